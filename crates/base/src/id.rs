@@ -1,0 +1,39 @@
+//! Typed ids: two things that can be swapped have two types.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $repr:ty, $fmt:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub $repr);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, $fmt, self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// One node of the cluster, for the life of its data directory. Never used again:
+    /// a wiped disk is a new node. Written in hexadecimal, as etcd writes member ids.
+    NodeId, u64, "{:x}"
+);
+id!(
+    /// The cluster itself, drawn at random when it is made.
+    ClusterId, u64, "{:x}"
+);
+id!(
+    /// A lease of the etcd API. Positive.
+    LeaseId, i64, "{:x}"
+);
+id!(
+    /// The main revision of a keyspace: one for every transaction that wrote. A fresh
+    /// keyspace stands at 1, so its first write is 2, as in etcd.
+    Revision, i64, "{}"
+);

@@ -1,0 +1,5 @@
+//! Shared words: typed ids, units, the configuration tree. No I/O, no async.
+//!
+//! Floor 0. It must never know of any other crate of Atoll.
+
+pub mod id;

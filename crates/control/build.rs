@@ -1,0 +1,25 @@
+//! Compiles the .proto files with protox, in Rust, so that no protoc is needed.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = [
+        "rpc.proto",
+        "kv.proto",
+        "auth.proto",
+        "lock.proto",
+        "election.proto",
+        "internal.proto",
+    ];
+    let descriptors = protox::compile(files, ["proto"])?;
+    // The JSON gateway reads the API's shape from this at run time.
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! What other crates, and the faces of this one, may ask of the control plane.
+
+use std::time::Duration;
+
+use atoll_base::id::{ClusterId, NodeId, Revision};
+
+use crate::{
+    core::error::Error,
+    proto::{
+        authpb, etcdserverpb as pb,
+        internal::{Identity, command::Op},
+    },
+};
+
+/// What a command answered, and where the keyspace stood when it was applied.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The revision of the users' keyspace right after the command (of the system keyspace
+    /// where the command addressed that one).
+    pub revision: Revision,
+    /// The answer; header fields are left empty.
+    pub reply: Reply,
+}
+
+/// The answer to each kind of command, in the API's own messages.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Reply {
+    Put(pb::PutResponse),
+    DeleteRange(pb::DeleteRangeResponse),
+    Txn(pb::TxnResponse),
+    Compact(pb::CompactionResponse),
+    LeaseGrant(pb::LeaseGrantResponse),
+    LeaseRevoke(pb::LeaseRevokeResponse),
+    LeaseCheckpoint,
+    Alarm(pb::AlarmResponse),
+    /// Users, roles, sessions, auth on and off: nothing to tell but success.
+    Auth,
+}
+
+/// Where the cluster stands, as this node knows it.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The cluster this node belongs to.
+    pub cluster: ClusterId,
+    /// This node.
+    pub node: NodeId,
+    /// The leader, if one is known.
+    pub leader: Option<NodeId>,
+    /// The current Raft term.
+    pub term: u64,
+    /// Index of the last entry in this node's log.
+    pub last_index: u64,
+    /// Index of the last entry known to be committed.
+    pub committed_index: u64,
+    /// Index of the last entry applied here.
+    pub applied_index: u64,
+    /// Revision of the users' keyspace here.
+    pub revision: Revision,
+    /// Whether this node is only a learner.
+    pub learner: bool,
+    /// Bytes that the store takes on disk.
+    pub store_bytes: u64,
+    /// Bytes of it that live revisions need.
+    pub store_bytes_in_use: u64,
+    /// The configured quota in bytes; reached means NOSPACE.
+    pub quota_bytes: u64,
+    /// Alarms that are raised, cluster-wide.
+    pub alarms: Vec<pb::AlarmMember>,
+}
+
+/// One member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// Its human name; empty until it has started.
+    pub name: String,
+    /// `https://HOST:PORT` of its peer listener.
+    pub peer_urls: Vec<String>,
+    /// URLs of its client listener.
+    pub client_urls: Vec<String>,
+    /// Whether it only learns, without a vote.
+    pub learner: bool,
+}
+
+/// What a lease has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseLeft {
+    /// What was granted.
+    pub granted: Duration,
+    /// What is left of it now.
+    pub left: Duration,
+    /// The keys attached to it, in order.
+    pub keys: Vec<bytes::Bytes>,
+}
+
+/// The control plane on this node: cheap to clone, shared by every face.
+///
+/// Every method may be called on any node; what needs the leader is forwarded.
+pub trait ControlApi: Clone + Send + Sync + 'static {
+    /// Proposes a change and answers once it is committed and applied on this node.
+    fn propose(
+        &self,
+        identity: Identity,
+        op: Op,
+    ) -> impl Future<Output = Result<Applied, Error>> + Send;
+
+    /// Reads a range. Linearizable unless `request.serializable`. Large ranges are read in
+    /// chunks, so that writers never wait for them. The header is filled in.
+    fn range(
+        &self,
+        identity: Identity,
+        request: pb::RangeRequest,
+    ) -> impl Future<Output = Result<pb::RangeResponse, Error>> + Send;
+
+    /// A transaction that only reads; linearizable unless every range in it is serializable.
+    fn read_txn(
+        &self,
+        identity: Identity,
+        request: pb::TxnRequest,
+    ) -> impl Future<Output = Result<pb::TxnResponse, Error>> + Send;
+
+    /// Returns once this node has applied everything that was committed anywhere in the
+    /// cluster when the call began (ReadIndex, Raft dissertation section 6.4).
+    fn barrier(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Renews a lease with the leader; answers its full TTL in seconds, 0 if there is no such lease.
+    fn keep_alive(&self, lease: i64) -> impl Future<Output = Result<i64, Error>> + Send;
+
+    /// What is left of a lease, from the leader. `LeaseNotFound` if there is none.
+    fn time_to_live(
+        &self,
+        lease: i64,
+        keys: bool,
+    ) -> impl Future<Output = Result<LeaseLeft, Error>> + Send;
+
+    /// Every lease, in order of id.
+    fn leases(&self) -> impl Future<Output = Result<Vec<i64>, Error>> + Send;
+
+    /// Opens a stream of watches. `identity` is checked for each watch.
+    fn watch(&self, identity: Identity) -> crate::driver::watch::WatchStream;
+
+    /// Checks a password, opens a session in the log and answers its bearer token.
+    fn authenticate(
+        &self,
+        name: String,
+        password: String,
+    ) -> impl Future<Output = Result<String, Error>> + Send;
+
+    /// The identity behind a bearer token.
+    fn identify_token(&self, token: &str) -> Result<Identity, Error>;
+
+    /// The identity behind a client certificate's common name (no right is checked yet).
+    fn identify_certificate(&self, common_name: &str) -> Result<Identity, Error>;
+
+    /// Whether authentication is on, and the auth revision.
+    fn auth_status(&self) -> (bool, u64);
+
+    /// Refuses anybody but a holder of the root role, while authentication is on.
+    fn require_admin(&self, identity: &Identity) -> Result<(), Error>;
+
+    /// A user's roles. `UserNotFound` if there is no such user.
+    fn user(&self, identity: &Identity, name: &str) -> Result<Vec<String>, Error>;
+
+    /// Every user's name, in order.
+    fn users(&self, identity: &Identity) -> Result<Vec<String>, Error>;
+
+    /// A role's permissions. `RoleNotFound` if there is no such role.
+    fn role(&self, identity: &Identity, name: &str) -> Result<Vec<authpb::Permission>, Error>;
+
+    /// Every role's name, in order.
+    fn roles(&self, identity: &Identity) -> Result<Vec<String>, Error>;
+
+    /// Where the cluster stands, as this node knows it.
+    fn status(&self) -> Status;
+
+    /// Every member, in order of id, as this node knows them.
+    fn members(&self) -> Vec<Member>;
+
+    /// Adds a member that has not started yet, as a learner, under a new id.
+    fn member_add(
+        &self,
+        peer_urls: Vec<String>,
+    ) -> impl Future<Output = Result<Member, Error>> + Send;
+
+    /// Removes a member.
+    fn member_remove(&self, node: NodeId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Changes where a member is reached.
+    fn member_update(
+        &self,
+        node: NodeId,
+        peer_urls: Vec<String>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Makes a learner that has caught up a voter.
+    fn member_promote(&self, node: NodeId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Hands leadership over.
+    fn move_leader(&self, to: NodeId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// CRC32C over every revision of the users' keyspace up to `revision` (0: the newest),
+    /// with the compact revision it starts above. Equal on every member.
+    fn hash_kv(&self, revision: Revision) -> impl Future<Output = Result<HashKv, Error>> + Send;
+
+    /// A consistent copy of the whole state, as a stream of bytes that
+    /// `atoll snapshot restore` accepts.
+    fn snapshot(&self) -> impl Future<Output = Result<SnapshotStream, Error>> + Send;
+}
+
+/// The result of [`ControlApi::hash_kv`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashKv {
+    /// CRC32C over the revisions.
+    pub hash: u32,
+    /// Revisions up to this one are compacted and not part of the hash.
+    pub compact_revision: Revision,
+    /// The hash covers revisions up to this one.
+    pub hash_revision: Revision,
+}
+
+/// A snapshot on its way to a client.
+pub struct SnapshotStream {
+    /// Size of the whole, in bytes.
+    pub total_bytes: u64,
+    /// The content, in order; ends with the sender.
+    pub chunks: tokio::sync::mpsc::Receiver<Result<bytes::Bytes, Error>>,
+}

@@ -1,0 +1,3 @@
+//! The pure state machine of the control plane.
+
+pub mod error;

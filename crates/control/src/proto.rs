@@ -1,0 +1,32 @@
+//! Generated from `proto/`: the messages and services of the etcd v3 API, and what our own
+//! log carries. The module tree follows the protobuf packages.
+#![allow(missing_docs, unreachable_pub, clippy::all)]
+
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+pub mod v3lockpb {
+    tonic::include_proto!("v3lockpb");
+}
+pub mod v3electionpb {
+    tonic::include_proto!("v3electionpb");
+}
+pub mod atoll {
+    pub mod control {
+        pub mod v1 {
+            tonic::include_proto!("atoll.control.v1");
+        }
+    }
+}
+
+/// What our own log carries.
+pub use atoll::control::v1 as internal;
+
+/// The compiled descriptors of every file, for the JSON gateway.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,6 @@
+//! The doors outside: clock, randomness, disk, store, peer links. Real, and simulated.
+//!
+//! Floor 1. Only this crate names a clock, a file, a socket or a random number generator;
+//! everything above asks here, so that a simulation can answer instead.
+
+pub mod peers;
