@@ -3,4 +3,10 @@
 //! Floor 1. Only this crate names a clock, a file, a socket or a random number generator;
 //! everything above asks here, so that a simulation can answer instead.
 
+pub mod clock;
 pub mod peers;
+pub mod random;
+pub mod runtime;
+pub mod task;
+
+pub use random::{is_simulated, sim_mode};

@@ -1,0 +1,236 @@
+//! Tasks: spawned work, blocking work, and simulated nodes whose tasks die together.
+//!
+//! A [`Group`] is one life of a simulated node. Everything spawned inside [`scope`] belongs to
+//! it, and so does what those tasks spawn; [`Group::kill`] ends them all at their next wait,
+//! as a crash would. Outside a scope `spawn` is tokio's.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this module is where tasks are spawned"
+)]
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+pub use tokio::task::{JoinError, JoinHandle, yield_now};
+
+use crate::random;
+
+/// Finished tasks are dropped from a group's list when it reaches this length, or twice the
+/// number that were alive at the last such time.
+const PRUNE_TASKS_MIN: usize = 64;
+
+tokio::task_local! {
+    static GROUP: Group;
+}
+
+/// The tasks of one life of a simulated node. Clones are the same group.
+#[derive(Clone, Default)]
+pub struct Group(Arc<GroupState>);
+
+#[derive(Default)]
+struct GroupState {
+    killed: AtomicBool,
+    tasks: Mutex<Tasks>,
+    clock_offset_ms: AtomicI64,
+    clock_drift_ppm: AtomicI64,
+}
+
+#[derive(Default)]
+struct Tasks {
+    handles: Vec<AbortHandle>,
+    prune_at: usize,
+}
+
+impl Group {
+    /// A group without tasks.
+    pub fn new() -> Self {
+        Group::default()
+    }
+
+    /// Ends every task of the group at its next wait; whatever is spawned in it later never
+    /// runs. The tasks' values are dropped by the runtime soon after: see [`Group::ended`].
+    pub fn kill(&self) {
+        self.0.killed.store(true, Ordering::SeqCst);
+        for handle in &self.0.tasks.lock().handles {
+            handle.abort();
+        }
+    }
+
+    /// Whether the group was killed.
+    pub fn is_killed(&self) -> bool {
+        self.0.killed.load(Ordering::SeqCst)
+    }
+
+    /// Waits until no task of the group is left, and so everything that they owned is dropped.
+    pub async fn ended(&self) {
+        while self.alive() > 0 {
+            yield_now().await;
+        }
+    }
+
+    /// The number of tasks that have not ended.
+    pub fn alive(&self) -> usize {
+        let mut tasks = self.0.tasks.lock();
+        tasks.handles.retain(|handle| !handle.is_finished());
+        tasks.handles.len()
+    }
+
+    /// How this node's wall clock differs in a simulation: a fixed offset, and parts per
+    /// million by which it runs fast (or slow, if negative).
+    pub fn set_clock(&self, offset_ms: i64, drift_ppm: i64) {
+        self.0.clock_offset_ms.store(offset_ms, Ordering::Relaxed);
+        self.0.clock_drift_ppm.store(drift_ppm, Ordering::Relaxed);
+    }
+
+    /// The group of the current task, if it has one.
+    pub fn current() -> Option<Group> {
+        GROUP.try_with(Group::clone).ok()
+    }
+
+    fn add(&self, handle: AbortHandle) {
+        let mut tasks = self.0.tasks.lock();
+        // Under the lock, so that a kill either sees the handle or is seen here.
+        if self.is_killed() {
+            handle.abort();
+        }
+        if tasks.handles.len() >= tasks.prune_at.max(PRUNE_TASKS_MIN) {
+            tasks.handles.retain(|handle| !handle.is_finished());
+            tasks.prune_at = tasks.handles.len() * 2;
+        }
+        tasks.handles.push(handle);
+    }
+}
+
+/// Runs a future as part of a group: what it spawns belongs to the group. The future itself
+/// is the caller's, and does not end with the group.
+pub async fn scope<F: Future>(group: Group, future: F) -> F::Output {
+    GROUP.scope(group, future).await
+}
+
+/// Runs a function as part of a group.
+pub fn scope_sync<T>(group: Group, run: impl FnOnce() -> T) -> T {
+    GROUP.sync_scope(group, run)
+}
+
+/// Spawns a task on the current runtime, in the group of the current task if it has one.
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match Group::current() {
+        None => tokio::spawn(future),
+        Some(group) => {
+            let task = tokio::spawn(GROUP.scope(group.clone(), future));
+            group.add(task.abort_handle());
+            task
+        }
+    }
+}
+
+/// Runs a function that blocks, away from the async threads; in a simulation at once, on the
+/// simulation's own thread. A panic in it goes on in the caller.
+pub async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    if random::is_simulated() {
+        return run();
+    }
+    match tokio::task::spawn_blocking(run).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down and takes the caller along.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// The date on the current node's wall clock, `elapsed_ms` after `start_ms`.
+pub(crate) fn skewed_ms(start_ms: u64, elapsed_ms: u64) -> u64 {
+    let true_ms = start_ms.saturating_add(elapsed_ms);
+    let Some(group) = Group::current() else {
+        return true_ms;
+    };
+    let drift_ppm = i128::from(group.0.clock_drift_ppm.load(Ordering::Relaxed));
+    let offset_ms = i128::from(group.0.clock_offset_ms.load(Ordering::Relaxed));
+    let skew_ms = offset_ms + i128::from(elapsed_ms) * drift_ppm / 1_000_000;
+    u64::try_from((i128::from(true_ms) + skew_ms).max(0)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicUsize, time::Duration};
+
+    use super::*;
+    use crate::clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kill_takes_the_whole_tree_and_nothing_else() {
+        let ticks = Arc::new(AtomicUsize::new(0));
+        let group = Group::new();
+        let inside = ticks.clone();
+        scope(group.clone(), async move {
+            spawn(async move {
+                spawn(tick(inside.clone()));
+                tick(inside).await;
+            });
+        })
+        .await;
+        let outside = Arc::new(AtomicUsize::new(0));
+        let stranger = spawn(tick(outside.clone()));
+        clock::sleep(Duration::from_millis(35)).await;
+        assert_eq!((ticks.load(Ordering::SeqCst), group.alive()), (6, 2));
+
+        group.kill();
+        group.ended().await;
+        assert_eq!(
+            Arc::strong_count(&ticks),
+            1,
+            "what the tasks owned is dropped"
+        );
+        clock::sleep(Duration::from_millis(100)).await;
+        assert_eq!(ticks.load(Ordering::SeqCst), 6);
+        assert_eq!(outside.load(Ordering::SeqCst), 13);
+        stranger.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_killed_group_starts_nothing() {
+        let group = Group::new();
+        group.kill();
+        let task = scope_sync(group.clone(), || spawn(async { 1 }));
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert!(group.is_killed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn finished_tasks_are_forgotten() {
+        let group = Group::new();
+        for _ in 0..10_000 {
+            scope_sync(group.clone(), || spawn(async {})).await.unwrap();
+        }
+        assert!(group.0.tasks.lock().handles.len() <= PRUNE_TASKS_MIN);
+    }
+
+    #[tokio::test]
+    async fn blocking_work_runs_elsewhere_or_inline_when_simulated() {
+        let here = std::thread::current().id();
+        assert_ne!(blocking(|| std::thread::current().id()).await, here);
+        random::seed_thread(1);
+        assert_eq!(blocking(|| std::thread::current().id()).await, here);
+        random::unseed_thread();
+    }
+
+    async fn tick(count: Arc<AtomicUsize>) {
+        loop {
+            clock::sleep(Duration::from_millis(10)).await;
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
