@@ -7,6 +7,7 @@ pub mod clock;
 pub mod peers;
 pub mod random;
 pub mod runtime;
+pub mod store;
 pub mod task;
 
 pub use random::{is_simulated, sim_mode};

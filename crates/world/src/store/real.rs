@@ -1,0 +1,151 @@
+//! The real store: fjall, one of its keyspaces for each table.
+//!
+//! Tuned for a small memory: memtables of 16 MiB, one cache for all, levels below the first
+//! compressed. Our own journal is the truth until `persist`, so that its write-ahead log is
+//! only handed to the operating system on each write.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot,
+    config::CompressionPolicy,
+};
+
+use super::{Batch, KeyRange, Pair, StoreError, StoreOptions};
+
+/// A table's memory for new writes, in bytes; when it is full, it goes to disk.
+const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
+/// The write-ahead log, in bytes; at this length the oldest tables in it are flushed.
+const WRITE_AHEAD_BYTES_MAX: u64 = 128 << 20;
+/// Threads that flush and compact. Two, so that a long compaction does not hold up flushes.
+const WORKER_THREADS: usize = 2;
+
+pub(super) struct RealStore {
+    database: Database,
+    names: Vec<&'static str>,
+    tables: Vec<Keyspace>,
+}
+
+pub(super) struct RealSnapshot(Snapshot);
+
+impl RealStore {
+    pub(super) fn open(
+        path: &Path,
+        options: StoreOptions,
+        names: &[&'static str],
+    ) -> Result<RealStore, StoreError> {
+        let opened = Database::builder(path)
+            .cache_size(options.cache_bytes)
+            .max_journaling_size(WRITE_AHEAD_BYTES_MAX)
+            .worker_threads(WORKER_THREADS)
+            .open();
+        let database = match opened {
+            Err(fjall::Error::Locked) => {
+                return Err(StoreError::Locked {
+                    path: path.to_path_buf(),
+                });
+            }
+            other => other?,
+        };
+        let tables = names
+            .iter()
+            .map(|name| database.keyspace(name, table_options))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(RealStore {
+            database,
+            names: names.to_vec(),
+            tables,
+        })
+    }
+
+    pub(super) fn tables(&self) -> &[&'static str] {
+        &self.names
+    }
+
+    pub(super) fn get(&self, table: &str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        if key.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.table(table).get(key)?.map(Bytes::from))
+    }
+
+    pub(super) fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut writes = self.database.batch();
+        for write in batch.writes {
+            let table = self.table(write.table);
+            match write.value {
+                Some(value) => writes.insert(table, write.key, value),
+                None => writes.remove(table, write.key),
+            }
+        }
+        Ok(writes.commit()?)
+    }
+
+    pub(super) fn persist(&self) -> Result<(), StoreError> {
+        Ok(self.database.persist(PersistMode::SyncAll)?)
+    }
+
+    pub(super) fn snapshot(&self) -> RealSnapshot {
+        RealSnapshot(self.database.snapshot())
+    }
+
+    pub(super) fn get_at(
+        &self,
+        view: &RealSnapshot,
+        table: &str,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        if key.is_empty() {
+            return Ok(None);
+        }
+        Ok(view.0.get(self.table(table), key)?.map(Bytes::from))
+    }
+
+    pub(super) fn scan_at(
+        &self,
+        view: &RealSnapshot,
+        table: &str,
+        range: KeyRange<'_>,
+    ) -> impl DoubleEndedIterator<Item = Result<Pair, StoreError>> + Send + use<> {
+        view.0
+            .range::<&[u8], _>(self.table(table), range)
+            .map(|guard| {
+                let (key, value) = guard.into_inner()?;
+                Ok((Bytes::from(key), Bytes::from(value)))
+            })
+    }
+
+    pub(super) fn disk_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.database.disk_space()?)
+    }
+
+    fn table(&self, name: &str) -> &Keyspace {
+        let at = self.names.iter().position(|known| *known == name);
+        &self.tables[at.unwrap_or_else(|| panic!("the store was opened without a table {name:?}"))]
+    }
+}
+
+fn table_options() -> KeyspaceCreateOptions {
+    // The first level is short-lived: compressing it would only cost time.
+    let compression = CompressionPolicy::new([CompressionType::None, CompressionType::Lz4]);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(MEMTABLE_BYTES_MAX)
+        .data_block_compression_policy(compression)
+}
+
+impl From<fjall::Error> for StoreError {
+    fn from(error: fjall::Error) -> Self {
+        let reason = error.to_string();
+        match error {
+            fjall::Error::Poisoned => StoreError::Poisoned,
+            fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+                StoreError::Disk {
+                    reason: source.to_string(),
+                    source: Some(source),
+                }
+            }
+            _ => StoreError::Damaged { reason },
+        }
+    }
+}
