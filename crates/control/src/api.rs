@@ -95,10 +95,75 @@ pub struct LeaseLeft {
     pub keys: Vec<bytes::Bytes>,
 }
 
+/// What the first checks of every request and the header of every answer need.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// The cluster this node belongs to.
+    pub cluster: ClusterId,
+    /// This node.
+    pub node: NodeId,
+    /// The leader, if one is known.
+    pub leader: Option<NodeId>,
+    /// The current Raft term.
+    pub term: u64,
+    /// Revision of the users' keyspace here.
+    pub revision: Revision,
+    /// Whether this node is only a learner.
+    pub learner: bool,
+    /// Whether authentication is on.
+    pub auth: bool,
+}
+
+/// One client's stream of watches.
+pub trait Watches: Send + 'static {
+    /// On whose behalf the requests that follow are.
+    fn identify(&mut self, _identity: Identity) {}
+
+    /// Handles one request of the client. Answers come out of [`Watches::next`].
+    ///
+    /// # Errors
+    /// `LimitExceeded` when the stream has too many watches.
+    fn request(
+        &mut self,
+        request: pb::WatchRequest,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The next response for the client (headers filled except cluster and member id and term).
+    /// Cancel-safe.
+    fn next(&mut self) -> impl Future<Output = pb::WatchResponse> + Send;
+}
+
+impl Watches for crate::driver::watch::WatchStream {
+    async fn request(&mut self, request: pb::WatchRequest) -> Result<(), Error> {
+        crate::driver::watch::WatchStream::request(self, request).await
+    }
+
+    async fn next(&mut self) -> pb::WatchResponse {
+        crate::driver::watch::WatchStream::next(self).await
+    }
+}
+
 /// The control plane on this node: cheap to clone, shared by every face.
 ///
 /// Every method may be called on any node; what needs the leader is forwarded.
 pub trait ControlApi: Clone + Send + Sync + 'static {
+    /// A stream of watches, as [`ControlApi::watch`] opens it.
+    type Watches: Watches;
+
+    /// Asked once a request, so it must be cheap: a few loads, no lock that writers hold.
+    fn standing(&self) -> Standing {
+        let status = self.status();
+        Standing {
+            cluster: status.cluster,
+            node: status.node,
+            leader: status.leader,
+            term: status.term,
+            revision: status.revision,
+            learner: status.learner,
+            auth: self.auth_status().0,
+        }
+    }
+
     /// Proposes a change and answers once it is committed and applied on this node.
     fn propose(
         &self,
@@ -139,7 +204,7 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
     fn leases(&self) -> impl Future<Output = Result<Vec<i64>, Error>> + Send;
 
     /// Opens a stream of watches. `identity` is checked for each watch.
-    fn watch(&self, identity: Identity) -> crate::driver::watch::WatchStream;
+    fn watch(&self, identity: Identity) -> Self::Watches;
 
     /// Checks a password, opens a session in the log and answers its bearer token.
     fn authenticate(
@@ -147,6 +212,15 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
         name: String,
         password: String,
     ) -> impl Future<Output = Result<String, Error>> + Send;
+
+    /// Hashes a password for `user_add` and `user_change_password`, away from the threads that
+    /// serve requests.
+    fn hash_password(&self, password: String)
+    -> impl Future<Output = Result<String, Error>> + Send;
+
+    /// While authentication is on, refuses whoever may not read (`write`: may not write) every
+    /// key that is attached to a lease. A lease without keys, or none, is nobody's secret.
+    fn permit_lease(&self, identity: &Identity, lease: i64, write: bool) -> Result<(), Error>;
 
     /// The identity behind a bearer token.
     fn identify_token(&self, token: &str) -> Result<Identity, Error>;
