@@ -6,4 +6,5 @@
 pub mod api;
 pub mod core;
 pub mod driver;
+pub mod face;
 pub mod proto;
