@@ -24,7 +24,10 @@ pub mod restore;
 pub(crate) mod rows;
 pub mod session;
 pub mod txn;
+pub mod watch;
 pub(crate) mod write;
 
 #[cfg(test)]
 mod testing;
+
+pub use effects::{RESERVED_PREFIX, Space};
