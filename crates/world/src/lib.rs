@@ -4,6 +4,7 @@
 //! everything above asks here, so that a simulation can answer instead.
 
 pub mod clock;
+pub mod disk;
 pub mod peers;
 pub mod random;
 pub mod runtime;
