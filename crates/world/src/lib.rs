@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod journal;
 pub mod peers;
 pub mod random;
 pub mod runtime;
