@@ -6,7 +6,9 @@
 pub mod clock;
 pub mod disk;
 pub mod journal;
+pub mod net;
 pub mod peers;
+pub mod pki;
 pub mod random;
 pub mod runtime;
 pub mod store;

@@ -1,0 +1,198 @@
+//! TLS set-ups made of certificates: peers (mutual), clients' listeners, clients, joiners.
+//!
+//! Always ring, whatever else is linked in. Peers speak TLS 1.3 only and never resume, so
+//! that every connection shows its certificate anew.
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier},
+};
+
+use super::{Fingerprint, Identity, PkiError, Trust};
+
+/// The protocol that peer links ask for, so that they can share a listener with clients.
+pub const PEER_ALPN: &[u8] = b"atoll-peer/1";
+
+static RING: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+
+/// The accepting side of peer links: the caller must show a node's certificate.
+///
+/// # Errors
+/// `Tls`, `Malformed`.
+pub fn peer_server_config(
+    identity: &Identity,
+    trust: &Trust,
+) -> Result<Arc<ServerConfig>, PkiError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(&trust.nodes)?, RING.clone())
+        .build()
+        .map_err(|error| PkiError::malformed("the certificate of the nodes' issuer", error))?;
+    let mut config = ServerConfig::builder_with_provider(RING.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain().to_vec(), identity.key_der()?)?;
+    config.alpn_protocols = vec![PEER_ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// The calling side of peer links. The server name to ask for is
+/// [`node_dns_name`](super::node_dns_name).
+///
+/// # Errors
+/// `Tls`, `Malformed`.
+pub fn peer_client_config(
+    identity: &Identity,
+    trust: &Trust,
+) -> Result<Arc<ClientConfig>, PkiError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots(&trust.nodes)?, RING.clone())
+        .build()
+        .map_err(|error| PkiError::malformed("the certificate of the nodes' issuer", error))?;
+    let mut config = ClientConfig::builder_with_provider(RING.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_webpki_verifier(verifier)
+        .with_client_auth_cert(identity.chain().to_vec(), identity.key_der()?)?;
+    config.alpn_protocols = vec![PEER_ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// A listener for clients: they may show a certificate of the clients' issuer, and if they
+/// show one it must be good. `alpn` in order of preference, as `h2`, `http/1.1`.
+///
+/// # Errors
+/// `Tls`, `Malformed`.
+pub fn listener_config(
+    identity: &Identity,
+    trust: &Trust,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, PkiError> {
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(roots(&trust.clients)?, RING.clone())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| {
+                PkiError::malformed("the certificate of the clients' issuer", error)
+            })?;
+    let mut config = ServerConfig::builder_with_provider(RING.clone())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain().to_vec(), identity.key_der()?)?;
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// A client of the cluster: it trusts the given roots, and may show a certificate of its own.
+///
+/// # Errors
+/// `Tls`, `Malformed`.
+pub fn client_config(
+    trusted: &[CertificateDer<'static>],
+    identity: Option<&Identity>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ClientConfig>, PkiError> {
+    let builder = ClientConfig::builder_with_provider(RING.clone())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(trusted)?);
+    let mut config = match identity {
+        Some(identity) => {
+            builder.with_client_auth_cert(identity.chain().to_vec(), identity.key_der()?)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// A node that is about to join and knows nothing but the root's fingerprint. It accepts any
+/// node of that root, by whatever address it was reached, and nobody else; nothing is sent
+/// before that is verified.
+///
+/// # Errors
+/// `Tls`.
+pub fn joiner_config(root: Fingerprint, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, PkiError> {
+    let mut config = ClientConfig::builder_with_provider(RING.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(JoinerVerifier { root }))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn roots(certificates: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, PkiError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates {
+        store.add(certificate.clone())?;
+    }
+    Ok(Arc::new(store))
+}
+
+#[derive(Debug)]
+struct JoinerVerifier {
+    root: Fingerprint,
+}
+
+impl ServerCertVerifier for JoinerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let mut presented = intermediates.iter();
+        let root = presented
+            .find(|one| Fingerprint::of(one) == self.root)
+            .ok_or(unknown)?;
+        let mut trusted = RootCertStore::empty();
+        trusted.add(root.clone())?;
+        // The clients' issuer is limited to clients, so that what passes here is a node.
+        verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(end_entity)?,
+            &trusted,
+            intermediates,
+            now,
+            RING.signature_verification_algorithms.all,
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &RING.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &RING.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        RING.signature_verification_algorithms.supported_schemes()
+    }
+}
