@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "lock.proto",
         "election.proto",
         "internal.proto",
+        "raft.proto",
     ];
     let descriptors = protox::compile(files, ["proto"])?;
     // The JSON gateway reads the API's shape from this at run time.
@@ -20,6 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
+        // Encodings are compared and hashed, so maps have an order.
+        .btree_map(".")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -23,10 +23,17 @@ pub mod atoll {
             tonic::include_proto!("atoll.control.v1");
         }
     }
+    pub mod raft {
+        pub mod v1 {
+            tonic::include_proto!("atoll.raft.v1");
+        }
+    }
 }
 
 /// What our own log carries.
 pub use atoll::control::v1 as internal;
+/// What the log writes and sends.
+pub use atoll::raft::v1 as raft;
 
 /// The compiled descriptors of every file, for the JSON gateway.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -202,6 +202,20 @@ impl Store {
         Ok(Store(Arc::new(Backend::Real(real))))
     }
 
+    /// Deletes the files of a store that nobody has open; none is no error.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn destroy(path: &Path) -> Result<(), StoreError> {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Disk {
+                reason: error.to_string(),
+                source: Some(error),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens a simulated store. Handles of an earlier opening answer `Crashed` from now on.
     pub fn simulated(disk: &SimStore, tables: &[&'static str]) -> Store {
         Store(Arc::new(Backend::Simulated(disk.open(tables))))

@@ -1,0 +1,409 @@
+//! The replicated log: openraft, hidden behind this module.
+//!
+//! What flows through: encoded batches of commands go in at the leader ([`Log::propose`]);
+//! every node hands the committed ones, in the same order, to its [`machine::Replica`].
+//! Reads ask for an index to wait for ([`Log::read_index`]).
+//!
+//! Invariants (Raft, Ongaro and Ousterhout 2014, figure 3): one leader a term, logs agree
+//! where they overlap, what is committed stays. An entry counts as written only once the
+//! journal has synced it.
+
+pub(crate) mod machine;
+pub(crate) mod network;
+pub(crate) mod serve;
+pub(crate) mod snapshot;
+pub mod storage;
+pub(crate) mod types;
+
+use std::{
+    collections::BTreeMap, collections::BTreeSet, future::Future, sync::Arc, time::Duration,
+};
+
+use atoll_base::id::NodeId;
+use atoll_world::{clock, peers::Peers, task};
+use bytes::Bytes;
+use openraft::{
+    ChangeMembers, Config, ReadPolicy, ServerState, SnapshotPolicy,
+    async_runtime::WatchReceiver as _,
+    errors::{ClientWriteError, RaftError},
+    impls::ProgressResponder,
+};
+use tokio::sync::watch;
+
+use self::{
+    machine::{Machine, Replica},
+    snapshot::SnapshotReceiver,
+    storage::LogStore,
+    types::{BatchBytes, Members, Types},
+};
+use crate::proto::raft as pb;
+
+pub(crate) type Raft = openraft::Raft<Types, Machine>;
+
+/// Who leads, as this node knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leadership {
+    /// The newest term this node has seen.
+    pub(crate) term: u64,
+    /// Who leads in it, if that is known.
+    pub(crate) leader: Option<NodeId>,
+    /// This node does.
+    pub(crate) leads: bool,
+    /// This node has no vote.
+    pub(crate) learner: bool,
+}
+
+/// How far the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Index of the last entry.
+    pub(crate) last_index: u64,
+    /// Index of the last entry known to be committed.
+    pub(crate) committed_index: u64,
+}
+
+/// Timers and limits of the log.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// How often a leader says that it lives.
+    pub heartbeat: Duration,
+    /// A follower that heard nothing for this long, at the least, stands for election.
+    pub election_min: Duration,
+    /// The same, at the most: each follower draws from between, anew each time.
+    pub election_max: Duration,
+    /// A snapshot is taken every this many entries.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot, so that a follower which was away briefly needs none.
+    pub kept_entries: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        LogSettings {
+            heartbeat: Duration::from_millis(50),
+            election_min: Duration::from_millis(150),
+            election_max: Duration::from_millis(300),
+            snapshot_entries: 10_000,
+            kept_entries: 5_000,
+        }
+    }
+}
+
+/// Why the log did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    /// Another node leads, or none does.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// The change of membership is not possible.
+    #[error("the membership cannot be changed so: {0}")]
+    Membership(String),
+    /// The log has stopped, for good; the cause was logged when it happened.
+    #[error("the log has stopped: {0}")]
+    Stopped(String),
+}
+
+impl LogError {
+    fn from_write(error: RaftError<Types, ClientWriteError<Types>>) -> Self {
+        match error {
+            RaftError::Fatal(fatal) => LogError::Stopped(fatal.to_string()),
+            RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => LogError::NotLeader,
+            RaftError::APIError(other) => LogError::Membership(other.to_string()),
+        }
+    }
+}
+
+/// The log on this node. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Log {
+    node: NodeId,
+    raft: Raft,
+    store: LogStore,
+    leadership: watch::Receiver<Leadership>,
+    membership: watch::Receiver<Members>,
+}
+
+impl Log {
+    /// Starts the log: recovers what is on disk and begins to answer peers.
+    ///
+    /// # Errors
+    /// The settings contradict each other, or the log cannot be read.
+    pub(crate) async fn start(
+        node: NodeId,
+        settings: &LogSettings,
+        peers: Arc<dyn Peers>,
+        store: LogStore,
+        replica: Arc<dyn Replica>,
+        snapshots: Arc<SnapshotReceiver>,
+    ) -> Result<Log, LogError> {
+        let config = raft_config(settings)
+            .validate()
+            .map_err(|error| LogError::Stopped(error.to_string()))?;
+        let network = network::Network {
+            peers: peers.clone(),
+        };
+        let raft = Raft::new(
+            node.0,
+            Arc::new(config),
+            network,
+            store.clone(),
+            Machine { replica },
+        )
+        .await
+        .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
+        serve::serve(&*peers, raft.clone(), store.clone(), snapshots);
+        let (leadership, membership) = follow(node, &raft);
+        Ok(Log {
+            node,
+            raft,
+            store,
+            leadership,
+            membership,
+        })
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Makes a cluster of this node alone. Does nothing if the log is not empty.
+    pub(crate) async fn found(&self, member: pb::Node) -> Result<(), LogError> {
+        let empty = !self
+            .raft
+            .is_initialized()
+            .await
+            .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
+        if empty {
+            let members = BTreeMap::from([(self.node.0, member)]);
+            self.raft
+                .initialize(members)
+                .await
+                .map_err(|error| LogError::Membership(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Hands a batch to the log. The future answers once the batch is applied here, or once it
+    /// is known that this node cannot do it; it says nothing certain about the batch then.
+    pub(crate) async fn propose(
+        &self,
+        batch: Bytes,
+    ) -> Result<impl Future<Output = Result<(), LogError>> + Send + use<>, LogError> {
+        let (responder, answer) = ProgressResponder::complete_only();
+        self.raft
+            .client_write_ff(BatchBytes(batch), Some(responder))
+            .await
+            .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
+        Ok(async move {
+            match answer.await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(ClientWriteError::ForwardToLeader(_))) | Err(_) => Err(LogError::NotLeader),
+                Ok(Err(other)) => Err(LogError::Membership(other.to_string())),
+            }
+        })
+    }
+
+    /// Confirms with a majority that this node leads, and answers the index up to which a
+    /// reader has to wait (ReadIndex, Raft dissertation section 6.4).
+    pub(crate) async fn read_index(&self) -> Result<u64, LogError> {
+        match self.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
+            Ok((read, _applied)) => Ok(read.log_id().index),
+            Err(RaftError::Fatal(fatal)) => Err(LogError::Stopped(fatal.to_string())),
+            Err(RaftError::APIError(_)) => Err(LogError::NotLeader),
+        }
+    }
+
+    /// Who leads; changes wake whoever waits.
+    pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// How far the log is.
+    pub(crate) fn progress(&self) -> Progress {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        Progress {
+            last_index: metrics.last_log_index.unwrap_or(0),
+            committed_index: metrics.local_committed.as_ref().map_or(0, |id| id.index),
+        }
+    }
+
+    /// The newest membership in the log, committed or not.
+    pub(crate) fn members(&self) -> Members {
+        self.membership.borrow().clone()
+    }
+
+    /// The same; changes wake whoever waits.
+    pub(crate) fn membership(&self) -> watch::Receiver<Members> {
+        self.membership.clone()
+    }
+
+    /// Whether this node has no vote.
+    pub(crate) fn is_learner(&self) -> bool {
+        self.leadership.borrow().learner
+    }
+
+    /// On the leader: the index up to which each other member is known to have the log.
+    pub(crate) fn matched(&self) -> BTreeMap<NodeId, u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.iter().flatten();
+        replication
+            .map(|(node, id)| (NodeId(*node), id.as_ref().map_or(0, |id| id.index)))
+            .collect()
+    }
+
+    /// Bytes that the journal takes on disk.
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        self.store.bytes()
+    }
+
+    /// Takes in a member that copies the log without a vote.
+    pub(crate) async fn add_learner(&self, node: NodeId, member: pb::Node) -> Result<(), LogError> {
+        self.raft
+            .add_learner(node.0, member, false)
+            .await
+            .map(drop)
+            .map_err(LogError::from_write)
+    }
+
+    /// Gives learners a vote, in one joint step.
+    pub(crate) async fn promote(&self, nodes: BTreeSet<NodeId>) -> Result<(), LogError> {
+        let nodes = nodes.into_iter().map(|node| node.0).collect();
+        self.change(ChangeMembers::AddVoterIds(nodes), true).await
+    }
+
+    /// Removes a member, voter or learner.
+    pub(crate) async fn remove(&self, node: NodeId, voter: bool) -> Result<(), LogError> {
+        let nodes = BTreeSet::from([node.0]);
+        let change = if voter {
+            ChangeMembers::RemoveVoters(nodes)
+        } else {
+            ChangeMembers::RemoveNodes(nodes)
+        };
+        self.change(change, false).await
+    }
+
+    /// Changes how a member is reached.
+    pub(crate) async fn update(&self, node: NodeId, member: pb::Node) -> Result<(), LogError> {
+        self.change(
+            ChangeMembers::SetNodes(BTreeMap::from([(node.0, member)])),
+            true,
+        )
+        .await
+    }
+
+    async fn change(
+        &self,
+        change: ChangeMembers<u64, pb::Node>,
+        retain: bool,
+    ) -> Result<(), LogError> {
+        self.raft
+            .change_membership(change, retain)
+            .await
+            .map(drop)
+            .map_err(LogError::from_write)
+    }
+
+    /// Hands leadership to another voter; answers when somebody else leads or `patience` is over.
+    pub(crate) async fn transfer_leader(
+        &self,
+        to: NodeId,
+        patience: Duration,
+    ) -> Result<(), LogError> {
+        self.raft
+            .trigger()
+            .transfer_leader(to.0)
+            .await
+            .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
+        let mut leadership = self.leadership();
+        let changed = leadership.wait_for(|now| now.leader == Some(to));
+        match clock::timeout(patience, changed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(LogError::Stopped(
+                "nobody follows leadership any more".into(),
+            )),
+            Err(_) => Err(LogError::Membership(format!(
+                "node {to} did not take over within {patience:?}"
+            ))),
+        }
+    }
+
+    /// Takes a snapshot now, which also lets old entries go.
+    pub(crate) async fn snapshot(&self) -> Result<(), LogError> {
+        self.raft
+            .trigger()
+            .snapshot()
+            .await
+            .map_err(|fatal| LogError::Stopped(fatal.to_string()))
+    }
+
+    /// Stops the log; what was acknowledged is on disk already.
+    pub(crate) async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "the log did not stop in order");
+        }
+    }
+}
+
+/// Keeps plain views of who leads and who belongs, which change only when that does.
+fn follow(node: NodeId, raft: &Raft) -> (watch::Receiver<Leadership>, watch::Receiver<Members>) {
+    let (sender, leadership) = watch::channel(Leadership::default());
+    let (members_sender, membership) = watch::channel(Members::default());
+    let mut metrics = raft.server_metrics();
+    task::spawn(async move {
+        loop {
+            let (now, members) = {
+                let metrics = metrics.borrow_and_update();
+                let members = metrics.membership_config.membership().clone();
+                let leader = metrics.current_leader.map(NodeId);
+                let now = Leadership {
+                    term: metrics.vote.leader_id.term,
+                    leader,
+                    leads: metrics.state == ServerState::Leader && leader == Some(node),
+                    learner: !metrics
+                        .membership_config
+                        .membership()
+                        .voter_ids()
+                        .any(|id| id == node.0),
+                };
+                (now, members)
+            };
+            members_sender.send_if_modified(|known| {
+                let changed = *known != members;
+                *known = members;
+                changed
+            });
+            sender.send_if_modified(|known| std::mem::replace(known, now) != now);
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    (leadership, membership)
+}
+
+fn raft_config(settings: &LogSettings) -> Config {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        cluster_name: "atoll".into(),
+        heartbeat_interval: millis(settings.heartbeat),
+        election_timeout_min: millis(settings.election_min),
+        election_timeout_max: millis(settings.election_max),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_entries),
+        max_in_snapshot_log_to_keep: settings.kept_entries,
+        // Purging rewrites the vote; often enough that journals stay small, seldom enough
+        // that it costs nothing.
+        purge_batch_size: (settings.kept_entries / 4).max(1),
+        replication_lag_threshold: settings.snapshot_entries + settings.kept_entries,
+        // Entries are batches already; larger messages only make heartbeats wait.
+        max_payload_entries: 64,
+        enable_pre_vote: Some(true),
+        // The state on disk may lag what was acknowledged, so leading begins with an election.
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        broadcast_submitted_on_append: Some(true),
+        ..Config::default()
+    }
+}
