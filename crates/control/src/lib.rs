@@ -7,4 +7,5 @@ pub mod api;
 pub mod core;
 pub mod driver;
 pub mod face;
+pub mod log;
 pub mod proto;

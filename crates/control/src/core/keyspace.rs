@@ -177,6 +177,11 @@ impl Keyspace {
             .map(|(_, record)| event_of(record.clone()))
     }
 
+    /// The oldest main revision that is not yet flushed, if there is one.
+    pub fn first_recent(&self) -> Option<i64> {
+        self.recent.keys().next().map(|(main, _)| *main)
+    }
+
     pub(crate) fn scan(&self, span: &Span) -> Scan<'_> {
         match span {
             Span::One(key) => Scan::One(

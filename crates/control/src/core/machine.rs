@@ -34,7 +34,7 @@ use crate::{
             RangeResponse, TxnRequest, TxnResponse, alarm_request::AlarmAction,
             request_op::Request,
         },
-        internal::{Batch, Command, Identity, command::Op},
+        internal::{Batch, Command, Identity, Origin, command::Op},
     },
 };
 
@@ -524,6 +524,11 @@ impl Machine {
             Space::User => &mut self.user,
             Space::System => &mut self.system,
         }
+    }
+
+    /// Whether a proposal has been applied, or was given up by its proposer.
+    pub fn has_applied(&self, origin: &Origin) -> bool {
+        self.proposers.has_seen(origin)
     }
 
     /// Users, roles, logins.

@@ -53,6 +53,17 @@ impl Proposers {
         fresh
     }
 
+    /// Whether the command was applied, or can never be.
+    pub(crate) fn has_seen(&self, origin: &Origin) -> bool {
+        self.nodes
+            .get(&origin.node)
+            .is_some_and(|proposer| match origin.boot.cmp(&proposer.boot) {
+                std::cmp::Ordering::Less => true,
+                std::cmp::Ordering::Greater => false,
+                std::cmp::Ordering::Equal => proposer.contains(origin.sequence),
+            })
+    }
+
     /// Writes what changed since the last call.
     pub(crate) fn seal(&mut self, effects: &mut Effects) {
         for node in std::mem::take(&mut self.dirty) {
@@ -99,6 +110,11 @@ impl Proposer {
         }
         self.runs.insert(first, end);
         true
+    }
+
+    fn contains(&self, sequence: u64) -> bool {
+        let run = self.runs.range(..=sequence).next_back();
+        sequence < self.answered_below || run.is_some_and(|(_, end)| sequence < *end)
     }
 
     fn forget_below(&mut self, answered_below: u64) {
@@ -149,7 +165,9 @@ mod tests {
         for sequence in [3, 1, 2, 5] {
             assert!(table.admit(&origin(1, sequence, 0)));
             assert!(!table.admit(&origin(1, sequence, 0)));
+            assert!(table.has_seen(&origin(1, sequence, 0)));
         }
+        assert!(!table.has_seen(&origin(1, 4, 0)));
         assert_eq!(table.nodes[&1].runs, BTreeMap::from([(1, 4), (5, 6)]));
         assert!(table.admit(&origin(1, 4, 3)));
         assert_eq!(table.nodes[&1].runs, BTreeMap::from([(3, 6)]));

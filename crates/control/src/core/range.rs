@@ -53,6 +53,18 @@ enum Item {
     Stored { main: i64, sub: u32 },
 }
 
+impl RangeCursor {
+    /// How many entries were collected to be loaded.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether nothing is to be loaded.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
 impl RangePlan {
     /// The keyspace it reads.
     pub fn space(&self) -> Space {

@@ -1,0 +1,296 @@
+//! Leases in time: the leader renews and ends them.
+//!
+//! Which leases there are is replicated; when they end is known to the leader alone
+//! ([`Lessor`]). A renewal is answered only after a majority confirmed that this node still
+//! leads: a deposed leader must not promise a client what the new one may already have ended.
+
+use std::{sync::Arc, time::Duration};
+
+use atoll_world::{
+    clock::{self, Instant},
+    peers::Peers,
+};
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::Notify;
+
+use super::{propose::Proposer, replica::Replicated, services::LEASE, system_identity};
+use crate::{
+    api::LeaseLeft,
+    core::{effects::LeaseChange, error::Error, lessor::Lessor},
+    log::Log,
+    proto::{
+        etcdserverpb as etcd,
+        internal::command::Op,
+        raft::{self as pb, lease_response},
+    },
+};
+
+/// Expired leases whose end is proposed at a time.
+const EXPIRED_BATCH_MAX: usize = 256;
+
+/// Checkpoints in one proposal.
+const CHECKPOINT_BATCH_MAX: usize = 1_000;
+
+/// How long a request waits for a leader to be known before it is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The leader's clockwork, and every node's way to it.
+pub(crate) struct LeaseKeeper {
+    lessor: Mutex<Lessor>,
+    /// What the lessor's times count from.
+    epoch: Instant,
+    changed: Notify,
+    log: Log,
+    peers: Arc<dyn Peers>,
+    proposer: Proposer,
+    replica: Arc<Replicated>,
+    /// Added to every lease by a new leader: the old one may have renewed it until it was
+    /// deposed.
+    extend: Duration,
+    timeout: Duration,
+}
+
+impl LeaseKeeper {
+    pub(crate) fn new(
+        log: Log,
+        peers: Arc<dyn Peers>,
+        proposer: Proposer,
+        replica: Arc<Replicated>,
+        extend: Duration,
+        timeout: Duration,
+    ) -> Arc<Self> {
+        Arc::new(LeaseKeeper {
+            lessor: Mutex::default(),
+            epoch: clock::now(),
+            changed: Notify::new(),
+            log,
+            peers,
+            proposer,
+            replica,
+            extend,
+            timeout,
+        })
+    }
+
+    fn now(&self) -> Duration {
+        clock::now() - self.epoch
+    }
+
+    /// The replica applied changes of leases.
+    pub(crate) fn apply(&self, changes: &[LeaseChange]) {
+        let now = self.now();
+        let mut lessor = self.lessor.lock();
+        for change in changes {
+            match *change {
+                LeaseChange::Granted { id, ttl_s } => lessor.grant(id, ttl_s, now),
+                LeaseChange::Revoked { id } => lessor.revoke(id),
+                LeaseChange::Checkpointed { id, remaining_s } => {
+                    lessor.checkpointed(id, remaining_s, now)
+                }
+            }
+        }
+        drop(lessor);
+        self.changed.notify_one();
+    }
+
+    /// Ends leases while this node leads.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut leadership = self.log.leadership();
+        loop {
+            let now = *leadership.borrow_and_update();
+            if !now.leads {
+                self.lessor.lock().demote();
+                if leadership.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            if !self.lessor.lock().is_leading() && !self.take_over().await {
+                // Not confirmed: leadership is about to change, or will be confirmed soon.
+                clock::sleep(RETRY_INTERVAL).await;
+                continue;
+            }
+            self.end_expired().await;
+            let next = self.lessor.lock().next_deadline();
+            let wake = next.map(|next| self.epoch + next);
+            tokio::select! {
+                biased;
+                changed = leadership.changed() => if changed.is_err() { return },
+                () = self.changed.notified() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Starts the clockwork, once everything that earlier leaders committed is applied here.
+    async fn take_over(&self) -> bool {
+        let Ok(index) = self.log.read_index().await else {
+            return false;
+        };
+        if self.replica.wait_applied(index).await.is_err() {
+            return false;
+        }
+        // Under the replica's lock, so that no change falls between.
+        self.replica.with(|machine| {
+            self.lessor
+                .lock()
+                .promote(self.now(), self.extend, machine.leases());
+        });
+        true
+    }
+
+    async fn end_expired(&self) {
+        loop {
+            let expired = self.lessor.lock().expired(self.now(), EXPIRED_BATCH_MAX);
+            let more = expired.len() == EXPIRED_BATCH_MAX;
+            let revokes = expired.into_iter().map(|id| {
+                let op = Op::LeaseRevoke(etcd::LeaseRevokeRequest { id });
+                self.proposer.propose(system_identity(), op)
+            });
+            for revoked in futures_util::future::join_all(revokes).await {
+                // Offered again by the lessor; a lease that is gone meanwhile is no fault.
+                if let Err(error) = revoked {
+                    tracing::debug!(%error, "an expired lease was not revoked");
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        let due = self
+            .lessor
+            .lock()
+            .due_checkpoints(self.now(), CHECKPOINT_BATCH_MAX);
+        if !due.is_empty() {
+            self.checkpoint(due).await;
+        }
+    }
+
+    async fn checkpoint(&self, due: Vec<(i64, i64)>) {
+        let checkpoints = due
+            .into_iter()
+            .map(|(id, remaining_ttl)| etcd::LeaseCheckpoint { id, remaining_ttl })
+            .collect();
+        let op = Op::LeaseCheckpoint(etcd::LeaseCheckpointRequest { checkpoints });
+        if let Err(error) = self.proposer.propose(system_identity(), op).await {
+            tracing::debug!(%error, "leases were not checkpointed");
+        }
+    }
+
+    /// Renews a lease, wherever the leader is; answers its full time to live in seconds, 0 if
+    /// there is no such lease.
+    pub(crate) async fn renew(&self, lease: i64) -> Result<i64, Error> {
+        let answer = self.ask(pb::LeaseRequest { lease, renew: true }).await?;
+        Ok(match answer.result() {
+            lease_response::Result::Found => answer.granted_ttl_seconds,
+            _ => 0,
+        })
+    }
+
+    /// What is left of a lease, without its keys.
+    pub(crate) async fn left(&self, lease: i64) -> Result<LeaseLeft, Error> {
+        let answer = self
+            .ask(pb::LeaseRequest {
+                lease,
+                renew: false,
+            })
+            .await?;
+        match answer.result() {
+            lease_response::Result::Found => Ok(LeaseLeft {
+                granted: Duration::from_secs(
+                    u64::try_from(answer.granted_ttl_seconds).unwrap_or(0),
+                ),
+                left: Duration::from_millis(answer.left_ms),
+                keys: Vec::new(),
+            }),
+            _ => Err(Error::LeaseNotFound),
+        }
+    }
+
+    async fn ask(&self, request: pb::LeaseRequest) -> Result<pb::LeaseResponse, Error> {
+        match clock::timeout(self.timeout, self.ask_leader(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Timeout),
+        }
+    }
+
+    async fn ask_leader(&self, request: pb::LeaseRequest) -> Result<pb::LeaseResponse, Error> {
+        let mut leadership = self.log.leadership();
+        loop {
+            let leader = leadership.borrow_and_update().leader;
+            let answer = match leader {
+                Some(leader) if leader == self.log.node() => Some(self.answer(request).await),
+                Some(leader) => {
+                    let answer = self
+                        .peers
+                        .call(leader, LEASE, request.encode_to_vec().into())
+                        .await;
+                    answer
+                        .ok()
+                        .and_then(|bytes| pb::LeaseResponse::decode(bytes).ok())
+                }
+                None => None,
+            };
+            match answer {
+                Some(answer) if answer.result() != lease_response::Result::NotLeader => {
+                    return Ok(answer);
+                }
+                _ => {}
+            }
+            tokio::select! {
+                biased;
+                changed = leadership.changed() => changed.map_err(|_| Error::Stopped)?,
+                () = clock::sleep(RETRY_INTERVAL), if leader.is_some() => {}
+            }
+        }
+    }
+
+    /// Answers as the leader.
+    pub(crate) async fn answer(&self, request: pb::LeaseRequest) -> pb::LeaseResponse {
+        let not_leader = pb::LeaseResponse::default();
+        let Ok(index) = self.log.read_index().await else {
+            return not_leader;
+        };
+        // The clockwork runs a moment after this node was elected.
+        if self.replica.wait_applied(index).await.is_err() || !self.lessor.lock().is_leading() {
+            return not_leader;
+        }
+        let none = pb::LeaseResponse {
+            result: lease_response::Result::NoSuchLease.into(),
+            ..not_leader
+        };
+        let Some(granted) = self
+            .replica
+            .with(|machine| machine.leases().get(request.lease).map(|lease| lease.ttl_s))
+        else {
+            return none;
+        };
+        if request.renew {
+            let Some(renewed) = self.lessor.lock().renew(request.lease, self.now()) else {
+                return none;
+            };
+            self.changed.notify_one();
+            if renewed.clear_checkpoint {
+                self.checkpoint(vec![(request.lease, 0)]).await;
+            }
+        }
+        let left = self
+            .lessor
+            .lock()
+            .left(request.lease, self.now())
+            .unwrap_or_default();
+        pb::LeaseResponse {
+            result: lease_response::Result::Found.into(),
+            granted_ttl_seconds: granted,
+            left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => clock::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,458 @@
+//! This node's copy of the replicated state: the machine in memory, its rows in the store.
+//!
+//! Committed entries are applied to the machine under its lock; what they write is gathered
+//! and flushed to the store in the background, in one atomic batch together with the log id
+//! it goes up to. Until then the journal is the truth: after a crash the log is applied again
+//! from where the store stands. So acknowledging a write never waits for the store.
+//!
+//! Invariants: the store is always the state as of exactly one entry; revisions not yet in
+//! the store are served from the machine's overlay; a reader's revision is pinned until it is
+//! done.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use atoll_world::{
+    store::{Store, StoreError},
+    task,
+};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use openraft::{EntryPayload, entry::RaftEntry as _};
+use parking_lot::{Mutex, RwLock};
+use prost::Message as _;
+use tokio::sync::{Notify, watch};
+
+use super::{
+    flush::{self, Pending},
+    generations::{APPLIED_TABLE, Generations},
+    history::ReplicaHistory,
+    leases::LeaseKeeper,
+    propose::Waiters,
+    watch::{WatchConfig, WatchHub, WatchStream},
+};
+use crate::{
+    core::{
+        auth::Need,
+        effects::{Effects, Space, Table, ValueError, Values},
+        error::Error,
+        machine::Machine,
+        restore::RestoreError,
+    },
+    log::{
+        machine::Replica,
+        snapshot::{Outgoing, Staged},
+        types::{self, Entry, LogId, SnapshotMeta, StoredMembership},
+    },
+    proto::{
+        internal::{Batch, Identity},
+        raft as pb,
+    },
+};
+
+/// The row that says up to where the store goes.
+pub(crate) const APPLIED_KEY: &[u8] = b"applied";
+
+/// Why a replica could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be opened or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row of the store is not what it should be.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The row that says up to where the store goes cannot be read.
+    #[error("the store does not say what it holds: {0}")]
+    Applied(String),
+}
+
+/// The state, and what belongs to it.
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    /// The last entry whose effects are in the store.
+    pub(crate) stored: Option<LogId>,
+    /// What was applied and not yet flushed.
+    pub(crate) pending: Pending,
+}
+
+/// This node's copy of the replicated state.
+pub(crate) struct Replicated {
+    state: RwLock<State>,
+    store: RwLock<Store>,
+    generations: Arc<Generations>,
+    /// One flush, snapshot or replacement at a time.
+    pub(crate) flushing: tokio::sync::Mutex<()>,
+    pub(crate) flush_wanted: Notify,
+    pub(crate) flushed: Notify,
+    applied: watch::Sender<u64>,
+    /// What every request asks for, kept where no lock is needed.
+    facts: Facts,
+    /// Revisions that readers hold on to.
+    pins: Mutex<BTreeMap<(Space, i64), usize>>,
+    pub(crate) reclaim_wanted: Notify,
+    waiters: Arc<Waiters>,
+    hub: OnceLock<WatchHub>,
+    leases: OnceLock<Arc<LeaseKeeper>>,
+}
+
+/// What every request asks for.
+#[derive(Default)]
+struct Facts {
+    revision: AtomicI64,
+    auth: AtomicBool,
+}
+
+impl Facts {
+    fn note(&self, machine: &Machine) {
+        self.revision
+            .store(machine.keyspace(Space::User).revision(), Ordering::Release);
+        self.auth
+            .store(machine.auth().is_enabled(), Ordering::Release);
+    }
+}
+
+/// Reads revisions from a store.
+pub(crate) struct StoreValues(pub(crate) Store);
+
+impl Values for StoreValues {
+    fn get(&self, space: Space, main: i64, sub: u32) -> Result<Option<Bytes>, ValueError> {
+        let key = crate::core::effects::revision_key(main, sub);
+        self.0
+            .get(space.table().name(), &key)
+            .map_err(|error| ValueError(error.to_string()))
+    }
+}
+
+/// Reads a machine, and up to where it goes, from a store.
+pub(crate) fn load(store: &Store) -> Result<State, OpenError> {
+    let row = store.get(APPLIED_TABLE, APPLIED_KEY)?;
+    let applied = row
+        .map(pb::Applied::decode)
+        .transpose()
+        .map_err(|error| OpenError::Applied(error.to_string()))?
+        .unwrap_or_default();
+    let membership = types::stored_membership_from_proto(applied.membership)
+        .map_err(|error| OpenError::Applied(error.to_string()))?;
+    let snapshot = store.snapshot();
+    let applied_id = types::log_id_from_proto(applied.log_id);
+    let index = applied_id.as_ref().map_or(0, |id| id.index);
+    let machine = Machine::restore(index, |table: Table| {
+        snapshot
+            .scan(table.name(), ..)
+            .map(|row| row.map_err(|error| ValueError(error.to_string())))
+    })?;
+    Ok(State {
+        machine,
+        stored: applied_id.clone(),
+        applied: applied_id,
+        membership,
+        pending: Pending::default(),
+    })
+}
+
+impl Replicated {
+    pub(crate) fn open(
+        generations: Arc<Generations>,
+        store: Store,
+        waiters: Arc<Waiters>,
+        watch: WatchConfig,
+    ) -> Result<Arc<Self>, OpenError> {
+        let state = load(&store)?;
+        let (applied, _) = watch::channel(state.applied.as_ref().map_or(0, |id| id.index));
+        let facts = Facts::default();
+        facts.note(&state.machine);
+        let replica = Arc::new(Replicated {
+            facts,
+            state: RwLock::new(state),
+            store: RwLock::new(store),
+            generations,
+            flushing: tokio::sync::Mutex::new(()),
+            flush_wanted: Notify::new(),
+            flushed: Notify::new(),
+            applied,
+            pins: Mutex::default(),
+            reclaim_wanted: Notify::new(),
+            waiters,
+            hub: OnceLock::new(),
+            leases: OnceLock::new(),
+        });
+        let history = Arc::new(ReplicaHistory::default());
+        history.of(&replica);
+        assert!(
+            replica.hub.set(WatchHub::new(history, watch)).is_ok(),
+            "a replica has one hub"
+        );
+        Ok(replica)
+    }
+
+    /// Who is told about changes of leases; set once.
+    pub(crate) fn tell_leases(&self, leases: Arc<LeaseKeeper>) {
+        assert!(self.leases.set(leases).is_ok(), "leases have one keeper");
+    }
+
+    pub(crate) fn hub(&self) -> &WatchHub {
+        self.hub
+            .get()
+            .expect("the hub is set when the replica is made")
+    }
+
+    /// Opens a stream of watches; what it may see is asked for each watch.
+    pub(crate) fn open_watch(self: &Arc<Self>, identity: Identity) -> WatchStream {
+        let replica = self.clone();
+        self.hub().stream(Box::new(move |key, range_end| {
+            replica.with(|machine| {
+                machine
+                    .auth()
+                    .require(&identity, Need::Read, key, range_end)
+            })
+        }))
+    }
+
+    /// Looks at the machine. Nothing waits meanwhile but the next entries to apply: be brief.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
+        look(&self.state.read().machine)
+    }
+
+    /// Changes something of the machine that is not replicated.
+    pub(crate) fn with_mut<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        change(&mut self.state.write())
+    }
+
+    /// Looks at the machine, with the values that are already in the store.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Machine, &StoreValues) -> R) -> R {
+        let state = self.state.read();
+        // Taken under the lock: a replacement changes both.
+        let values = StoreValues(self.store());
+        look(&state.machine, &values)
+    }
+
+    /// The current store.
+    pub(crate) fn store(&self) -> Store {
+        self.store.read().clone()
+    }
+
+    /// Revision of the users' keyspace.
+    pub(crate) fn revision(&self) -> i64 {
+        self.facts.revision.load(Ordering::Acquire)
+    }
+
+    /// Whether authentication is on.
+    pub(crate) fn auth_enabled(&self) -> bool {
+        self.facts.auth.load(Ordering::Acquire)
+    }
+
+    /// Index of the last entry applied; changes wake whoever waits.
+    pub(crate) fn applied_index(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Returns once the entry is applied.
+    pub(crate) async fn wait_applied(&self, index: u64) -> Result<(), Error> {
+        let mut applied = self.applied.subscribe();
+        applied
+            .wait_for(|applied| *applied >= index)
+            .await
+            .map(drop)
+            .map_err(|_| Error::Stopped)
+    }
+
+    /// Keeps a revision from being reclaimed while the pin lives.
+    pub(crate) fn pin(self: &Arc<Self>, space: Space, revision: i64) -> Pin {
+        *self.pins.lock().entry((space, revision)).or_default() += 1;
+        Pin {
+            replica: self.clone(),
+            space,
+            revision,
+        }
+    }
+
+    /// Waits until reclaiming may write more.
+    pub(crate) async fn room_for_reclaim(&self) -> Result<(), io::Error> {
+        Replica::room(self).await
+    }
+
+    /// The oldest revision that somebody holds on to.
+    pub(crate) fn oldest_pin(&self, space: Space) -> Option<i64> {
+        self.pins
+            .lock()
+            .keys()
+            .filter(|(pinned, _)| *pinned == space)
+            .map(|(_, revision)| *revision)
+            .min()
+    }
+
+    fn apply_batch(
+        &self,
+        state: &mut State,
+        index: u64,
+        batch: Bytes,
+        effects: &mut Effects,
+    ) -> Result<(), io::Error> {
+        let batch = Batch::decode(batch).map_err(io::Error::other)?;
+        let values = StoreValues(self.store());
+        let answers = state
+            .machine
+            .apply_batch(index, &batch, &values, effects)
+            .map_err(io::Error::other)?;
+        for (command, answer) in batch.commands.iter().zip(answers) {
+            if let (Some(answer), Some(origin)) = (answer, &command.origin) {
+                self.waiters.applied(origin, answer);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, effects: &mut Effects) {
+        for (space, revision, events) in effects.events.drain(..) {
+            self.hub().publish(space, revision, events.into());
+        }
+        for (space, revision) in effects.compacted.drain(..) {
+            self.hub().compacted(space, revision);
+            self.reclaim_wanted.notify_one();
+        }
+        if !effects.leases.is_empty() {
+            if let Some(leases) = self.leases.get() {
+                leases.apply(&effects.leases);
+            }
+            effects.leases.clear();
+        }
+        effects.alarms_changed = false;
+        effects.auth_changed = false;
+    }
+}
+
+/// Holds a revision; see [`Replicated::pin`].
+pub(crate) struct Pin {
+    replica: Arc<Replicated>,
+    space: Space,
+    revision: i64,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.replica.pins.lock();
+        let count = pins
+            .get_mut(&(self.space, self.revision))
+            .expect("a pin is counted");
+        *count -= 1;
+        if *count == 0 {
+            pins.remove(&(self.space, self.revision));
+        }
+    }
+}
+
+impl Replica for Replicated {
+    fn applied(&self) -> (Option<LogId>, StoredMembership) {
+        let state = self.state.read();
+        (state.applied.clone(), state.membership.clone())
+    }
+
+    fn apply(&self, entries: Vec<Entry>) -> Result<(), io::Error> {
+        let mut effects = Effects::default();
+        let mut state = self.state.write();
+        let mut index = 0;
+        for entry in entries {
+            let id = entry.log_id();
+            index = id.index;
+            match entry.payload {
+                EntryPayload::Blank => state.machine.skip(index),
+                EntryPayload::Normal(batch) => {
+                    self.apply_batch(&mut state, index, batch.0, &mut effects)?
+                }
+                EntryPayload::Membership(members) => {
+                    state.machine.skip(index);
+                    state.membership = StoredMembership::new(Some(id.clone()), members);
+                }
+            }
+            state.applied = Some(id);
+        }
+        self.facts.note(&state.machine);
+        state.pending.extend(effects.writes.drain(..));
+        // Under the lock, so that watchers hear of revisions in order.
+        self.tell(&mut effects);
+        let wanted = state.pending.is_due();
+        drop(state);
+        self.applied.send_replace(index);
+        if wanted {
+            self.flush_wanted.notify_one();
+        }
+        Ok(())
+    }
+
+    fn room(&self) -> BoxFuture<'_, Result<(), io::Error>> {
+        async move {
+            loop {
+                let flushed = self.flushed.notified();
+                if !self.state.read().pending.is_full() {
+                    return Ok(());
+                }
+                self.flush_wanted.notify_one();
+                flushed.await;
+            }
+        }
+        .boxed()
+    }
+
+    fn persist(&self) -> BoxFuture<'_, Result<(SnapshotMeta, Outgoing), io::Error>> {
+        async move {
+            let _one = self.flushing.lock().await;
+            let meta = flush::write_pending(self).await.map_err(io::Error::other)?;
+            let store = self.store();
+            let (view, bytes) = task::blocking(move || {
+                store.persist()?;
+                Ok::<_, StoreError>((store.snapshot(), store.disk_bytes()?))
+            })
+            .await
+            .map_err(io::Error::other)?;
+            Ok((meta, Outgoing::new(view, bytes)))
+        }
+        .boxed()
+    }
+
+    fn install(&self, meta: SnapshotMeta, staged: Staged) -> BoxFuture<'_, Result<(), io::Error>> {
+        async move {
+            let _one = self.flushing.lock().await;
+            let Staged { store, generation } = staged;
+            let applied = pb::Applied {
+                log_id: meta.last_log_id.as_ref().map(types::log_id_to_proto),
+                membership: Some(types::stored_membership_to_proto(&meta.last_membership)),
+            };
+            let (store, fresh) = task::blocking(move || {
+                let mut batch = atoll_world::store::Batch::default();
+                batch.put(APPLIED_TABLE, APPLIED_KEY, applied.encode_to_vec());
+                store.write(batch)?;
+                store.persist()?;
+                let fresh = load(&store)?;
+                Ok::<_, OpenError>((store, fresh))
+            })
+            .await
+            .map_err(io::Error::other)?;
+            let index = fresh.applied.as_ref().map_or(0, |id| id.index);
+            {
+                let mut state = self.state.write();
+                self.generations
+                    .switch(generation)
+                    .map_err(io::Error::other)?;
+                *self.store.write() = store;
+                *state = fresh;
+                let machine = &state.machine;
+                self.facts.note(machine);
+                self.waiters.replaced(|origin| machine.has_applied(origin));
+            }
+            self.hub().restored(Space::User);
+            self.hub().restored(Space::System);
+            self.applied.send_replace(index);
+            Ok(())
+        }
+        .boxed()
+    }
+}
