@@ -5,6 +5,9 @@
 //! when full. The real links run over mutual TLS; the simulated ones over virtual
 //! time.
 
+pub mod frame;
+pub mod tls;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use atoll_base::id::NodeId;
