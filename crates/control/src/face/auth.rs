@@ -5,7 +5,7 @@ use tonic::Status;
 use super::{
     Face,
     caller::{Caller, header},
-    unary,
+    methods,
 };
 use crate::{
     api::{ControlApi, Reply},
@@ -195,7 +195,7 @@ impl<C: ControlApi> Face<C> {
 }
 
 impl<C: ControlApi> Auth for Face<C> {
-    unary! {
+    methods! {
         auth_enable: pb::AuthEnableRequest => pb::AuthEnableResponse, on_auth_enable;
         auth_disable: pb::AuthDisableRequest => pb::AuthDisableResponse, on_auth_disable;
         auth_status: pb::AuthStatusRequest => pb::AuthStatusResponse, on_auth_status;

@@ -6,7 +6,7 @@ use tonic::Status;
 use super::{
     Face,
     caller::{Caller, header},
-    unary,
+    methods,
 };
 use crate::{
     api::{ControlApi, Member, Standing},
@@ -142,7 +142,7 @@ impl<C: ControlApi> Face<C> {
 }
 
 impl<C: ControlApi> Cluster for Face<C> {
-    unary! {
+    methods! {
         member_add: pb::MemberAddRequest => pb::MemberAddResponse, on_member_add;
         member_remove: pb::MemberRemoveRequest => pb::MemberRemoveResponse, on_member_remove;
         member_update: pb::MemberUpdateRequest => pb::MemberUpdateResponse, on_member_update;

@@ -8,7 +8,7 @@ use super::{
     caller::{Caller, complete, header},
     check,
     generate::{Answers, Out, generate},
-    reply, unary,
+    methods, reply,
 };
 use crate::{
     api::{ControlApi, Standing},
@@ -218,7 +218,7 @@ async fn send_range<C: ControlApi>(
 impl<C: ControlApi> Kv for Face<C> {
     type RangeStreamStream = Answers<pb::RangeStreamResponse>;
 
-    unary! {
+    methods! {
         range: pb::RangeRequest => pb::RangeResponse, kv_range;
         put: pb::PutRequest => pb::PutResponse, kv_put;
         delete_range: pb::DeleteRangeRequest => pb::DeleteRangeResponse, kv_delete_range;

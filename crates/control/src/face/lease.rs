@@ -7,7 +7,7 @@ use super::{
     Face,
     caller::{Caller, OwnedCaller, header},
     generate::{Answers, Out, generate},
-    reply, unary,
+    methods, reply,
 };
 use crate::{
     api::{ControlApi, Standing},
@@ -169,7 +169,7 @@ async fn keep_alive<C: ControlApi>(
 impl<C: ControlApi> Lease for Face<C> {
     type LeaseKeepAliveStream = Answers<pb::LeaseKeepAliveResponse>;
 
-    unary! {
+    methods! {
         lease_grant: pb::LeaseGrantRequest => pb::LeaseGrantResponse, on_lease_grant;
         lease_revoke: pb::LeaseRevokeRequest => pb::LeaseRevokeResponse, on_lease_revoke;
         lease_time_to_live: pb::LeaseTimeToLiveRequest => pb::LeaseTimeToLiveResponse, on_lease_time_to_live;

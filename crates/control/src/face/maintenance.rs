@@ -10,7 +10,7 @@ use super::{
     generate::{Answers, Out, generate},
     reply,
     status::{ETCD_CLUSTER_VERSION, ETCD_VERSION},
-    unary,
+    methods,
 };
 use crate::{
     api::{ControlApi, SnapshotStream, Standing},
@@ -225,7 +225,7 @@ async fn send_snapshot(
 impl<C: ControlApi> Maintenance for Face<C> {
     type SnapshotStream = Answers<pb::SnapshotResponse>;
 
-    unary! {
+    methods! {
         alarm: pb::AlarmRequest => pb::AlarmResponse, on_alarm;
         status: pb::StatusRequest => pb::StatusResponse, on_status;
         defragment: pb::DefragmentRequest => pb::DefragmentResponse, on_defragment;

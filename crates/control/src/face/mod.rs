@@ -14,20 +14,34 @@
 //!   does not read stops its own stream only.
 
 mod auth;
+mod body;
+mod browser;
 mod caller;
 mod check;
 mod cluster;
+mod election;
+mod gateway;
 mod generate;
+mod health;
 mod kv;
 mod leader;
 mod lease;
 mod limits;
+mod lock;
 mod maintenance;
+mod pages;
+mod queue;
+mod router;
+mod serve;
 mod status;
+mod unary;
 mod watch;
 
+pub use body::FaceBody;
 pub use caller::Connection;
 pub use limits::Limits;
+pub use router::{Metrics, Router, router};
+pub use serve::{ConnectionError, serve_connection};
 pub use status::rpc_text;
 
 use std::sync::Arc;
@@ -59,7 +73,7 @@ pub(crate) use reply;
 
 /// Methods of a generated service that take one message and answer one message, each by a
 /// method of [`Face`] that takes the caller and the message.
-macro_rules! unary {
+macro_rules! methods {
     ($($method:ident: $request:ty => $response:ty, $by:ident;)*) => {
         $(
             #[allow(clippy::type_complexity, clippy::type_repetition_in_bounds)]
@@ -84,7 +98,7 @@ macro_rules! unary {
         )*
     };
 }
-pub(crate) use unary;
+pub(crate) use methods;
 
 impl<C: ControlApi> Face<C> {
     pub(crate) fn new(control: C, limits: Limits) -> Self {
