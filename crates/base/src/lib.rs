@@ -2,4 +2,5 @@
 //!
 //! Floor 0. It must never know of any other crate of Atoll.
 
+pub mod config;
 pub mod id;

@@ -1,0 +1,199 @@
+//! The settings themselves. Each is declared here, once.
+
+use std::path::PathBuf;
+
+use super::{
+    load::Chosen,
+    types::{Address, CompactionMode, Durability, Kind, LogFormat, Setting},
+};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const TIB: u64 = 1024 * GIB;
+
+/// The one word of `words`, or nothing: an optional part of a declaration.
+const fn optional(words: &[&'static str]) -> &'static str {
+    if words.is_empty() { "" } else { words[0] }
+}
+
+macro_rules! tree {
+    ($(
+        $(#[doc = $section_doc:literal])+
+        $section:ident: $Section:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $field:ident: $type:ty = $default:literal, $kind:expr
+                    $(, unit $unit:literal)? $(, flag $flag:literal)? ;
+            )*
+        }
+    )*) => {
+        /// The whole tree, checked.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $($(#[doc = $section_doc])+ pub $section: $Section,)*
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Clone, Debug, PartialEq)]
+            pub struct $Section {
+                $($(#[doc = $doc])+ pub $field: $type,)*
+            }
+        )*
+
+        /// Every setting, in the order of docs/configuration.md.
+        pub const SETTINGS: &[Setting] = &[$($(
+            Setting {
+                path: concat!(stringify!($section), ".", stringify!($field)),
+                doc: concat!($($doc),+).trim_ascii(),
+                unit: optional(&[$($unit)?]),
+                default: $default,
+                kind: $kind,
+                flag_short: optional(&[$($flag)?]),
+            },
+        )*)*];
+
+        /// Every section with its doc line, in order.
+        pub(crate) const SECTIONS: &[(&str, &str)] = &[$(
+            (stringify!($section), concat!($($section_doc),+).trim_ascii()),
+        )*];
+
+        impl Config {
+            pub(super) fn from_chosen(chosen: &Chosen) -> Config {
+                Config {
+                    $($section: $Section {
+                        $($field: chosen.typed(concat!(stringify!($section), ".", stringify!($field))),)*
+                    },)*
+                }
+            }
+        }
+
+        /// Whether `text` is a value of the type that the setting at `path` has.
+        pub(super) fn check_type(path: &str, text: &str) -> Result<(), String> {
+            match path {
+                $($(concat!(stringify!($section), ".", stringify!($field)) => {
+                    <$type as super::types::FromText>::from_text(text).map(drop)
+                })*)*
+                _ => unreachable!("no setting `{path}` in the tree"),
+            }
+        }
+    };
+}
+
+tree! {
+    /// Who this node is, and where it keeps its data.
+    node: Node {
+        /// The name that people see; the machine's name where it is empty. Only a label: a node is known by its id.
+        name: String = "", Kind::Text { bytes_max: 63 }, flag "name";
+        /// The folder that holds everything this node knows. One node has one folder, and only one process opens it.
+        dir: PathBuf = "./atoll-data", Kind::Path, flag "dir";
+        /// Added to every port, so that several nodes fit on one machine.
+        port_offset: u16 = "0", Kind::Integer { min: 0, max: 60_000 }, unit "ports", flag "port-offset";
+    }
+    /// Where others reach this node.
+    listen: Listen {
+        /// Where clients come in: the etcd v3 API over gRPC, its JSON gateway, health and metrics.
+        client: Address = "127.0.0.1:2379", Kind::Address;
+        /// Where the other nodes come in. Always mutual TLS.
+        peer: Address = "127.0.0.1:2380", Kind::Address;
+        /// The name or address under which others are told to reach this node; the listener's own host where it is empty.
+        advertise_host: String = "", Kind::Text { bytes_max: 253 };
+    }
+    /// Who may come in.
+    security: Security {
+        /// Serve beyond this machine without TLS and without passwords. Only for those who mean it.
+        insecure: bool = "false", Kind::Flag, flag "insecure";
+        /// Refuse clients that show no certificate of this cluster.
+        require_client_cert: bool = "false", Kind::Flag;
+    }
+    /// The replicated log, and what the etcd v3 API allows.
+    control: Control {
+        /// How often a leader says that it is there.
+        heartbeat_ms: u64 = "50", Kind::Integer { min: 5, max: 10_000 }, unit "ms";
+        /// The least silence of the leader after which a node stands for election. At least three heartbeats.
+        election_ms_min: u64 = "150", Kind::Integer { min: 15, max: 60_000 }, unit "ms";
+        /// The most silence of the leader after which a node stands for election. Each node draws its own time between the two, so that they seldom stand at once.
+        election_ms_max: u64 = "300", Kind::Integer { min: 20, max: 120_000 }, unit "ms";
+        /// How long a request may take inside the cluster before it is given up. Longer than an election, so that requests live through one.
+        request_timeout_ms: u64 = "5000", Kind::Integer { min: 100, max: 600_000 }, unit "ms";
+        /// After how many log entries a snapshot is made and the log before it is freed.
+        snapshot_entries: u64 = "10000", Kind::Integer { min: 100, max: 10_000_000 }, unit "entries";
+        /// The size of the store at which writes are refused with NOSPACE, while reads and deletes go on.
+        quota_bytes: u64 = "2147483648", Kind::Integer { min: 16 * MIB, max: TIB }, unit "bytes";
+        /// What is compacted without being asked for: nothing, what is older than a time, or all but the newest revisions.
+        auto_compaction_mode: CompactionMode = "off", Kind::Choice(CompactionMode::WORDS);
+        /// With mode periodic: how long old revisions stay readable.
+        auto_compaction_retention_s: u64 = "3600", Kind::Integer { min: 1, max: 31_536_000 }, unit "s";
+        /// With mode revision: how many of the newest revisions stay readable.
+        auto_compaction_retention_revisions: u64 = "10000", Kind::Integer { min: 1, max: 1_000_000_000 }, unit "revisions";
+        /// The largest request.
+        request_bytes_max: u64 = "1572864", Kind::Integer { min: KIB, max: 64 * MIB }, unit "bytes";
+        /// The most operations in one transaction.
+        txn_ops_max: u64 = "128", Kind::Integer { min: 1, max: 100_000 }, unit "operations";
+        /// The most watches in one stream of a client.
+        watches_per_stream_max: u64 = "100000", Kind::Integer { min: 1, max: 10_000_000 }, unit "watches";
+        /// The most requests and streams that one connection may have open at once.
+        streams_per_connection_max: u64 = "4096", Kind::Integer { min: 1, max: 1_000_000 }, unit "streams";
+        /// The most leases in the cluster.
+        leases_max: u64 = "1000000", Kind::Integer { min: 1, max: 100_000_000 }, unit "leases";
+        /// How many of the newest revisions a node keeps in memory for watchers; older ones come from the store.
+        watch_history_revisions: u64 = "16384", Kind::Integer { min: 16, max: 10_000_000 }, unit "revisions";
+        /// How often an idle watcher that asked for progress is told where the cluster stands.
+        watch_progress_s: u64 = "600", Kind::Integer { min: 1, max: 86_400 }, unit "s";
+    }
+    /// The write-ahead log on the disk.
+    journal: Journal {
+        /// The size of one file of the log.
+        segment_bytes: u64 = "67108864", Kind::Integer { min: MIB, max: 4 * GIB }, unit "bytes";
+        /// When a write is on the disk: always is before it is acknowledged; with an interval, or none, a machine that loses power may lose what was acknowledged.
+        durability: Durability = "always", Kind::Durability;
+        /// The free space below which writes are refused with NOSPACE, so that the disk never fills up.
+        reserve_bytes: u64 = "268435456", Kind::Integer { min: 0, max: TIB }, unit "bytes";
+    }
+    /// The revisions on the disk.
+    store: Store {
+        /// The memory that the store may keep blocks in.
+        cache_bytes: u64 = "67108864", Kind::Integer { min: MIB, max: 256 * GIB }, unit "bytes";
+    }
+    /// What the node says about itself.
+    log: Log {
+        /// What is logged, in tracing's words: a level, or levels by crate, as info,atoll_control=debug.
+        filter: String = "info", Kind::Text { bytes_max: 1_000 };
+        /// How log lines are written.
+        format: LogFormat = "text", Kind::Choice(LogFormat::WORDS);
+    }
+}
+
+impl Config {
+    /// Where clients come in, the offset added.
+    pub fn client_address(&self) -> Address {
+        self.offset(&self.listen.client)
+    }
+
+    /// Where the other nodes come in, the offset added.
+    pub fn peer_address(&self) -> Address {
+        self.offset(&self.listen.peer)
+    }
+
+    /// Whether any listener can be reached from another machine.
+    pub fn leaves_loopback(&self) -> bool {
+        !self.listen.client.is_loopback() || !self.listen.peer.is_loopback()
+    }
+
+    fn offset(&self, address: &Address) -> Address {
+        // Port 0 lets the system choose; an offset would turn it into a fixed one.
+        let offset = if address.port == 0 {
+            0
+        } else {
+            self.node.port_offset
+        };
+        Address {
+            host: address.host.clone(),
+            port: address
+                .port
+                .checked_add(offset)
+                .expect("a checked configuration has no port above 65535"),
+        }
+    }
+}
