@@ -1,1 +1,57 @@
-fn main() {}
+//! The binary: read what was asked, do it, tell what went wrong and what to do next.
+
+mod cli;
+mod client;
+mod command;
+mod context;
+mod demo;
+mod error;
+mod init;
+mod output;
+mod password;
+mod recover;
+mod restore;
+mod settings;
+mod start;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{cli::Cli, error::CliError};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::note(&format!("atoll: cannot start threads: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match runtime.block_on(cli.run()) {
+        Ok(()) => 0,
+        Err(error) => {
+            report(&error);
+            error.exit_code()
+        }
+    };
+    // A command that is done does not wait for a thread that reads a pipe.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+fn report(error: &CliError) {
+    if matches!(error, CliError::Exit(_)) {
+        return;
+    }
+    output::note(&format!("atoll: {error}"));
+    let next = error.next_step();
+    if !next.is_empty() {
+        output::note(&format!("  {next}"));
+    }
+}

@@ -1,0 +1,381 @@
+//! `atoll status`: the cluster at a glance.
+//!
+//! Every node is asked for itself, at once, so that one that hangs hides only its own line.
+
+use std::collections::BTreeMap;
+
+use atoll_control::proto::etcdserverpb::{
+    AlarmRequest, AlarmType, Member, MemberListRequest, StatusRequest, StatusResponse,
+};
+use futures_util::future::{join, join_all};
+use serde::Serialize;
+
+use super::required;
+use crate::{
+    client::{Client, Retry},
+    error::CliError,
+    output::{Format, View, bytes_for_people, table},
+};
+
+/// Prints it. Ends with exit code 3 where no majority of the voters answers.
+pub(crate) async fn run(client: &Client, output: Format) -> Result<(), CliError> {
+    let status = gather(client).await?;
+    output.show(&status)?;
+    match status.failures_survived {
+        Some(_) => Ok(()),
+        None => Err(CliError::Exit(3)),
+    }
+}
+
+/// How the cluster is.
+#[derive(Debug, Serialize)]
+pub(super) struct ClusterStatus {
+    cluster: String,
+    leader: Option<String>,
+    term: u64,
+    revision: i64,
+    /// How many more voters may fail before the cluster stops; none where it has stopped.
+    failures_survived: Option<usize>,
+    alarms: Vec<String>,
+    nodes: Vec<NodeStatus>,
+}
+
+/// How one node is.
+#[derive(Debug, Serialize)]
+struct NodeStatus {
+    id: String,
+    name: String,
+    role: &'static str,
+    endpoints: Vec<String>,
+    reachable: bool,
+    /// Why it is not reachable.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    problem: String,
+    version: String,
+    store_bytes: u64,
+    store_bytes_in_use: u64,
+    applied_index: u64,
+    last_index: u64,
+}
+
+/// The members, as one node knows them.
+pub(super) async fn members(client: &Client) -> Result<(u64, Vec<Member>), CliError> {
+    // Not linearizable: who lost the majority needs this most.
+    let request = MemberListRequest {
+        linearizable: false,
+    };
+    let answer = client
+        .call(Retry::Safe, request, |node, request| async move {
+            node.cluster().member_list(request).await
+        })
+        .await?;
+    let cluster = answer.header.map_or(0, |header| header.cluster_id);
+    Ok((cluster, answer.members))
+}
+
+/// What one node says of itself.
+async fn ask(client: &Client) -> Result<StatusResponse, CliError> {
+    client
+        .call(Retry::Safe, StatusRequest {}, |node, request| async move {
+            node.maintenance().status(request).await
+        })
+        .await
+}
+
+type Answers = BTreeMap<u64, Result<StatusResponse, String>>;
+
+async fn answers(client: &Client, members: &[Member]) -> Answers {
+    let own = client
+        .endpoints()
+        .iter()
+        .map(|endpoint| client.at(vec![endpoint.clone()]));
+    let own = join_all(own.map(|node| async move { ask(&node).await.ok() }));
+    let theirs = members.iter().map(|member| async move {
+        if member.client_ur_ls.is_empty() {
+            return (member.id, Err("has not started yet".to_owned()));
+        }
+        let answer = ask(&client.at(member.client_ur_ls.clone())).await;
+        (member.id, answer.map_err(|error| error.to_string()))
+    });
+    let (own, theirs) = join(own, join_all(theirs)).await;
+    let mut answers: Answers = theirs.into_iter().collect();
+    // A node may be reached at the endpoint that we were given and not at the one that it
+    // tells (through a tunnel, for one).
+    for status in own.into_iter().flatten() {
+        if let Some(id) = status.header.as_ref().map(|header| header.member_id)
+            && let Some(answer) = answers.get_mut(&id)
+        {
+            *answer = Ok(status);
+        }
+    }
+    answers
+}
+
+async fn alarms(client: &Client) -> Vec<String> {
+    let answer = client
+        .call(
+            Retry::Safe,
+            AlarmRequest::default(),
+            |node, request| async move { node.maintenance().alarm(request).await },
+        )
+        .await;
+    match answer {
+        Ok(answer) => answer
+            .alarms
+            .iter()
+            .filter(|alarm| alarm.alarm() != AlarmType::None)
+            .map(|alarm| {
+                format!(
+                    "{} (node {:x})",
+                    alarm.alarm().as_str_name(),
+                    alarm.member_id
+                )
+            })
+            .collect(),
+        Err(error) => vec![format!("unknown: {error}")],
+    }
+}
+
+async fn gather(client: &Client) -> Result<ClusterStatus, CliError> {
+    let (cluster, members) = members(client).await?;
+    let (answers, alarms) = join(answers(client, &members), alarms(client)).await;
+    Ok(summarize(cluster, &members, &answers, alarms))
+}
+
+fn summarize(
+    cluster: u64,
+    members: &[Member],
+    answers: &Answers,
+    alarms: Vec<String>,
+) -> ClusterStatus {
+    let reached = || answers.values().filter_map(|answer| answer.as_ref().ok());
+    // Of nodes that disagree, the one in the latest term knows best.
+    let newest = reached()
+        .filter(|s| s.leader != 0)
+        .max_by_key(|s| s.raft_term);
+    let leader = newest.map_or(0, |status| status.leader);
+    let voters = members.iter().filter(|member| !member.is_learner);
+    let voters_reached = voters
+        .clone()
+        .filter(|m| matches!(answers.get(&m.id), Some(Ok(_))))
+        .count();
+    let revision = |s: &StatusResponse| s.header.as_ref().map_or(0, |header| header.revision);
+    ClusterStatus {
+        cluster: format!("{cluster:x}"),
+        leader: (leader != 0).then(|| format!("{leader:x}")),
+        term: newest.map_or(0, |status| status.raft_term),
+        revision: reached().map(revision).max().unwrap_or(0),
+        failures_survived: failures_survived(voters.count(), voters_reached),
+        alarms,
+        nodes: members
+            .iter()
+            .map(|member| node(member, answers, leader))
+            .collect(),
+    }
+}
+
+fn node(member: &Member, answers: &Answers, leader: u64) -> NodeStatus {
+    let (status, problem) = match answers.get(&member.id) {
+        Some(Ok(status)) => (Some(status), String::new()),
+        Some(Err(problem)) => (None, problem.clone()),
+        None => (None, "was not asked".to_owned()),
+    };
+    let bytes = |size: i64| u64::try_from(size).unwrap_or(0);
+    NodeStatus {
+        id: format!("{:x}", member.id),
+        name: member.name.clone(),
+        role: match member {
+            member if member.id == leader => "leader",
+            member if member.is_learner => "learner",
+            _ => "voter",
+        },
+        endpoints: member.client_ur_ls.clone(),
+        reachable: status.is_some(),
+        problem,
+        version: status.map_or_else(String::new, |s| s.version.clone()),
+        store_bytes: status.map_or(0, |s| bytes(s.db_size)),
+        store_bytes_in_use: status.map_or(0, |s| bytes(s.db_size_in_use)),
+        applied_index: status.map_or(0, |s| s.raft_applied_index),
+        last_index: status.map_or(0, |s| s.raft_index),
+    }
+}
+
+/// How many more voters may fail before no majority is left; none where that is so now.
+fn failures_survived(voters: usize, reached: usize) -> Option<usize> {
+    let majority = voters / 2 + 1;
+    reached.checked_sub(majority)
+}
+
+impl ClusterStatus {
+    /// The client URLs of the leader.
+    pub(super) fn leader_endpoints(&self) -> Option<&[String]> {
+        let leader = self.leader.as_deref()?;
+        let node = self.nodes.iter().find(|node| node.id == leader)?;
+        (!node.endpoints.is_empty()).then_some(&node.endpoints)
+    }
+
+    fn headline(&self) -> String {
+        let reached = self.nodes.iter().filter(|node| node.reachable).count();
+        let leader = match &self.leader {
+            Some(id) => {
+                let named = self
+                    .nodes
+                    .iter()
+                    .find(|n| n.id == *id && !n.name.is_empty());
+                let name = named.map_or(id.as_str(), |n| n.name.as_str());
+                format!("leader {name} in term {}", self.term)
+            }
+            None => "no leader".to_owned(),
+        };
+        format!(
+            "cluster {}: {reached} of {} nodes answer, {leader}, revision {}",
+            self.cluster,
+            self.nodes.len(),
+            self.revision
+        )
+    }
+
+    fn resilience(&self) -> String {
+        match self.failures_survived {
+            None => "NO MAJORITY: nothing is written until more voters are back".to_owned(),
+            Some(0) => "survives no failure now".to_owned(),
+            Some(1) => "survives 1 failure now".to_owned(),
+            Some(count) => format!("survives {count} failures now"),
+        }
+    }
+}
+
+impl View for ClusterStatus {
+    fn text(&self) -> String {
+        let row = |node: &NodeStatus| {
+            let (state, store, behind) = if node.reachable {
+                let newest = self.nodes.iter().map(|n| n.last_index).max().unwrap_or(0);
+                let store = bytes_for_people(node.store_bytes);
+                (
+                    "up".to_owned(),
+                    store,
+                    newest.saturating_sub(node.applied_index).to_string(),
+                )
+            } else {
+                (
+                    format!("DOWN: {}", node.problem),
+                    String::new(),
+                    String::new(),
+                )
+            };
+            vec![
+                node.id.clone(),
+                node.name.clone(),
+                node.role.to_owned(),
+                node.endpoints.join(" "),
+                node.version.clone(),
+                store,
+                behind,
+                state,
+            ]
+        };
+        let rows: Vec<_> = self.nodes.iter().map(row).collect();
+        let headings = [
+            "ID", "NAME", "ROLE", "ENDPOINT", "VERSION", "STORE", "BEHIND", "STATE",
+        ];
+        let alarms = match self.alarms.is_empty() {
+            true => "no alarms".to_owned(),
+            false => format!("ALARMS: {}", self.alarms.join(", ")),
+        };
+        let parts = [
+            self.headline(),
+            self.resilience(),
+            alarms,
+            String::new(),
+            table(&headings, &rows),
+        ];
+        parts.join("\n")
+    }
+}
+
+/// The cluster's status, for a command that needs to know who leads.
+pub(super) async fn leader_client(client: &Client) -> Result<Client, CliError> {
+    let status = gather(client).await?;
+    let endpoints = required(status.leader_endpoints(), "leader")?;
+    Ok(client.at(endpoints.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use atoll_control::proto::etcdserverpb::ResponseHeader;
+
+    use super::*;
+
+    fn member(id: u64, name: &str, learner: bool) -> Member {
+        Member {
+            id,
+            name: name.into(),
+            client_ur_ls: vec![format!("http://{name}:2379")],
+            is_learner: learner,
+            ..Member::default()
+        }
+    }
+
+    fn answer(leader: u64, term: u64, revision: i64) -> Result<StatusResponse, String> {
+        Ok(StatusResponse {
+            header: Some(ResponseHeader {
+                revision,
+                ..ResponseHeader::default()
+            }),
+            version: "3.7.0".into(),
+            db_size: 2048,
+            leader,
+            raft_index: 10,
+            raft_applied_index: 9,
+            raft_term: term,
+            ..StatusResponse::default()
+        })
+    }
+
+    #[test]
+    fn a_majority_of_the_voters_is_what_counts() {
+        assert_eq!(failures_survived(1, 1), Some(0));
+        assert_eq!(failures_survived(2, 2), Some(0));
+        assert_eq!(failures_survived(3, 3), Some(1));
+        assert_eq!(failures_survived(3, 2), Some(0));
+        assert_eq!(failures_survived(3, 1), None);
+        assert_eq!(failures_survived(5, 5), Some(2));
+        assert_eq!(failures_survived(0, 0), None);
+    }
+
+    #[test]
+    fn status_tells_who_leads_and_who_is_missing() {
+        let members = [
+            member(1, "a", false),
+            member(0x1f, "b", false),
+            member(3, "c", false),
+            member(4, "d", true),
+        ];
+        let answers = Answers::from([
+            // Cut off since term 5, and still believing in a leader of that time.
+            (1, answer(3, 5, 7)),
+            (0x1f, answer(0x1f, 6, 9)),
+            (3, Err("connection refused".into())),
+            (4, answer(0x1f, 6, 9)),
+        ]);
+        let status = summarize(0xabc, &members, &answers, vec![]);
+        assert_eq!(status.leader_endpoints().unwrap(), ["http://b:2379"]);
+        assert_eq!(
+            status.text(),
+            "cluster abc: 3 of 4 nodes answer, leader b in term 6, revision 9\n\
+             survives no failure now\n\
+             no alarms\n\
+             \n\
+             ID  NAME  ROLE     ENDPOINT       VERSION  STORE    BEHIND  STATE\n\
+             1   a     voter    http://a:2379  3.7.0    2.0 KiB  1       up\n\
+             1f  b     leader   http://b:2379  3.7.0    2.0 KiB  1       up\n\
+             3   c     voter    http://c:2379                            DOWN: connection refused\n\
+             4   d     learner  http://d:2379  3.7.0    2.0 KiB  1       up"
+        );
+        let json = serde_json::to_value(&status).unwrap();
+        assert_eq!(json["failures_survived"], 0);
+        assert_eq!(json["nodes"][2]["reachable"], false);
+        assert_eq!(json["nodes"][2]["problem"], "connection refused");
+        assert_eq!(json["leader"], "1f");
+    }
+}
