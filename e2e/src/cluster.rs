@@ -1,0 +1,116 @@
+//! Several nodes of one cluster on loopback.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::{
+    command::{Entry, Kind, Server},
+    node::{Error, Node, os, run},
+};
+
+/// Nodes that know each other, in a directory that is removed with them.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes; the first one founded the cluster.
+    pub nodes: Vec<Node>,
+    // After the nodes: they are killed before their directories go.
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// Starts `count` nodes below the system's directory for temporary files.
+    ///
+    /// # Errors
+    /// A node doesn't come up.
+    pub async fn start(server: &Server, count: usize) -> Result<Self, Error> {
+        Self::start_in(server, count, &std::env::temp_dir()).await
+    }
+
+    /// Starts `count` nodes below `parent`, and returns once all of them serve.
+    ///
+    /// # Errors
+    /// A node doesn't come up.
+    pub async fn start_in(server: &Server, count: usize, parent: &Path) -> Result<Self, Error> {
+        let dir = tempfile::Builder::new()
+            .prefix("atoll-e2e-")
+            .tempdir_in(parent)
+            .map_err(os("make a cluster's directory"))?;
+        let nodes = (0..count)
+            .map(|index| Node::new(server.clone(), dir.path(), &format!("node-{index}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut cluster = Self { nodes, dir };
+        match server.kind {
+            Kind::Atoll => cluster.join_one_by_one().await?,
+            Kind::Etcd => cluster.found_together().await?,
+        }
+        Ok(cluster)
+    }
+
+    /// The directory of everything that belongs to the cluster.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Every node's address for clients, running or not.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.nodes.iter().map(Node::endpoint).collect()
+    }
+
+    /// The processes that run.
+    pub fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(Node::pid).collect()
+    }
+
+    /// Adds one more node (Atoll only) and returns once it serves.
+    ///
+    /// # Errors
+    /// No token, or the node doesn't come up.
+    pub async fn join(&mut self) -> Result<(), Error> {
+        let first = &self.nodes[0];
+        let name = format!("node-{}", self.nodes.len());
+        let mut node = Node::new(first.server().clone(), self.dir.path(), &name)?;
+        node.start(&join_entry(first, 1)?).await?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    async fn join_one_by_one(&mut self) -> Result<(), Error> {
+        let (first, others) = self.nodes.split_first_mut().expect("at least one node");
+        first.start(&Entry::Found).await?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        let entry = join_entry(first, others.len())?;
+        for node in others {
+            node.start(&entry).await?;
+        }
+        Ok(())
+    }
+
+    async fn found_together(&mut self) -> Result<(), Error> {
+        let members = self
+            .nodes
+            .iter()
+            .map(|node| (node.layout().name.clone(), node.layout().peer_port))
+            .collect();
+        let entry = Entry::FoundTogether(members);
+        for node in &mut self.nodes {
+            node.spawn(&entry)?;
+        }
+        for node in &mut self.nodes {
+            node.ready().await?;
+        }
+        Ok(())
+    }
+}
+
+fn join_entry(first: &Node, uses: usize) -> Result<Entry, Error> {
+    let mut command = first.server().token_create(first.layout(), uses);
+    let printed = run(&mut command)?;
+    let token = Server::token_from(&printed).ok_or(Error::NoToken(printed))?;
+    Ok(Entry::Join {
+        host: format!("127.0.0.1:{}", first.layout().peer_port),
+        token,
+    })
+}
