@@ -6,6 +6,7 @@
 //! time.
 
 pub mod frame;
+pub mod sim;
 pub mod tls;
 
 use std::{future::Future, pin::Pin, sync::Arc};

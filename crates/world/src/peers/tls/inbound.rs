@@ -32,9 +32,9 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: net::Stream) {
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = FrameReader::new(read);
     match greet(&shared, from, &mut reader, &mut write).await {
-        Ok((turn, ended)) => {
+        Ok(mut turn) => {
             shared.forgive(from);
-            let error = converse(&shared, from, reader, &mut write, ended).await;
+            let error = converse(&shared, from, reader, &mut write, &mut turn.ended).await;
             shared.retire(from, turn);
             match error {
                 LinkError::Closed | LinkError::Io(_) | LinkError::Told(_) => {
@@ -67,20 +67,49 @@ async fn greet(
     from: NodeId,
     reader: &mut FrameReader,
     write: &mut WriteHalf<net::Stream>,
-) -> Result<(u64, oneshot::Receiver<()>), LinkError> {
+) -> Result<Turn, LinkError> {
     let hello = clock::timeout(HELLO_TIMEOUT, reader.hello());
     let hello = hello.await.map_err(|_| LinkError::NoHello)??;
-    let registered = shared.admit(from, hello);
+    let admitted = shared.admit(from, hello);
+    let turn = match admitted {
+        Ok((turn, older)) => {
+            if let Some(Served { end, done, .. }) = older {
+                drop(end);
+                // Says nothing: it is gone when the sender is.
+                let _ = done.await;
+            }
+            Ok(turn)
+        }
+        Err(error) => Err(error),
+    };
     // A node of another cluster hears of ours, so that its log can say both.
-    if matches!(registered, Ok(_) | Err(LinkError::OtherCluster { .. })) {
+    if matches!(turn, Ok(_) | Err(LinkError::OtherCluster { .. })) {
         write_frame(write, &shared.me.to_frame()).await?;
     }
-    registered
+    turn
+}
+
+/// What is kept of a connection that is being served.
+pub(super) struct Served {
+    number: u64,
+    /// Dropped to end it.
+    end: oneshot::Sender<()>,
+    /// Fails once no request of it is handled any more.
+    done: oneshot::Receiver<()>,
+}
+
+/// A connection's right to be served.
+struct Turn {
+    number: u64,
+    ended: oneshot::Receiver<()>,
+    _done: oneshot::Sender<()>,
 }
 
 impl Shared {
-    /// Checks who calls and makes its connection the only one of that node.
-    fn admit(&self, from: NodeId, hello: Hello) -> Result<(u64, oneshot::Receiver<()>), LinkError> {
+    /// Checks who calls and makes its connection the only one of that node. An older one is
+    /// of the node's past life, or broken without our knowing: it must be gone before this
+    /// one is read, so that nothing is handled out of order.
+    fn admit(&self, from: NodeId, hello: Hello) -> Result<(Turn, Option<Served>), LinkError> {
         if hello.cluster != self.me.cluster {
             return Err(LinkError::OtherCluster {
                 theirs: from,
@@ -99,19 +128,26 @@ impl Shared {
             return Err(LinkError::NotMember(from));
         }
         links.accepted += 1;
-        let turn = links.accepted;
+        let number = links.accepted;
         let (end, ended) = oneshot::channel();
-        // An older connection is of the node's past life, or broken without our knowing.
-        links.inbound.insert(from, (turn, end));
-        Ok((turn, ended))
+        let (_done, done) = oneshot::channel();
+        let older = links.inbound.insert(from, Served { number, end, done });
+        Ok((
+            Turn {
+                number,
+                ended,
+                _done,
+            },
+            older,
+        ))
     }
 
-    fn retire(&self, from: NodeId, turn: u64) {
+    fn retire(&self, from: NodeId, turn: Turn) {
         let mut links = self.links.lock();
         if links
             .inbound
             .get(&from)
-            .is_some_and(|(current, _)| *current == turn)
+            .is_some_and(|served| served.number == turn.number)
         {
             links.inbound.remove(&from);
         }
@@ -123,7 +159,7 @@ async fn converse(
     from: NodeId,
     reader: FrameReader,
     write: &mut WriteHalf<net::Stream>,
-    ended: oneshot::Receiver<()>,
+    ended: &mut oneshot::Receiver<()>,
 ) -> LinkError {
     let answers = Arc::new(Answers::default());
     tokio::select! {

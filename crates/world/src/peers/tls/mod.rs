@@ -16,10 +16,7 @@ use atoll_base::id::{ClusterId, NodeId};
 use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, RwLock};
 use rustls::ClientConfig;
-use tokio::{
-    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf},
-    sync::oneshot,
-};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
 
 use super::{
     Answer, Handler, PAYLOAD_BYTES_MAX, PeerError, Peers, Service,
@@ -75,8 +72,8 @@ pub(super) struct Shared {
 struct Links {
     /// The members, each with the link to it.
     outbound: BTreeMap<NodeId, Arc<outbound::Outbound>>,
-    /// The connection that each has made to here: dropping the sender ends it.
-    inbound: BTreeMap<NodeId, (u64, oneshot::Sender<()>)>,
+    /// The connection that each has made to here.
+    inbound: BTreeMap<NodeId, inbound::Served>,
     accepted: u64,
     is_closed: bool,
 }
