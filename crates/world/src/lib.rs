@@ -9,6 +9,7 @@ pub mod journal;
 pub mod net;
 pub mod peers;
 pub mod pki;
+pub mod process;
 pub mod random;
 pub mod runtime;
 pub mod store;
