@@ -221,7 +221,7 @@ impl Store {
         Store(Arc::new(Backend::Simulated(disk.open(tables))))
     }
 
-    /// The value of a key.
+    /// The value of a key. It may share a larger block's memory: copy what is kept for long.
     ///
     /// # Errors
     /// `Disk`, `Damaged`.

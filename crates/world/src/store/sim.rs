@@ -332,11 +332,12 @@ impl SimScan {
         } else {
             self.front.is_empty()
         };
-        if near_is_empty && !self.exhausted {
-            if let Err(error) = self.fetch(backwards) {
-                self.exhausted = true;
-                return Some(Err(error));
-            }
+        if near_is_empty
+            && !self.exhausted
+            && let Err(error) = self.fetch(backwards)
+        {
+            self.exhausted = true;
+            return Some(Err(error));
         }
         // What is left may be what the other end has fetched, farthest last.
         let pair = match backwards {

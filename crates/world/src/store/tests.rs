@@ -1,5 +1,10 @@
 //! Both stores against one model, and what each does in a crash.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "files are damaged and threads raced on purpose"
+)]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -185,6 +190,40 @@ fn the_real_store_is_found_again_and_opened_once() {
     put(&store, &[("b", "1")]);
     drop(store);
     assert_eq!(keys(real(&dir).scan("data", ..)), "b");
+}
+
+#[test]
+fn readers_never_see_half_a_batch() {
+    const ROUNDS: u32 = 2000;
+    let dir = TempDir::new().unwrap();
+    let store = real(&dir);
+    let writer = store.clone();
+    let writing = std::thread::spawn(move || {
+        for round in 1..=ROUNDS {
+            let mut batch = Batch::new();
+            for table in ["meta", "data"] {
+                batch.put(table, "round", round.to_be_bytes().to_vec());
+            }
+            writer.write(batch).unwrap();
+        }
+    });
+    let round = |value: Option<Bytes>| {
+        value.map_or(0, |value| u32::from_be_bytes(value[..].try_into().unwrap()))
+    };
+    let mut last = 0;
+    while last < ROUNDS {
+        let view = store.snapshot();
+        let first = round(store.get("meta", b"round").unwrap());
+        let second = round(store.get("data", b"round").unwrap());
+        assert!(last <= first && first <= second, "{last} {first} {second}");
+        let viewed = ["meta", "data"].map(|table| round(view.get(table, b"round").unwrap()));
+        assert!(
+            viewed[0] == viewed[1] && viewed[0] <= first,
+            "{viewed:?} {first}"
+        );
+        last = first;
+    }
+    writing.join().unwrap();
 }
 
 #[test]
