@@ -136,7 +136,7 @@ impl Frame {
     /// That the connection is about to end, and why.
     pub fn closing(reason: &str) -> Frame {
         let end = reason.floor_char_boundary(REASON_BYTES_MAX);
-        let payload = Bytes::copy_from_slice(reason[..end].as_bytes());
+        let payload = Bytes::copy_from_slice(&reason.as_bytes()[..end]);
         Frame {
             kind: Kind::Closing,
             id: 0,

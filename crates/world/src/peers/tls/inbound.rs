@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use super::{
-    ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, FrameReader, HANDLED_REQUESTS_MAX, HELLO_TIMEOUT, LinkError,
-    Shared, WRITE_BYTES, write_frame, write_frames,
+    ANSWERS_BYTES_MAX, CLOSE_TIMEOUT, FrameReader, HANDLED_BYTES_MAX, HANDLED_REQUESTS_MAX,
+    HELLO_TIMEOUT, LinkError, SMALL_REQUEST_BYTES, Shared, WRITE_BYTES, write_frame, write_frames,
 };
 use crate::{
     clock, net,
@@ -184,13 +184,16 @@ async fn read_requests(
         if frame.kind != Kind::Request {
             return LinkError::OutOfTurn(frame.kind);
         }
+        let request_bytes = frame.payload.len();
+        let is_admitted = answers.begin(request_bytes);
+        let (id, service) = (frame.id, frame.service);
         let slot = Slot {
             answers: answers.clone(),
-            id: frame.id,
-            service: frame.service,
+            id,
+            service,
+            request_bytes,
             is_open: true,
         };
-        let is_admitted = answers.begin();
         let handler = shared.handlers.read().get(&frame.service).cloned();
         match handler {
             Some(handler) if is_admitted => {
@@ -230,21 +233,27 @@ struct Answers {
 struct AnswersState {
     queue: VecDeque<Frame>,
     bytes: usize,
-    /// Requests without an answer yet.
+    /// Requests without an answer yet, and their length.
     handled: usize,
+    handled_bytes: usize,
 }
 
 impl Answers {
     /// Counts a request in; false if there are too many.
-    fn begin(&self) -> bool {
+    fn begin(&self, request_bytes: usize) -> bool {
         let mut state = self.state.lock();
         state.handled += 1;
-        state.handled <= HANDLED_REQUESTS_MAX
+        state.handled_bytes += request_bytes;
+        let has_room =
+            request_bytes <= SMALL_REQUEST_BYTES || state.handled_bytes <= HANDLED_BYTES_MAX;
+        state.handled <= HANDLED_REQUESTS_MAX && has_room
     }
 
-    fn push(&self, frame: Frame) {
+    /// Counts a request out and queues its answer.
+    fn push(&self, request_bytes: usize, frame: Frame) {
         let mut state = self.state.lock();
         state.handled -= 1;
+        state.handled_bytes -= request_bytes;
         state.bytes += frame.bytes();
         state.queue.push_back(frame);
         drop(state);
@@ -281,6 +290,7 @@ struct Slot {
     answers: Arc<Answers>,
     id: u64,
     service: Service,
+    request_bytes: usize,
     is_open: bool,
 }
 
@@ -296,19 +306,23 @@ impl Slot {
         }
         self.is_open = false;
         let (id, service) = (self.id, self.service);
-        self.answers.push(Frame {
-            kind: Kind::Response,
-            id,
-            service,
-            payload,
-        });
+        self.answers.push(
+            self.request_bytes,
+            Frame {
+                kind: Kind::Response,
+                id,
+                service,
+                payload,
+            },
+        );
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.is_open {
-            self.answers.push(Frame::refusal(self.id, self.service));
+            self.answers
+                .push(self.request_bytes, Frame::refusal(self.id, self.service));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The real links: one mutually authenticated TLS connection per pair of nodes and direction.
 //!
-//! Calls go out on connections that this node makes ([`outbound`]), and their answers come
-//! back on them; what others call arrives on connections that they made ([`inbound`]). After
+//! Calls go out on connections that this node makes (`outbound`), and their answers come
+//! back on them; what others call arrives on connections that they made (`inbound`). After
 //! the handshake each side says its cluster and node in a hello; the accepting side checks
 //! them against the caller's certificate and the members it knows. A connection that breaks
 //! fails all its pending calls at once, and the next call makes a new one.
@@ -37,6 +37,10 @@ pub const QUEUE_BYTES_MAX: usize = 32 << 20;
 pub const PENDING_CALLS_MAX: usize = 16_384;
 /// Requests of one node that are being handled; more are refused.
 pub const HANDLED_REQUESTS_MAX: usize = 16_384;
+/// Their length, in bytes; what is larger than [`SMALL_REQUEST_BYTES`] is refused beyond it.
+pub const HANDLED_BYTES_MAX: usize = 64 << 20;
+/// Requests up to this length, as heartbeats are, get through while larger ones are refused.
+pub const SMALL_REQUEST_BYTES: usize = 4 << 10;
 /// Answers to one node that wait to be sent, in bytes; beyond it, its requests are not read.
 pub const ANSWERS_BYTES_MAX: usize = 32 << 20;
 /// How long connecting may take: TCP, TLS and hello.

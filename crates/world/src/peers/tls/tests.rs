@@ -452,6 +452,30 @@ async fn a_full_queue_says_so_at_once() {
 }
 
 #[tokio::test]
+async fn a_room_that_does_not_keep_up_is_protected() {
+    let (a, b) = World::new().pair().await;
+    let large = Bytes::from(vec![0; PAYLOAD_BYTES_MAX]);
+    let mut held = Vec::new();
+    for count in 1..=HANDLED_BYTES_MAX / PAYLOAD_BYTES_MAX {
+        held.push(a.peers.call(B, HOLD, large.clone()));
+        a.reach(B).await;
+        assert_eq!(b.rooms.held.lock().len(), count);
+    }
+    let answer = within(a.peers.call(B, HOLD, large.clone())).await;
+    assert_eq!(answer, Err(PeerError::Refused(B)));
+    for reply in b.rooms.held.lock().drain(..) {
+        reply.send(Bytes::from_static(b"done"));
+    }
+    for call in held {
+        assert_eq!(within(call).await.unwrap(), "done");
+    }
+    assert_eq!(
+        within(a.peers.call(B, ECHO, large.clone())).await.unwrap(),
+        large
+    );
+}
+
+#[tokio::test]
 async fn renewed_certificates_serve_the_next_connection() {
     let world = World::new();
     let (a, b) = world.pair().await;

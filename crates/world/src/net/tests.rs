@@ -1,0 +1,120 @@
+//! Sockets of the loopback interface.
+
+use atoll_base::id::NodeId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::{
+    pki::{Authority, LEAF_LIFE, tls},
+    task,
+};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_taken_port_says_so_and_what_to_do() {
+    let first = listen("127.0.0.1:0").await.unwrap();
+    let address = first.local_address().to_string();
+    let error = listen(&address).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "address {address} is taken by another process; use --port-offset or another --listen"
+        )
+    );
+    assert!(matches!(
+        listen("192.0.2.1:0").await,
+        Err(NetError::NotHere { .. })
+    ));
+    for wrong in ["", "localhost", "127.0.0.1:99999", "no such host:1"] {
+        assert!(
+            matches!(listen(wrong).await, Err(NetError::BadAddress { .. })),
+            "{wrong}"
+        );
+    }
+    drop(first);
+    let refused = connect(&address, LIMIT).await.unwrap_err();
+    assert!(matches!(refused, NetError::Socket { source, .. }
+        if source.kind() == io::ErrorKind::ConnectionRefused));
+}
+
+#[tokio::test]
+async fn plain_connections_carry_bytes() {
+    let listener = listen("localhost:0").await.unwrap();
+    let address = listener.local_address().to_string();
+    let client = task::spawn(async move {
+        let mut stream = connect(&address, LIMIT).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    let mut stream = listener.accept().await.plain();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "hello");
+    assert!(!stream.is_tls() && stream.alpn().is_none() && stream.peer_facts().is_none());
+    client.await.unwrap();
+}
+
+#[tokio::test]
+async fn one_listener_for_clients_and_peers() {
+    let authority = Authority::create().unwrap();
+    let trust = authority.trust();
+    let node = NodeId(7);
+    let server = authority
+        .issue_node(node, &["127.0.0.1".to_owned()], LEAF_LIFE)
+        .unwrap();
+    let user = authority.issue_client("alice", LEAF_LIFE).unwrap();
+    let acceptor = TlsAcceptor::new(
+        Some(tls::listener_config(&server, &trust, &[b"h2"]).unwrap()),
+        Some(tls::peer_server_config(&server, &trust).unwrap()),
+    );
+    let listener = listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_address().to_string();
+
+    let as_user = tls::client_config(&trust.roots, Some(&user), &[b"h2"]).unwrap();
+    let (theirs, ours) = tokio::join!(connect_tls(&address, "127.0.0.1", as_user, LIMIT), async {
+        listener.accept().await.handshake(&acceptor).await
+    });
+    let (theirs, ours) = (theirs.unwrap(), ours.unwrap());
+    assert_eq!(ours.peer_common_name().as_deref(), Some("alice"));
+    assert!(ours.is_tls() && !ours.is_peer_link() && theirs.alpn() == Some(b"h2"));
+    assert_eq!(theirs.peer_facts().unwrap().node_id(), Some(node));
+
+    let as_peer = tls::peer_client_config(&server, &trust).unwrap();
+    let connecting = connect_tls(&address, "atoll-node-7", as_peer.clone(), LIMIT);
+    let (theirs, ours) = tokio::join!(connecting, async {
+        listener.accept().await.handshake(&acceptor).await
+    });
+    assert!(theirs.unwrap().is_peer_link());
+    assert_eq!(ours.unwrap().peer_facts().unwrap().node_id(), Some(node));
+
+    acceptor.replace(None, None);
+    let connecting = connect_tls(&address, "atoll-node-7", as_peer, LIMIT);
+    let (theirs, ours) = tokio::join!(connecting, async {
+        listener.accept().await.handshake(&acceptor).await
+    });
+    assert!(matches!(theirs, Err(NetError::Tls { .. })));
+    assert!(matches!(ours, Err(NetError::NotServed { .. })));
+}
+
+#[tokio::test]
+async fn what_is_not_tls_is_told_apart() {
+    let listener = listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_address().to_string();
+    let (client, refused) = tokio::join!(
+        async {
+            let mut stream = connect(&address, LIMIT).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            stream
+        },
+        async {
+            listener
+                .accept()
+                .await
+                .handshake(&TlsAcceptor::default())
+                .await
+        }
+    );
+    assert!(matches!(refused, Err(NetError::Tls { .. })));
+    drop(client);
+}
