@@ -190,6 +190,10 @@ fn the_real_store_is_found_again_and_opened_once() {
     put(&store, &[("b", "1")]);
     drop(store);
     assert_eq!(keys(real(&dir).scan("data", ..)), "b");
+    for _ in 0..2 {
+        Store::destroy(dir.path()).unwrap();
+    }
+    assert_eq!(keys(real(&dir).scan("data", ..)), "");
 }
 
 #[test]
