@@ -110,3 +110,6 @@ impl<C: ControlApi> Face<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
