@@ -54,26 +54,25 @@ impl Body for FaceBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let kind = &mut self.get_mut().0;
-        let frame = match kind {
-            Kind::Empty => None,
-            Kind::Message(framed) => {
-                let framed = std::mem::take(framed);
-                *kind = Kind::WentWell;
-                Some(Ok(Frame::data(framed)))
-            }
-            Kind::WentWell => {
-                *kind = Kind::Empty;
-                let mut trailers = HeaderMap::with_capacity(1);
-                trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
-                Some(Ok(Frame::trailers(trailers)))
-            }
-            Kind::Grpc(body) => {
-                ready!(Pin::new(body).poll_frame(context)).map(|frame| frame.map_err(Into::into))
-            }
-            Kind::Page(body) => {
-                ready!(Pin::new(body).poll_frame(context)).map(|frame| frame.map_err(Into::into))
-            }
-        };
+        let frame =
+            match kind {
+                Kind::Empty => None,
+                Kind::Message(framed) => {
+                    let framed = std::mem::take(framed);
+                    *kind = Kind::WentWell;
+                    Some(Ok(Frame::data(framed)))
+                }
+                Kind::WentWell => {
+                    *kind = Kind::Empty;
+                    let mut trailers = HeaderMap::with_capacity(1);
+                    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+                    Some(Ok(Frame::trailers(trailers)))
+                }
+                Kind::Grpc(body) => ready!(Pin::new(body).poll_frame(context))
+                    .map(|frame| frame.map_err(Into::into)),
+                Kind::Page(body) => ready!(Pin::new(body).poll_frame(context))
+                    .map(|frame| frame.map_err(Into::into)),
+            };
         Poll::Ready(frame)
     }
 

@@ -5,40 +5,40 @@
 //! the host that it goes to, and what comes in on loopback must call this node by a name that
 //! only loopback has.
 
-use axum::{
-    body::Body,
-    http::{
-        Request, Response, StatusCode,
-        header::{HOST, ORIGIN},
-    },
+use axum::http::{
+    Request,
+    header::{HOST, ORIGIN},
 };
 
 use super::Connection;
 
 /// Refuses what a foreign page may have sent.
+///
+/// # Errors
+/// Why it is refused, as text for a person.
 pub(crate) fn check<B>(
     request: &Request<B>,
     connection: &Connection,
     hosts: &[String],
-) -> Result<(), Response<Body>> {
+) -> Result<(), &'static str> {
     let host = match request.uri().authority() {
         Some(authority) => Some(authority.as_str()),
         None => match request.headers().get(HOST) {
-            Some(host) => Some(host.to_str().map_err(|_| refusal("the Host header is not text"))?),
+            Some(host) => Some(host.to_str().map_err(|_| "the Host header is not text")?),
             None => None,
         },
     };
     if let Some(origin) = request.headers().get(ORIGIN) {
-        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
         if origin.map(|(_, origin)| origin) != host {
-            return Err(refusal("requests from pages of other origins are refused"));
+            return Err("requests from pages of other origins are refused");
         }
     }
     if (connection.loopback || !hosts.is_empty())
         && let Some(host) = host
         && !is_known(host, hosts)
     {
-        return Err(refusal("this node is not known under that Host"));
+        return Err("this node is not known under that Host");
     }
     Ok(())
 }
@@ -53,12 +53,6 @@ fn is_known(host: &str, hosts: &[String]) -> bool {
     name.parse::<std::net::IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
         || hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
-}
-
-fn refusal(reason: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(format!("{reason}\n")));
-    *response.status_mut() = StatusCode::FORBIDDEN;
-    response
 }
 
 #[cfg(test)]
@@ -88,10 +82,20 @@ mod tests {
 
     #[test]
     fn loopback_goes_by_its_own_names_only() {
-        for host in ["localhost:2379", "127.0.0.1:2379", "[::1]:2379", "LOCALHOST"] {
+        for host in [
+            "localhost:2379",
+            "127.0.0.1:2379",
+            "[::1]:2379",
+            "LOCALHOST",
+        ] {
             assert!(allowed(host, None, true, &[]), "{host}");
         }
-        assert!(!allowed("evil.example:2379", Some("http://evil.example:2379"), true, &[]));
+        assert!(!allowed(
+            "evil.example:2379",
+            Some("http://evil.example:2379"),
+            true,
+            &[]
+        ));
         assert!(allowed("node.lan", None, true, &["node.lan"]));
         assert!(!allowed("other.lan", None, false, &["node.lan"]));
     }

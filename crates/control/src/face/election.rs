@@ -8,11 +8,11 @@ use super::{
     Face,
     caller::{Caller, OwnedCaller},
     generate::{Answers, Out, generate},
+    methods,
     queue::{
         Place, Turn, created_at, delete_op, first_under, found, get, place_key, prefix, put_op,
         range_op, revision_of,
     },
-    methods,
 };
 use crate::{
     api::ControlApi,

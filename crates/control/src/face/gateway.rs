@@ -11,7 +11,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+    },
     response::IntoResponse,
     routing::any,
 };
@@ -114,7 +116,10 @@ pub(crate) fn router<C: ControlApi>(face: Arc<Face<C>>) -> axum::Router {
             .get_service_by_name(service)
             .expect("every path names a service of ours");
         let method = service.methods().find(|found| found.name() == method);
-        (path, method.expect("every path names a method of its service"))
+        (
+            path,
+            method.expect("every path names a method of its service"),
+        )
     });
     let gateway = Arc::new(Gateway {
         methods: methods.collect(),
@@ -213,10 +218,10 @@ fn messages(method: &MethodDescriptor, json: &[u8]) -> Result<Bytes, Status> {
             .input()
             .deserialize(&mut values)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        framed.extend_from_slice(&frame(&message));
+        framed.extend_from_slice(&frame(&message)?);
     }
     if framed.is_empty() {
-        framed.extend_from_slice(&frame(&DynamicMessage::new(method.input())));
+        framed.extend_from_slice(&frame(&DynamicMessage::new(method.input()))?);
     }
     Ok(framed.freeze())
 }
@@ -224,7 +229,8 @@ fn messages(method: &MethodDescriptor, json: &[u8]) -> Result<Bytes, Status> {
 fn uri_of(method: &MethodDescriptor) -> Uri {
     let service = method.parent_service();
     let path = format!("/{}/{}", service.full_name(), method.name());
-    path.try_into().expect("names of services are valid in paths")
+    path.try_into()
+        .expect("names of services are valid in paths")
 }
 
 fn metadata(headers: &HeaderMap) -> HeaderMap {
@@ -306,7 +312,8 @@ async fn stream(method: &MethodDescriptor, mut answers: Answers) -> Result<Respo
             message = match answers.next().await {
                 Ok(next) => next,
                 Err(status) => {
-                    out.send(Bytes::from(format!("{}\n", stream_error(&status)))).await;
+                    out.send(Bytes::from(format!("{}\n", stream_error(&status))))
+                        .await;
                     None
                 }
             };

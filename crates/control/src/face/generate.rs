@@ -30,29 +30,26 @@ impl<T> Out<T> {
 type Code = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 
 /// The stream of what some code sends, ended by its result.
-pub(crate) struct Generated<T> {
+pub(crate) struct Answers<T> {
     receiver: mpsc::Receiver<T>,
     code: Option<Code>,
     failed: Option<Status>,
 }
 
-/// A boxed stream of answers.
-pub(crate) type Answers<T> = Generated<T>;
-
 /// A stream of what `code` sends.
-pub(crate) fn generate<T, F>(code: impl FnOnce(Out<T>) -> F) -> Generated<T>
+pub(crate) fn generate<T, F>(code: impl FnOnce(Out<T>) -> F) -> Answers<T>
 where
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(AHEAD_MAX);
-    Generated {
+    Answers {
         receiver,
         code: Some(Box::pin(code(Out(sender)))),
         failed: None,
     }
 }
 
-impl<T> Stream for Generated<T> {
+impl<T> Stream for Answers<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -82,5 +79,37 @@ impl<T> Stream for Generated<T> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn code_runs_no_further_ahead_than_the_client_reads() {
+        let done = Arc::new(AtomicUsize::new(0));
+        let counted = done.clone();
+        let mut answers = generate(move |out| async move {
+            for number in 0..100 {
+                out.send(number).await;
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(Status::aborted("over"))
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 0);
+        for read in 0..100 {
+            assert_eq!(answers.next().await.unwrap().unwrap(), read);
+            assert!(done.load(Ordering::Relaxed) <= read + 1 + AHEAD_MAX);
+        }
+        assert_eq!(answers.next().await.unwrap().unwrap_err().message(), "over");
+        assert!(answers.next().await.is_none());
     }
 }

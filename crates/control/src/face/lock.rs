@@ -6,11 +6,11 @@ use tonic::Status;
 use super::{
     Face,
     caller::Caller,
+    methods,
     queue::{
         Place, Turn, created_at, first_under, found, get, place_key, prefix, put_op, range_op,
         revision_of,
     },
-    methods,
 };
 use crate::{
     api::ControlApi,

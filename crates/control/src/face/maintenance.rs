@@ -8,9 +8,8 @@ use super::{
     Face,
     caller::{Caller, header},
     generate::{Answers, Out, generate},
-    reply,
+    methods, reply,
     status::{ETCD_CLUSTER_VERSION, ETCD_VERSION},
-    methods,
 };
 use crate::{
     api::{ControlApi, SnapshotStream, Standing},

@@ -90,17 +90,23 @@ pub(crate) fn router<C: ControlApi>(face: Arc<Face<C>>, metrics: Metrics) -> Rou
     for (path, checks) in [("/livez", LIVE), ("/readyz", READY)] {
         router = router.route(
             path,
-            get(move |State(face): State<Arc<Face<C>>>, Query(query): Pairs| async move {
-                let wanted = checks.iter().filter(|check| !excluded(&query, check.name()));
-                run_checks(&face, wanted.copied().collect(), &query).await
-            }),
+            get(
+                move |State(face): State<Arc<Face<C>>>, Query(query): Pairs| async move {
+                    let wanted = checks
+                        .iter()
+                        .filter(|check| !excluded(&query, check.name()));
+                    run_checks(&face, wanted.copied().collect(), &query).await
+                },
+            ),
         );
         for &check in checks {
             router = router.route(
                 &format!("{path}/{}", check.name()),
-                get(move |State(face): State<Arc<Face<C>>>, Query(query): Pairs| async move {
-                    run_checks(&face, vec![check], &query).await
-                }),
+                get(
+                    move |State(face): State<Arc<Face<C>>>, Query(query): Pairs| async move {
+                        run_checks(&face, vec![check], &query).await
+                    },
+                ),
             );
         }
     }

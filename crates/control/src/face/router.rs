@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use axum::http::{HeaderName, Request, Response, header::CONTENT_TYPE};
+use axum::http::{HeaderName, Request, Response, StatusCode, header::CONTENT_TYPE};
 use bytes::Bytes;
 use hyper::body::Body;
 use tonic::{Status, codegen::Service};
@@ -10,7 +10,9 @@ use tonic::{Status, codegen::Service};
 use super::{
     Connection, Face, Limits,
     body::{FaceBody, GRPC_STATUS},
-    browser, caller::Caller, gateway, health, pages,
+    browser,
+    caller::Caller,
+    gateway, health, pages,
     unary::{too_large, unary},
 };
 use crate::{
@@ -79,8 +81,11 @@ impl<C: ControlApi> Router<C> {
         if is_grpc(&request) {
             return Ok(call(&self.0.face, request, Some(&connection)).await);
         }
-        if let Err(refusal) = browser::check(&request, &connection, &self.limits().hosts) {
-            return Ok(refusal.map(FaceBody::page));
+        if let Err(reason) = browser::check(&request, &connection, &self.limits().hosts) {
+            let page = axum::body::Body::from(format!("{reason}\n"));
+            let mut response = Response::new(FaceBody::page(page));
+            *response.status_mut() = StatusCode::FORBIDDEN;
+            return Ok(response);
         }
         request.extensions_mut().insert(connection);
         let request = request.map(axum::body::Body::new);
@@ -122,9 +127,7 @@ where
             Short::Range => unary(body, bytes_max, |q| face.kv_range(caller, q)).await,
             Short::Put => unary(body, bytes_max, |q| face.kv_put(caller, q)).await,
             Short::Txn => unary(body, bytes_max, |q| face.kv_txn(caller, q)).await,
-            Short::DeleteRange => {
-                unary(body, bytes_max, |q| face.kv_delete_range(caller, q)).await
-            }
+            Short::DeleteRange => unary(body, bytes_max, |q| face.kv_delete_range(caller, q)).await,
         };
     }
     let mut request = request.map(tonic::body::Body::new);
@@ -201,7 +204,9 @@ fn reword(response: Response<tonic::body::Body>, bytes_max: usize) -> Response<t
     let found = headers
         .get(GRPC_MESSAGE)
         .and_then(|message| message.to_str().ok())
-        .and_then(|message| message.strip_prefix("Error,%20decoded%20message%20length%20too%20large:%20found%20"))
+        .and_then(|message| {
+            message.strip_prefix("Error,%20decoded%20message%20length%20too%20large:%20found%20")
+        })
         .and_then(|rest| rest.split('%').next()?.parse().ok());
     match found {
         Some(bytes) => too_large(bytes, bytes_max).into_http(),

@@ -105,7 +105,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Prompt<I> {
 }
 
 /// Serves a connection until the client is done with it. After `shutdown` no new request is
-/// taken; those that are open are answered first.
+/// taken; those that are open are answered first, which for watches is never: drop the future
+/// to cut them off.
 ///
 /// # Errors
 /// When the connection broke, or the client did not keep to the protocol or to the limits.
@@ -128,6 +129,8 @@ where
     builder
         .http2()
         .timer(TokioTimer::new())
+        // gRPC has no use for it, and it would be written for every answer.
+        .auto_date_header(false)
         .max_concurrent_streams(limits.streams_per_connection_max)
         .max_header_list_size(limits.header_list_bytes_max)
         .keep_alive_interval(limits.keepalive_interval)

@@ -41,9 +41,13 @@ async fn a_token_counts_before_a_certificate_and_only_while_auth_is_on() {
         kv.put(with(put(), "token", "stale")).await,
         Error::InvalidAuthToken,
     );
-    kv.put(with(put(), "token", "token-of-alice")).await.unwrap();
+    kv.put(with(put(), "token", "token-of-alice"))
+        .await
+        .unwrap();
     assert_eq!(last_user(&node), "alice");
-    kv.put(with(put(), "authorization", "Bearer token-of-bob")).await.unwrap();
+    kv.put(with(put(), "authorization", "Bearer token-of-bob"))
+        .await
+        .unwrap();
     assert_eq!(last_user(&node), "bob");
     kv.put(put()).await.unwrap();
     assert_eq!(last_user(&node), "carol");
@@ -59,7 +63,12 @@ async fn a_bad_request_is_told_before_a_bad_token() {
     fails(kv.put(put()).await, Error::UserEmpty);
     // Compaction looks for the root role before anything else.
     fails(
-        kv.compact(with(pb::CompactionRequest::default(), "token", "token-of-bob")).await,
+        kv.compact(with(
+            pb::CompactionRequest::default(),
+            "token",
+            "token-of-bob",
+        ))
+        .await,
         Error::PermissionDenied,
     );
 }
@@ -71,7 +80,9 @@ async fn leases_and_members_are_for_those_who_are_logged_in() {
     let channel = node.channel().await;
     let mut lease = LeaseClient::new(channel.clone());
     fails(
-        lease.lease_grant(pb::LeaseGrantRequest { ttl: 5, id: 0 }).await,
+        lease
+            .lease_grant(pb::LeaseGrantRequest { ttl: 5, id: 0 })
+            .await,
         Error::UserEmpty,
     );
     let mut cluster = ClusterClient::new(channel);
@@ -87,7 +98,10 @@ async fn leases_and_members_are_for_those_who_are_logged_in() {
         is_learner: false,
     };
     fails(cluster.member_add(good.clone()).await, Error::UserEmpty);
-    let added = cluster.member_add(with(good, "token", "token-of-root")).await.unwrap();
+    let added = cluster
+        .member_add(with(good, "token", "token-of-root"))
+        .await
+        .unwrap();
     let added = added.into_inner();
     assert!(added.member.unwrap().is_learner);
     let header = added.header.unwrap();
@@ -104,7 +118,13 @@ async fn passwords_go_no_further_than_their_hashes() {
         hashed_password: "forged".to_owned(),
         ..Default::default()
     };
-    let header = auth.user_add(request).await.unwrap().into_inner().header.unwrap();
+    let header = auth
+        .user_add(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .header
+        .unwrap();
     assert_eq!(header.cluster_id, super::fake::CLUSTER);
     let Some((_, Op::UserAdd(added))) = node.fake.state.lock().last.clone() else {
         panic!("a user is added");
@@ -115,7 +135,12 @@ async fn passwords_go_no_further_than_their_hashes() {
         name: "alice".to_owned(),
         password: password.to_owned(),
     };
-    let token = auth.authenticate(login("secret")).await.unwrap().into_inner().token;
+    let token = auth
+        .authenticate(login("secret"))
+        .await
+        .unwrap()
+        .into_inner()
+        .token;
     assert_eq!(token, "token-of-alice");
     fails(auth.authenticate(login("guess")).await, Error::AuthFailed);
     let name = "nobody".to_owned();

@@ -60,7 +60,13 @@ fn puts_are_looked_at_in_etcds_order() {
         ..no_value.clone()
     };
     let table = [
-        (pb::PutRequest { key: "".into(), ..full.clone() }, Err(Error::EmptyKey)),
+        (
+            pb::PutRequest {
+                key: "".into(),
+                ..full.clone()
+            },
+            Err(Error::EmptyKey),
+        ),
         (full, Err(Error::ValueProvided)),
         (no_value, Err(Error::LeaseProvided)),
         (no_lease, Ok(())),
@@ -88,15 +94,25 @@ fn ranges_need_a_key_and_a_known_order() {
 
 #[test]
 fn operations_are_counted_along_each_path() {
-    let puts = |count: usize| (0..count).map(|i| put_op(&i.to_string())).collect::<Vec<_>>();
+    let puts = |count: usize| {
+        (0..count)
+            .map(|i| put_op(&i.to_string()))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(checked(puts(4)), Ok(()));
     assert_eq!(checked(puts(5)), Err(Error::TooManyOps));
     assert_eq!(checked(vec![txn_op(puts(3), puts(3))]), Ok(()));
-    assert_eq!(checked(vec![txn_op(puts(4), vec![])]), Err(Error::TooManyOps));
+    assert_eq!(
+        checked(vec![txn_op(puts(4), vec![])]),
+        Err(Error::TooManyOps)
+    );
     // Too many is told before what is wrong with each.
     assert_eq!(checked(vec![put_op(""); 5]), Err(Error::TooManyOps));
     assert_eq!(checked(vec![put_op(""); 2]), Err(Error::EmptyKey));
-    assert_eq!(checked(vec![pb::RequestOp::default()]), Err(Error::KeyNotFound));
+    assert_eq!(
+        checked(vec![pb::RequestOp::default()]),
+        Err(Error::KeyNotFound)
+    );
 }
 
 #[test]
@@ -113,8 +129,17 @@ fn no_key_is_written_twice() {
         (vec![put_op("a"), txn_op(vec![put_op("a")], vec![])], twice),
         // Only one branch runs.
         (vec![txn_op(vec![put_op("a")], vec![put_op("a")])], Ok(())),
-        (vec![txn_op(vec![put_op("a")], vec![]), txn_op(vec![], vec![put_op("a")])], twice),
-        (vec![txn_op(vec![delete_op("a", "c")], vec![]), put_op("b")], twice),
+        (
+            vec![
+                txn_op(vec![put_op("a")], vec![]),
+                txn_op(vec![], vec![put_op("a")]),
+            ],
+            twice,
+        ),
+        (
+            vec![txn_op(vec![delete_op("a", "c")], vec![]), put_op("b")],
+            twice,
+        ),
     ];
     for (ops, wanted) in table {
         assert_eq!(checked(ops.clone()), wanted, "{ops:?}");

@@ -1,10 +1,6 @@
 //! A control plane in memory, just enough for the face to be tested against.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use atoll_base::id::{ClusterId, NodeId, Revision};
 use bytes::Bytes;

@@ -5,7 +5,10 @@ use super::Node;
 /// Posts JSON on a connection of its own.
 async fn post(node: &Node, path: &str, body: &str) -> (u16, Value) {
     let (status, text) = super::pages::request(node, "POST", path, &[], body).await;
-    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
 }
 
 #[tokio::test]
@@ -17,7 +20,12 @@ async fn keys_go_in_and_come_out_as_json() {
         answer,
         json!({"header": {"cluster_id": "193", "member_id": "14", "revision": "2", "raft_term": "7"}})
     );
-    let (status, answer) = post(&node, "/v3/kv/range", r#"{"key":"Zm9v","range_end":"AA=="}"#).await;
+    let (status, answer) = post(
+        &node,
+        "/v3/kv/range",
+        r#"{"key":"Zm9v","range_end":"AA=="}"#,
+    )
+    .await;
     assert_eq!(status, 200);
     assert_eq!(
         answer["kvs"],
@@ -29,9 +37,15 @@ async fn keys_go_in_and_come_out_as_json() {
         "success":[{"requestPut":{"key":"Zm9v","value":"YQ=="}}]}"#;
     let (status, answer) = post(&node, "/v3/kv/txn", txn).await;
     assert_eq!((status, &answer["succeeded"]), (200, &json!(true)));
-    assert_eq!(answer["responses"][0]["response_put"]["header"]["revision"], "3");
+    assert_eq!(
+        answer["responses"][0]["response_put"]["header"]["revision"],
+        "3"
+    );
     let (status, answer) = post(&node, "/v3/lease/grant", r#"{"TTL":"9","ID":5}"#).await;
-    assert_eq!((status, &answer["ID"], &answer["TTL"]), (200, &json!("5"), &json!("9")));
+    assert_eq!(
+        (status, &answer["ID"], &answer["TTL"]),
+        (200, &json!("5"), &json!("9"))
+    );
     // Nothing stands for an empty message.
     let (status, answer) = post(&node, "/v3/maintenance/status", "").await;
     assert_eq!((status, &answer["version"]), (200, &json!("3.7.0")));
@@ -77,7 +91,9 @@ async fn a_token_goes_in_the_authorization_header() {
     assert_eq!(answer["message"], "etcdserver: user name is empty");
     let send = async |token| {
         let headers = [("authorization", token)];
-        super::pages::request(&node, "POST", "/v3/kv/put", &headers, body).await.0
+        super::pages::request(&node, "POST", "/v3/kv/put", &headers, body)
+            .await
+            .0
     };
     assert_eq!(send("token-of-alice").await, 200);
     assert_eq!(send("nonsense").await, 401);
@@ -87,9 +103,13 @@ async fn a_token_goes_in_the_authorization_header() {
 async fn streams_are_lines_of_results() {
     let node = Node::new();
     let body = r#"{"ID":"7"}{"ID":"8"}"#;
-    let (status, text) = super::pages::request(&node, "POST", "/v3/lease/keepalive", &[], body).await;
+    let (status, text) =
+        super::pages::request(&node, "POST", "/v3/lease/keepalive", &[], body).await;
     assert_eq!(status, 200);
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[1]["result"]["ID"], "8");
     node.fake.state.lock().learner = true;
@@ -106,5 +126,8 @@ async fn locks_and_elections_are_served_too() {
     let (status, _) = post(&node, "/v3/lock/unlock", &json!({"key": key}).to_string()).await;
     assert_eq!(status, 200);
     let (status, answer) = post(&node, "/v3/election/leader", r#"{"name":"bA=="}"#).await;
-    assert_eq!((status, &answer["message"]), (500, &json!("election: no leader")));
+    assert_eq!(
+        (status, &answer["message"]),
+        (500, &json!("election: no leader"))
+    );
 }

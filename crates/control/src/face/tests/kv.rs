@@ -5,7 +5,8 @@ use crate::{
     core::error::Error,
     face::Limits,
     proto::etcdserverpb::{
-        self as pb, kv_client::KvClient, maintenance_client::MaintenanceClient, request_op, response_op,
+        self as pb, kv_client::KvClient, maintenance_client::MaintenanceClient, request_op,
+        response_op,
     },
 };
 
@@ -29,7 +30,13 @@ fn all() -> pb::RangeRequest {
 async fn a_put_is_read_back_under_a_full_header() {
     let node = Node::new();
     let mut kv = KvClient::new(node.channel().await);
-    let header = kv.put(put("a", "1")).await.unwrap().into_inner().header.unwrap();
+    let header = kv
+        .put(put("a", "1"))
+        .await
+        .unwrap()
+        .into_inner()
+        .header
+        .unwrap();
     assert_eq!(header.cluster_id, fake::CLUSTER);
     assert_eq!(header.member_id, fake::NODE);
     assert_eq!(header.raft_term, fake::TERM);
@@ -148,7 +155,11 @@ async fn a_streamed_range_comes_in_chunks_of_one_revision() {
     let last = chunks.pop().unwrap();
     assert_eq!((last.more, last.count), (true, 35));
     assert_eq!(last.header.unwrap().revision, 36);
-    assert!(chunks.iter().all(|c| c.header.is_none() && c.count == 0 && !c.more));
+    assert!(
+        chunks
+            .iter()
+            .all(|c| c.header.is_none() && c.count == 0 && !c.more)
+    );
     let sorted = pb::RangeRequest {
         sort_order: 2,
         ..all()
@@ -187,7 +198,9 @@ async fn who_requires_a_leader_is_told_that_there_is_none() {
     node.fake.state.lock().leader = None;
     let mut kv = KvClient::new(node.channel().await);
     let mut request = tonic::Request::new(put("a", "1"));
-    request.metadata_mut().insert("hasleader", "true".parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("hasleader", "true".parse().unwrap());
     fails(kv.put(request).await, Error::NoLeader);
     kv.put(put("a", "1")).await.unwrap();
 }
@@ -200,29 +213,52 @@ async fn maintenance_speaks_as_etcd_does() {
         alarm: pb::AlarmType::Nospace as i32,
     }];
     let mut maintenance = MaintenanceClient::new(node.channel().await);
-    let status = maintenance.status(pb::StatusRequest {}).await.unwrap().into_inner();
+    let status = maintenance
+        .status(pb::StatusRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(status.errors, ["memberID:5 alarm:NOSPACE"]);
-    assert_eq!((status.version.as_str(), status.leader), ("3.7.0", fake::NODE));
-    let alarms = maintenance.alarm(pb::AlarmRequest::default()).await.unwrap();
+    assert_eq!(
+        (status.version.as_str(), status.leader),
+        ("3.7.0", fake::NODE)
+    );
+    let alarms = maintenance
+        .alarm(pb::AlarmRequest::default())
+        .await
+        .unwrap();
     assert_eq!(alarms.into_inner().alarms.len(), 1);
     let mut downgrade = async |action, version: &str| {
         let version = version.to_owned();
-        maintenance.downgrade(pb::DowngradeRequest { action, version }).await
+        maintenance
+            .downgrade(pb::DowngradeRequest { action, version })
+            .await
     };
     fails(downgrade(0, "x").await, Error::WrongDowngradeVersionFormat);
-    fails(downgrade(1, "3.6").await, Error::InvalidDowngradeTargetVersion);
+    fails(
+        downgrade(1, "3.6").await,
+        Error::InvalidDowngradeTargetVersion,
+    );
     fails(downgrade(2, "").await, Error::NoInflightDowngrade);
     let target_id = 77;
     fails(
-        maintenance.move_leader(pb::MoveLeaderRequest { target_id }).await,
+        maintenance
+            .move_leader(pb::MoveLeaderRequest { target_id })
+            .await,
         Error::BadLeaderTransferee,
     );
     node.fake.state.lock().leader = Some(atoll_base::id::NodeId(1));
     fails(
-        maintenance.move_leader(pb::MoveLeaderRequest { target_id }).await,
+        maintenance
+            .move_leader(pb::MoveLeaderRequest { target_id })
+            .await,
         Error::NotLeader,
     );
-    let mut snapshot = maintenance.snapshot(pb::SnapshotRequest {}).await.unwrap().into_inner();
+    let mut snapshot = maintenance
+        .snapshot(pb::SnapshotRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     let mut left = Vec::new();
     let mut bytes = 0;
     while let Some(piece) = snapshot.message().await.unwrap() {
@@ -241,7 +277,11 @@ async fn unknown_services_and_methods_are_unimplemented() {
         grpc.ready().await.unwrap();
         let codec = tonic_prost::ProstCodec::<pb::PutRequest, pb::PutResponse>::default();
         let status = grpc
-            .unary(tonic::Request::new(put("a", "")), path.parse().unwrap(), codec)
+            .unary(
+                tonic::Request::new(put("a", "")),
+                path.parse().unwrap(),
+                codec,
+            )
             .await
             .unwrap_err();
         assert_eq!(status.code(), tonic::Code::Unimplemented, "{path}");

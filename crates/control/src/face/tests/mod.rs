@@ -62,7 +62,12 @@ impl Node {
         Endpoint::from_static("http://localhost")
             .connect_with_connector(service_fn(move |_| {
                 let stream = stream.take();
-                async move { stream.map(TokioIo::new).ok_or(std::io::ErrorKind::NotConnected.into()) as std::io::Result<_> }
+                async move {
+                    stream
+                        .map(TokioIo::new)
+                        .ok_or(std::io::ErrorKind::NotConnected.into())
+                        as std::io::Result<_>
+                }
             }))
             .await
             .unwrap()

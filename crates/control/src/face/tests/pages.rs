@@ -28,7 +28,10 @@ pub(super) async fn request(
         request = request.header(*name, *value);
     }
     let body = Full::new(bytes::Bytes::from(body.to_owned()));
-    let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
+    let response = sender
+        .send_request(request.body(body).unwrap())
+        .await
+        .unwrap();
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
@@ -41,7 +44,10 @@ async fn get(node: &Node, path: &str) -> (u16, String) {
 #[tokio::test]
 async fn health_is_told_in_etcds_words() {
     let node = Node::new();
-    assert_eq!(get(&node, "/health").await, (200, r#"{"health":"true","reason":""}"#.to_owned()));
+    assert_eq!(
+        get(&node, "/health").await,
+        (200, r#"{"health":"true","reason":""}"#.to_owned())
+    );
     node.fake.state.lock().leader = None;
     let (status, body) = get(&node, "/health").await;
     assert_eq!(status, 503);
@@ -55,7 +61,12 @@ async fn health_is_told_in_etcds_words() {
     let (status, body) = get(&node, "/health?serializable=true").await;
     assert_eq!(status, 503);
     assert!(body.contains("ALARM NOSPACE"), "{body}");
-    assert_eq!(get(&node, "/health?serializable=true&exclude=NOSPACE").await.0, 200);
+    assert_eq!(
+        get(&node, "/health?serializable=true&exclude=NOSPACE")
+            .await
+            .0,
+        200
+    );
     assert_eq!(request(&node, "POST", "/health", &[], "").await.0, 405);
 }
 
@@ -73,7 +84,10 @@ async fn checks_have_etcds_names() {
     node.fake.state.lock().learner = true;
     let (status, body) = get(&node, "/readyz").await;
     assert_eq!(status, 503);
-    assert!(body.contains("[-]non_learner failed: not supported for learner\n"), "{body}");
+    assert!(
+        body.contains("[-]non_learner failed: not supported for learner\n"),
+        "{body}"
+    );
     assert_eq!(get(&node, "/readyz?exclude=non_learner").await.0, 200);
     assert_eq!(get(&node, "/readyz/linearizable_read").await.0, 200);
 }
@@ -84,7 +98,10 @@ async fn version_and_metrics_are_there_and_nothing_else_is() {
     let (status, body) = get(&node, "/version").await;
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &body["etcdserver"]), (200, &json!("3.7.0")));
-    assert_eq!(get(&node, "/metrics").await, (200, "atoll_up 1\n".to_owned()));
+    assert_eq!(
+        get(&node, "/metrics").await,
+        (200, "atoll_up 1\n".to_owned())
+    );
     assert_eq!(get(&node, "/nothing").await.0, 404);
 }
 
@@ -92,7 +109,10 @@ async fn version_and_metrics_are_there_and_nothing_else_is() {
 async fn foreign_pages_are_kept_out() {
     let node = Node::new();
     let origin = [("origin", "http://evil.example")];
-    assert_eq!(request(&node, "POST", "/v3/kv/put", &origin, "{}").await.0, 403);
+    assert_eq!(
+        request(&node, "POST", "/v3/kv/put", &origin, "{}").await.0,
+        403
+    );
     let rebound = [("host", "evil.example:2379")];
     assert_eq!(request(&node, "GET", "/health", &rebound, "").await.0, 403);
 }
@@ -103,13 +123,36 @@ async fn a_client_that_says_nothing_is_let_go() {
         header_read_timeout: Duration::from_secs(3),
         ..Default::default()
     });
-    for said in ["", "PRI * HT", "GET /health HTTP/1.1\r\nhost: localhost\r\n"] {
+    for said in [
+        "",
+        "PRI * HT",
+        "GET /health HTTP/1.1\r\nhost: localhost\r\n",
+    ] {
         let mut stream = node.connect();
         stream.write_all(said.as_bytes()).await.unwrap();
         let mut rest = Vec::new();
         // Ends only because the other side closes.
         let _ = stream.read_to_end(&mut rest).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_answers_no_ping_is_let_go() {
+    let node = Node::new();
+    let mut stream = node.connect();
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(&settings).await.unwrap();
+    let begun = atoll_world::clock::now();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    let limits = Limits::default();
+    let wanted = limits.keepalive_interval + limits.keepalive_timeout;
+    let lasted = atoll_world::clock::now() - begun;
+    assert!(lasted >= wanted && lasted < wanted * 2, "{lasted:?}");
 }
 
 #[tokio::test]
@@ -120,7 +163,10 @@ async fn grpc_health_is_served() {
     let check = |service: &str| HealthCheckRequest {
         service: service.to_owned(),
     };
-    assert_eq!(client.check(check("")).await.unwrap().into_inner().status, 1);
+    assert_eq!(
+        client.check(check("")).await.unwrap().into_inner().status,
+        1
+    );
     let status = client.check(check("x")).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::NotFound);
 }

@@ -12,7 +12,10 @@ use crate::{
 
 async fn grant(node: &Node, id: i64) {
     let mut lease = LeaseClient::new(node.channel().await);
-    lease.lease_grant(pb::LeaseGrantRequest { ttl: 60, id }).await.unwrap();
+    lease
+        .lease_grant(pb::LeaseGrantRequest { ttl: 60, id })
+        .await
+        .unwrap();
 }
 
 fn lock(lease: i64) -> lockpb::LockRequest {
@@ -49,7 +52,10 @@ async fn a_lock_goes_to_the_next_in_line() {
         _ = &mut waiting => panic!("two hold the lock"),
         () = keys(&node, 2) => {}
     }
-    client.unlock(lockpb::UnlockRequest { key: held.key }).await.unwrap();
+    client
+        .unlock(lockpb::UnlockRequest { key: held.key })
+        .await
+        .unwrap();
     let next = waiting.await.unwrap().into_inner();
     assert_eq!(&next.key[..], b"l/2b");
     fails(client.lock(lock(0x3c)).await, Error::LeaseNotFound);
@@ -90,8 +96,14 @@ async fn who_waits_past_its_lease_has_no_lock() {
         () = keys(&node, 2) => {}
     }
     let mut lease = LeaseClient::new(node.channel().await);
-    lease.lease_revoke(pb::LeaseRevokeRequest { id: 2 }).await.unwrap();
-    client.unlock(lockpb::UnlockRequest { key: held.key }).await.unwrap();
+    lease
+        .lease_revoke(pb::LeaseRevokeRequest { id: 2 })
+        .await
+        .unwrap();
+    client
+        .unlock(lockpb::UnlockRequest { key: held.key })
+        .await
+        .unwrap();
     let status = waiting.await.unwrap_err();
     assert_eq!(status.message(), "mutex: session is expired");
 }
@@ -113,14 +125,20 @@ async fn an_election_has_one_leader_and_everyone_sees_it() {
     };
     let won = client.campaign(campaign).await.unwrap().into_inner();
     let leader = won.leader.unwrap();
-    assert_eq!((&leader.key[..], leader.rev, leader.lease), (&b"e/1"[..], 2, 1));
+    assert_eq!(
+        (&leader.key[..], leader.rev, leader.lease),
+        (&b"e/1"[..], 2, 1)
+    );
     let value = |response: electionpb::LeaderResponse| response.kv.unwrap().value;
     assert_eq!(&value(seen.message().await.unwrap().unwrap())[..], b"one");
     let proclaim = |leader: Option<electionpb::LeaderKey>| electionpb::ProclaimRequest {
         leader,
         value: "two".into(),
     };
-    client.proclaim(proclaim(Some(leader.clone()))).await.unwrap();
+    client
+        .proclaim(proclaim(Some(leader.clone())))
+        .await
+        .unwrap();
     assert_eq!(&value(seen.message().await.unwrap().unwrap())[..], b"two");
     let told = client.leader(name()).await.unwrap().into_inner();
     assert_eq!(&value(told)[..], b"two");

@@ -4,11 +4,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{Node, fake};
 use crate::{
     core::error::Error,
-    proto::{
-        etcdserverpb::{
-            self as pb, kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
-            watch_request::RequestUnion,
-        },
+    proto::etcdserverpb::{
+        self as pb, kv_client::KvClient, lease_client::LeaseClient, watch_client::WatchClient,
+        watch_request::RequestUnion,
     },
 };
 
@@ -33,11 +31,18 @@ async fn a_watch_goes_on_after_the_client_has_said_all() {
     let node = Node::new();
     let channel = node.channel().await;
     let requests = tokio_stream::iter([create("a")]);
-    let mut stream = WatchClient::new(channel.clone()).watch(requests).await.unwrap().into_inner();
+    let mut stream = WatchClient::new(channel.clone())
+        .watch(requests)
+        .await
+        .unwrap()
+        .into_inner();
     let created = stream.message().await.unwrap().unwrap();
     assert!(created.created && !created.canceled);
     let header = created.header.unwrap();
-    assert_eq!((header.cluster_id, header.raft_term), (fake::CLUSTER, fake::TERM));
+    assert_eq!(
+        (header.cluster_id, header.raft_term),
+        (fake::CLUSTER, fake::TERM)
+    );
     let mut kv = KvClient::new(channel);
     kv.put(put("b")).await.unwrap();
     kv.put(put("a")).await.unwrap();
@@ -52,7 +57,9 @@ async fn each_watch_is_refused_or_not_on_its_own() {
     node.fake.state.lock().auth = true;
     let (sender, receiver) = mpsc::channel(4);
     let mut request = tonic::Request::new(ReceiverStream::new(receiver));
-    request.metadata_mut().insert("token", "stale".parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("token", "stale".parse().unwrap());
     let mut client = WatchClient::new(node.channel().await);
     sender.send(create("a")).await.unwrap();
     let mut stream = client.watch(request).await.unwrap().into_inner();
@@ -74,7 +81,9 @@ async fn a_stream_that_requires_a_leader_ends_once_there_is_none_for_long() {
     let node = Node::new();
     let (sender, receiver) = mpsc::channel(4);
     let mut request = tonic::Request::new(ReceiverStream::new(receiver));
-    request.metadata_mut().insert("hasleader", "true".parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("hasleader", "true".parse().unwrap());
     sender.send(create("a")).await.unwrap();
     let mut client = WatchClient::new(node.channel().await);
     let mut stream = client.watch(request).await.unwrap().into_inner();
@@ -89,22 +98,40 @@ async fn a_stream_that_requires_a_leader_ends_once_there_is_none_for_long() {
 async fn leases_are_granted_renewed_and_gone() {
     let node = Node::new();
     let mut lease = LeaseClient::new(node.channel().await);
-    let granted = lease.lease_grant(pb::LeaseGrantRequest { ttl: 10, id: 0 }).await.unwrap();
+    let granted = lease
+        .lease_grant(pb::LeaseGrantRequest { ttl: 10, id: 0 })
+        .await
+        .unwrap();
     let id = granted.into_inner().id;
     assert!(id > 0);
     let requests = tokio_stream::iter([id, 4].map(|id| pb::LeaseKeepAliveRequest { id }));
     let mut renewed = lease.lease_keep_alive(requests).await.unwrap().into_inner();
     let first = renewed.message().await.unwrap().unwrap();
-    assert_eq!((first.id, first.ttl, first.header.unwrap().revision), (id, 10, 1));
+    assert_eq!(
+        (first.id, first.ttl, first.header.unwrap().revision),
+        (id, 10, 1)
+    );
     let second = renewed.message().await.unwrap().unwrap();
     assert_eq!((second.id, second.ttl), (4, 0));
     assert!(renewed.message().await.unwrap().is_none());
     let left = |id| pb::LeaseTimeToLiveRequest { id, keys: true };
-    let told = lease.lease_time_to_live(left(id)).await.unwrap().into_inner();
+    let told = lease
+        .lease_time_to_live(left(id))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!((told.ttl, told.granted_ttl), (9, 10));
-    let told = lease.lease_time_to_live(left(4)).await.unwrap().into_inner();
+    let told = lease
+        .lease_time_to_live(left(4))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!((told.ttl, told.granted_ttl), (-1, 0));
-    let all = lease.lease_leases(pb::LeaseLeasesRequest {}).await.unwrap().into_inner();
+    let all = lease
+        .lease_leases(pb::LeaseLeasesRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(all.leases, [pb::LeaseStatus { id }]);
     super::fails(
         lease.lease_revoke(pb::LeaseRevokeRequest { id: 4 }).await,
