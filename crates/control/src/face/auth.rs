@@ -1,5 +1,6 @@
 //! The Auth service. Passwords stop here: what goes on is hashed.
 
+use prost::Message as _;
 use tonic::Status;
 
 use super::{
@@ -56,6 +57,7 @@ impl<C: ControlApi> Face<C> {
     ) -> Result<Option<pb::ResponseHeader>, Status> {
         let standing = self.enter(caller, false)?;
         let identity = self.identity(caller, &standing)?;
+        self.fits(op.encoded_len())?;
         let applied = self.control.propose(identity, op).await?;
         assert_eq!(
             applied.reply,
@@ -103,11 +105,12 @@ impl<C: ControlApi> Face<C> {
         mut request: pb::AuthUserAddRequest,
     ) -> Result<pb::AuthUserAddResponse, Status> {
         let standing = self.enter(caller, false)?;
+        // Hashing is made to be slow, so only those who may add a user are given it.
+        self.admin(caller, &standing)?;
         if request.name.is_empty() {
             return Err(Error::UserEmpty.into());
         }
-        // Hashing is made to be slow, so only those who may add a user are given it.
-        self.admin(caller, &standing)?;
+        self.fits(request.encoded_len())?;
         let password = std::mem::take(&mut request.password);
         let has_password = !request.options.as_ref().is_some_and(|o| o.no_password);
         request.hashed_password = match has_password {
@@ -125,6 +128,7 @@ impl<C: ControlApi> Face<C> {
     ) -> Result<pb::AuthUserChangePasswordResponse, Status> {
         let standing = self.enter(caller, false)?;
         self.admin(caller, &standing)?;
+        self.fits(request.encoded_len())?;
         let password = std::mem::take(&mut request.password);
         // A hash that a client made is of no use: ours is another function.
         request.hashed_password = match password.is_empty() {

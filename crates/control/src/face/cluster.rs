@@ -1,6 +1,7 @@
 //! The Cluster service: who is a member.
 
 use atoll_base::id::NodeId;
+use prost::Message as _;
 use tonic::Status;
 
 use super::{
@@ -71,6 +72,7 @@ impl<C: ControlApi> Face<C> {
         request: pb::MemberAddRequest,
     ) -> Result<pb::MemberAddResponse, Status> {
         let standing = self.enter(caller, false)?;
+        self.fits(request.encoded_len())?;
         let urls = checked_urls(request.peer_ur_ls)?;
         self.admin(caller, &standing)?;
         let member = self.control.member_add(urls).await?;
@@ -101,6 +103,7 @@ impl<C: ControlApi> Face<C> {
         request: pb::MemberUpdateRequest,
     ) -> Result<pb::MemberUpdateResponse, Status> {
         let standing = self.enter(caller, false)?;
+        self.fits(request.encoded_len())?;
         let urls = checked_urls(request.peer_ur_ls)?;
         self.admin(caller, &standing)?;
         self.control.member_update(NodeId(request.id), urls).await?;

@@ -55,7 +55,10 @@ pub fn router<C: ControlApi>(control: C, limits: Limits, metrics: Metrics) -> Ro
 }
 
 impl<C: ControlApi> Router<C> {
-    /// The same, with pages of others beside its own. Neither may shadow the other's paths.
+    /// The same, with pages of others beside its own.
+    ///
+    /// # Panics
+    /// If both have a page under the same path.
     #[must_use]
     pub fn with_pages(self, pages: axum::Router) -> Self {
         Router(Arc::new(Inner {

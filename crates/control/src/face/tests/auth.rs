@@ -126,6 +126,13 @@ async fn passwords_go_no_further_than_their_hashes() {
         .header
         .unwrap();
     assert_eq!(header.cluster_id, super::fake::CLUSTER);
+    let nobody = pb::AuthUserAddRequest::default();
+    fails(auth.user_add(nobody).await, Error::UserEmpty);
+    let endless = pb::AuthUserAddRequest {
+        name: "a".repeat(1600 << 10),
+        ..Default::default()
+    };
+    fails(auth.user_add(endless).await, Error::RequestTooLarge);
     let Some((_, Op::UserAdd(added))) = node.fake.state.lock().last.clone() else {
         panic!("a user is added");
     };
