@@ -6,6 +6,7 @@ mod gateway;
 mod kv;
 mod pages;
 mod recipes;
+mod state;
 mod streams;
 
 use std::sync::Arc;
