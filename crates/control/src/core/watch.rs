@@ -25,6 +25,7 @@ mod queue;
 mod response;
 mod ring;
 mod slab;
+mod watcher;
 
 pub(crate) use catch_up::ReadEnd;
 pub(crate) use hub::{Hub, Step, StreamSlot};

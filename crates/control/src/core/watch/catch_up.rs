@@ -3,10 +3,11 @@
 use std::{mem, sync::Arc};
 
 use super::{
-    hub::{Hub, Step, StreamSlot, find_matches},
+    hub::{Hub, Step, StreamSlot},
     index::WatcherSlot,
     queue::{Popped, ReplyKind},
     ring::Group,
+    watcher::find_matches,
 };
 use crate::{core::Space, proto::mvccpb::Event};
 

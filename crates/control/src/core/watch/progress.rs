@@ -2,9 +2,10 @@
 
 use super::{
     NO_WATCH,
-    hub::{Hub, StreamSlot, Watcher},
+    hub::{Hub, StreamSlot},
     index::WatcherSlot,
     queue::ReplyKind,
+    watcher::Watcher,
 };
 
 impl Hub {
