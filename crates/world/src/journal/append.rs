@@ -21,6 +21,8 @@ use super::{
 };
 use crate::disk::{Disk, DiskLock};
 
+/// Every segment keeps room for the mark that proves its last record synced.
+const MARK_BYTES: u64 = RECORD_HEADER_BYTES as u64;
 /// What a read fetches at first: most records are shorter.
 const READ_AHEAD_BYTES: usize = 4096;
 
@@ -179,7 +181,8 @@ impl Shared {
     }
 
     fn check_sizes(&self, records: &[Bytes]) -> Result<u64, JournalError> {
-        let segment_limit = self.options.segment_bytes - SEGMENT_HEADER_BYTES as u64;
+        let around = SEGMENT_HEADER_BYTES as u64 + MARK_BYTES;
+        let segment_limit = self.options.segment_bytes - around;
         let record_limit = segment_limit.min(record_bytes(PAYLOAD_BYTES_MAX) as u64);
         let mut total = 0;
         for payload in records {
@@ -284,7 +287,7 @@ fn place(mut next: Place, records: &[Bytes], segment_bytes: u64) -> (Vec<Positio
     let mut positions = Vec::with_capacity(records.len());
     for payload in records {
         let bytes = record_bytes(payload.len()) as u64;
-        if next.offset + bytes > next.limit {
+        if next.offset + bytes + MARK_BYTES > next.limit {
             let offset = SEGMENT_HEADER_BYTES as u64;
             next = Place {
                 segment: next.segment + 1,

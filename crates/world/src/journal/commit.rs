@@ -7,10 +7,7 @@ use std::sync::Arc;
 use super::{
     BATCH_BYTES_MAX, Durability, JournalError,
     append::{Done, Queued, Shared},
-    format::{
-        RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, encode_mark, encode_record,
-        record_bytes,
-    },
+    format::{SEGMENT_HEADER_BYTES, SegmentHeader, encode_mark, encode_record, record_bytes},
     recovery::{Segment, segment_path},
 };
 use crate::disk::{DiskError, Open};
@@ -202,8 +199,7 @@ impl Committer {
         let Some((_, segment)) = &self.current else {
             return Ok(());
         };
-        let fits = self.end + RECORD_HEADER_BYTES as u64 <= segment.bytes;
-        if self.synced_sequence == 0 || self.is_unsynced() || !fits {
+        if self.synced_sequence == 0 || self.is_unsynced() {
             return Ok(());
         }
         self.buffer.clear();

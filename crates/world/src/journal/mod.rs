@@ -27,7 +27,7 @@ use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::disk::Disk;
+use crate::{disk::Disk, random};
 use append::Shared;
 pub use error::JournalError;
 pub use format::{PAYLOAD_BYTES_MAX, parse_segment};
@@ -95,15 +95,11 @@ pub enum Writer {
 }
 
 impl Writer {
-    /// A task whose syncs take a time drawn from the range by `draw` (a fresh number each).
-    pub fn task(latency: Range<Duration>, draw: fn() -> u64) -> Self {
-        let width = latency.end.saturating_sub(latency.start).as_nanos().max(1);
-        let sync_latency = move || {
-            let extra_ns = u128::from(draw()) % width;
-            latency.start + Duration::from_nanos(u64::try_from(extra_ns).unwrap_or(u64::MAX))
-        };
+    /// A task whose syncs take a time from the range, which must not be empty, drawn from the
+    /// world's randomness.
+    pub fn task(latency: Range<Duration>) -> Self {
         Writer::Task {
-            sync_latency: Arc::new(sync_latency),
+            sync_latency: Arc::new(move || random::range(latency.clone())),
         }
     }
 }
@@ -148,7 +144,7 @@ impl Default for Options {
             reserve_bytes: 256 << 20,
             writer: Writer::Thread,
             fatal: Arc::new(|_| {}),
-            salt: writer::salt,
+            salt: random::u64,
         }
     }
 }

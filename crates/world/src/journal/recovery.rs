@@ -107,7 +107,7 @@ pub(super) fn damaged(segment: u64, offset: u64, reason: impl ToString) -> Journ
     }
 }
 
-fn segment_numbers(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, JournalError> {
+pub(super) fn segment_numbers(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, JournalError> {
     let mut numbers: Vec<u64> = disk
         .list(dir)?
         .iter()

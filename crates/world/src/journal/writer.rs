@@ -12,12 +12,7 @@ use std::{
 };
 
 use super::{Durability, JournalError, Writer, append::Shared};
-use crate::disk::DiskError;
-
-/// A salt from the operating system.
-pub(super) fn salt() -> u64 {
-    rand::random()
-}
+use crate::{disk::DiskError, task};
 
 pub(super) fn start(shared: &Arc<Shared>) -> Result<Option<JoinHandle<()>>, JournalError> {
     let shared = Arc::clone(shared);
@@ -31,7 +26,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<Option<JoinHandle<()>>, Jour
             Ok(Some(started?))
         }
         Writer::Task { sync_latency } => {
-            tokio::spawn(run_task(shared, sync_latency));
+            task::spawn(run_task(shared, sync_latency));
             Ok(None)
         }
     }
