@@ -164,7 +164,10 @@ fn list(tried: &[(String, String)]) -> String {
 fn told(status: &Status) -> String {
     let text = status.message();
     let text = text.strip_prefix("etcdserver: ").unwrap_or(text);
-    if text.is_empty() {
+    if text.contains("user name is empty") {
+        // What etcd says to who has not logged in.
+        "this cluster wants a login".to_owned()
+    } else if text.is_empty() {
         format!("the cluster answered {:?}", status.code())
     } else {
         text.to_owned()
@@ -182,6 +185,8 @@ fn unreachable_step(tried: &[(String, String)]) -> String {
     let tls = |(_, why): &(String, String)| why.contains("certificate") || why.contains("TLS");
     if tried.iter().any(tls) {
         "the node is there, but TLS failed: check --cacert, --cert and --key, and https:// against http://".into()
+    } else if tried.iter().any(|(_, why)| !why.contains("refused")) {
+        "something is there and does not answer: see `atoll status`, or name another node with --endpoint or --context".into()
     } else {
         "start one with `atoll start`, or name another with --endpoint or --context".into()
     }

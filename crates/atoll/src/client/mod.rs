@@ -47,7 +47,8 @@ struct Shared {
     channels: Vec<OnceCell<Channel>>,
     /// The endpoint that answered last.
     current: AtomicUsize,
-    token: Mutex<Option<Token>>,
+    /// Shared with clients for other endpoints: logging in costs the cluster a slow hash.
+    token: Arc<Mutex<Option<Token>>>,
 }
 
 /// What logging in gave.
@@ -71,34 +72,41 @@ enum Failure {
 impl Client {
     /// A client that is not connected yet.
     pub(crate) fn new(options: Options) -> Client {
+        Client::with_token(options, Arc::default())
+    }
+
+    fn with_token(options: Options, token: Arc<Mutex<Option<Token>>>) -> Client {
         assert!(
             !options.endpoints.is_empty(),
             "options always name an endpoint"
         );
+        let shared = Shared {
+            channels: options.endpoints.iter().map(|_| OnceCell::new()).collect(),
+            options,
+            current: AtomicUsize::new(0),
+            token,
+        };
         Client {
-            shared: Arc::new(Shared {
-                channels: options.endpoints.iter().map(|_| OnceCell::new()).collect(),
-                options,
-                current: AtomicUsize::new(0),
-                token: Mutex::new(None),
-            }),
+            shared: Arc::new(shared),
         }
     }
 
     /// A client with the same credentials for other endpoints of the same cluster.
     pub(crate) fn at(&self, endpoints: Vec<String>) -> Client {
-        Client::new(Options {
+        let options = Options {
             endpoints,
             ..self.shared.options.clone()
-        })
+        };
+        Client::with_token(options, self.shared.token.clone())
     }
 
     /// A client that waits so long for each answer.
     pub(crate) fn with_timeout(&self, timeout: Duration) -> Client {
-        Client::new(Options {
+        let options = Options {
             timeout,
             ..self.shared.options.clone()
-        })
+        };
+        Client::with_token(options, self.shared.token.clone())
     }
 
     /// The endpoints, in the order in which they are tried.

@@ -21,7 +21,7 @@ use std::{
 
 use atoll_control::proto::{etcdserverpb::RangeRequest, v3lockpb::LockRequest};
 use clap::Args;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::{
     process::{Child, Command},
     signal::unix::{self, SignalKind},
@@ -37,6 +37,8 @@ use crate::{
 
 /// Between two tries to reach the cluster.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often to look whether what a command started has ended.
+const GONE_CHECK: Duration = Duration::from_millis(20);
 /// The longest that a command is given to end by itself.
 const GRACE_MAX: Duration = Duration::from_secs(5);
 /// How long to wait for a lock if nobody says otherwise: for ever, as far as people go.
@@ -248,6 +250,7 @@ async fn acquire(args: &LockArgs, client: &Client, session: &Session) -> Result<
 /// The command, running.
 struct Job {
     child: Child,
+    pid: Option<Pid>,
     /// Whether it leads a process group of its own, so that signals reach its children too.
     group: bool,
 }
@@ -266,7 +269,11 @@ impl Job {
             start.process_group(0);
         }
         match Command::from(start).kill_on_drop(true).spawn() {
-            Ok(child) => Ok(Job { child, group }),
+            Ok(child) => {
+                let id = child.id().and_then(|id| i32::try_from(id).ok());
+                let pid = id.and_then(Pid::from_raw);
+                Ok(Job { child, pid, group })
+            }
             Err(error) => {
                 note(&format!(
                     "atoll: cannot run {}: {error}",
@@ -282,17 +289,15 @@ impl Job {
         }
     }
 
-    /// Sends a signal, if it is still there.
+    /// Sends a signal to what is still there of it.
     fn signal(&self, signal: Signal) {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(pid) = id.and_then(Pid::from_raw) {
-            // It may have ended this moment; then there is nobody to tell.
-            let _ = if self.group {
-                kill_process_group(pid, signal)
-            } else {
-                kill_process(pid, signal)
-            };
-        }
+        // What has ended this moment can't be told anything.
+        let _ = match self.pid {
+            Some(pid) if self.group => kill_process_group(pid, signal),
+            // Once it was waited for, its number may be another's.
+            Some(pid) if self.child.id().is_some() => kill_process(pid, signal),
+            _ => Ok(()),
+        };
     }
 
     /// Passes on what was meant for the command.
@@ -308,11 +313,21 @@ impl Job {
         self.signal(Signal::TERM);
         tokio::select! {
             biased;
-            _ = self.child.wait() => {}
+            () = self.gone() => {}
             () = sleep_until(kill_at) => {
                 self.signal(Signal::KILL);
                 // Not to be refused; what could go wrong is that it is gone.
                 let _ = self.child.wait().await;
+            }
+        }
+    }
+
+    /// Until it, and where it leads a group everybody in that, has ended.
+    async fn gone(&mut self) {
+        let _ = self.child.wait().await;
+        if let Some(group) = self.pid.filter(|_| self.group) {
+            while test_kill_process_group(group).is_ok() {
+                sleep(GONE_CHECK).await;
             }
         }
     }
@@ -403,6 +418,17 @@ mod tests {
         let mut job = job("exec sleep 1000");
         job.end(Instant::now() + WAIT_MAX).await;
         assert_eq!(job.child.wait().await.unwrap().signal(), Some(15));
+    }
+
+    #[tokio::test]
+    async fn what_a_command_started_goes_with_it() {
+        let mut job = job("sleep 1000 & exit 0");
+        if !job.group {
+            return; // At a terminal, it is the terminal that reaches them.
+        }
+        let group = job.pid.unwrap();
+        job.end(Instant::now() + WAIT_MAX).await;
+        assert!(test_kill_process_group(group).is_err());
     }
 
     #[tokio::test]

@@ -95,7 +95,7 @@ async fn answers(client: &Client, members: &[Member]) -> Answers {
             return (member.id, Err("has not started yet".to_owned()));
         }
         let answer = ask(&client.at(member.client_ur_ls.clone())).await;
-        (member.id, answer.map_err(|error| error.to_string()))
+        (member.id, answer.map_err(problem))
     });
     let (own, theirs) = join(own, join_all(theirs)).await;
     let mut answers: Answers = theirs.into_iter().collect();
@@ -109,6 +109,14 @@ async fn answers(client: &Client, members: &[Member]) -> Answers {
         }
     }
     answers
+}
+
+/// In a table that names the endpoint already.
+fn problem(error: CliError) -> String {
+    match error {
+        CliError::Unreachable { tried } if tried.len() == 1 => tried[0].1.clone(),
+        error => error.to_string(),
+    }
 }
 
 async fn alarms(client: &Client) -> Vec<String> {
