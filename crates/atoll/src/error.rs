@@ -182,10 +182,15 @@ fn wants_login(status: &Status) -> bool {
 }
 
 fn unreachable_step(tried: &[(String, String)]) -> String {
-    let tls = |(_, why): &(String, String)| why.contains("certificate") || why.contains("TLS");
-    if tried.iter().any(tls) {
-        "the node is there, but TLS failed: check --cacert, --cert and --key, and https:// against http://".into()
-    } else if tried.iter().any(|(_, why)| !why.contains("refused")) {
+    let says = |parts: &[&str]| {
+        let any = |why: &str| parts.iter().any(|part| why.contains(part));
+        tried.iter().any(|(_, why)| any(&why.to_lowercase()))
+    };
+    if says(&["certificate", "tls", "alert", "broken pipe", "protocol"]) {
+        "something is there, but the two do not understand each other: check https:// against http://, then --cacert, --cert and --key".into()
+    } else if says(&["lookup"]) {
+        "check the name, or give an address".into()
+    } else if !tried.iter().all(|(_, why)| why.contains("refused")) {
         "something is there and does not answer: see `atoll status`, or name another node with --endpoint or --context".into()
     } else {
         "start one with `atoll start`, or name another with --endpoint or --context".into()

@@ -6,6 +6,8 @@
 
 mod connection;
 mod options;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{

@@ -12,6 +12,8 @@ use crate::{
 
 /// Where a node on this machine listens.
 const ENDPOINT_DEFAULT: &str = "127.0.0.1:2379";
+/// Where nodes listen if nobody says otherwise.
+const PORT_DEFAULT: u16 = 2379;
 
 /// Everything that a client needs to know.
 #[derive(Clone)]
@@ -57,16 +59,19 @@ impl Options {
     pub(crate) fn without_login(global: &Global) -> Result<Options, CliError> {
         let context = context(global)?;
         let ca = pem(
+            CERTIFICATE,
             global.cacert.as_deref(),
             context.ca.as_deref(),
             context.ca_file.as_deref(),
         )?;
         let cert = pem(
+            CERTIFICATE,
             global.cert.as_deref(),
             context.cert.as_deref(),
             context.cert_file.as_deref(),
         )?;
         let key = pem(
+            PRIVATE_KEY,
             global.client_key.as_deref(),
             context.key.as_deref(),
             context.key_file.as_deref(),
@@ -93,8 +98,18 @@ impl Options {
             endpoints = vec![ENDPOINT_DEFAULT.to_owned()];
         }
         let with_scheme = |endpoint: String| url(&endpoint, ca.is_some());
+        let endpoints: Vec<String> = endpoints.into_iter().map(with_scheme).collect();
+        if let Some(tls) = endpoints
+            .iter()
+            .find(|e| ca.is_none() && e.starts_with("https://"))
+        {
+            return Err(CliError::usage(
+                format!("whom to trust at {tls} is not known"),
+                "name the cluster's authority with --cacert FILE, or a context that holds it with --context",
+            ));
+        }
         Ok(Options {
-            endpoints: endpoints.into_iter().map(with_scheme).collect(),
+            endpoints,
             ca,
             identity,
             login: None,
@@ -103,54 +118,71 @@ impl Options {
     }
 }
 
-/// The context that the flags choose. One that is merely current does not speak for endpoints
-/// that were named: they may belong to another cluster.
+/// The context that the flags choose. It fills in what they leave open.
 fn context(global: &Global) -> Result<Context, CliError> {
-    let named = global.endpoint.iter().any(|endpoint| !endpoint.is_empty());
-    if named && global.context.is_none() {
-        return Ok(Context::default());
-    }
     // Without a home folder there are no contexts; that matters only to who names one.
     let contexts = match Contexts::path() {
         Ok(path) => Contexts::load(&path)?,
         Err(error) if global.context.is_some() => return Err(error),
         Err(_) => Contexts::default(),
     };
-    Ok(contexts
-        .find(global.context.as_deref())?
-        .cloned()
-        .unwrap_or_default())
+    let found = contexts.find(global.context.as_deref())?;
+    Ok(found.cloned().unwrap_or_default())
 }
 
-/// Etcd's tools accept endpoints without a scheme, and so do we.
+/// Etcd's tools accept endpoints without a scheme, and so do we; and without a port.
 fn url(endpoint: &str, tls: bool) -> String {
-    match endpoint.split_once("://") {
-        Some(_) => endpoint.to_owned(),
-        None if tls => format!("https://{endpoint}"),
-        None => format!("http://{endpoint}"),
+    if endpoint.contains("://") {
+        return endpoint.to_owned();
     }
+    let scheme = if tls { "https" } else { "http" };
+    let port = if endpoint.contains(':') {
+        String::new()
+    } else {
+        format!(":{PORT_DEFAULT}")
+    };
+    format!("{scheme}://{endpoint}{port}")
 }
+
+/// What the PEM blocks are called that we need.
+const CERTIFICATE: &str = "CERTIFICATE-----";
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 fn pem(
+    label: &str,
     flag: Option<&Path>,
     inline: Option<&str>,
     file: Option<&Path>,
 ) -> Result<Option<String>, CliError> {
-    let read = |path: &Path| {
-        fs::read_to_string(path)
-            .map(Some)
-            .map_err(|error| CliError::file("read", path, error))
+    let path = match (flag, inline, file) {
+        (Some(path), _, _) => path,
+        (None, Some(pem), _) => return Ok(Some(pem.to_owned())),
+        (None, None, Some(path)) => path,
+        (None, None, None) => return Ok(None),
     };
-    match (flag, inline, file) {
-        (Some(path), _, _) => read(path),
-        (None, Some(pem), _) => Ok(Some(pem.to_owned())),
-        (None, None, Some(path)) => read(path),
-        (None, None, None) => Ok(None),
+    let text = fs::read_to_string(path).map_err(|error| CliError::file("read", path, error))?;
+    if text.contains(label) {
+        Ok(Some(text))
+    } else {
+        Err(CliError::usage(
+            format!(
+                "{} holds no {}",
+                path.display(),
+                label.trim_end_matches('-').to_lowercase()
+            ),
+            "name a PEM file",
+        ))
     }
 }
 
 fn login(global: &Global, context: &Context) -> Result<Option<Login>, CliError> {
-    let Some(login) = global.login.as_deref().or(context.user.as_deref()) else {
+    // A context's user is not sent in the clear to an endpoint that the context does not name.
+    let clear = global
+        .endpoint
+        .iter()
+        .any(|endpoint| endpoint.starts_with("http://"));
+    let kept = context.user.as_deref().filter(|_| !clear);
+    let Some(login) = global.login.as_deref().or(kept) else {
         return Ok(None);
     };
     // A context holds a name alone: everything in it is the name.
@@ -182,6 +214,7 @@ mod tests {
         assert_eq!(url("a:1", false), "http://a:1");
         assert_eq!(url("a:1", true), "https://a:1");
         assert_eq!(url("http://a:1", true), "http://a:1");
+        assert_eq!(url("10.0.0.1", false), "http://10.0.0.1:2379");
 
         let global = Global {
             endpoint: vec![String::new(), "b:2".into()],
@@ -204,13 +237,33 @@ mod tests {
     fn half_a_client_certificate_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let cert = folder.path().join("cert.pem");
-        fs::write(&cert, "x").unwrap();
-        let global = Global {
+        let mut global = Global {
             endpoint: vec!["a:1".into()],
-            cert: Some(cert),
+            cert: Some(cert.clone()),
+            ..Global::default()
+        };
+        let refused = |global: &Global| Options::from_global(global).err().unwrap().to_string();
+        fs::write(&cert, "x").unwrap();
+        assert!(refused(&global).ends_with("cert.pem holds no certificate"));
+        fs::write(&cert, "-----BEGIN CERTIFICATE-----").unwrap();
+        assert_eq!(
+            refused(&global),
+            "a client certificate and its key go together"
+        );
+        global.client_key = Some(cert);
+        assert!(refused(&global).ends_with("cert.pem holds no private key"));
+    }
+
+    #[test]
+    fn tls_needs_somebody_to_trust() {
+        let global = Global {
+            endpoint: vec!["https://a:1".into()],
             ..Global::default()
         };
         let error = Options::from_global(&global).err().unwrap();
-        assert_eq!(error.exit_code(), 2);
+        assert_eq!(
+            error.to_string(),
+            "whom to trust at https://a:1 is not known"
+        );
     }
 }

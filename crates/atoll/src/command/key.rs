@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 
 use atoll_control::proto::{
     etcdserverpb::{
-        DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse,
+        CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse,
         range_request::{SortOrder, SortTarget},
     },
     mvccpb::KeyValue,
@@ -31,6 +31,11 @@ pub(crate) enum KeyCommand {
     Del(DelArgs),
     /// Print every change of keys, as it happens.
     Watch(watch::WatchArgs),
+    /// Forget what keys were before a revision.
+    Compact {
+        /// The revision; what is in force at it stays readable.
+        revision: i64,
+    },
 }
 
 /// Arguments of `atoll key get`.
@@ -123,6 +128,18 @@ pub(crate) async fn run(
         KeyCommand::Put(args) => put(args, client, output).await,
         KeyCommand::Del(args) => del(args, client, output).await,
         KeyCommand::Watch(args) => watch::run(args, client, output).await,
+        KeyCommand::Compact { revision } => {
+            let request = CompactionRequest {
+                revision,
+                physical: false,
+            };
+            client
+                .call(Retry::Never, request, |node, request| async move {
+                    node.kv().compact(request).await
+                })
+                .await?;
+            output.show(&Done::new(format!("compacted up to revision {revision}")))
+        }
     }
 }
 
