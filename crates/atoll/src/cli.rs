@@ -11,7 +11,7 @@ use crate::{
     },
     demo,
     error::{CliError, EXIT_CODES},
-    init,
+    init, logging,
     output::Format,
     recover, settings, start, token,
 };
@@ -214,6 +214,7 @@ impl Cli {
         match self.command {
             Command::Start(args) => {
                 let loaded = load(&args.settings)?;
+                logging::init(&loaded.config.log)?;
                 start::run(args, loaded.config).await
             }
             Command::Init(args) => {

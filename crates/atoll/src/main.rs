@@ -7,6 +7,7 @@ mod context;
 mod demo;
 mod error;
 mod init;
+mod logging;
 mod output;
 mod password;
 mod recover;

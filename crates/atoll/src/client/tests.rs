@@ -136,3 +136,35 @@ async fn an_answer_is_final() {
     let [result, _] = twice(&nodes, LONG_MS, Retry::Safe).await;
     assert_eq!(result.unwrap_err().exit_code(), 4);
 }
+
+#[tokio::test]
+async fn a_write_whose_connection_breaks_is_not_repeated() {
+    let (client, nodes) = cluster(
+        &[None, Some(Node::Answers("b"))],
+        Duration::from_millis(LONG_MS),
+    )
+    .await;
+    let breaks = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut endpoints = client.endpoints().to_vec();
+    endpoints[0] = format!("http://{}", breaks.local_addr().unwrap());
+    let client = client.at(endpoints);
+    let breaker = async {
+        loop {
+            // The first bytes of a request, and then nothing more.
+            let (stream, _) = breaks.accept().await.unwrap();
+            stream.readable().await.unwrap();
+            drop(stream);
+        }
+    };
+    let test = async {
+        let write = lock(&client, Retry::Never).await.unwrap_err();
+        assert!(matches!(write, CliError::OutcomeUnknown { .. }), "{write}");
+        assert_eq!(lock(&client, Retry::Safe).await.unwrap(), "b");
+    };
+    tokio::select! {
+        biased;
+        () = test => {}
+        () = nodes => unreachable!("nodes never end"),
+        () = breaker => unreachable!("it never ends"),
+    }
+}
