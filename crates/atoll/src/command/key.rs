@@ -90,8 +90,9 @@ pub(crate) struct PutArgs {
     /// The key.
     #[arg(value_name = "KEY")]
     name: String,
-    /// The value; read from standard input if it is left away.
-    #[arg(allow_hyphen_values = true)]
+    /// The value; read from standard input if it is left away. One that begins with a dash and
+    /// is no number comes after `--`.
+    #[arg(allow_negative_numbers = true)]
     value: Option<String>,
     /// The lease with which the key goes.
     #[arg(long, value_parser = parse_lease, value_name = "LEASE", conflicts_with = "ignore_lease")]
@@ -377,6 +378,24 @@ mod tests {
     use atoll_control::proto::etcdserverpb::ResponseHeader;
 
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn flags_are_never_taken_for_values() {
+        let put = |line: &str| match clap::Parser::parse_from(line.split(' ')) {
+            Cli {
+                command: Command::Key(KeyCommand::Put(args)),
+                ..
+            } => (args.value, args.prev),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(put("atoll key put a --prev"), (None, true));
+        assert_eq!(put("atoll key put a -1 --prev"), (Some("-1".into()), true));
+        assert_eq!(
+            put("atoll key put --prev -- a --x"),
+            (Some("--x".into()), true)
+        );
+    }
 
     fn answer() -> RangeResponse {
         let kv = |key: &'static str, value: &'static [u8], lease| KeyValue {
