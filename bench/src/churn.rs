@@ -1,0 +1,118 @@
+//! How long writers stall while a large history is compacted and its space reclaimed.
+
+use std::time::Duration;
+
+use atoll_control::proto::etcdserverpb::{
+    CompactionRequest, DefragmentRequest, maintenance_client::MaintenanceClient,
+};
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    cli::{ChurnOptions, Targets},
+    connection,
+    error::{Error, Result},
+    gap::Writers,
+    load,
+};
+
+/// Values that make a gibibyte in some seconds and stay far below the request limit.
+const VALUE_BYTES: usize = 4096;
+/// Few enough keys that nearly everything written is history.
+const KEYS: u64 = 1000;
+const WRITERS: usize = 4;
+/// Long enough never to be reached: a stall is to be measured, not hidden by another try.
+const WRITE_WAIT: Duration = Duration::from_secs(60);
+/// Work that a server does after it answered belongs to the stall, too.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// The longest write gaps.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ChurnReport {
+    pub(crate) mebibytes: u64,
+    /// While nothing is reclaimed.
+    pub(crate) quiet_gap_ms: f64,
+    /// From the compaction's request to some seconds after its answer.
+    pub(crate) compact_gap_ms: f64,
+    /// The same for defragmentation of every endpoint.
+    pub(crate) defragment_gap_ms: f64,
+    pub(crate) compact_s: f64,
+    pub(crate) defragment_s: f64,
+}
+
+/// Overwrites, compacts and defragments under a load of writes.
+pub(crate) async fn run(options: &ChurnOptions) -> Result<ChurnReport> {
+    let targets = &options.targets;
+    let round_bytes = KEYS * VALUE_BYTES as u64;
+    for _ in 0..(options.mebibytes << 20).div_ceil(round_bytes) {
+        load::fill(targets, KEYS, VALUE_BYTES).await?;
+    }
+    let writers = Writers::start(&targets.endpoints, WRITERS, WRITE_WAIT)?;
+    sleep(AFTERMATH).await;
+    writers.forget();
+    sleep(AFTERMATH).await;
+    let quiet = writers.longest();
+
+    let (compact, compact_gap) = watched(&writers, compact(targets)).await?;
+    let (defragment, defragment_gap) = watched(&writers, defragment(targets)).await?;
+    Ok(ChurnReport {
+        mebibytes: options.mebibytes,
+        quiet_gap_ms: quiet.as_secs_f64() * 1e3,
+        compact_gap_ms: compact_gap.as_secs_f64() * 1e3,
+        defragment_gap_ms: defragment_gap.as_secs_f64() * 1e3,
+        compact_s: compact.as_secs_f64(),
+        defragment_s: defragment.as_secs_f64(),
+    })
+}
+
+/// How long the work took, and the longest write gap in it and shortly after.
+async fn watched(
+    writers: &Writers,
+    work: impl Future<Output = Result<()>>,
+) -> Result<(Duration, Duration)> {
+    writers.forget();
+    let begin = Instant::now();
+    work.await?;
+    let took = begin.elapsed();
+    sleep(AFTERMATH).await;
+    Ok((took, writers.longest()))
+}
+
+async fn compact(targets: &Targets) -> Result<()> {
+    let first = &targets.endpoints[0];
+    let status = connection::status(first).await?;
+    let revision = status.header.map_or(0, |header| header.revision);
+    let channel = connection::connect(std::slice::from_ref(first), 1).await?;
+    let request = CompactionRequest {
+        revision,
+        physical: true,
+    };
+    connection::kv(channel[0].clone())
+        .compact(request)
+        .await
+        .map_err(Error::refused("compact"))?;
+    Ok(())
+}
+
+async fn defragment(targets: &Targets) -> Result<()> {
+    for channel in connection::connect(&targets.endpoints, targets.endpoints.len()).await? {
+        MaintenanceClient::new(channel)
+            .defragment(DefragmentRequest {})
+            .await
+            .map_err(Error::refused("defragment"))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn lines(report: &ChurnReport) -> String {
+    format!(
+        "longest write gap with {} MiB of history: {:.1} ms at rest, {:.1} ms while compacted \
+         ({:.1} s), {:.1} ms while defragmented ({:.1} s)\n",
+        report.mebibytes,
+        report.quiet_gap_ms,
+        report.compact_gap_ms,
+        report.compact_s,
+        report.defragment_gap_ms,
+        report.defragment_s
+    )
+}

@@ -1,0 +1,84 @@
+//! Drives any etcd endpoint and measures it: operations a second, latency, and the server's CPU
+//! time per operation, which holds still on a noisy machine when throughput does not.
+//!
+//! `bench run` measures what runs already; `bench compare-etcd` and `bench kill-series` start
+//! Atoll and etcd in turn on the same disk and print ratios taken side by side.
+// Edge of the house: measuring means reading the clock, /proc and the network for real.
+#![allow(clippy::disallowed_methods)]
+
+mod churn;
+mod cli;
+mod compare;
+mod connection;
+mod error;
+mod gap;
+mod kills;
+mod load;
+mod process;
+mod report;
+mod workload;
+
+use clap::Parser as _;
+
+use crate::{cli::Command, error::Error, report::Output};
+
+fn main() -> std::process::ExitCode {
+    match run(cli::Cli::parse()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: cli::Cli) -> Result<(), Error> {
+    let runtime = if cli.threads <= 1 {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cli.threads)
+            .enable_all()
+            .build()
+    };
+    runtime
+        .map_err(Error::io("start the runtime"))?
+        .block_on(dispatch(cli.command, cli.output))
+}
+
+async fn dispatch(command: Command, output: Output) -> Result<(), Error> {
+    match command {
+        Command::Run(options) => {
+            let mut reports = Vec::new();
+            for &clients in &options.clients {
+                for &workload in &options.workloads {
+                    let settings = options.settings(workload, clients);
+                    reports.push(load::run(&settings).await?);
+                }
+            }
+            report::print(output, &reports, report::table)
+        }
+        Command::LoadKeys(options) => {
+            let report = load::load_keys(&options).await?;
+            report::print(output, &report, report::memory_line)
+        }
+        Command::Gap(options) => {
+            let report = gap::run(&options).await?;
+            report::print(output, &report, gap::line)
+        }
+        Command::Churn(options) => {
+            let report = churn::run(&options).await?;
+            report::print(output, &report, churn::lines)
+        }
+        Command::CompareEtcd(options) => {
+            let comparison = compare::run(&options).await?;
+            report::print(output, &comparison, compare::table)
+        }
+        Command::KillSeries(options) => {
+            let series = kills::run(&options).await?;
+            report::print(output, &series, kills::table)
+        }
+    }
+}
