@@ -1,4 +1,6 @@
 //! Compiles the .proto files with protox, in Rust, so that no protoc is needed.
+// A build script runs on the builder's machine, outside any simulation.
+#![allow(clippy::disallowed_methods)]
 
 use std::{env, error::Error, fs, path::PathBuf};
 
