@@ -1,0 +1,43 @@
+# The few verbs of the workshop. Each one is a command or a script that works without `just`.
+
+# List the verbs.
+default:
+    @just --list
+
+# One node on this machine, data in ./atoll-data.
+run *arguments:
+    cargo run --release -- start {{ arguments }}
+
+# Three nodes, a load, a kill -9, and a look for what was lost.
+demo *arguments:
+    cargo run --release -- demo {{ arguments }}
+
+# Every test that needs nothing but Rust.
+test *arguments:
+    cargo test {{ arguments }}
+
+# What to run before each commit: under five minutes.
+check: (_verify "fmt" "clippy")
+    cargo test --lib --bins
+    cargo test --package atoll-sim
+
+# What to run before a merge: all that the build machine runs. Edits nothing.
+verify *steps:
+    .ci/verify {{ steps }}
+
+# Atoll side by side with etcd 3.5 on this disk: `just bench --nodes 1 --runs 1` for a short look.
+bench *arguments:
+    e2e/scripts/tools.sh etcd-pypi
+    cargo build --release --package atoll --package atoll-bench
+    "${CARGO_TARGET_DIR:-target}/release/bench" compare-etcd \
+        --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" \
+        --etcd "${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}/etcd-3.5/etcd" {{ arguments }}
+
+# Kills the leader of three nodes again and again, and tells gaps and losses.
+soak kills="200":
+    cargo build --release --package atoll --package atoll-bench
+    "${CARGO_TARGET_DIR:-target}/release/bench" kill-series --kills {{ kills }} \
+        --atoll "${CARGO_TARGET_DIR:-target}/release/atoll"
+
+_verify *steps:
+    .ci/verify {{ steps }}
