@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "election.proto",
         "internal.proto",
         "raft.proto",
+        "cluster.proto",
     ];
     let descriptors = protox::compile(files, ["proto"])?;
     // The JSON gateway reads the API's shape from this at run time.

@@ -1,9 +1,25 @@
 //! `atoll init`: make a cluster that others can reach.
 
+use std::time::Duration;
+
 use atoll_base::config::{Address, Config};
+use atoll_control::{
+    api::ControlApi as _,
+    core::error::Error,
+    driver::system_identity,
+    proto::{etcdserverpb as pb, internal::command::Op},
+};
+use atoll_world::{clock, pki, random};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 
-use crate::{error::CliError, settings::SettingFlags};
+use crate::{
+    context::{Context, Contexts},
+    error::CliError,
+    node::{self, Directory, Node, Origin},
+    output,
+    settings::SettingFlags,
+};
 
 /// Arguments of `atoll init`.
 #[derive(Clone, Debug, Args)]
@@ -42,35 +58,128 @@ impl InitArgs {
     }
 }
 
-/// Makes the cluster.
+/// How long the new cluster may take to answer for the first time.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Random bytes in the first password.
+const PASSWORD_BYTES: usize = 18;
+
+/// Makes the cluster: the authority, the root user, authentication switched on; and a context
+/// that later commands use.
 ///
 /// # Errors
 /// The folder holds a cluster already, or cannot be written.
-pub(crate) async fn run(_args: InitArgs, _config: Config) -> Result<(), CliError> {
-    Err(CliError::failed("this build cannot make a cluster", ""))
+pub(crate) async fn run(args: InitArgs, config: Config) -> Result<(), CliError> {
+    let directory = Directory::open(&config.node.dir)?;
+    if directory.record()?.is_some() {
+        return Err(CliError::failed(
+            format!("{} holds a node already", config.node.dir.display()),
+            "Start it with `atoll start`, or choose another folder with --dir.",
+        ));
+    }
+    let record = directory.found(&node::hosts(&config), true)?;
+    drop(directory);
+
+    // The first start is on loopback, with any free ports: nobody else may come in before
+    // there is a root user.
+    let mut private = config.clone();
+    private.listen.client = Address {
+        host: "127.0.0.1".into(),
+        port: 0,
+    };
+    private.listen.peer = private.listen.client.clone();
+    private.node.port_offset = 0;
+    let first = Node::start(&private, Origin::Directory).await?;
+    let password = new_password();
+    let done = set_up(&first, &password).await;
+    first.stop().await;
+    done?;
+
+    let client = format!(
+        "https://{}:{}",
+        advertised(&config),
+        config.client_address().port
+    );
+    let trust = pki::files::load_trust(&config.node.dir.join("pki")).map_err(node::pki_failed)?;
+    let path = Contexts::path()?;
+    let mut contexts = Contexts::load(&path)?;
+    let context = Context {
+        endpoints: vec![client.clone()],
+        user: Some("root".into()),
+        ca: Some(pki::certificates_to_pem(&trust.roots)),
+        ..Context::default()
+    };
+    contexts.put(&args.context_name, context);
+    contexts.save(&path)?;
+    output::print(&format!(
+        "\
+Cluster {cluster} is made, in {dir}.
+
+  root password   {password}
+                  (shown this once; `atoll user passwd root` changes it)
+  context         {context}, in {path}: commands on this machine use it from now on
+  start it        atoll start --dir {dir} {listeners}
+  clients         {client}
+",
+        cluster = record.cluster,
+        dir = config.node.dir.display(),
+        context = args.context_name,
+        path = path.display(),
+        listeners = listeners(&config),
+    ))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::load;
+fn listeners(config: &Config) -> String {
+    format!(
+        "--listen-client {} --listen-peer {}",
+        config.listen.client, config.listen.peer
+    )
+}
 
-    #[test]
-    fn both_listeners_go_where_it_is_said() {
-        for (listen, client, peer) in [
-            ("10.0.0.1", "10.0.0.1:2379", "10.0.0.1:2380"),
-            ("10.0.0.1:9000", "10.0.0.1:9000", "10.0.0.1:2380"),
-            ("fd00::1", "[fd00::1]:2379", "[fd00::1]:2380"),
-            ("[fd00::1]:7", "[fd00::1]:7", "[fd00::1]:2380"),
-        ] {
-            let args = InitArgs {
-                listen: listen.into(),
-                context_name: "default".into(),
-                settings: SettingFlags::default(),
-            };
-            let config = load(None, &args.settings()).unwrap().config;
-            assert_eq!(config.client_address().to_string(), client);
-            assert_eq!(config.peer_address().to_string(), peer);
-        }
+fn advertised(config: &Config) -> String {
+    let host = if config.listen.advertise_host.is_empty() {
+        &config.listen.client.host
+    } else {
+        &config.listen.advertise_host
+    };
+    match host.as_str() {
+        "0.0.0.0" | "::" => "127.0.0.1".into(),
+        v6 if v6.contains(':') => format!("[{v6}]"),
+        other => other.into(),
     }
+}
+
+fn new_password() -> String {
+    let mut bytes = [0; PASSWORD_BYTES];
+    random::fill(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+async fn set_up(node: &Node, password: &str) -> Result<(), CliError> {
+    let root = || "root".to_owned();
+    let steps = [
+        Op::RoleAdd(pb::AuthRoleAddRequest { name: root() }),
+        Op::UserAdd(pb::AuthUserAddRequest {
+            name: root(),
+            password: password.to_owned(),
+            ..Default::default()
+        }),
+        Op::UserGrantRole(pb::AuthUserGrantRoleRequest {
+            user: root(),
+            role: root(),
+        }),
+        Op::AuthEnable(pb::AuthEnableRequest {}),
+    ];
+    let failed = |error: Error| {
+        CliError::failed(format!("the new cluster could not be set up: {error}"), "")
+    };
+    let ready = clock::timeout(READY_TIMEOUT, node.control.barrier()).await;
+    ready.unwrap_or(Err(Error::Timeout)).map_err(failed)?;
+    for step in steps {
+        node.control
+            .propose(system_identity(), step)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(())
 }

@@ -8,12 +8,14 @@ mod demo;
 mod error;
 mod init;
 mod logging;
+mod node;
 mod output;
 mod password;
 mod recover;
 mod restore;
 mod settings;
 mod start;
+mod telemetry;
 mod token;
 
 use std::process::ExitCode;

@@ -1,9 +1,15 @@
 //! `atoll start`: run a node.
 
 use atoll_base::config::Config;
+use atoll_world::process::EndRequests;
 use clap::Args;
 
-use crate::{error::CliError, settings::SettingFlags};
+use crate::{
+    error::CliError,
+    node::{Node, Origin},
+    output,
+    settings::SettingFlags,
+};
 
 /// Arguments of `atoll start`.
 #[derive(Args)]
@@ -36,6 +42,54 @@ impl std::fmt::Debug for StartArgs {
 ///
 /// # Errors
 /// It cannot start, or ends with an error.
-pub(crate) async fn run(_args: StartArgs, _config: Config) -> Result<(), CliError> {
-    Err(CliError::failed("this build cannot run a node", ""))
+pub(crate) async fn run(args: StartArgs, config: Config) -> Result<(), CliError> {
+    let origin = match (args.join, args.token) {
+        (Some(address), Some(token)) => Origin::Join { address, token },
+        _ => Origin::Directory,
+    };
+    let mut ends = EndRequests::new()
+        .map_err(|error| CliError::failed(format!("cannot listen for signals: {error}"), ""))?;
+    let node = tokio::select! {
+        biased;
+        _ = ends.next() => return Ok(()),
+        started = Node::start(&config, origin) => started?,
+    };
+    output::print(&welcome(&node, &config))?;
+    ends.next().await;
+    output::note("atoll: stopping");
+    // Somebody who asks twice does not want to wait.
+    tokio::select! {
+        biased;
+        () = node.stop() => Ok(()),
+        _ = ends.next() => Err(CliError::failed("stopped before everything was in order", "Nothing acknowledged is lost.")),
+    }
+}
+
+/// What listens where, and one line to try for each.
+fn welcome(node: &Node, config: &Config) -> String {
+    let url = &node.client_url;
+    let etcdctl = if url.starts_with("https") {
+        format!("atoll key put hello world")
+    } else {
+        format!("etcdctl --endpoints {url} put hello world")
+    };
+    format!(
+        "\
+Atoll node {id} of cluster {cluster} is up, its data is in {dir}.
+
+  etcd API   {url}
+             try: {etcdctl}
+  HTTP       {url}/health, /metrics, /version, /v3/kv/range
+             try: curl {url}/version
+  peers      {peer} (mutual TLS)
+             add a node: atoll token create, then on the other machine
+             atoll start --join {peer} --token TOKEN
+
+Ctrl-C stops it; starting it again finds everything.
+",
+        id = node.record.node,
+        cluster = node.record.cluster,
+        dir = config.node.dir.display(),
+        peer = node.peer_address,
+    )
 }

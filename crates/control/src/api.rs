@@ -249,6 +249,9 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
     /// Where the cluster stands, as this node knows it.
     fn status(&self) -> Status;
 
+    /// Hexadecimal SHA-256 of the cluster's root certificate, for join tokens.
+    fn root_fingerprint(&self) -> String;
+
     /// Every member, in order of id, as this node knows them.
     fn members(&self) -> Vec<Member>;
 

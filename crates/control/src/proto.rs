@@ -23,6 +23,11 @@ pub mod atoll {
             tonic::include_proto!("atoll.control.v1");
         }
     }
+    pub mod cluster {
+        pub mod v1 {
+            tonic::include_proto!("atoll.cluster.v1");
+        }
+    }
     pub mod raft {
         pub mod v1 {
             tonic::include_proto!("atoll.raft.v1");
@@ -30,6 +35,8 @@ pub mod atoll {
     }
 }
 
+/// How nodes join.
+pub use atoll::cluster::v1 as cluster;
 /// What our own log carries.
 pub use atoll::control::v1 as internal;
 /// What the log writes and sends.

@@ -323,3 +323,13 @@ mod tests {
         assert_eq!(parse_stat("7 (x) R 1", 100, 4096), None);
     }
 }
+
+/// The name of this machine, if it has one.
+pub fn host_name() -> Option<String> {
+    let name = rustix::system::uname();
+    name.nodename()
+        .to_str()
+        .ok()
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+}

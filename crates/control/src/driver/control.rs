@@ -100,6 +100,8 @@ pub struct Place {
     pub stores: Arc<StoreSource>,
     /// How the journal is kept.
     pub journal: journal::Options,
+    /// Hexadecimal SHA-256 of the cluster's root certificate.
+    pub root_fingerprint: String,
     /// The links to the other nodes.
     pub peers: Arc<dyn Peers>,
     /// Called once when this node cannot go on; it should end the process.
@@ -156,8 +158,7 @@ struct Shared {
     barrier: Barrier,
     leases: Arc<LeaseKeeper>,
     members: Arc<Members>,
-    peers: Arc<dyn Peers>,
-    request_timeout: Duration,
+    root_fingerprint: String,
 }
 
 impl Control {
@@ -175,6 +176,7 @@ impl Control {
             dir,
             stores,
             journal,
+            root_fingerprint,
             peers,
             fatal,
         } = place;
@@ -247,8 +249,7 @@ impl Control {
             barrier,
             leases,
             members,
-            peers,
-            request_timeout: timeout,
+            root_fingerprint,
         };
         Ok(Control {
             shared: Arc::new(shared),
@@ -610,6 +611,10 @@ impl ControlApi for Control {
                 .replica
                 .with(|machine| machine.alarms(pb::AlarmType::None)),
         }
+    }
+
+    fn root_fingerprint(&self) -> String {
+        self.shared.root_fingerprint.clone()
     }
 
     fn members(&self) -> Vec<Member> {

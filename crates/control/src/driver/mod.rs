@@ -17,12 +17,13 @@ pub(crate) mod passwords;
 pub(crate) mod propose;
 pub mod replica;
 pub(crate) mod services;
+pub mod tokens;
 pub mod watch;
 
 use crate::proto::internal::{Identity, System, identity::Who};
 
 /// The identity of the cluster itself.
-pub(crate) fn system_identity() -> Identity {
+pub fn system_identity() -> Identity {
     Identity {
         who: Some(Who::System(System {})),
     }

@@ -34,6 +34,7 @@ mod queue;
 mod router;
 mod serve;
 mod status;
+mod tokens;
 mod unary;
 mod watch;
 

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     api::ControlApi,
     proto::{
+        cluster::tokens_server::TokensServer,
         etcdserverpb::{
             auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
             lease_server::LeaseServer, maintenance_server::MaintenanceServer,
@@ -188,6 +189,7 @@ async fn general<C: ControlApi>(
         "etcdserverpb.Auth" => serve!(AuthServer),
         "v3lockpb.Lock" => serve!(LockServer),
         "v3electionpb.Election" => serve!(ElectionServer),
+        "atoll.cluster.v1.Tokens" => serve!(TokensServer),
         "grpc.health.v1.Health" => health::serve(request).await,
         _ => {
             return Status::unimplemented(format!("unknown service {service}")).into_http();

@@ -1,0 +1,454 @@
+//! A node, put together from its rooms.
+//!
+//! Order of a start: lock the directory, learn who this node is (or become somebody: found a
+//! cluster, or join one), bind the listeners, link to the peers, start the control plane,
+//! serve clients. Order of a stop: no new requests, hand leadership over, write what is in
+//! memory, release the directory.
+
+mod certificates;
+mod join;
+pub(crate) mod record;
+mod serve;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use atoll_base::{
+    config::{CompactionMode, Config, Durability},
+    id::{ClusterId, NodeId},
+};
+use atoll_control::{
+    api::ControlApi as _,
+    driver::{
+        control::{AutoCompaction, Control, Place, Settings},
+        generations::StoreSource,
+        watch::WatchConfig,
+    },
+    face::{self, Limits, Router},
+    log::LogSettings,
+    proto::raft,
+};
+use atoll_world::{
+    disk::{self, Disk, DiskLock},
+    journal,
+    net::{self, Listener, TlsAcceptor},
+    peers::{Peers as _, tls::TlsPeers},
+    pki::{self, Authority, Trust},
+    random,
+    store::StoreOptions,
+    task,
+};
+use tokio::sync::watch;
+
+use self::record::Record;
+use crate::error::CliError;
+
+/// The file whose lock says that a process has the directory open.
+const LOCK_FILE: &str = "LOCK";
+
+/// The folder of certificates.
+const PKI_DIR: &str = "pki";
+
+/// The name of this node's certificate in it.
+const NODE_IDENTITY: &str = "node";
+
+/// How long connections may take to end when the node stops.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// A locked data directory.
+pub(crate) struct Directory {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) path: PathBuf,
+    _lock: Box<dyn DiskLock>,
+}
+
+impl Directory {
+    /// Makes the directory if need be, and locks it.
+    ///
+    /// # Errors
+    /// Another process has it, or it cannot be made.
+    pub(crate) fn open(path: &std::path::Path) -> Result<Directory, CliError> {
+        let disk: Arc<dyn Disk> = disk::real();
+        let failed = |error: disk::DiskError| {
+            CliError::failed(error.to_string(), "Choose another folder with --dir.")
+        };
+        disk.create_dir_all(path).map_err(failed)?;
+        let lock = disk.lock(&path.join(LOCK_FILE)).map_err(|error| {
+            if error.is_locked() {
+                CliError::failed(
+                    format!("{} is open in another atoll", path.display()),
+                    "Stop that one first, or give this node a folder of its own with --dir (and --port-offset).",
+                )
+            } else {
+                failed(error)
+            }
+        })?;
+        Ok(Directory {
+            disk,
+            path: path.to_path_buf(),
+            _lock: lock,
+        })
+    }
+
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.path.join(PKI_DIR)
+    }
+
+    /// Who the directory says it is.
+    ///
+    /// # Errors
+    /// See [`Record::load`].
+    pub(crate) fn record(&self) -> Result<Option<Record>, CliError> {
+        Record::load(&self.disk, &self.path)
+    }
+
+    /// Makes this directory the founder of a new cluster.
+    ///
+    /// # Errors
+    /// The disk, or making keys.
+    pub(crate) fn found(&self, hosts: &[String], auth: bool) -> Result<Record, CliError> {
+        let authority = Authority::create().map_err(pki_failed)?;
+        let record = Record::new(
+            ClusterId(random::u64().max(1)),
+            NodeId(random::u64().max(1)),
+            true,
+            auth,
+        );
+        let identity = authority
+            .issue_node(record.node, hosts, pki::LEAF_LIFE)
+            .map_err(pki_failed)?;
+        let dir = self.pki();
+        pki::files::save_authority(&dir, &authority).map_err(pki_failed)?;
+        pki::files::save_trust(&dir, &authority.trust()).map_err(pki_failed)?;
+        pki::files::save_identity(&dir, NODE_IDENTITY, &identity).map_err(pki_failed)?;
+        record.save(&self.disk, &self.path)?;
+        Ok(record)
+    }
+}
+
+pub(crate) fn pki_failed(error: pki::PkiError) -> CliError {
+    CliError::failed(error.to_string(), "")
+}
+
+/// How a node comes to be.
+pub(crate) enum Origin {
+    /// Its directory says who it is; an empty one founds a cluster, where that is allowed.
+    Directory,
+    /// It joins a cluster, unless its directory says that it has.
+    Join {
+        /// A member's peer listener.
+        address: String,
+        /// The token.
+        token: String,
+    },
+}
+
+/// A running node.
+pub(crate) struct Node {
+    /// Its control plane.
+    pub(crate) control: Control,
+    /// Who it is.
+    pub(crate) record: Record,
+    /// Where clients reach it, as URL.
+    pub(crate) client_url: String,
+    /// Where peers reach it, `host:port`.
+    pub(crate) peer_address: String,
+    peers: Arc<TlsPeers>,
+    stopping: watch::Sender<bool>,
+    router: Router<Control>,
+    _directory: Directory,
+}
+
+impl Node {
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// The directory, the listeners, the cluster it wants to join, or what is on disk.
+    pub(crate) async fn start(config: &Config, origin: Origin) -> Result<Node, CliError> {
+        let directory = Directory::open(&config.node.dir)?;
+        let known = directory.record()?;
+        refuse_open_door(config, known.as_ref(), &origin)?;
+
+        let peer_listener = bind(&config.peer_address().to_string()).await?;
+        let client_listener = bind(&config.client_address().to_string()).await?;
+        let tls_for_clients = config.leaves_loopback() && !config.security.insecure;
+        let member = member(config, &peer_listener, &client_listener, tls_for_clients);
+
+        let mut record = match (known, origin) {
+            (Some(known), _) => known,
+            (None, Origin::Join { address, token }) => {
+                join::join(&directory, &address, &token, &member, &hosts(config)).await?
+            }
+            (None, Origin::Directory) => directory.found(&hosts(config), false)?,
+        };
+        if config.leaves_loopback() && !config.security.insecure && !record.auth {
+            return Err(open_door());
+        }
+        record.boot += 1;
+        record.save(&directory.disk, &directory.path)?;
+
+        let dir = directory.pki();
+        let identity = pki::files::load_identity(&dir, NODE_IDENTITY).map_err(pki_failed)?;
+        let trust = pki::files::load_trust(&dir).map_err(pki_failed)?;
+        let peers_tls = pki::tls::peer_client_config(&identity, &trust).map_err(pki_failed)?;
+        let peers = TlsPeers::new(record.node, record.cluster, peers_tls);
+        for (node, address) in &record.members {
+            peers.set_address(*node, address.clone());
+        }
+        let acceptors = certificates::Acceptors::new(&identity, &trust)?;
+
+        let control = start_control(config, &directory, &record, &trust, peers.clone()).await?;
+        if record.founder {
+            control
+                .found(member.clone())
+                .await
+                .map_err(|error| CliError::failed(error.to_string(), ""))?;
+        }
+        let (stopping, stopped) = watch::channel(false);
+        let door = join::Door::new(control.clone(), dir.clone(), trust, record.cluster);
+        task::spawn(serve::peers(
+            peer_listener,
+            acceptors.peers.clone(),
+            peers.clone(),
+            door,
+            stopped.clone(),
+        ));
+        let router = face::router(
+            control.clone(),
+            limits(config),
+            crate::telemetry::metrics(control.clone()),
+        );
+        let tls = tls_for_clients.then(|| acceptors.clients.clone());
+        task::spawn(serve::clients(
+            client_listener,
+            tls,
+            router.clone(),
+            stopped,
+        ));
+        task::spawn(announce(control.clone(), member.clone()));
+        task::spawn(certificates::renew(
+            dir,
+            record.node,
+            hosts(config),
+            acceptors,
+            peers.clone(),
+        ));
+
+        let client_url = member.client_urls.first().cloned().unwrap_or_default();
+        let peer_address = member
+            .peer_urls
+            .first()
+            .map_or("", |url| url.trim_start_matches("https://"))
+            .to_owned();
+        Ok(Node {
+            control,
+            record,
+            client_url,
+            peer_address,
+            peers,
+            stopping,
+            router,
+            _directory: directory,
+        })
+    }
+
+    /// Stops in order.
+    pub(crate) async fn stop(self) {
+        self.stopping.send_replace(true);
+        self.control.stop().await;
+        drop(self.router);
+        // Connections hold a receiver; they end by themselves or are cut off.
+        let _ = atoll_world::clock::timeout(DRAIN_MAX, self.stopping.closed()).await;
+        self.peers.close();
+    }
+}
+
+async fn bind(address: &str) -> Result<Listener, CliError> {
+    net::listen(address)
+        .await
+        .map_err(|error| CliError::failed(error.to_string(), ""))
+}
+
+/// The names and addresses that certificates of this node are for.
+pub(crate) fn hosts(config: &Config) -> Vec<String> {
+    let mut hosts = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ];
+    let own = [
+        &config.listen.advertise_host,
+        &config.listen.client.host,
+        &config.listen.peer.host,
+    ];
+    for host in own {
+        let unspecified = matches!(host.as_str(), "" | "0.0.0.0" | "::");
+        if !unspecified && !hosts.contains(host) {
+            hosts.push(host.clone());
+        }
+    }
+    hosts
+}
+
+fn member(config: &Config, peer: &Listener, client: &Listener, tls: bool) -> raft::Node {
+    let url = |scheme: &str, configured: &str, port: u16| {
+        let host = match (config.listen.advertise_host.as_str(), configured) {
+            ("", "0.0.0.0" | "::") => "127.0.0.1",
+            ("", host) => host,
+            (advertised, _) => advertised,
+        };
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        format!("{scheme}://{host}:{port}")
+    };
+    let name = if config.node.name.is_empty() {
+        atoll_world::process::host_name().unwrap_or_else(|| "atoll".into())
+    } else {
+        config.node.name.clone()
+    };
+    raft::Node {
+        name,
+        peer_urls: vec![url(
+            "https",
+            &config.listen.peer.host,
+            peer.local_address().port(),
+        )],
+        client_urls: vec![url(
+            if tls { "https" } else { "http" },
+            &config.listen.client.host,
+            client.local_address().port(),
+        )],
+    }
+}
+
+/// A listener that others can reach is never without a lock.
+fn refuse_open_door(
+    config: &Config,
+    known: Option<&Record>,
+    origin: &Origin,
+) -> Result<(), CliError> {
+    let joins = matches!(origin, Origin::Join { .. });
+    let unlocked = known.is_none_or(|known| !known.auth) && !(known.is_none() && joins);
+    if config.leaves_loopback() && !config.security.insecure && unlocked {
+        return Err(open_door());
+    }
+    Ok(())
+}
+
+fn open_door() -> CliError {
+    CliError::usage(
+        "a listener that leaves this machine needs a cluster with TLS and logins, and this folder holds none",
+        "Make one with `atoll init --listen HOST`, join one with `atoll start --join HOST:PORT --token TOKEN`, \
+         or say --insecure if everybody who can reach this machine may read and write everything.",
+    )
+}
+
+async fn start_control(
+    config: &Config,
+    directory: &Directory,
+    record: &Record,
+    trust: &Trust,
+    peers: Arc<TlsPeers>,
+) -> Result<Control, CliError> {
+    let place = Place {
+        cluster: record.cluster,
+        node: record.node,
+        boot: record.boot,
+        disk: directory.disk.clone(),
+        dir: directory.path.clone(),
+        stores: Arc::new(StoreSource::Directories(StoreOptions {
+            cache_bytes: config.store.cache_bytes,
+        })),
+        journal: journal_options(config),
+        root_fingerprint: trust.fingerprint().to_string(),
+        peers,
+        fatal: Arc::new(|reason| crate::telemetry::die(&reason)),
+    };
+    Control::start(place, settings(config))
+        .await
+        .map_err(|error| CliError::failed(error.to_string(), ""))
+}
+
+fn journal_options(config: &Config) -> journal::Options {
+    journal::Options {
+        segment_bytes: config.journal.segment_bytes,
+        durability: match config.journal.durability {
+            Durability::Always => journal::Durability::Always,
+            Durability::Interval { interval_ms } => {
+                journal::Durability::Interval(Duration::from_millis(interval_ms))
+            }
+            Durability::None => journal::Durability::None,
+        },
+        reserve_bytes: config.journal.reserve_bytes,
+        fatal: Arc::new(|error| crate::telemetry::die(&error.to_string())),
+        ..journal::Options::default()
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    let control = &config.control;
+    let mut watch = WatchConfig {
+        progress_interval: Duration::from_secs(control.watch_progress_s),
+        ..WatchConfig::default()
+    };
+    watch.limits.stream_watchers_max =
+        usize::try_from(control.watches_per_stream_max).unwrap_or(usize::MAX);
+    watch.limits.ring_revisions_max =
+        usize::try_from(control.watch_history_revisions).unwrap_or(usize::MAX);
+    Settings {
+        log: LogSettings {
+            heartbeat: Duration::from_millis(control.heartbeat_ms),
+            election_min: Duration::from_millis(control.election_ms_min),
+            election_max: Duration::from_millis(control.election_ms_max),
+            snapshot_entries: control.snapshot_entries,
+            kept_entries: control.snapshot_entries / 2,
+        },
+        request_timeout: Duration::from_millis(control.request_timeout_ms),
+        quota_bytes: control.quota_bytes,
+        auto_compaction: match control.auto_compaction_mode {
+            CompactionMode::Off => AutoCompaction::Off,
+            CompactionMode::Periodic => {
+                AutoCompaction::Periodic(Duration::from_secs(control.auto_compaction_retention_s))
+            }
+            CompactionMode::Revision => {
+                AutoCompaction::Revisions(control.auto_compaction_retention_revisions)
+            }
+        },
+        watch,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let control = &config.control;
+    Limits {
+        request_bytes_max: usize::try_from(control.request_bytes_max).unwrap_or(usize::MAX),
+        txn_ops_max: usize::try_from(control.txn_ops_max).unwrap_or(usize::MAX),
+        streams_per_connection_max: u32::try_from(control.streams_per_connection_max)
+            .unwrap_or(u32::MAX),
+        ..Limits::default()
+    }
+}
+
+/// Tells the cluster where this node is, until it knows.
+async fn announce(control: Control, member: raft::Node) {
+    const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+    loop {
+        if control.barrier().await.is_ok() {
+            match control.announce(member.clone()).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "the cluster does not know this node's address yet")
+                }
+            }
+        }
+        atoll_world::clock::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// What a listener for clients speaks.
+pub(crate) const CLIENT_ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// Listeners' certificates, shared with whoever renews them.
+pub(crate) type Acceptor = TlsAcceptor;

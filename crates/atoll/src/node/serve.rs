@@ -1,0 +1,98 @@
+//! The accept loops: clients on one listener, peers and joiners on the other.
+
+use std::sync::Arc;
+
+use atoll_control::{
+    driver::control::Control,
+    face::{self, Connection, Router},
+};
+use atoll_world::{
+    net::{Incoming, Listener, NetError, Stream},
+    peers::tls::TlsPeers,
+    task,
+};
+use tokio::sync::watch;
+
+use super::{Acceptor, join::Door};
+
+/// Serves clients until the node stops.
+pub(super) async fn clients(
+    listener: Listener,
+    tls: Option<Acceptor>,
+    router: Router<Control>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let loopback = listener.local_address().ip().is_loopback();
+    loop {
+        let incoming = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            incoming = listener.accept() => incoming,
+        };
+        let (router, tls, stopped) = (router.clone(), tls.clone(), stopped.clone());
+        task::spawn(async move {
+            let stream = match shake(incoming, tls.as_ref()).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    return tracing::debug!(%error, "a client did not get through the handshake");
+                }
+            };
+            client(stream, router, loopback, stopped).await;
+        });
+    }
+}
+
+async fn shake(incoming: Incoming, tls: Option<&Acceptor>) -> Result<Stream, NetError> {
+    match tls {
+        Some(acceptor) => incoming.handshake(acceptor).await,
+        None => Ok(incoming.plain()),
+    }
+}
+
+async fn client(
+    stream: Stream,
+    router: Router<Control>,
+    loopback: bool,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let connection = Connection {
+        peer_common_name: stream.peer_common_name(),
+        loopback,
+        tls: stream.is_tls(),
+    };
+    let shutdown = async move {
+        // An error means that the node is gone, which is the same.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    if let Err(error) = face::serve_connection(stream, router, connection, shutdown).await {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "a client's connection ended"
+        );
+    }
+}
+
+/// Serves peers and joiners until the node stops.
+pub(super) async fn peers(
+    listener: Listener,
+    acceptor: Acceptor,
+    peers: Arc<TlsPeers>,
+    door: Door,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let incoming = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            incoming = listener.accept() => incoming,
+        };
+        let (acceptor, peers, door) = (acceptor.clone(), peers.clone(), door.clone());
+        task::spawn(async move {
+            match incoming.handshake(&acceptor).await {
+                Ok(stream) if stream.is_peer_link() => peers.accept(stream),
+                Ok(stream) => door.serve(stream).await,
+                Err(error) => tracing::debug!(%error, "a peer did not get through the handshake"),
+            }
+        });
+    }
+}
