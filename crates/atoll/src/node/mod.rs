@@ -72,6 +72,7 @@ impl Directory {
             CliError::failed(error.to_string(), "Choose another folder with --dir.")
         };
         disk.create_dir_all(path).map_err(failed)?;
+        disk.create_dir_all(&path.join(PKI_DIR)).map_err(failed)?;
         let lock = disk.lock(&path.join(LOCK_FILE)).map_err(|error| {
             if error.is_locked() {
                 CliError::failed(
