@@ -18,7 +18,7 @@ use crate::{
 
 /// Values that make a gibibyte in some seconds and stay far below the request limit.
 const VALUE_BYTES: usize = 4096;
-/// Few enough keys that nearly everything written is history.
+/// So many keys are overwritten again and again.
 const KEYS: u64 = 1000;
 const WRITERS: usize = 4;
 /// Long enough never to be reached: a stall is to be measured, not hidden by another try.
@@ -30,6 +30,7 @@ const AFTERMATH: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ChurnReport {
     pub(crate) mebibytes: u64,
+    pub(crate) live_mebibytes: u64,
     /// While nothing is reclaimed.
     pub(crate) quiet_gap_ms: f64,
     /// From the compaction's request to some seconds after its answer.
@@ -43,6 +44,9 @@ pub(crate) struct ChurnReport {
 /// Overwrites, compacts and defragments under a load of writes.
 pub(crate) async fn run(options: &ChurnOptions) -> Result<ChurnReport> {
     let targets = &options.targets;
+    // What stays is what a defragmentation copies; the first keys of it are overwritten.
+    let live_keys = (options.live_mebibytes << 20) / VALUE_BYTES as u64;
+    load::fill(targets, live_keys.max(KEYS), VALUE_BYTES).await?;
     let round_bytes = KEYS * VALUE_BYTES as u64;
     for _ in 0..(options.mebibytes << 20).div_ceil(round_bytes) {
         load::fill(targets, KEYS, VALUE_BYTES).await?;
@@ -57,6 +61,7 @@ pub(crate) async fn run(options: &ChurnOptions) -> Result<ChurnReport> {
     let (defragment, defragment_gap) = watched(&writers, defragment(targets)).await?;
     Ok(ChurnReport {
         mebibytes: options.mebibytes,
+        live_mebibytes: options.live_mebibytes,
         quiet_gap_ms: quiet.as_secs_f64() * 1e3,
         compact_gap_ms: compact_gap.as_secs_f64() * 1e3,
         defragment_gap_ms: defragment_gap.as_secs_f64() * 1e3,
@@ -106,9 +111,10 @@ async fn defragment(targets: &Targets) -> Result<()> {
 
 pub(crate) fn lines(report: &ChurnReport) -> String {
     format!(
-        "longest write gap with {} MiB of history: {:.1} ms at rest, {:.1} ms while compacted \
+        "longest write gap with {} MiB of history, {} MiB live: {:.1} ms at rest, {:.1} ms while compacted \
          ({:.1} s), {:.1} ms while defragmented ({:.1} s)\n",
         report.mebibytes,
+        report.live_mebibytes,
         report.quiet_gap_ms,
         report.compact_gap_ms,
         report.compact_s,

@@ -165,6 +165,9 @@ pub(crate) struct ChurnOptions {
     /// How much is overwritten before it is compacted away.
     #[arg(long, default_value_t = 1024)]
     pub(crate) mebibytes: u64,
+    /// How much stays.
+    #[arg(long, default_value_t = 512)]
+    pub(crate) live_mebibytes: u64,
 }
 
 /// The servers to start and compare; at least one.
@@ -223,6 +226,9 @@ pub(crate) struct CompareOptions {
     /// Mebibytes for the comparison of compaction's stalls; 0 leaves it out.
     #[arg(long, default_value_t = 0)]
     pub(crate) churn_mebibytes: u64,
+    /// Mebibytes that stay, in that comparison.
+    #[arg(long, default_value_t = 512)]
+    pub(crate) live_mebibytes: u64,
 }
 
 #[derive(Clone, Debug, Args)]

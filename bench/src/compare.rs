@@ -112,6 +112,7 @@ async fn churn(
     churn::run(&ChurnOptions {
         targets: targets(&cluster).await?,
         mebibytes,
+        live_mebibytes: options.live_mebibytes,
     })
     .await
 }

@@ -16,6 +16,7 @@ mod kills;
 mod load;
 mod process;
 mod report;
+mod streams;
 mod workload;
 
 use clap::Parser as _;
