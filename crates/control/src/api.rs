@@ -299,8 +299,8 @@ pub struct HashKv {
 
 /// A snapshot on its way to a client.
 pub struct SnapshotStream {
-    /// Size of the whole, in bytes.
-    pub total_bytes: u64,
-    /// The content, in order; ends with the sender.
+    /// About how large the whole is, in bytes: nobody reads a store twice to count it.
+    pub estimated_bytes: u64,
+    /// The content, in order. An empty chunk is the last one; without it, it is not whole.
     pub chunks: tokio::sync::mpsc::Receiver<Result<bytes::Bytes, Error>>,
 }

@@ -92,10 +92,10 @@ pub(crate) async fn stream(
         cluster: cluster.0,
         applied: meta.last_log_id.as_ref().map(types::log_id_to_proto),
     };
-    let total_bytes = outgoing.estimated_bytes();
+    let estimated_bytes = outgoing.estimated_bytes();
     task::spawn(send(header, outgoing.chunks(), sender));
     Ok(SnapshotStream {
-        total_bytes,
+        estimated_bytes,
         chunks,
     })
 }
@@ -118,7 +118,12 @@ async fn send(header: pb::BackupHeader, mut rows: Chunks, to: mpsc::Sender<Resul
             }
         };
     }
-    let _ = to.send(Ok(writer.end())).await;
+    // The empty chunk says that this is the end, and that there was one.
+    for last in [writer.end(), Bytes::new()] {
+        if to.send(Ok(last)).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Makes the bytes of a backup.

@@ -197,9 +197,12 @@ async fn send_snapshot(
     piece_bytes_max: usize,
     out: Out<pb::SnapshotResponse>,
 ) -> Result<(), Status> {
-    let mut remaining_bytes = snapshot.total_bytes;
+    let mut remaining_bytes = snapshot.estimated_bytes;
     while let Some(chunk) = snapshot.chunks.recv().await {
         let mut chunk: Bytes = chunk?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
         while !chunk.is_empty() {
             let blob = chunk.split_to(chunk.len().min(piece_bytes_max));
             remaining_bytes = remaining_bytes.saturating_sub(blob.len() as u64);
@@ -212,12 +215,7 @@ async fn send_snapshot(
             .await;
         }
     }
-    if remaining_bytes > 0 {
-        return Err(Status::data_loss(format!(
-            "atoll: the snapshot ended {remaining_bytes} bytes early; take it again"
-        )));
-    }
-    Ok(())
+    Err(Status::data_loss("atoll: the snapshot ended early; take it again"))
 }
 
 #[tonic::async_trait]

@@ -322,6 +322,10 @@ impl ControlApi for Fake {
         Err(Error::LearnerNotReady)
     }
 
+    fn root_fingerprint(&self) -> String {
+        "00".repeat(32)
+    }
+
     async fn move_leader(&self, _: NodeId) -> Result<(), Error> {
         Ok(())
     }
@@ -335,11 +339,12 @@ impl ControlApi for Fake {
     }
 
     async fn snapshot(&self) -> Result<SnapshotStream, Error> {
-        let (sender, chunks) = tokio::sync::mpsc::channel(2);
+        let (sender, chunks) = tokio::sync::mpsc::channel(3);
         let _ = sender.try_send(Ok(Bytes::from(vec![1; 300 << 10])));
         let _ = sender.try_send(Ok(Bytes::from(vec![2; 32])));
+        let _ = sender.try_send(Ok(Bytes::new()));
         Ok(SnapshotStream {
-            total_bytes: (300 << 10) + 32,
+            estimated_bytes: (300 << 10) + 32,
             chunks,
         })
     }
