@@ -81,9 +81,21 @@ impl Server {
         }
     }
 
+    /// The binary, without the variables that are meant for the tests: a node refuses
+    /// settings that it does not know.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("ATOLL_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
     /// The command that starts a node.
     pub fn start(&self, node: &Layout, entry: &Entry) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut command = self.command();
         match self.kind {
             Kind::Atoll => atoll_start(&mut command, node, entry),
             Kind::Etcd => etcd_start(&mut command, node, entry),
@@ -102,7 +114,7 @@ impl Server {
 
     /// The command that prints a fresh join token for `uses` nodes (Atoll only).
     pub fn token_create(&self, node: &Layout, uses: usize) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut command = self.command();
         command
             .args(["token", "create", "--uses"])
             .arg(uses.to_string())
@@ -125,7 +137,7 @@ impl Server {
     pub fn restore(&self, node: &Layout, snapshot: &Path) -> Command {
         match self.kind {
             Kind::Atoll => {
-                let mut command = Command::new(&self.path);
+                let mut command = self.command();
                 command
                     .args(["snapshot", "restore"])
                     .arg(snapshot)

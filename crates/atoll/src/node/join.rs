@@ -90,7 +90,8 @@ async fn ask(
             Ok::<_, net::NetError>(TokioIo::new(stream))
         }
     });
-    let endpoint = Endpoint::from_static("https://atoll.invalid").timeout(JOIN_TIMEOUT);
+    // TLS is the connector's: tonic must not look for its own.
+    let endpoint = Endpoint::from_static("http://atoll.invalid").timeout(JOIN_TIMEOUT);
     let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
         CliError::failed(
             format!("cannot join at {address}: {}", chain(&error)),

@@ -330,15 +330,6 @@ impl Log {
         }
     }
 
-    /// Takes a snapshot now, which also lets old entries go.
-    pub(crate) async fn snapshot(&self) -> Result<(), LogError> {
-        self.raft
-            .trigger()
-            .snapshot()
-            .await
-            .map_err(|fatal| LogError::Stopped(fatal.to_string()))
-    }
-
     /// Stops the log; what was acknowledged is on disk already.
     pub(crate) async fn stop(&self) {
         if let Err(error) = self.raft.shutdown().await {
