@@ -82,8 +82,13 @@ impl Cluster {
             return Ok(());
         }
         let entry = join_entry(first, others.len())?;
+        // A second node has no vote before a third has caught up, so no node waits for its own
+        // readiness alone.
+        for node in others.iter_mut() {
+            node.spawn(&entry)?;
+        }
         for node in others {
-            node.start(&entry).await?;
+            node.ready().await?;
         }
         Ok(())
     }
