@@ -69,7 +69,7 @@ pub(crate) async fn run(args: StartArgs, config: Config) -> Result<(), CliError>
 fn welcome(node: &Node, config: &Config) -> String {
     let url = &node.client_url;
     let etcdctl = if url.starts_with("https") {
-        format!("atoll key put hello world")
+        "atoll key put hello world".to_string()
     } else {
         format!("etcdctl --endpoints {url} put hello world")
     };

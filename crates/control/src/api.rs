@@ -117,7 +117,11 @@ pub struct Standing {
 /// One client's stream of watches.
 pub trait Watches: Send + 'static {
     /// On whose behalf the requests that follow are.
-    fn identify(&mut self, _identity: Identity) {}
+    fn identify(&mut self, identity: Identity);
+
+    /// Whether the client's next request should be read already; if not, its answers come
+    /// first. Holds back a client that asks without reading.
+    fn has_room(&self) -> bool;
 
     /// Handles one request of the client. Answers come out of [`Watches::next`].
     ///
@@ -131,16 +135,6 @@ pub trait Watches: Send + 'static {
     /// The next response for the client (headers filled except cluster and member id and term).
     /// Cancel-safe.
     fn next(&mut self) -> impl Future<Output = pb::WatchResponse> + Send;
-}
-
-impl Watches for crate::driver::watch::WatchStream {
-    async fn request(&mut self, request: pb::WatchRequest) -> Result<(), Error> {
-        crate::driver::watch::WatchStream::request(self, request).await
-    }
-
-    async fn next(&mut self) -> pb::WatchResponse {
-        crate::driver::watch::WatchStream::next(self).await
-    }
 }
 
 /// The control plane on this node: cheap to clone, shared by every face.

@@ -264,6 +264,16 @@ fn parse_stat(stat: &str, ticks_per_second: u64, page_bytes: u64) -> Option<Usag
     })
 }
 
+/// The name of this machine, if it has one.
+pub fn host_name() -> Option<String> {
+    let name = rustix::system::uname();
+    name.nodename()
+        .to_str()
+        .ok()
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,14 +332,4 @@ mod tests {
         assert_eq!(parse_stat(stat, 100, 4096), Some(expected));
         assert_eq!(parse_stat("7 (x) R 1", 100, 4096), None);
     }
-}
-
-/// The name of this machine, if it has one.
-pub fn host_name() -> Option<String> {
-    let name = rustix::system::uname();
-    name.nodename()
-        .to_str()
-        .ok()
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
 }

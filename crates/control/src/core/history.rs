@@ -18,6 +18,10 @@ pub(crate) struct KeyHistory {
     create: i64,
     version: i64,
     lease: i64,
+    #[allow(
+        clippy::box_collection,
+        reason = "most keys have none: a pointer is smaller than a deque"
+    )]
     older: Option<Box<VecDeque<Entry>>>,
 }
 

@@ -117,10 +117,10 @@ impl Round {
         let mut leadership = self.log.leadership();
         loop {
             let leader = leadership.borrow_and_update().leader;
-            if let Some(leader) = leader {
-                if let Some(index) = self.ask(leader).await {
-                    return Ok(index);
-                }
+            if let Some(leader) = leader
+                && let Some(index) = self.ask(leader).await
+            {
+                return Ok(index);
             }
             tokio::select! {
                 biased;

@@ -15,9 +15,8 @@ use super::{
     members::Members,
     passwords,
     propose::{Proposer, Waiters},
-    replica::{self, Replicated, StoreValues},
+    replica::{self, ControlWatches, Replicated, StoreValues},
     services,
-    watch::WatchStream,
 };
 use crate::{
     api::{Applied, ControlApi, HashKv, LeaseLeft, Member, SnapshotStream, Standing, Status},
@@ -389,7 +388,7 @@ impl Control {
 }
 
 impl ControlApi for Control {
-    type Watches = WatchStream;
+    type Watches = ControlWatches;
 
     fn standing(&self) -> Standing {
         let leadership = *self.shared.log.leadership().borrow();
@@ -502,7 +501,7 @@ impl ControlApi for Control {
             .with(|machine| machine.leases().iter().map(|(id, _)| id).collect()))
     }
 
-    fn watch(&self, identity: Identity) -> WatchStream {
+    fn watch(&self, identity: Identity) -> ControlWatches {
         self.shared.replica.open_watch(identity)
     }
 

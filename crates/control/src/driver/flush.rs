@@ -87,7 +87,7 @@ pub(crate) async fn write_pending(
 ) -> Result<SnapshotMeta, atoll_world::store::StoreError> {
     let (pending, mark, meta, stored) = replica.with_mut(|state| {
         let meta = SnapshotMeta {
-            last_log_id: state.applied.clone(),
+            last_log_id: state.applied,
             last_membership: state.membership.clone(),
         };
         let stored = state.stored == state.applied;
@@ -113,7 +113,7 @@ pub(crate) async fn write_pending(
     })
     .await?;
     replica.with_mut(|state| {
-        state.stored = meta.last_log_id.clone();
+        state.stored = meta.last_log_id;
         state.machine.flushed(mark);
     });
     replica.flushed.notify_waiters();

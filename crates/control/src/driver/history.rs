@@ -78,19 +78,25 @@ impl History for ReplicaHistory {
             }
             return Ok(groups.end_before(until));
         }
-        Ok(replica.with(|machine| {
+        // A flush may have moved events to the store since `until` was taken.
+        let recent = replica.with(|machine| {
             let keyspace = machine.keyspace(space);
+            let flushed_before = keyspace.first_recent().unwrap_or(keyspace.revision() + 1);
+            if from_revision < flushed_before && from_revision <= keyspace.revision() {
+                return None;
+            }
             for event in keyspace.recent_events(from_revision) {
                 let main = event
                     .kv
                     .as_ref()
                     .map_or(from_revision, |kv| kv.mod_revision);
                 if !groups.add(main, event) {
-                    return groups.finish();
+                    return Some(groups.finish());
                 }
             }
-            groups.end_before(keyspace.revision() + 1)
-        }))
+            Some(groups.end_before(keyspace.revision() + 1))
+        });
+        recent.map_or_else(|| self.read(space, from_revision, bytes_max), Ok)
     }
 
     fn previous(&self, space: Space, key: &[u8], before_revision: i64) -> Option<KeyValue> {

@@ -275,7 +275,11 @@ fn peer_address(node: &pb::Node) -> Option<String> {
 fn plan_votes(voters: usize, ready: &BTreeSet<u64>) -> BTreeSet<u64> {
     let target = (voters + ready.len()).min(VOTERS_MAX);
     // With an even number of voters (one was removed) a single learner helps at once.
-    let target = if target % 2 == 0 { target - 1 } else { target };
+    let target = if target.is_multiple_of(2) {
+        target - 1
+    } else {
+        target
+    };
     ready
         .iter()
         .copied()

@@ -35,9 +35,10 @@ use super::{
     history::ReplicaHistory,
     leases::LeaseKeeper,
     propose::Waiters,
-    watch::{WatchConfig, WatchHub, WatchStream},
+    watch::{Permit, WatchConfig, WatchHub, WatchStream},
 };
 use crate::{
+    api::{Applied, Watches},
     core::{
         auth::Need,
         effects::{Effects, Space, Table, ValueError, Values},
@@ -51,7 +52,8 @@ use crate::{
         types::{self, Entry, LogId, SnapshotMeta, StoredMembership},
     },
     proto::{
-        internal::{Batch, Identity},
+        etcdserverpb as etcd,
+        internal::{Batch, Identity, Origin},
         raft as pb,
     },
 };
@@ -152,7 +154,7 @@ pub(crate) fn load(store: &Store) -> Result<State, OpenError> {
     })?;
     Ok(State {
         machine,
-        stored: applied_id.clone(),
+        stored: applied_id,
         applied: applied_id,
         membership,
         pending: Pending::default(),
@@ -205,16 +207,23 @@ impl Replicated {
             .expect("the hub is set when the replica is made")
     }
 
-    /// Opens a stream of watches; what it may see is asked for each watch.
-    pub(crate) fn open_watch(self: &Arc<Self>, identity: Identity) -> WatchStream {
+    /// Opens a stream of watches; what the identity may see is asked for each watch.
+    pub(crate) fn open_watch(self: &Arc<Self>, identity: Identity) -> ControlWatches {
+        ControlWatches {
+            stream: self.hub().stream(self.permit(identity)),
+            replica: self.clone(),
+        }
+    }
+
+    fn permit(self: &Arc<Self>, identity: Identity) -> Permit {
         let replica = self.clone();
-        self.hub().stream(Box::new(move |key, range_end| {
+        Box::new(move |key, range_end| {
             replica.with(|machine| {
                 machine
                     .auth()
                     .require(&identity, Need::Read, key, range_end)
             })
-        }))
+        })
     }
 
     /// Looks at the machine. Nothing waits meanwhile but the next entries to apply: be brief.
@@ -290,22 +299,24 @@ impl Replicated {
             .min()
     }
 
+    /// Applies one entry's commands; what they answered is told once watchers know of them.
     fn apply_batch(
         &self,
         state: &mut State,
         index: u64,
         batch: Bytes,
         effects: &mut Effects,
+        answers: &mut Vec<(Origin, Result<Applied, Error>)>,
     ) -> Result<(), io::Error> {
         let batch = Batch::decode(batch).map_err(io::Error::other)?;
         let values = StoreValues(self.store());
-        let answers = state
+        let outcomes = state
             .machine
             .apply_batch(index, &batch, &values, effects)
             .map_err(io::Error::other)?;
-        for (command, answer) in batch.commands.iter().zip(answers) {
-            if let (Some(answer), Some(origin)) = (answer, &command.origin) {
-                self.waiters.applied(origin, answer);
+        for (command, outcome) in batch.commands.iter().zip(outcomes) {
+            if let (Some(answer), Some(origin)) = (outcome, command.origin) {
+                answers.push((origin, answer));
             }
         }
         Ok(())
@@ -327,6 +338,30 @@ impl Replicated {
         }
         effects.alarms_changed = false;
         effects.auth_changed = false;
+    }
+}
+
+/// One client's stream of watches, with the rights of whoever asks last.
+pub struct ControlWatches {
+    stream: WatchStream,
+    replica: Arc<Replicated>,
+}
+
+impl Watches for ControlWatches {
+    fn identify(&mut self, identity: Identity) {
+        self.stream.set_permit(self.replica.permit(identity));
+    }
+
+    fn has_room(&self) -> bool {
+        self.stream.has_room()
+    }
+
+    async fn request(&mut self, request: etcd::WatchRequest) -> Result<(), Error> {
+        self.stream.request(request).await
+    }
+
+    async fn next(&mut self) -> etcd::WatchResponse {
+        self.stream.next().await
     }
 }
 
@@ -353,11 +388,12 @@ impl Drop for Pin {
 impl Replica for Replicated {
     fn applied(&self) -> (Option<LogId>, StoredMembership) {
         let state = self.state.read();
-        (state.applied.clone(), state.membership.clone())
+        (state.applied, state.membership.clone())
     }
 
     fn apply(&self, entries: Vec<Entry>) -> Result<(), io::Error> {
         let mut effects = Effects::default();
+        let mut answers = Vec::new();
         let mut state = self.state.write();
         let mut index = 0;
         for entry in entries {
@@ -366,11 +402,11 @@ impl Replica for Replicated {
             match entry.payload {
                 EntryPayload::Blank => state.machine.skip(index),
                 EntryPayload::Normal(batch) => {
-                    self.apply_batch(&mut state, index, batch.0, &mut effects)?
+                    self.apply_batch(&mut state, index, batch.0, &mut effects, &mut answers)?
                 }
                 EntryPayload::Membership(members) => {
                     state.machine.skip(index);
-                    state.membership = StoredMembership::new(Some(id.clone()), members);
+                    state.membership = StoredMembership::new(Some(id), members);
                 }
             }
             state.applied = Some(id);
@@ -381,6 +417,9 @@ impl Replica for Replicated {
         self.tell(&mut effects);
         let wanted = state.pending.is_due();
         drop(state);
+        for (origin, answer) in answers {
+            self.waiters.applied(&origin, answer);
+        }
         self.applied.send_replace(index);
         if wanted {
             self.flush_wanted.notify_one();

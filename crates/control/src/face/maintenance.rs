@@ -215,7 +215,9 @@ async fn send_snapshot(
             .await;
         }
     }
-    Err(Status::data_loss("atoll: the snapshot ended early; take it again"))
+    Err(Status::data_loss(
+        "atoll: the snapshot ended early; take it again",
+    ))
 }
 
 #[tonic::async_trait]

@@ -45,9 +45,9 @@ async fn serve<C: ControlApi>(
     loop {
         tokio::select! {
             biased;
-            request = requests.message(), if asking => match request {
+            request = requests.message(), if asking && watches.has_room() => match request {
                 Ok(Some(request)) => {
-                    if let Some(refusal) = handle(&face, &caller, &mut watches, request).await {
+                    if let Some(refusal) = handle(&face, &caller, &mut watches, request).await? {
                         out.send(refusal).await;
                     }
                 }
@@ -67,23 +67,27 @@ async fn serve<C: ControlApi>(
 }
 
 /// Hands one request on. Answers why it is refused, if it is.
+///
+/// # Errors
+/// The stream has to end.
 async fn handle<C: ControlApi>(
     face: &Face<C>,
     caller: &OwnedCaller,
     watches: &mut C::Watches,
     request: pb::WatchRequest,
-) -> Option<pb::WatchResponse> {
+) -> Result<Option<pb::WatchResponse>, Error> {
     let creates = matches!(request.request_union, Some(RequestUnion::CreateRequest(_)));
     let standing = face.control.standing();
     if creates {
         match face.identity(caller.borrow(), &standing) {
             Ok(identity) => watches.identify(identity),
-            Err(error) => return Some(refusal(&standing, rpc_text(error))),
+            Err(error) => return Ok(Some(refusal(&standing, rpc_text(error)))),
         }
     }
     match watches.request(request).await {
-        Err(error) if creates => Some(refusal(&standing, rpc_text(error))),
-        Err(_) | Ok(()) => None,
+        Err(error) if creates => Ok(Some(refusal(&standing, rpc_text(error)))),
+        Err(error) => Err(error),
+        Ok(()) => Ok(None),
     }
 }
 

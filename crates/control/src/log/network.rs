@@ -244,7 +244,7 @@ pub(crate) fn last_log_id(request: &AppendEntriesRequest<Types>) -> Option<LogId
         .entries
         .last()
         .map(|entry| entry.log_id())
-        .or_else(|| request.prev_log_id.clone())
+        .or(request.prev_log_id)
 }
 
 impl NetStreamAppend<Types> for Peer {

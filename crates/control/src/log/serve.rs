@@ -107,7 +107,7 @@ fn matched(id: Option<&types::LogId>) -> append_response::Result {
 }
 
 async fn append(raft: &Raft, request: AppendEntriesRequest<Types>) -> Option<pb::AppendResponse> {
-    let previous = request.prev_log_id.clone();
+    let previous = request.prev_log_id;
     let last = network::last_log_id(&request);
     let result = match raft.append_entries(request).await {
         Ok(AppendEntriesResponse::Success) => matched(last.as_ref()),
@@ -138,10 +138,13 @@ fn reply(to: Reply, message: Option<impl Message>) {
     }
 }
 
+/// An append that waits for its turn, and where its answer goes.
+type Queued = (AppendEntriesRequest<Types>, Reply);
+
 /// Appends, handed to the Raft core in the order in which each peer sent them.
 struct Appends {
     raft: Raft,
-    queues: Mutex<BTreeMap<NodeId, mpsc::Sender<(AppendEntriesRequest<Types>, Reply)>>>,
+    queues: Mutex<BTreeMap<NodeId, mpsc::Sender<Queued>>>,
 }
 
 impl Handler for Appends {
@@ -160,7 +163,7 @@ impl Handler for Appends {
     }
 }
 
-async fn feed(raft: Raft, mut queue: mpsc::Receiver<(AppendEntriesRequest<Types>, Reply)>) {
+async fn feed(raft: Raft, mut queue: mpsc::Receiver<Queued>) {
     while let Some((request, to)) = queue.recv().await {
         let raft = raft.clone();
         let mut answer = Box::pin(async move { append(&raft, request).await });

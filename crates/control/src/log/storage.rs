@@ -133,7 +133,7 @@ impl State {
                 self.cached_from -= 1;
             }
         }
-        self.flushed = self.flushed.take().max(Some(upto.clone()));
+        self.flushed = self.flushed.take().max(Some(upto));
         self.purged = Some((upto, position));
     }
 
@@ -340,7 +340,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
         let state = self.inner.state.lock();
         Ok(LogState {
-            last_purged_log_id: state.purged.as_ref().map(|(id, _)| id.clone()),
+            last_purged_log_id: state.purged.as_ref().map(|(id, _)| *id),
             last_log_id: state.last().cloned(),
         })
     }

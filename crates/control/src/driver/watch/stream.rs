@@ -68,6 +68,11 @@ impl WatchStream {
         }
     }
 
+    /// From now on the client may watch what `permit` allows. Watches that exist stay.
+    pub fn set_permit(&mut self, permit: Permit) {
+        self.permit = permit;
+    }
+
     /// Handles one request of the client. Answers come out of [`WatchStream::next`], also for
     /// what is refused.
     ///

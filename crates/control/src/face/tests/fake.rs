@@ -59,6 +59,10 @@ pub(super) struct FakeWatches {
 }
 
 impl Watches for FakeWatches {
+    fn has_room(&self) -> bool {
+        true
+    }
+
     fn identify(&mut self, identity: Identity) {
         self.identity = identity;
     }
