@@ -3,7 +3,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -124,6 +124,38 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
         lines.push(line(&mut row.iter().map(String::as_str)));
     }
     lines.join("\n")
+}
+
+/// A line on the terminal that says how far something is; nothing where there is no terminal.
+pub(crate) struct Progress {
+    shown_percent: Option<u64>,
+    terminal: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Progress {
+        Progress {
+            shown_percent: None,
+            terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// So many bytes of so many are done.
+    pub(crate) fn show(&mut self, done: u64, total: u64) {
+        let percent = (done.saturating_mul(100)).checked_div(total).unwrap_or(100);
+        if self.terminal && self.shown_percent != Some(percent) {
+            self.shown_percent = Some(percent);
+            let (done, all) = (bytes_for_people(done), bytes_for_people(total));
+            let _ = write!(io::stderr(), "\r{done} of {all} ({percent} %)   ");
+        }
+    }
+
+    /// What comes next is on a line of its own.
+    pub(crate) fn end(&self) {
+        if self.shown_percent.is_some() {
+            let _ = writeln!(io::stderr());
+        }
+    }
 }
 
 /// A number of bytes for people.

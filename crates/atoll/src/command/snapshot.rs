@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -17,7 +17,7 @@ use crate::{
     cli::Global,
     client::{Client, Retry},
     error::CliError,
-    output::{Format, View, bytes_for_people},
+    output::{Format, Progress, View, bytes_for_people},
     restore, settings,
 };
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(command: SnapshotCommand, global: &Global) -> Result<(),
         SnapshotCommand::Save { file } => save(&global.client()?, global.output, &file).await,
         SnapshotCommand::Restore(args) => {
             let loaded = settings::load(global.config_file.as_deref(), &args.settings)?;
-            restore::run(args, loaded.config).await
+            restore::run(args, loaded.config, global.output).await
         }
     }
 }
@@ -86,7 +86,7 @@ async fn receive(
         .open(part)
         .map_err(failed)?;
     let mut progress = Progress::new();
-    let mut remaining = None;
+    let mut received = 0;
     loop {
         // Each piece has the time that an answer has; the whole may take as long as it takes.
         let next = tokio::time::timeout(client.timeout(), stream.message()).await;
@@ -102,57 +102,19 @@ async fn receive(
             }
         };
         file.write_all(&piece.blob).map_err(failed)?;
-        remaining = Some(piece.remaining_bytes);
-        progress.received(piece.blob.len() as u64, piece.remaining_bytes);
+        received += piece.blob.len() as u64;
+        progress.show(received, received.saturating_add(piece.remaining_bytes));
     }
     progress.end();
-    if remaining != Some(0) {
+    // A node that breaks off says so; how much is to come was its estimate.
+    if received == 0 {
         return Err(CliError::failed(
-            format!(
-                "the snapshot ended {} bytes early",
-                remaining.map_or("all its".into(), |n| n.to_string())
-            ),
+            "the node sent nothing",
             "try again, or another --endpoint",
         ));
     }
     file.sync_all().map_err(failed)?;
-    Ok(progress.bytes)
-}
-
-/// A line on the terminal that says how far it is.
-struct Progress {
-    bytes: u64,
-    shown_percent: Option<u64>,
-    terminal: bool,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        Progress {
-            bytes: 0,
-            shown_percent: None,
-            terminal: io::stderr().is_terminal(),
-        }
-    }
-
-    fn received(&mut self, bytes: u64, remaining: u64) {
-        self.bytes += bytes;
-        let total = self.bytes.saturating_add(remaining);
-        let percent = (self.bytes.saturating_mul(100))
-            .checked_div(total)
-            .unwrap_or(100);
-        if self.terminal && self.shown_percent != Some(percent) {
-            self.shown_percent = Some(percent);
-            let (done, all) = (bytes_for_people(self.bytes), bytes_for_people(total));
-            let _ = write!(io::stderr(), "\r{done} of {all} ({percent} %)   ");
-        }
-    }
-
-    fn end(&self) {
-        if self.shown_percent.is_some() {
-            let _ = writeln!(io::stderr());
-        }
-    }
+    Ok(received)
 }
 
 #[derive(Serialize)]

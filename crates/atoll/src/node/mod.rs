@@ -107,6 +107,17 @@ impl Directory {
     /// # Errors
     /// The disk, or making keys.
     pub(crate) fn found(&self, hosts: &[String], auth: bool) -> Result<Record, CliError> {
+        let record = self.certify(hosts, auth)?;
+        record.save(&self.disk, &self.path)?;
+        Ok(record)
+    }
+
+    /// Makes the authority of a new cluster and the certificate of its first node. The
+    /// directory holds a node once the answer is saved in it.
+    ///
+    /// # Errors
+    /// The disk, or making keys.
+    pub(crate) fn certify(&self, hosts: &[String], auth: bool) -> Result<Record, CliError> {
         let authority = Authority::create().map_err(pki_failed)?;
         let record = Record::new(
             ClusterId(random::u64().max(1)),
@@ -121,7 +132,6 @@ impl Directory {
         pki::files::save_authority(&dir, &authority).map_err(pki_failed)?;
         pki::files::save_trust(&dir, &authority.trust()).map_err(pki_failed)?;
         pki::files::save_identity(&dir, NODE_IDENTITY, &identity).map_err(pki_failed)?;
-        record.save(&self.disk, &self.path)?;
         Ok(record)
     }
 }
@@ -359,9 +369,7 @@ async fn start_control(
         boot: record.boot,
         disk: directory.disk.clone(),
         dir: directory.path.clone(),
-        stores: Arc::new(StoreSource::Directories(StoreOptions {
-            cache_bytes: config.store.cache_bytes,
-        })),
+        stores: stores(config),
         journal: journal_options(config),
         root_fingerprint: trust.fingerprint().to_string(),
         peers,
@@ -372,7 +380,14 @@ async fn start_control(
         .map_err(|error| CliError::failed(error.to_string(), ""))
 }
 
-fn journal_options(config: &Config) -> journal::Options {
+/// Where the node's store lies, and what it may use.
+pub(crate) fn stores(config: &Config) -> Arc<StoreSource> {
+    Arc::new(StoreSource::Directories(StoreOptions {
+        cache_bytes: config.store.cache_bytes,
+    }))
+}
+
+pub(crate) fn journal_options(config: &Config) -> journal::Options {
     journal::Options {
         segment_bytes: config.journal.segment_bytes,
         durability: match config.journal.durability {

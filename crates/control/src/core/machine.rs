@@ -15,7 +15,7 @@ use crate::{
     api::{Applied, Reply},
     core::{
         auth::{Auth, Need},
-        effects::{Effects, Fault, Space, Table, Values},
+        effects::{Effects, Fault, Space, Table, Values, Write},
         error::Error,
         guard::{Guard, Who, any_op, space_of},
         keyspace::{Keyspace, KeyspaceMark, Span},
@@ -355,13 +355,22 @@ impl Machine {
         effects: &mut Effects,
     ) -> Result<(), Error> {
         self.keyspace_mut(space).compact(revision)?;
+        effects.writes.push(Machine::compacted_row(space, revision));
+        effects.compacted.push((space, revision));
+        Ok(())
+    }
+
+    /// The row that says that a keyspace is compacted up to a revision.
+    pub(crate) fn compacted_row(space: Space, revision: i64) -> Write {
         let row = match space {
             Space::User => USER_COMPACTED_ROW,
             Space::System => SYSTEM_COMPACTED_ROW,
         };
-        effects.put(Table::Meta, row, revision.to_be_bytes().to_vec());
-        effects.compacted.push((space, revision));
-        Ok(())
+        Write {
+            table: Table::Meta,
+            key: Bytes::from_static(row),
+            value: Some(revision.to_be_bytes().to_vec().into()),
+        }
     }
 
     fn compact_system(&mut self, space: Space, effects: &mut Effects) {

@@ -8,7 +8,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use atoll_base::id::ClusterId;
+use atoll_base::id::{ClusterId, NodeId, Revision};
 use atoll_world::{
     disk::Disk,
     store::{Batch, StoreError},
@@ -19,12 +19,19 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::generations::{Generations, StoreSource};
+use super::{
+    generations::{APPLIED_TABLE, Generations, StoreSource},
+    replica::{self, APPLIED_KEY},
+};
 use crate::{
     api::SnapshotStream,
-    core::{effects::Table, error::Error},
+    core::{
+        effects::{Space, Table},
+        error::Error,
+        machine::Machine,
+    },
     log::{
-        snapshot::{Chunks, Outgoing},
+        snapshot::{Chunks, Outgoing, Staging as _},
         types::{self, SnapshotMeta},
     },
     proto::raft as pb,
@@ -49,6 +56,10 @@ const CHUNKS_QUEUED_MAX: usize = 4;
 /// What a restored cluster must not know of the old one: who was logged in, and which
 /// proposals of nodes that are no more were applied.
 const LEFT_BEHIND: [Table; 2] = [Table::Sessions, Table::Proposers];
+
+/// Where the log of a restored cluster begins. What was restored counts as a snapshot up to
+/// here, so that a node which joins is sent it; without that it would get the log alone.
+const BEGIN: pb::LogId = pb::LogId { term: 0, index: 1 };
 
 /// Why a backup could not be restored.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +89,35 @@ pub enum RestoreError {
     /// The directory holds a node already.
     #[error("{0} holds a node already: restore into a new directory")]
     NotEmpty(String),
+    /// What it holds does not make a state.
+    #[error("the backup cannot be used: {0}")]
+    Unusable(#[from] replica::OpenError),
+    /// Revisions end somewhere.
+    #[error("revision {0} cannot be raised by so much")]
+    TooHigh(i64),
+}
+
+/// What a restored cluster is to be told apart from the old one by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RestoreOptions {
+    /// Do not compare the checksum at the end of the file.
+    pub skip_checksum: bool,
+    /// Go on so many revisions after the newest, and count all before as compacted: watchers
+    /// that saw revisions which are not in the backup are told to read again.
+    pub raise_revisions: Option<u64>,
+}
+
+/// What was restored.
+#[derive(Clone, Copy, Debug)]
+pub struct Restored {
+    /// The cluster that the backup is of.
+    pub cluster: ClusterId,
+    /// The revision it stands at now.
+    pub revision: Revision,
+    /// Keys that there are.
+    pub keys: u64,
+    /// Whether users have to log in.
+    pub auth: bool,
 }
 
 /// Streams a view of the store as a backup.
@@ -171,37 +211,91 @@ fn put_frame(out: &mut BytesMut, message: &impl prost::Message) {
     message.encode(out).expect("a growing buffer has room");
 }
 
-/// Fills a new node's directory from a backup file. Answers the cluster it came from.
+/// Fills a new node's directory from a backup file: the state that the only member of a new
+/// cluster begins with. What is there counts only when all of it is, so a directory that was
+/// being filled when the machine died may be restored into again.
 ///
 /// # Errors
-/// The file is no backup, or damaged; the directory is in use. A directory that was being
-/// filled when the machine died is completed by restoring again into another one.
+/// The file is no backup, or damaged; the directory is in use.
 pub async fn restore(
     disk: Arc<dyn Disk>,
     file: &Path,
     dir: &Path,
     stores: Arc<StoreSource>,
+    node: NodeId,
+    options: RestoreOptions,
     mut progress: impl FnMut(u64, u64),
-) -> Result<ClusterId, RestoreError> {
+) -> Result<Restored, RestoreError> {
     disk.create_dir_all(dir)?;
-    if !disk.list(dir)?.is_empty() {
+    if disk.list(dir)?.iter().any(|name| name == "journal") {
         return Err(RestoreError::NotEmpty(dir.display().to_string()));
     }
     let bytes = disk.read_all(file)?;
-    let (header, frames) = verify(bytes)?;
-    let (_generations, store) = Generations::open(disk, dir.to_path_buf(), stores)?;
+    let (header, frames) = verify(bytes, options.skip_checksum)?;
+    let (generations, _) = Generations::open(disk, dir.to_path_buf(), stores)?;
+    let staged = generations.stage()?;
     let total = frames.remaining() as u64;
     let mut reader = Frames { rest: frames };
     while let Some(frame) = reader.next()? {
         let rows = pb::BackupRows::decode(frame)
             .map_err(|_| RestoreError::Damaged("a frame is not what it should be"))?;
         let batch = batch_of(rows)?;
-        let writing = store.clone();
+        let writing = staged.store.clone();
         task::blocking(move || writing.write(batch)).await?;
         progress(total - reader.rest.remaining() as u64, total);
     }
-    task::blocking(move || store.persist()).await?;
-    Ok(ClusterId(header.cluster))
+    let store = staged.store;
+    let (auth, keys, revision) = task::blocking(move || {
+        let machine = replica::load(&store)?.machine;
+        let mut batch = first_entry(node);
+        let user = machine.keyspace(Space::User);
+        let mut revision = user.revision();
+        if let Some(by) = options.raise_revisions {
+            revision = raised(revision, by)?;
+            let row = Machine::compacted_row(Space::User, revision);
+            let value = row.value.expect("the row is written, not deleted");
+            batch.put(row.table.name(), row.key, value);
+        }
+        store.write(batch)?;
+        store.persist()?;
+        Ok::<_, RestoreError>((machine.auth().is_enabled(), user.live_keys(), revision))
+    })
+    .await?;
+    generations.switch(staged.generation)?;
+    Ok(Restored {
+        cluster: ClusterId(header.cluster),
+        revision: Revision(revision),
+        keys,
+        auth,
+    })
+}
+
+fn raised(revision: i64, by: u64) -> Result<i64, RestoreError> {
+    i64::try_from(by)
+        .ok()
+        .and_then(|by| revision.checked_add(by))
+        .ok_or(RestoreError::TooHigh(revision))
+}
+
+/// Makes `node` the only member as of [`BEGIN`].
+fn first_entry(node: NodeId) -> Batch {
+    let membership = pb::Membership {
+        configs: vec![pb::Voters {
+            nodes: vec![node.0],
+        }],
+        // How it is reached is announced when it starts.
+        nodes: [(node.0, pb::Node::default())].into(),
+    };
+    let applied = pb::Applied {
+        log_id: Some(BEGIN),
+        membership: Some(pb::StoredMembership {
+            log_id: Some(BEGIN),
+            membership: Some(membership),
+        }),
+    };
+    let mut batch = Batch::default();
+    batch.put(APPLIED_TABLE, APPLIED_KEY, applied.encode_to_vec());
+    batch
 }
 
 fn batch_of(rows: pb::BackupRows) -> Result<Batch, RestoreError> {
@@ -221,18 +315,15 @@ fn batch_of(rows: pb::BackupRows) -> Result<Batch, RestoreError> {
 }
 
 /// Checks the whole of a backup; answers its header and the frames behind it.
-fn verify(mut bytes: Bytes) -> Result<(pb::BackupHeader, Bytes), RestoreError> {
+fn verify(
+    mut bytes: Bytes,
+    skip_checksum: bool,
+) -> Result<(pb::BackupHeader, Bytes), RestoreError> {
     if !bytes.starts_with(MAGIC) {
         return Err(RestoreError::NotABackup);
     }
-    let content = bytes
-        .len()
-        .checked_sub(CHECKSUM_BYTES)
-        .filter(|content| content % ALIGNMENT_BYTES == 0);
-    let content = content.ok_or(RestoreError::Damaged("it is cut off"))?;
-    let checksum = bytes.split_off(content);
-    if Sha256::digest(&bytes)[..] != checksum[..] {
-        return Err(RestoreError::Damaged("its checksum is wrong"));
+    if !skip_checksum {
+        check_sum(&mut bytes)?;
     }
     bytes.advance(MAGIC.len());
     let mut frames = Frames { rest: bytes };
@@ -247,6 +338,20 @@ fn verify(mut bytes: Bytes) -> Result<(pb::BackupHeader, Bytes), RestoreError> {
         });
     }
     Ok((header, frames.rest))
+}
+
+/// Takes the checksum off the end, having compared it.
+fn check_sum(bytes: &mut Bytes) -> Result<(), RestoreError> {
+    let content = bytes
+        .len()
+        .checked_sub(CHECKSUM_BYTES)
+        .filter(|content| content % ALIGNMENT_BYTES == 0);
+    let content = content.ok_or(RestoreError::Damaged("it is cut off"))?;
+    let checksum = bytes.split_off(content);
+    if Sha256::digest(&bytes)[..] != checksum[..] {
+        return Err(RestoreError::Damaged("its checksum is wrong"));
+    }
+    Ok(())
 }
 
 /// Takes frames off a backup.
@@ -297,7 +402,7 @@ mod tests {
     fn a_backup_reads_back_and_has_the_size_that_etcd_clients_check() {
         let bytes = backup();
         assert_eq!(bytes.len() % ALIGNMENT_BYTES, CHECKSUM_BYTES);
-        let (header, rest) = verify(bytes).expect("a sound backup");
+        let (header, rest) = verify(bytes, false).expect("a sound backup");
         assert_eq!(header.cluster, 7);
         let mut frames = Frames { rest };
         let rows =
@@ -312,8 +417,25 @@ mod tests {
         for at in 0..bytes.len() {
             let mut changed = bytes.to_vec();
             changed[at] ^= 1;
-            assert!(verify(changed.into()).is_err(), "byte {at}");
-            assert!(verify(bytes.slice(..at)).is_err(), "cut at {at}");
+            assert!(verify(changed.into(), false).is_err(), "byte {at}");
+            assert!(verify(bytes.slice(..at), false).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_backup_without_its_checksum_is_read_when_that_is_wanted() {
+        let bytes = backup();
+        let bare = bytes.slice(..bytes.len() - CHECKSUM_BYTES);
+        assert!(verify(bare.clone(), false).is_err());
+        assert_eq!(
+            verify(bare, true).expect("its frames are whole").0.cluster,
+            7
+        );
+    }
+
+    #[test]
+    fn revisions_are_raised_up_to_their_end() {
+        assert_eq!(raised(7, 1_000).expect("there is room"), 1_007);
+        assert!(raised(7, u64::MAX).is_err() && raised(i64::MAX, 1).is_err());
     }
 }
