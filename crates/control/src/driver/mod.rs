@@ -15,6 +15,7 @@ pub(crate) mod leases;
 pub(crate) mod members;
 pub(crate) mod passwords;
 pub(crate) mod propose;
+pub mod recovery;
 pub mod replica;
 pub(crate) mod services;
 pub mod tokens;

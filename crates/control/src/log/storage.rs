@@ -16,14 +16,14 @@ use atoll_world::{
 };
 use bytes::Bytes;
 use openraft::{
-    OptionalSend,
+    EntryPayload, OptionalSend,
     entry::RaftEntry as _,
     storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage},
 };
 use parking_lot::Mutex;
 use prost::Message as _;
 
-use super::types::{self, DecodeError, Entry, LogId, Types, Vote};
+use super::types::{self, DecodeError, Entry, LogId, StoredMembership, Types, Vote};
 use crate::proto::raft::{self as pb, record::Kind};
 
 /// How much of the newest entries is kept in memory, in bytes of their encoding.
@@ -221,6 +221,56 @@ impl LogStore {
             .as_ref()
             .map(|(vote, _)| *vote)
             .filter(|vote| state.persisted_vote.as_ref() == Some(vote))
+    }
+
+    /// The last entry, in the journal or cut off its front.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.inner.state.lock().last().cloned()
+    }
+
+    /// The newest membership in the entries that the journal holds.
+    ///
+    /// # Errors
+    /// An entry cannot be read back.
+    pub(crate) fn newest_membership(&self) -> Result<Option<StoredMembership>, io::Error> {
+        let first = self.inner.state.lock().first_index();
+        let end = self.last().map_or(0, |id| id.index + 1);
+        for index in (first..end).rev() {
+            for entry in self.read(index, index + 1, usize::MAX)? {
+                if let EntryPayload::Membership(members) = &entry.payload {
+                    let members = members.clone();
+                    return Ok(Some(StoredMembership::new(Some(entry.log_id()), members)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Votes and appends one entry of that vote's term without asking anybody: what the owner
+    /// of a log that has lost its majority does to it. Nothing else uses the log meanwhile.
+    ///
+    /// # Errors
+    /// The journal.
+    pub(crate) async fn usurp(
+        &self,
+        vote: Vote,
+        begin_after: Option<LogId>,
+        entry: Entry,
+    ) -> Result<(), io::Error> {
+        let cut = begin_after.map(|id| (encode(Kind::Purged(types::log_id_to_proto(&id))), id));
+        let bytes = encode(Kind::Entry(types::entry_to_proto(&entry)));
+        let length = bytes.len();
+        let mut records = vec![encode(Kind::Vote(types::vote_to_proto(&vote)))];
+        records.extend(cut.iter().map(|(record, _)| record.clone()));
+        records.push(bytes);
+        self.write(records, |state, positions| {
+            state.vote = Some((vote, positions[0]));
+            if let Some((_, id)) = cut {
+                state.purge(id, positions[1]);
+            }
+            state.push(entry, positions[positions.len() - 1], length);
+        })
+        .await
     }
 
     /// Whether the entry is in the log and on this node's disk.
