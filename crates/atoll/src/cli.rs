@@ -221,10 +221,10 @@ impl Cli {
                 let loaded = load(&args.settings())?;
                 init::run(args, loaded.config).await
             }
-            Command::Demo(args) => demo::run(args).await,
+            Command::Demo(args) => demo::run(args, global.output).await,
             Command::Recover(args) => {
                 let loaded = load(&args.settings)?;
-                recover::run(args, loaded.config).await
+                recover::run(args, loaded.config, global.output).await
             }
             Command::Status => status::run(&global.client()?, global.output).await,
             Command::Node(command) => node::run(command, &global.client()?, global.output).await,

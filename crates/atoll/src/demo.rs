@@ -1,8 +1,26 @@
 //! `atoll demo`: three nodes under load, one of them killed, and a count of what was lost.
+//!
+//! [`nodes`] starts the processes, [`load`] writes and reads through every node that lives and
+//! remembers what was acknowledged, [`show`] tells how it goes. At the end each surviving node
+//! is asked for everything that was acknowledged.
 
+mod load;
+mod nodes;
+mod show;
+
+use std::{sync::Arc, time::Duration};
+
+use atoll_world::{clock, process::EndRequests};
 use clap::Args;
 
-use crate::error::CliError;
+use self::{load::Load, nodes::Nodes, show::Screen};
+use crate::{error::CliError, output::Format};
+
+/// What a shell answers for a command that Ctrl-C ended.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// How often the table is brought up to date.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Arguments of `atoll demo`.
 #[derive(Clone, Debug, Args)]
@@ -13,7 +31,8 @@ pub(crate) struct DemoArgs {
     /// How many clients write and read at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "N")]
     pub(crate) clients: u64,
-    /// How often the leader is killed.
+    /// How often the leader is killed. A node that was killed is started again if there is
+    /// more than one kill.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=1_000), value_name = "N")]
     pub(crate) kills: u64,
     /// Leave the nodes' folders behind for looking at.
@@ -25,6 +44,160 @@ pub(crate) struct DemoArgs {
 ///
 /// # Errors
 /// A node cannot be started, or something acknowledged was lost.
-pub(crate) async fn run(_args: DemoArgs) -> Result<(), CliError> {
-    Err(CliError::failed("this build cannot run a node", ""))
+pub(crate) async fn run(args: DemoArgs, output: Format) -> Result<(), CliError> {
+    let mut ends = EndRequests::new()
+        .map_err(|error| CliError::failed(format!("cannot listen for signals: {error}"), ""))?;
+    let mut nodes = Nodes::new(args.keep).await?;
+    let screen = Screen::new(output);
+    let ran = tokio::select! {
+        biased;
+        _ = ends.next() => Err(CliError::Exit(EXIT_INTERRUPTED)),
+        ran = demonstrate(&args, &mut nodes, screen) => ran,
+    };
+    // On every way out, and before anything is said about the outcome.
+    nodes.end().await;
+    let summary = ran?;
+    output.show(&summary)?;
+    if summary.lost > 0 {
+        return Err(CliError::failed(
+            format!("{} acknowledged writes were lost", summary.lost),
+            "This must never happen. Run it again with --keep and report it with the folders.",
+        ));
+    }
+    Ok(())
+}
+
+async fn demonstrate(
+    args: &DemoArgs,
+    nodes: &mut Nodes,
+    mut screen: Screen,
+) -> Result<show::Summary, CliError> {
+    screen.say(&format!("Three nodes on this machine, in {}", nodes.dir()))?;
+    nodes.start_all().await?;
+    screen.say("All three vote. The load begins.")?;
+    let load = Arc::new(Load::start(nodes.clients(), args.clients));
+    let begin = clock::now();
+    let mut plan = Plan::new(args);
+    let mut next_tick = begin + TICK;
+    loop {
+        clock::sleep_until(next_tick.min(begin + plan.next())).await;
+        let elapsed = clock::now() - begin;
+        if let Some(step) = plan.due(elapsed) {
+            take(step, nodes, &mut screen).await?;
+        }
+        if clock::now() >= next_tick {
+            nodes.look().await;
+            screen.tick(elapsed, load.second(), nodes)?;
+            next_tick += TICK;
+        }
+        if elapsed >= plan.end {
+            break;
+        }
+    }
+    load.stop().await;
+    let elapsed = clock::now() - begin;
+    screen.say("The load has ended. Is everything there?")?;
+    let mut lost = load.seen_missing();
+    let mut asked = Vec::new();
+    for (name, client) in nodes.alive() {
+        let missing = load.missing(&client).await?;
+        screen.say(&format!(
+            "{name}: {missing} acknowledged writes are missing"
+        ))?;
+        lost = lost.max(missing);
+        asked.push(name);
+    }
+    Ok(load.summary(elapsed, lost, nodes.kills(), asked))
+}
+
+async fn take(step: Step, nodes: &mut Nodes, screen: &mut Screen) -> Result<(), CliError> {
+    match step {
+        Step::Kill => {
+            if let Some(name) = nodes.kill_leader().await? {
+                screen.say(&format!("kill -9 of {name}, which leads"))?;
+            }
+        }
+        Step::Restart => {
+            for name in nodes.restart()? {
+                screen.say(&format!("{name} is started again"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Something that is to happen to the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Kill,
+    Restart,
+}
+
+/// What happens when, counted from the beginning.
+struct Plan {
+    /// In reverse: the next one is the last.
+    steps: Vec<(Duration, Step)>,
+    end: Duration,
+}
+
+impl Plan {
+    /// Kills are spread evenly; half an interval after each the node comes back, unless there
+    /// is only one.
+    fn new(args: &DemoArgs) -> Plan {
+        let end = Duration::from_secs(args.duration_s);
+        let kills = u32::try_from(args.kills).unwrap_or(u32::MAX);
+        let interval = end / (kills + 1);
+        let mut steps = Vec::new();
+        for kill in 1..=kills {
+            steps.push((interval * kill, Step::Kill));
+            if kills > 1 {
+                steps.push((interval * kill + interval / 2, Step::Restart));
+            }
+        }
+        steps.reverse();
+        Plan { steps, end }
+    }
+
+    fn next(&self) -> Duration {
+        self.steps.last().map_or(self.end, |(at, _)| *at)
+    }
+
+    fn due(&mut self, elapsed: Duration) -> Option<Step> {
+        let (at, _) = self.steps.last()?;
+        (*at <= elapsed).then(|| self.steps.pop().expect("it was just looked at").1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(duration_s: u64, kills: u64) -> Vec<(u64, Step)> {
+        let args = DemoArgs {
+            duration_s,
+            clients: 1,
+            kills,
+            keep: false,
+        };
+        let mut plan = Plan::new(&args);
+        let mut steps = Vec::new();
+        while !plan.steps.is_empty() {
+            let at = plan.next();
+            assert!(plan.due(at - Duration::from_millis(1)).is_none());
+            steps.push((at.as_secs(), plan.due(at).expect("it is due")));
+        }
+        assert_eq!(plan.next(), plan.end);
+        steps
+    }
+
+    #[test]
+    fn kills_are_spread_and_followed_by_restarts() {
+        use Step::{Kill, Restart};
+        assert_eq!(plan(20, 0), []);
+        assert_eq!(plan(20, 1), [(10, Kill)]);
+        assert_eq!(
+            plan(30, 2),
+            [(10, Kill), (15, Restart), (20, Kill), (25, Restart)]
+        );
+    }
 }
