@@ -59,7 +59,8 @@ impl Keyspace {
         (deletes.collect(), next)
     }
 
-    /// Whether a walk could find anything: something was compacted since a walk at `since`.
+    /// The revision up to which a walk reclaims now: one that went through at this bound
+    /// finds nothing more until it rises.
     pub fn reclaim_bound(&self, min_pinned: Option<i64>) -> i64 {
         self.compacted
             .min(self.flushed.compacted)
@@ -78,5 +79,42 @@ fn delete_row(table: Table, main: i64, sub: u32) -> Write {
         table,
         key: revision_key(main, sub),
         value: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        core::{
+            effects::Table,
+            testing::{Node, command, system},
+        },
+        proto::{etcdserverpb as pb, internal::command::Op},
+    };
+
+    /// A node that restarts before the compaction is flushed may still be asked for what the
+    /// compaction gave up.
+    #[test]
+    fn nothing_goes_before_the_compaction_itself_is_flushed() {
+        let mut node = Node::new();
+        for value in ["1", "2"] {
+            let put = pb::PutRequest {
+                key: "a".into(),
+                value: value.into(),
+                ..Default::default()
+            };
+            node.apply(&command(&system(), Op::Put(put)));
+        }
+        node.flush();
+        let compact = pb::CompactionRequest {
+            revision: 3,
+            physical: true,
+        };
+        node.apply(&command(&system(), Op::Compact(compact)));
+        node.reclaim(10, None);
+        assert_eq!(node.store.len(Table::UserRevisions), 2);
+        node.flush();
+        node.reclaim(10, None);
+        assert_eq!(node.store.len(Table::UserRevisions), 1);
     }
 }

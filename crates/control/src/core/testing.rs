@@ -1,5 +1,7 @@
 //! What the tests of the core share: a store in memory, and a machine that stands on it.
 
+mod model;
+mod properties;
 mod script;
 mod stories;
 
@@ -61,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) store: Memory,
     /// What waits for the next flush.
     pub(crate) pending: Effects,
+    /// The log after what was flushed.
+    unflushed: Vec<Command>,
 }
 
 impl Node {
@@ -69,11 +73,13 @@ impl Node {
             machine: Machine::new(),
             store: Memory::default(),
             pending: Effects::default(),
+            unflushed: Vec::new(),
         }
     }
 
     pub(crate) fn apply(&mut self, command: &Command) -> Outcome {
         let index = self.machine.applied_index() + 1;
+        self.unflushed.push(command.clone());
         self.machine
             .apply(index, command, &self.store, &mut self.pending)
             .expect("the store has every value")
@@ -83,6 +89,23 @@ impl Node {
         let mark = self.machine.flush_mark();
         self.store.write(&std::mem::take(&mut self.pending).writes);
         self.machine.flushed(mark);
+        self.unflushed.clear();
+    }
+
+    /// Loses what was not flushed, and checks that the log after it gives the same machine.
+    pub(crate) fn crash(&mut self) {
+        let log = std::mem::take(&mut self.unflushed);
+        let flushed_index = self.machine.applied_index() - log.len() as u64;
+        let lost = std::mem::replace(&mut self.machine, self.store.restore(flushed_index));
+        let lost_effects = std::mem::take(&mut self.pending);
+        for command in &log {
+            self.apply(command);
+        }
+        assert_eq!(self.machine, lost, "the log gives the same machine");
+        assert_eq!(
+            self.pending, lost_effects,
+            "the log asks for the same effects"
+        );
     }
 
     /// Flushes, and checks that the store alone gives the very same machine.
