@@ -25,6 +25,7 @@ use crate::{
         check,
         effects::{Fault, Space},
         error::Error,
+        lease::ttl_min_s,
         range::RangeCursor,
     },
     log::{
@@ -44,6 +45,9 @@ const STEP_KEYS_MAX: usize = 1_000;
 
 /// Ranges of more entries than this are loaded on a thread that may block.
 const INLINE_ITEMS_MAX: i64 = 256;
+
+/// How often a login is tried again when users change meanwhile.
+const LOGIN_ATTEMPTS_MAX: usize = 3;
 
 /// What the control plane needs to know.
 #[derive(Clone, Debug)]
@@ -158,6 +162,8 @@ struct Shared {
     leases: Arc<LeaseKeeper>,
     members: Arc<Members>,
     root_fingerprint: String,
+    /// A lease must outlive an election.
+    lease_ttl_s_min: i64,
 }
 
 impl Control {
@@ -180,6 +186,7 @@ impl Control {
             fatal,
         } = place;
         let journal_dir = dir.join("journal");
+        let (space_disk, reserve_bytes) = (disk.clone(), journal.reserve_bytes);
         let (store_of_log, recovery) =
             storage::LogStore::open(disk.clone(), journal_dir.clone(), journal)?;
         if recovery.maybe_acknowledged {
@@ -225,11 +232,21 @@ impl Control {
         task::spawn(members.clone().promote_learners());
         task::spawn(members.clone().follow_addresses());
         task::spawn(housekeeping::reclaim(replica.clone()));
-        task::spawn(housekeeping::watch_quota(
+        task::spawn(housekeeping::watch_room(
             node,
             replica.clone(),
             proposer.clone(),
-            settings.quota_bytes,
+            housekeeping::Room {
+                disk: space_disk,
+                dir: journal_dir,
+                quota_bytes: settings.quota_bytes,
+                reserve_bytes,
+            },
+        ));
+        task::spawn(housekeeping::publish_members(
+            log.clone(),
+            replica.clone(),
+            proposer.clone(),
         ));
         task::spawn(housekeeping::auto_compact(
             log.clone(),
@@ -249,6 +266,7 @@ impl Control {
             leases,
             members,
             root_fingerprint,
+            lease_ttl_s_min: ttl_min_s(settings.log.election_max),
         };
         Ok(Control {
             shared: Arc::new(shared),
@@ -365,11 +383,37 @@ impl Control {
         self.shared.replica.with(|machine| look(machine.auth()))
     }
 
+    /// Checks a password and opens a session under the auth revision it was checked under.
+    async fn log_in(&self, name: &str, password: &str) -> Result<String, Error> {
+        let (hash, auth_revision) = self.with_auth(|auth| auth.password_hash(name))?;
+        let hash = String::from_utf8(hash.to_vec()).map_err(|_| Error::AuthFailed)?;
+        if !passwords::verify(password.to_owned(), hash).await {
+            return Err(Error::AuthFailed);
+        }
+        let token = passwords::new_token();
+        let token_sha256 = bytes::Bytes::copy_from_slice(&passwords::digest(&token));
+        let open = SessionOpen {
+            name: name.to_owned(),
+            token_sha256,
+            auth_revision,
+        };
+        self.shared
+            .proposer
+            .propose(super::system_identity(), Op::SessionOpen(open))
+            .await?;
+        Ok(token)
+    }
+
     async fn prepare(&self, op: &mut Op) -> Result<(), Error> {
         match op {
             // Drawn here: what is replicated has no chance in it.
-            Op::LeaseGrant(grant) if grant.id == 0 => {
-                grant.id = (random::u64() >> 1).max(1).cast_signed()
+            Op::LeaseGrant(grant) => {
+                if grant.id == 0 {
+                    grant.id = (random::u64() >> 1).max(1).cast_signed();
+                }
+                if grant.ttl > 0 {
+                    grant.ttl = grant.ttl.max(self.shared.lease_ttl_s_min);
+                }
             }
             Op::UserAdd(add) if !add.password.is_empty() => {
                 add.hashed_password = self
@@ -506,23 +550,14 @@ impl ControlApi for Control {
     }
 
     async fn authenticate(&self, name: String, password: String) -> Result<String, Error> {
-        let (hash, auth_revision) = self.with_auth(|auth| auth.password_hash(&name))?;
-        let hash = String::from_utf8(hash.to_vec()).map_err(|_| Error::AuthFailed)?;
-        if !passwords::verify(password, hash).await {
-            return Err(Error::AuthFailed);
+        for _ in 0..LOGIN_ATTEMPTS_MAX {
+            match self.log_in(&name, &password).await {
+                // Users or rights changed while the password was checked: check it again.
+                Err(Error::AuthOldRevision) => {}
+                done => return done,
+            }
         }
-        let token = passwords::new_token();
-        let token_sha256 = bytes::Bytes::copy_from_slice(&passwords::digest(&token));
-        let open = SessionOpen {
-            name,
-            token_sha256,
-            auth_revision,
-        };
-        self.shared
-            .proposer
-            .propose(super::system_identity(), Op::SessionOpen(open))
-            .await?;
-        Ok(token)
+        Err(Error::AuthOldRevision)
     }
 
     async fn hash_password(&self, password: String) -> Result<String, Error> {

@@ -1,19 +1,26 @@
 //! What goes on in the background: giving back compacted space, watching the quota,
 //! compacting without being asked.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use atoll_base::id::NodeId;
-use atoll_world::{clock, task};
+use atoll_world::{clock, disk::Disk, task};
+use bytes::Bytes;
 
 use super::{AutoCompactionClock, propose::Proposer, replica::Replicated, system_identity};
 use crate::{
     core::{effects::Space, reclaim::ReclaimCursor},
     driver::control::AutoCompaction,
-    log::Log,
+    log::{Log, types::Members},
     proto::{
         etcdserverpb::{self as pb, AlarmType, alarm_request::AlarmAction},
         internal::command::Op,
+        raft,
     },
 };
 
@@ -23,8 +30,14 @@ const RECLAIM_STEP_KEYS: usize = 500;
 /// The pause between two steps, so that writers and readers come first.
 const RECLAIM_PAUSE: Duration = Duration::from_millis(1);
 
-/// How often the size of the store is looked at.
-const QUOTA_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the store and the disk are looked at, and a failed write is tried again.
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where members are published…
+const NODES_PREFIX: &str = "/atoll/nodes/";
+
+/// …and the key after every key there.
+const NODES_END: &str = "/atoll/nodes0";
 
 /// How often automatic compaction looks at the clock.
 const COMPACTION_INTERVAL: Duration = Duration::from_secs(60);
@@ -81,49 +94,161 @@ async fn walk(replica: &Replicated, space: Space) -> bool {
     true
 }
 
-/// Raises NOSPACE when the store reaches its quota. It stays raised until somebody disarms
-/// it, as in etcd.
-pub(crate) async fn watch_quota(
+/// What a node's state may take on its disk.
+pub(crate) struct Room {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// A directory on the disk.
+    pub(crate) dir: PathBuf,
+    /// The size of the store at which writes are refused.
+    pub(crate) quota_bytes: u64,
+    /// The free space under which the journal makes no new segment. Writes are refused at
+    /// twice that, so that the log can still carry what the cluster itself decides.
+    pub(crate) reserve_bytes: u64,
+}
+
+impl Room {
+    /// Why there is no room, if there is none.
+    async fn shortage(&self, replica: &Replicated) -> Option<String> {
+        let (store, disk, dir) = (replica.store(), self.disk.clone(), self.dir.clone());
+        let sizes = task::blocking(move || (store.disk_bytes(), disk.free_bytes(&dir))).await;
+        match sizes {
+            (Ok(bytes), _) if bytes >= self.quota_bytes => Some(format!(
+                "the store takes {bytes} bytes, its quota is {}",
+                self.quota_bytes
+            )),
+            (_, Ok(free)) if free < self.reserve_bytes.saturating_mul(2) => Some(format!(
+                "the disk has {free} bytes left, {} are kept in reserve",
+                self.reserve_bytes
+            )),
+            (Err(error), _) => {
+                tracing::warn!(%error, "the size of the store is not known");
+                None
+            }
+            (_, Err(error)) => {
+                tracing::warn!(%error, "the free space of the disk is not known");
+                None
+            }
+            (Ok(_), Ok(_)) => None,
+        }
+    }
+}
+
+/// Raises NOSPACE when the store reaches its quota or the disk its reserve. It stays raised
+/// until somebody disarms it, as in etcd.
+pub(crate) async fn watch_room(
     node: NodeId,
     replica: Arc<Replicated>,
     proposer: Proposer,
-    quota_bytes: u64,
+    room: Room,
 ) {
     loop {
-        clock::sleep(QUOTA_INTERVAL).await;
-        let store = replica.store();
-        let bytes = match task::blocking(move || store.disk_bytes()).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::warn!(%error, "the size of the store is not known");
-                continue;
-            }
-        };
+        clock::sleep(ROOM_INTERVAL).await;
         let raised = replica.with(|machine| {
             machine
                 .alarms(AlarmType::Nospace)
                 .iter()
                 .any(|alarm| alarm.member_id == node.0)
         });
-        if bytes >= quota_bytes && !raised {
-            tracing::error!(
-                bytes,
-                quota_bytes,
-                "the store has reached its quota: writes are refused until space is made (compact, then `atoll alarm disarm`) or the quota is raised"
-            );
-            let request = pb::AlarmRequest {
-                action: AlarmAction::Activate.into(),
-                member_id: node.0,
-                alarm: AlarmType::Nospace.into(),
-            };
-            if let Err(error) = proposer
-                .propose(system_identity(), Op::Alarm(request))
-                .await
-            {
-                tracing::warn!(%error, "the alarm was not raised");
-            }
+        if raised {
+            continue;
+        }
+        let Some(reason) = room.shortage(&replica).await else {
+            continue;
+        };
+        tracing::error!(
+            reason,
+            "writes are refused until space is made: compact, or raise the quota, or free the disk; then `atoll node disarm`"
+        );
+        let request = pb::AlarmRequest {
+            action: AlarmAction::Activate.into(),
+            member_id: node.0,
+            alarm: AlarmType::Nospace.into(),
+        };
+        if let Err(error) = proposer
+            .propose(system_identity(), Op::Alarm(request))
+            .await
+        {
+            tracing::warn!(%error, "the alarm was not raised");
         }
     }
+}
+
+/// Keeps `/atoll/nodes/ID` equal to the membership, on the leader, so that everybody with the
+/// right can read and watch who belongs to the cluster.
+pub(crate) async fn publish_members(log: Log, replica: Arc<Replicated>, proposer: Proposer) {
+    let (mut leadership, mut membership) = (log.leadership(), log.membership());
+    loop {
+        let leads = leadership.borrow_and_update().leads;
+        let wanted = rows_of(&membership.borrow_and_update());
+        let unfinished = leads && !bring_about(&replica, &proposer, wanted).await;
+        tokio::select! {
+            biased;
+            changed = leadership.changed() => if changed.is_err() { return },
+            changed = membership.changed() => if changed.is_err() { return },
+            () = clock::sleep(ROOM_INTERVAL), if unfinished => {}
+        }
+    }
+}
+
+fn rows_of(members: &Members) -> BTreeMap<Bytes, Bytes> {
+    let voters: BTreeSet<u64> = members.voter_ids().collect();
+    let row = |(id, node): (&u64, &raft::Node)| {
+        let value = serde_json::json!({
+            "id": NodeId(*id).to_string(),
+            "name": node.name,
+            "peer_urls": node.peer_urls,
+            "client_urls": node.client_urls,
+            "voter": voters.contains(id),
+        });
+        (
+            Bytes::from(format!("{NODES_PREFIX}{}", NodeId(*id))),
+            Bytes::from(value.to_string()),
+        )
+    };
+    members.nodes().map(row).collect()
+}
+
+/// Writes what differs; false if that has to be tried again.
+async fn bring_about(
+    replica: &Replicated,
+    proposer: &Proposer,
+    wanted: BTreeMap<Bytes, Bytes>,
+) -> bool {
+    let request = pb::RangeRequest {
+        key: NODES_PREFIX.into(),
+        range_end: NODES_END.into(),
+        ..pb::RangeRequest::default()
+    };
+    let read = replica.read(|machine, values| machine.range(&system_identity(), &request, values));
+    let Ok(Ok(found)) = read else { return false };
+    let found: BTreeMap<Bytes, Bytes> =
+        found.kvs.into_iter().map(|kv| (kv.key, kv.value)).collect();
+    let puts = wanted
+        .iter()
+        .filter(|(key, value)| found.get(*key) != Some(value))
+        .map(|(key, value)| {
+            Op::Put(pb::PutRequest {
+                key: key.clone(),
+                value: value.clone(),
+                ..pb::PutRequest::default()
+            })
+        });
+    let deletes = found
+        .keys()
+        .filter(|key| !wanted.contains_key(*key))
+        .map(|key| {
+            Op::DeleteRange(pb::DeleteRangeRequest {
+                key: key.clone(),
+                ..pb::DeleteRangeRequest::default()
+            })
+        });
+    for op in puts.chain(deletes).collect::<Vec<_>>() {
+        if let Err(error) = proposer.propose(system_identity(), op).await {
+            tracing::debug!(%error, "the members under {NODES_PREFIX} were not brought up to date");
+            return false;
+        }
+    }
+    true
 }
 
 /// Compacts by age or by count, on the leader.

@@ -104,7 +104,7 @@ impl Alone {
         if !members.iter().any(|member| member.node == node) {
             return Err(RecoveryError::NoMember);
         }
-        let last = log.last().max(state.applied.clone());
+        let last = log.last().max(state.applied);
         Ok(Alone {
             log,
             node,
