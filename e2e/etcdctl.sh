@@ -8,7 +8,9 @@ set -euo pipefail
 
 binary=$1
 unset ETCDCTL_API
-export ETCDCTL_ENDPOINTS=$2
+# Without the scheme: for some commands etcdctl 3.4 sends the endpoint as it was given as the
+# request's :authority, and a URL is none (RFC 9113, section 8.3.1), so HTTP/2 resets the stream.
+export ETCDCTL_ENDPOINTS=${2#http://}
 scratch=$(mktemp -d)
 started=()
 
