@@ -95,8 +95,14 @@ pub(crate) async fn run(args: InitArgs, config: Config) -> Result<(), CliError> 
     first.stop().await;
     done?;
 
+    // On loopback alone clients need no TLS.
+    let scheme = if config.leaves_loopback() {
+        "https"
+    } else {
+        "http"
+    };
     let client = format!(
-        "https://{}:{}",
+        "{scheme}://{}:{}",
         advertised(&config),
         config.client_address().port
     );
@@ -132,7 +138,8 @@ Cluster {cluster} is made, in {dir}.
 fn listeners(config: &Config) -> String {
     format!(
         "--listen-client {} --listen-peer {}",
-        config.listen.client, config.listen.peer
+        config.client_address(),
+        config.peer_address()
     )
 }
 
