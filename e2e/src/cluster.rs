@@ -110,7 +110,11 @@ impl Cluster {
     }
 }
 
-fn join_entry(first: &Node, uses: usize) -> Result<Entry, Error> {
+/// What `uses` nodes are told to join the cluster of a node that runs (Atoll only).
+///
+/// # Errors
+/// It makes no token.
+pub fn join_entry(first: &Node, uses: usize) -> Result<Entry, Error> {
     let mut command = first.server().token_create(first.layout(), uses);
     let printed = run(&mut command)?;
     let token = Server::token_from(&printed).ok_or(Error::NoToken(printed))?;

@@ -83,7 +83,7 @@ impl Server {
 
     /// The binary, without the variables that are meant for the tests: a node refuses
     /// settings that it does not know.
-    fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("ATOLL_") {
