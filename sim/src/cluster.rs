@@ -1,0 +1,157 @@
+//! Three nodes: one founds, two are admitted, and soon all vote.
+
+use std::{sync::Arc, time::Duration};
+
+use atoll_base::id::NodeId;
+use atoll_control::{api::ControlApi as _, driver::control::Settings};
+use atoll_world::{
+    clock,
+    peers::sim::{Faults, SimNet},
+    random::Stream,
+    task,
+};
+use tokio::sync::mpsc;
+
+use crate::node::{Around, End, FAST_DISK, Fatal, Node};
+
+/// How many nodes there are.
+pub const NODES: u64 = 3;
+/// How long a healthy cluster may take to become what it is to be, in virtual time.
+pub const FORM_MAX: Duration = Duration::from_secs(30);
+/// How often a condition is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// A node that could not go on is started again after this long.
+const RESTART_AFTER: Duration = Duration::from_millis(300);
+
+/// How a cluster is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Each node's control plane.
+    pub settings: Settings,
+    /// Length of a journal's segments, in bytes.
+    pub segment_bytes: u64,
+    /// How a node ends that says that it cannot go on.
+    pub fatal_end: End,
+}
+
+/// The cluster.
+pub struct Cluster {
+    /// The network between them.
+    pub net: SimNet,
+    /// The nodes, the founder first.
+    pub nodes: Vec<Arc<Node>>,
+}
+
+impl Cluster {
+    /// Starts the nodes and waits until all vote.
+    ///
+    /// # Errors
+    /// They do not within [`FORM_MAX`].
+    pub async fn form(seed: &mut Stream, setup: &Setup) -> Result<Cluster, String> {
+        let net = SimNet::new(seed.u64());
+        let (fatal, fatals) = mpsc::unbounded_channel();
+        let ids: Vec<NodeId> = (1..=NODES).map(NodeId).collect();
+        let around = Arc::new(Around {
+            net: net.clone(),
+            nodes: ids.clone(),
+            settings: setup.settings.clone(),
+            segment_bytes: setup.segment_bytes,
+            fatal,
+        });
+        let nodes: Vec<Arc<Node>> = ids
+            .into_iter()
+            .enumerate()
+            .map(|(at, id)| Node::new(id, at == 0, seed.u64(), around.clone()))
+            .collect();
+        task::spawn(bury(fatals, nodes.clone(), setup.fatal_end));
+        let cluster = Cluster { net, nodes };
+        clock::timeout(FORM_MAX, cluster.assemble())
+            .await
+            .map_err(|_| format!("no cluster after {FORM_MAX:?}"))??;
+        Ok(cluster)
+    }
+
+    async fn assemble(&self) -> Result<(), String> {
+        let founder = &self.nodes[0];
+        founder.start();
+        let control = founder.wait_running().await.control;
+        until(|| control.standing().leader == Some(founder.id)).await;
+        for node in &self.nodes[1..] {
+            control
+                .admit(node.id, node.member())
+                .await
+                .map_err(|error| format!("node {} was not admitted: {error}", node.id))?;
+            node.start();
+        }
+        until(|| self.nodes.iter().all(|node| all_vote(node))).await;
+        Ok(())
+    }
+
+    /// The node that leads, as most recently agreed.
+    pub fn leader(&self) -> Option<Arc<Node>> {
+        let standings = self.nodes.iter().filter_map(|node| node.running());
+        let newest = standings
+            .map(|running| running.control.standing())
+            .max_by_key(|standing| (standing.term, standing.leader.is_some()))?;
+        let leader = newest.leader?;
+        self.nodes.iter().find(|node| node.id == leader).cloned()
+    }
+
+    /// Makes everything well: links, disks and clocks, and every node runs.
+    pub fn heal(&self) {
+        self.net.heal();
+        self.net.set_faults(Faults::default());
+        for node in &self.nodes {
+            node.set_sync_latency(FAST_DISK);
+            node.set_clock(0, 0);
+            node.start();
+        }
+    }
+
+    /// Ends every node, so that nothing runs any more.
+    pub async fn end(&self) {
+        let groups: Vec<_> = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.running())
+            .map(|running| running.group)
+            .collect();
+        for node in &self.nodes {
+            node.end(End::Kill);
+        }
+        for group in groups {
+            group.ended().await;
+        }
+    }
+}
+
+/// Waits until something holds.
+pub async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        clock::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn all_vote(node: &Node) -> bool {
+    node.running().is_some_and(|running| {
+        let members = running.control.members();
+        members.len() as u64 == NODES && members.iter().all(|member| !member.learner)
+    })
+}
+
+/// Ends nodes that cannot go on, and starts them again.
+async fn bury(mut fatals: mpsc::UnboundedReceiver<Fatal>, nodes: Vec<Arc<Node>>, end: End) {
+    while let Some(fatal) = fatals.recv().await {
+        let node = nodes.iter().find(|node| node.id == fatal.node);
+        let Some(node) = node.filter(|node| node.boot() == fatal.boot) else {
+            continue;
+        };
+        tracing::info!(node = %fatal.node, reason = fatal.reason, "cannot go on");
+        node.end(end);
+        let node = node.clone();
+        task::spawn(async move {
+            clock::sleep(RESTART_AFTER).await;
+            node.start();
+        });
+    }
+}
