@@ -296,6 +296,11 @@ impl From<LogError> for Outcome {
     fn from(error: LogError) -> Self {
         match error {
             LogError::NotLeader => Outcome::NotLeader,
+            // The asking node tries again, as it does while nobody leads.
+            LogError::Busy(reason) => {
+                tracing::debug!(%reason, "a change of membership has to wait");
+                Outcome::NotLeader
+            }
             LogError::Membership(reason) => {
                 tracing::warn!(%reason, "a change of membership was refused");
                 Outcome::Refused(Error::MemberNotEnoughStarted)

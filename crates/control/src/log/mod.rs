@@ -20,15 +20,14 @@ use std::{
 };
 
 use atoll_base::id::NodeId;
-use atoll_world::{clock, peers::Peers, task};
+use atoll_world::{clock, peers::Peers, task, watch};
 use bytes::Bytes;
 use openraft::{
     ChangeMembers, Config, ReadPolicy, ServerState, SnapshotPolicy,
     async_runtime::WatchReceiver as _,
-    errors::{ClientWriteError, RaftError},
+    errors::{ChangeMembershipError, ClientWriteError, RaftError},
     impls::ProgressResponder,
 };
-use tokio::sync::watch;
 
 use self::{
     machine::{Machine, Replica},
@@ -95,6 +94,9 @@ pub(crate) enum LogError {
     /// Another node leads, or none does.
     #[error("this node does not lead")]
     NotLeader,
+    /// Another change of membership is under way, or this leader has not committed anything yet.
+    #[error("the membership cannot be changed yet: {0}")]
+    Busy(String),
     /// The change of membership is not possible.
     #[error("the membership cannot be changed so: {0}")]
     Membership(String),
@@ -108,6 +110,10 @@ impl LogError {
         match error {
             RaftError::Fatal(fatal) => LogError::Stopped(fatal.to_string()),
             RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => LogError::NotLeader,
+            RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                busy @ (ChangeMembershipError::InProgress(_)
+                | ChangeMembershipError::UncommittedLeaderLog(_)),
+            )) => LogError::Busy(busy.to_string()),
             RaftError::APIError(other) => LogError::Membership(other.to_string()),
         }
     }
