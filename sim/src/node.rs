@@ -23,10 +23,10 @@ use atoll_world::{
     disk::{Disk, SimDisk},
     journal,
     peers::sim::SimNet,
-    random, task,
+    random, task, watch,
 };
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// The only cluster there is.
 const CLUSTER: ClusterId = ClusterId(0xa7011);

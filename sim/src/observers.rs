@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use atoll_base::id::Revision;
 use atoll_control::{
-    api::ControlApi as _,
+    api::{ControlApi as _, Watches as _},
     driver::control::Control,
     proto::{
         etcdserverpb::{self as pb, watch_request::RequestUnion},

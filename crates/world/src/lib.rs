@@ -14,5 +14,6 @@ pub mod random;
 pub mod runtime;
 pub mod store;
 pub mod task;
+pub mod watch;
 
 pub use random::{is_simulated, sim_mode};

@@ -4,11 +4,9 @@
 use std::{fmt, future::Future, io, time::Duration};
 
 use openraft_rt::{AsyncRuntime, OptionalSend};
-use openraft_rt_tokio::{
-    TokioInstant, TokioMpsc, TokioMutex, TokioOneshot, TokioRuntime, TokioWatch,
-};
+use openraft_rt_tokio::{TokioInstant, TokioMpsc, TokioMutex, TokioOneshot, TokioRuntime};
 
-use crate::{clock, random, task};
+use crate::{clock, random, task, watch};
 
 /// The runtime that is handed to openraft. Everything runs on the current tokio runtime.
 pub struct WorldRuntime {
@@ -31,7 +29,7 @@ impl AsyncRuntime for WorldRuntime {
     type Timeout<R, T: Future<Output = R> + OptionalSend> = clock::Timeout<T>;
     type ThreadLocalRng = random::Rng;
     type Mpsc = TokioMpsc;
-    type Watch = TokioWatch;
+    type Watch = watch::RaftWatch;
     type Oneshot = TokioOneshot;
     type Mutex<T: OptionalSend + 'static> = TokioMutex<T>;
 

@@ -8,10 +8,10 @@
 use std::{sync::Arc, time::Duration};
 
 use atoll_base::id::NodeId;
-use atoll_world::{clock, peers::Peers, task};
+use atoll_world::{clock, peers::Peers, task, watch};
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::services::READ_INDEX;
 use crate::{core::error::Error, log::Log, proto::raft as pb};

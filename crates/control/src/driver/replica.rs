@@ -20,14 +20,14 @@ use std::{
 
 use atoll_world::{
     store::{Store, StoreError},
-    task,
+    task, watch,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use openraft::{EntryPayload, entry::RaftEntry as _};
 use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::{
     flush::{self, Pending},
@@ -270,7 +270,6 @@ impl Replicated {
         applied
             .wait_for(|applied| *applied >= index)
             .await
-            .map(drop)
             .map_err(|_| Error::Stopped)
     }
 
