@@ -277,6 +277,25 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_corpus_of_the_fuzzer_parses() {
+        let corpus =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/peer_frame");
+        let disk = crate::disk::real();
+        let names = disk.list(&corpus).unwrap();
+        assert!(names.len() >= 10);
+        let mut frames = 0;
+        for name in names {
+            let mut rest = disk.read_all(&corpus.join(name)).unwrap();
+            while let Ok(Some((_, bytes))) = parse(&rest) {
+                assert!(bytes > 0);
+                rest.advance(bytes);
+                frames += 1;
+            }
+        }
+        assert!(frames >= 7, "the sound ones are read");
+    }
+
     fn frames() -> impl Strategy<Value = Frame> {
         let payload = proptest::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from);
         let message = (any::<bool>(), any::<u64>(), any::<u8>(), payload).prop_map(

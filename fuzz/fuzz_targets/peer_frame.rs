@@ -1,0 +1,15 @@
+//! Any bytes are read as frames without harm, and what is read is written back as it was.
+
+#![no_main]
+
+use atoll_world::peers::frame::parse;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut rest = bytes;
+    while let Ok(Some((frame, taken))) = parse(rest) {
+        assert!(taken > 0 && taken <= rest.len());
+        assert_eq!(frame.encode(), rest[..taken]);
+        rest = &rest[taken..];
+    }
+});
