@@ -209,6 +209,7 @@ impl Control {
             store_of_log,
             replica.clone(),
             snapshots,
+            fatal.clone(),
         )
         .await?;
 

@@ -52,6 +52,10 @@ impl Pending {
         self.bytes >= PENDING_BYTES_MAX
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     fn into_batch(self) -> Batch {
         let mut batch = Batch::default();
         for ((table, key), value) in self.rows {
@@ -85,22 +89,24 @@ pub(crate) async fn run(replica: Arc<Replicated>, fatal: Arc<dyn Fn(String) + Se
 pub(crate) async fn write_pending(
     replica: &Replicated,
 ) -> Result<SnapshotMeta, atoll_world::store::StoreError> {
-    let (pending, mark, meta, stored) = replica.with_mut(|state| {
+    let (taken, meta) = replica.with_mut(|state| {
         let meta = SnapshotMeta {
             last_log_id: state.applied,
             last_membership: state.membership.clone(),
         };
-        let stored = state.stored == state.applied;
-        (
-            std::mem::take(&mut state.pending),
-            state.machine.flush_mark(),
-            meta,
-            stored,
-        )
+        // Reclaiming deletes rows without applying an entry, so both have to be looked at.
+        let clean = state.pending.is_empty() && state.stored == state.applied;
+        let taken = (!clean).then(|| {
+            (
+                std::mem::take(&mut state.pending),
+                state.machine.flush_mark(),
+            )
+        });
+        (taken, meta)
     });
-    if stored {
+    let Some((pending, mark)) = taken else {
         return Ok(meta);
-    }
+    };
     let applied = pb::Applied {
         log_id: meta.last_log_id.as_ref().map(types::log_id_to_proto),
         membership: Some(types::stored_membership_to_proto(&meta.last_membership)),
@@ -118,4 +124,62 @@ pub(crate) async fn write_pending(
     });
     replica.flushed.notify_waiters();
     Ok(meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use atoll_base::id::NodeId;
+    use atoll_world::disk::SimDisk;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::driver::{
+        generations::{Generations, StoreSource},
+        propose::Waiters,
+        watch::WatchConfig,
+    };
+
+    fn replica() -> Arc<Replicated> {
+        let disk = Arc::new(SimDisk::new(1));
+        let source = Arc::new(StoreSource::Simulated(Mutex::default()));
+        let dir = PathBuf::from("/node");
+        atoll_world::disk::Disk::create_dir_all(&*disk, &dir).expect("a new disk has room");
+        let (generations, store) = Generations::open(disk, dir, source).expect("an empty store");
+        let waiters = Arc::new(Waiters::new(NodeId(1), 1));
+        Replicated::open(
+            Arc::new(generations),
+            store,
+            waiters,
+            WatchConfig::default(),
+        )
+        .expect("an empty state")
+    }
+
+    fn row(value: Option<&'static [u8]>) -> Write {
+        Write {
+            table: Table::UserRevisions,
+            key: Bytes::from_static(b"row"),
+            value: value.map(Bytes::from_static),
+        }
+    }
+
+    /// Reclaiming deletes rows while no entry is applied: the store must not keep them, or
+    /// they would be back after a restart.
+    #[tokio::test]
+    async fn rows_that_were_reclaimed_without_a_new_entry_leave_the_store() {
+        let replica = replica();
+        for value in [Some(&b"value"[..]), None] {
+            replica.with_mut(|state| state.pending.extend([row(value)].into_iter()));
+            write_pending(&replica)
+                .await
+                .expect("a simulated store takes writes");
+            let found = replica
+                .store()
+                .get(Table::UserRevisions.name(), b"row")
+                .expect("it can be read");
+            assert_eq!(found.as_deref(), value);
+        }
+    }
 }

@@ -82,7 +82,6 @@ async fn walk(replica: &Replicated, space: Space) -> bool {
                     .keyspace_mut(space)
                     .reclaim(at, RECLAIM_STEP_KEYS, pinned);
             state.pending.extend(deletes.into_iter());
-            state.stored = None;
             next
         });
         if let Err(error) = replica.room_for_reclaim().await {

@@ -16,7 +16,14 @@ pub mod storage;
 pub(crate) mod types;
 
 use std::{
-    collections::BTreeMap, collections::BTreeSet, future::Future, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    collections::BTreeSet,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use atoll_base::id::NodeId;
@@ -36,6 +43,9 @@ use self::{
     types::{BatchBytes, Members, Types},
 };
 use crate::proto::raft as pb;
+
+/// Told once, with the reason, when this node cannot go on.
+pub(crate) type Fatal = Arc<dyn Fn(String) + Send + Sync>;
 
 pub(crate) type Raft = openraft::Raft<Types, Machine>;
 
@@ -127,10 +137,12 @@ pub(crate) struct Log {
     store: LogStore,
     leadership: watch::Receiver<Leadership>,
     membership: watch::Receiver<Members>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Log {
-    /// Starts the log: recovers what is on disk and begins to answer peers.
+    /// Starts the log: recovers what is on disk and begins to answer peers. `fatal` is called
+    /// when the log ends without having been asked to.
     ///
     /// # Errors
     /// The settings contradict each other, or the log cannot be read.
@@ -141,6 +153,7 @@ impl Log {
         store: LogStore,
         replica: Arc<dyn Replica>,
         snapshots: Arc<SnapshotReceiver>,
+        fatal: Fatal,
     ) -> Result<Log, LogError> {
         let config = raft_config(settings)
             .validate()
@@ -158,13 +171,15 @@ impl Log {
         .await
         .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
         serve::serve(&*peers, raft.clone(), store.clone(), snapshots);
-        let (leadership, membership) = follow(node, &raft);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (leadership, membership) = follow(node, &raft, stopping.clone(), fatal);
         Ok(Log {
             node,
             raft,
             store,
             leadership,
             membership,
+            stopping,
         })
     }
 
@@ -338,6 +353,7 @@ impl Log {
 
     /// Stops the log; what was acknowledged is on disk already.
     pub(crate) async fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the log did not stop in order");
         }
@@ -345,7 +361,12 @@ impl Log {
 }
 
 /// Keeps plain views of who leads and who belongs, which change only when that does.
-fn follow(node: NodeId, raft: &Raft) -> (watch::Receiver<Leadership>, watch::Receiver<Members>) {
+fn follow(
+    node: NodeId,
+    raft: &Raft,
+    stopping: Arc<AtomicBool>,
+    fatal: Fatal,
+) -> (watch::Receiver<Leadership>, watch::Receiver<Members>) {
     let (sender, leadership) = watch::channel(Leadership::default());
     let (members_sender, membership) = watch::channel(Members::default());
     let mut metrics = raft.server_metrics();
@@ -374,6 +395,11 @@ fn follow(node: NodeId, raft: &Raft) -> (watch::Receiver<Leadership>, watch::Rec
             });
             sender.send_if_modified(|known| std::mem::replace(known, now) != now);
             if metrics.changed().await.is_err() {
+                // The core ends by itself only when its disk or its state failed it; a node
+                // without a log would look alive and answer nothing.
+                if !stopping.load(Ordering::SeqCst) {
+                    fatal("the replicated log has stopped; the cause was logged before".into());
+                }
                 return;
             }
         }
