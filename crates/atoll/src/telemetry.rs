@@ -64,7 +64,7 @@ fn render(status: &Status, recorder: Option<&PrometheusHandle>) -> String {
         ),
         (
             "atoll_control_store_bytes",
-            "Bytes on disk, journal included.",
+            "Bytes on disk: tables and the journal of the log.",
             status.store_bytes,
         ),
         (

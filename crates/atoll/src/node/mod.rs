@@ -432,6 +432,8 @@ fn settings(config: &Config) -> Settings {
                 AutoCompaction::Revisions(control.auto_compaction_retention_revisions)
             }
         },
+        leases_max: usize::try_from(control.leases_max).unwrap_or(usize::MAX),
+        login_required: config.leaves_loopback() && !config.security.insecure,
         watch,
     }
 }

@@ -60,6 +60,10 @@ pub struct Settings {
     pub quota_bytes: u64,
     /// Compaction without being asked.
     pub auto_compaction: AutoCompaction,
+    /// The most leases in the cluster.
+    pub leases_max: usize,
+    /// This node can be reached from other machines, so authentication stays on.
+    pub login_required: bool,
     /// Watches: limits and the interval of progress.
     pub watch: super::watch::WatchConfig,
 }
@@ -71,6 +75,8 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(7),
             quota_bytes: 2 << 30,
             auto_compaction: AutoCompaction::Off,
+            leases_max: 1_000_000,
+            login_required: false,
             watch: super::watch::WatchConfig::default(),
         }
     }
@@ -164,6 +170,8 @@ struct Shared {
     root_fingerprint: String,
     /// A lease must outlive an election.
     lease_ttl_s_min: i64,
+    leases_max: usize,
+    login_required: bool,
 }
 
 impl Control {
@@ -268,6 +276,8 @@ impl Control {
             members,
             root_fingerprint,
             lease_ttl_s_min: ttl_min_s(settings.log.election_max),
+            leases_max: settings.leases_max,
+            login_required: settings.login_required,
         };
         Ok(Control {
             shared: Arc::new(shared),
@@ -408,7 +418,12 @@ impl Control {
     async fn prepare(&self, op: &mut Op) -> Result<(), Error> {
         match op {
             // Drawn here: what is replicated has no chance in it.
+            Op::AuthDisable(_) if self.shared.login_required => return Err(Error::LoginRequired),
             Op::LeaseGrant(grant) => {
+                let leases = self.shared.replica.with(|machine| machine.leases().len());
+                if leases >= self.shared.leases_max {
+                    return Err(Error::TooManyLeases);
+                }
                 if grant.id == 0 {
                     grant.id = (random::u64() >> 1).max(1).cast_signed();
                 }

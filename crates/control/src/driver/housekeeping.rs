@@ -156,7 +156,7 @@ pub(crate) async fn watch_room(
         };
         tracing::error!(
             reason,
-            "writes are refused until space is made: compact, or raise the quota, or free the disk; then `atoll node disarm`"
+            "writes are refused until space is made (`atoll key compact`, or a larger quota, or a freer disk), and then `atoll node disarm`"
         );
         let request = pb::AlarmRequest {
             action: AlarmAction::Activate.into(),

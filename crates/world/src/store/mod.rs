@@ -274,7 +274,8 @@ impl Store {
         }
     }
 
-    /// Bytes that the store takes on disk.
+    /// Bytes that the store's tables take on disk. Its own journal is bounded and used again,
+    /// and is not counted.
     ///
     /// # Errors
     /// `Disk`.
