@@ -33,7 +33,7 @@ const CLIENTS: (usize, usize) = (3, 7);
 const LAST_CLIENT: usize = 99;
 
 /// What a run came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// What the checkers say.
     pub verdict: Verdict,
