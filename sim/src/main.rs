@@ -18,7 +18,7 @@ use clap::Parser;
 #[derive(Parser)]
 struct Arguments {
     /// How many seeds.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 100)]
     seeds: u64,
     /// The first one.
     #[arg(long, default_value_t = 1)]
