@@ -140,7 +140,7 @@ fn contradictions_name_both_values_and_where_they_came_from() {
     let error = refused(&file("[control]\nheartbeat_ms = 100\n"));
     assert!(
         error.starts_with(
-            "control.election_ms_min = 150 (default) and control.heartbeat_ms = 100 (atoll.toml line 2) contradict each other"
+            "control.election_ms_min = 250 (default) and control.heartbeat_ms = 100 (atoll.toml line 2) contradict each other"
         ),
         "{error}"
     );

@@ -112,9 +112,9 @@ tree! {
         /// How often a leader says that it is there.
         heartbeat_ms: u64 = "50", Kind::Integer { min: 5, max: 10_000 }, unit "ms";
         /// The least silence of the leader after which a node stands for election. At least three heartbeats.
-        election_ms_min: u64 = "150", Kind::Integer { min: 15, max: 60_000 }, unit "ms";
+        election_ms_min: u64 = "250", Kind::Integer { min: 15, max: 60_000 }, unit "ms";
         /// The most silence of the leader after which a node stands for election. Each node draws its own time between the two, so that they seldom stand at once.
-        election_ms_max: u64 = "300", Kind::Integer { min: 20, max: 120_000 }, unit "ms";
+        election_ms_max: u64 = "400", Kind::Integer { min: 20, max: 120_000 }, unit "ms";
         /// How long a request may take inside the cluster before it is given up. Longer than an election, so that requests live through one.
         request_timeout_ms: u64 = "5000", Kind::Integer { min: 100, max: 600_000 }, unit "ms";
         /// After how many log entries a snapshot is made and the log before it is freed.

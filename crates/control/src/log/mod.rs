@@ -90,8 +90,8 @@ impl Default for LogSettings {
     fn default() -> Self {
         LogSettings {
             heartbeat: Duration::from_millis(50),
-            election_min: Duration::from_millis(150),
-            election_max: Duration::from_millis(300),
+            election_min: Duration::from_millis(250),
+            election_max: Duration::from_millis(400),
             snapshot_entries: 10_000,
             kept_entries: 5_000,
         }
@@ -409,11 +409,17 @@ fn follow(
 
 fn raft_config(settings: &LogSettings) -> Config {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    // openraft holds back for a lease, as long as the longest timeout, before a drawn timeout
+    // counts: half of the longest silence is lease. A fifth of it is for the draw, so that two nodes
+    // seldom stand at once.
+    let silence_max = millis(settings.election_max);
+    let lease = silence_max / 2;
+    let timeout_min = millis(settings.election_min).saturating_sub(lease);
     Config {
         cluster_name: "atoll".into(),
         heartbeat_interval: millis(settings.heartbeat),
-        election_timeout_min: millis(settings.election_min),
-        election_timeout_max: millis(settings.election_max),
+        election_timeout_min: timeout_min.max(lease * 3 / 5),
+        election_timeout_max: lease,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_entries),
         max_in_snapshot_log_to_keep: settings.kept_entries,
         // Purging rewrites the vote; often enough that journals stay small, seldom enough
