@@ -13,7 +13,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::services::READ_INDEX;
+use super::{leader, services::READ_INDEX};
 use crate::{core::error::Error, log::Log, proto::raft as pb};
 
 /// Rounds under way at a time; a read waits for at most one of them to end before its own
@@ -98,7 +98,12 @@ struct Round {
 impl Round {
     async fn run(mut self) -> Result<(), Error> {
         let deadline = clock::now() + self.timeout;
-        let index = match clock::timeout_at(deadline, self.confirm()).await {
+        let index = match clock::timeout_at(
+            deadline,
+            leader::ask(&self.log, RETRY_INTERVAL, |leader| self.ask(leader)),
+        )
+        .await
+        {
             Ok(index) => index?,
             Err(_) if self.log.leadership().borrow().leader.is_none() => {
                 return Err(Error::NoLeader);
@@ -110,23 +115,6 @@ impl Round {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(Error::Stopped),
             Err(_) => Err(Error::TimeoutWaitAppliedIndex),
-        }
-    }
-
-    async fn confirm(&self) -> Result<u64, Error> {
-        let mut leadership = self.log.leadership();
-        loop {
-            let leader = leadership.borrow_and_update().leader;
-            if let Some(leader) = leader
-                && let Some(index) = self.ask(leader).await
-            {
-                return Ok(index);
-            }
-            tokio::select! {
-                biased;
-                changed = leadership.changed() => changed.map_err(|_| Error::Stopped)?,
-                () = clock::sleep(RETRY_INTERVAL), if leader.is_some() => {}
-            }
         }
     }
 

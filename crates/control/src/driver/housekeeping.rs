@@ -2,7 +2,7 @@
 //! compacting without being asked.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -12,7 +12,7 @@ use atoll_base::id::NodeId;
 use atoll_world::{clock, disk::Disk, task};
 use bytes::Bytes;
 
-use super::{AutoCompactionClock, propose::Proposer, replica::Replicated, system_identity};
+use super::{propose::Proposer, replica::Replicated, system_identity};
 use crate::{
     core::{effects::Space, reclaim::ReclaimCursor},
     driver::control::AutoCompaction,
@@ -248,6 +248,33 @@ async fn bring_about(
         }
     }
     true
+}
+
+/// Which revision was current how long ago, for compaction by age.
+#[derive(Default)]
+struct AutoCompactionClock {
+    seen: VecDeque<(clock::Instant, i64)>,
+}
+
+impl AutoCompactionClock {
+    /// Notes the present revision; answers the newest one that was current `age` ago.
+    fn revision_before(
+        &mut self,
+        now: clock::Instant,
+        revision: i64,
+        age: Duration,
+    ) -> Option<i64> {
+        self.seen.push_back((now, revision));
+        let mut old = None;
+        while let Some((at, revision)) = self.seen.front().copied() {
+            if now.duration_since(at) < age {
+                break;
+            }
+            old = Some(revision);
+            self.seen.pop_front();
+        }
+        old
+    }
 }
 
 /// Compacts by age or by count, on the leader.

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use atoll_base::id::NodeId;
 use atoll_world::{
     clock::{self, Instant},
     peers::Peers,
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::Notify;
 
-use super::{propose::Proposer, replica::Replicated, services::LEASE, system_identity};
+use super::{leader, propose::Proposer, replica::Replicated, services::LEASE, system_identity};
 use crate::{
     api::LeaseLeft,
     core::{effects::LeaseChange, error::Error, lessor::Lessor},
@@ -216,34 +217,28 @@ impl LeaseKeeper {
     }
 
     async fn ask_leader(&self, request: pb::LeaseRequest) -> Result<pb::LeaseResponse, Error> {
-        let mut leadership = self.log.leadership();
-        loop {
-            let leader = leadership.borrow_and_update().leader;
-            let answer = match leader {
-                Some(leader) if leader == self.log.node() => Some(self.answer(request).await),
-                Some(leader) => {
-                    let answer = self
-                        .peers
-                        .call(leader, LEASE, request.encode_to_vec().into())
-                        .await;
-                    answer
-                        .ok()
-                        .and_then(|bytes| pb::LeaseResponse::decode(bytes).ok())
-                }
-                None => None,
-            };
-            match answer {
-                Some(answer) if answer.result() != lease_response::Result::NotLeader => {
-                    return Ok(answer);
-                }
-                _ => {}
-            }
-            tokio::select! {
-                biased;
-                changed = leadership.changed() => changed.map_err(|_| Error::Stopped)?,
-                () = clock::sleep(RETRY_INTERVAL), if leader.is_some() => {}
-            }
-        }
+        leader::ask(&self.log, RETRY_INTERVAL, |leader| {
+            self.ask_node(leader, request)
+        })
+        .await
+    }
+
+    async fn ask_node(
+        &self,
+        leader: NodeId,
+        request: pb::LeaseRequest,
+    ) -> Option<pb::LeaseResponse> {
+        let answer = if leader == self.log.node() {
+            self.answer(request).await
+        } else {
+            let bytes = self
+                .peers
+                .call(leader, LEASE, request.encode_to_vec().into())
+                .await
+                .ok()?;
+            pb::LeaseResponse::decode(bytes).ok()?
+        };
+        (answer.result() != lease_response::Result::NotLeader).then_some(answer)
     }
 
     /// Answers as the leader.

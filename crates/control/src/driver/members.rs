@@ -14,7 +14,7 @@ use atoll_base::id::NodeId;
 use atoll_world::{clock, peers::Peers};
 use prost::Message as _;
 
-use super::services::MEMBER;
+use super::{leader, services::MEMBER};
 use crate::{
     api::Member,
     core::error::Error,
@@ -79,34 +79,27 @@ impl Members {
     }
 
     async fn change_at_leader(&self, request: pb::MemberRequest) -> Result<(), Error> {
-        let mut leadership = self.log.leadership();
-        loop {
-            let leader = leadership.borrow_and_update().leader;
-            let answer = match leader {
-                Some(leader) if leader == self.log.node() => {
-                    Some(self.answer(request.clone()).await)
-                }
-                Some(leader) => {
-                    let answer = self
-                        .peers
-                        .call(leader, MEMBER, request.encode_to_vec().into())
-                        .await;
-                    answer
-                        .ok()
-                        .and_then(|bytes| pb::MemberResponse::decode(bytes).ok())
-                }
-                None => None,
-            };
-            match answer.map(|answer| (answer.result(), answer.reason)) {
-                Some((member_response::Result::Done, _)) => return Ok(()),
-                Some((member_response::Result::Refused, reason)) => return Err(refusal(&reason)),
-                Some((member_response::Result::NotLeader, _)) | None => {}
-            }
-            tokio::select! {
-                biased;
-                changed = leadership.changed() => changed.map_err(|_| Error::Stopped)?,
-                () = clock::sleep(RETRY_INTERVAL), if leader.is_some() => {}
-            }
+        leader::ask(&self.log, RETRY_INTERVAL, |leader| {
+            self.ask(leader, request.clone())
+        })
+        .await?
+    }
+
+    async fn ask(&self, leader: NodeId, request: pb::MemberRequest) -> Option<Result<(), Error>> {
+        let answer = if leader == self.log.node() {
+            self.answer(request).await
+        } else {
+            let bytes = self
+                .peers
+                .call(leader, MEMBER, request.encode_to_vec().into())
+                .await
+                .ok()?;
+            pb::MemberResponse::decode(bytes).ok()?
+        };
+        match answer.result() {
+            member_response::Result::Done => Some(Ok(())),
+            member_response::Result::Refused => Some(Err(refusal(&answer.reason))),
+            member_response::Result::NotLeader => None,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     core::error::Error,
     proto::{
         etcdserverpb::ResponseHeader,
-        internal::{Anonymous, Identity, System, identity::Who},
+        internal::{Anonymous, Identity, identity::Who},
     },
 };
 
@@ -90,13 +90,6 @@ impl OwnedCaller {
 pub(crate) fn anonymous() -> Identity {
     Identity {
         who: Some(Who::Anonymous(Anonymous {})),
-    }
-}
-
-/// The node itself.
-pub(crate) fn system() -> Identity {
-    Identity {
-        who: Some(Who::System(System {})),
     }
 }
 

@@ -12,10 +12,11 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Face, caller::system, router::Metrics, status::ETCD_VERSION};
+use super::{Face, router::Metrics, status::ETCD_VERSION};
 use crate::{
     api::ControlApi,
     core::error::Error,
+    driver::system_identity,
     proto::etcdserverpb::{self as pb, AlarmType},
 };
 
@@ -76,7 +77,7 @@ async fn read<C: ControlApi>(face: &Face<C>, serializable: bool) -> Result<(), E
         serializable,
         ..Default::default()
     };
-    let read = face.control.range(system(), request);
+    let read = face.control.range(system_identity(), request);
     match tokio::time::timeout(face.limits.health_timeout, read).await {
         Ok(answer) => answer.map(drop),
         Err(_) => Err(Error::Timeout),
