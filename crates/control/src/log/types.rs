@@ -60,6 +60,18 @@ pub(crate) enum DecodeError {
     /// A membership that names voters it does not describe, or none.
     #[error("not a valid membership: {0}")]
     Membership(String),
+    /// An entry that does not follow the one before it.
+    #[error("entry {index} cannot follow {} in a log", named(*after))]
+    Hole {
+        /// Index of the last entry before it.
+        after: Option<u64>,
+        /// Its own.
+        index: u64,
+    },
+}
+
+fn named(entry: Option<u64>) -> String {
+    entry.map_or("nothing".into(), |index| format!("entry {index}"))
 }
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {

@@ -3,12 +3,16 @@
 //! Every change of the log is one journal record: an entry, a vote, a cut at the end
 //! (`truncated_after`), a cut at the front (`purged`). Replaying the records in order gives
 //! the log. An index of where each entry lies is in memory, and so are the newest entries
-//! themselves, up to [`CACHE_BYTES_MAX`]; older ones are read back from the journal.
+//! themselves, up to a bound; older ones are read back from the journal. That index is [`index`].
 //!
 //! Invariants: entries are contiguous; the first one follows the purged log id; a vote never
 //! goes backwards; `flushed` is never ahead of the disk.
 
-use std::{collections::VecDeque, fmt::Debug, io, ops::RangeBounds, path::PathBuf, sync::Arc};
+mod index;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt::Debug, io, ops::RangeBounds, path::PathBuf, sync::Arc};
 
 use atoll_world::{
     disk::Disk,
@@ -23,11 +27,9 @@ use openraft::{
 use parking_lot::Mutex;
 use prost::Message as _;
 
+use self::index::Index;
 use super::types::{self, DecodeError, Entry, LogId, StoredMembership, Types, Vote};
 use crate::proto::raft::{self as pb, record::Kind};
-
-/// How much of the newest entries is kept in memory, in bytes of their encoding.
-const CACHE_BYTES_MAX: usize = 32 << 20;
 
 /// How much one read of the log hands to replication, in bytes; fits a peer message.
 const READ_BYTES_MAX: usize = 4 << 20;
@@ -38,6 +40,15 @@ pub enum OpenError {
     /// The journal itself is unreadable.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The journal reads well, but the log in it does not begin where it says that it was cut.
+    #[error(
+        "the log begins with entry {first}, but the entries before it were never given up: \
+         segments at the front of the journal are missing"
+    )]
+    Headless {
+        /// Index of the first entry there is.
+        first: u64,
+    },
 }
 
 /// A handle on the log; clones share it.
@@ -48,119 +59,7 @@ pub(crate) struct LogStore {
 
 struct Inner {
     journal: Journal,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    vote: Option<(Vote, Position)>,
-    persisted_vote: Option<Vote>,
-    purged: Option<(LogId, Position)>,
-    slots: VecDeque<Slot>,
-    /// Slots before this one have lost their cached entry.
-    cached_from: usize,
-    cached_bytes: usize,
-    /// The last entry known to be on disk.
-    flushed: Option<LogId>,
-}
-
-struct Slot {
-    id: LogId,
-    position: Position,
-    bytes: usize,
-    entry: Option<Entry>,
-}
-
-impl State {
-    fn first_index(&self) -> u64 {
-        self.purged.as_ref().map_or(0, |(id, _)| id.index + 1)
-    }
-
-    fn last(&self) -> Option<&LogId> {
-        self.slots
-            .back()
-            .map(|slot| &slot.id)
-            .or(self.purged.as_ref().map(|(id, _)| id))
-    }
-
-    fn slot(&self, index: u64) -> Option<&Slot> {
-        let at = index.checked_sub(self.first_index())?;
-        self.slots.get(usize::try_from(at).ok()?)
-    }
-
-    fn push(&mut self, entry: Entry, position: Position, bytes: usize) {
-        let id = entry.log_id();
-        let expected = self.last().map_or(id.index, |last| last.index + 1);
-        assert_eq!(id.index, expected, "the log must be contiguous");
-        self.cached_bytes += bytes;
-        self.slots.push_back(Slot {
-            id,
-            position,
-            bytes,
-            entry: Some(entry),
-        });
-        while self.cached_bytes > CACHE_BYTES_MAX && self.cached_from + 1 < self.slots.len() {
-            let slot = &mut self.slots[self.cached_from];
-            slot.entry = None;
-            self.cached_bytes -= slot.bytes;
-            self.cached_from += 1;
-        }
-    }
-
-    fn truncate_after(&mut self, after: Option<&LogId>) {
-        let keep = after.map_or(0, |id| (id.index + 1).saturating_sub(self.first_index()));
-        let keep = usize::try_from(keep).unwrap_or(usize::MAX);
-        while self.slots.len() > keep {
-            let slot = self.slots.pop_back().expect("the length was just checked");
-            if slot.entry.is_some() {
-                self.cached_bytes -= slot.bytes;
-            }
-        }
-        self.cached_from = self.cached_from.min(self.slots.len());
-        self.flushed = self.flushed.take().min(self.last().cloned());
-    }
-
-    fn purge(&mut self, upto: LogId, position: Position) {
-        while self
-            .slots
-            .front()
-            .is_some_and(|slot| slot.id.index <= upto.index)
-        {
-            let slot = self.slots.pop_front().expect("the front was just seen");
-            if slot.entry.is_some() {
-                self.cached_bytes -= slot.bytes;
-            } else {
-                self.cached_from -= 1;
-            }
-        }
-        self.flushed = self.flushed.take().max(Some(upto));
-        self.purged = Some((upto, position));
-    }
-
-    /// Everything before this position in the journal is no longer needed.
-    fn oldest_needed(&self) -> Option<Position> {
-        let entry = self.slots.front().map(|slot| slot.position);
-        let vote = self.vote.as_ref().map(|(_, position)| *position);
-        let purged = self.purged.as_ref().map(|(_, position)| *position);
-        [entry, vote, purged].into_iter().flatten().min()
-    }
-
-    fn replay(
-        &mut self,
-        position: Position,
-        record: pb::Record,
-        bytes: usize,
-    ) -> Result<(), DecodeError> {
-        match record.kind.ok_or(DecodeError::Missing("kind"))? {
-            Kind::Entry(entry) => self.push(types::entry_from_proto(entry)?, position, bytes),
-            Kind::Vote(vote) => self.vote = Some((types::vote_from_proto(Some(vote))?, position)),
-            Kind::TruncatedAfter(id) => {
-                self.truncate_after(types::log_id_from_proto(Some(id)).as_ref())
-            }
-            Kind::Purged(id) => self.purge(types::log_id(id.term, id.index), position),
-        }
-        Ok(())
-    }
+    state: Mutex<Index>,
 }
 
 fn encode(kind: Kind) -> Bytes {
@@ -184,7 +83,7 @@ impl LogStore {
         dir: PathBuf,
         options: Options,
     ) -> Result<(LogStore, Recovery), OpenError> {
-        let mut state = State::default();
+        let mut state = Index::default();
         let (journal, recovery) = Journal::open(
             disk,
             dir,
@@ -200,8 +99,11 @@ impl LogStore {
                     })
             },
         )?;
-        state.flushed = state.last().cloned();
-        state.persisted_vote = state.vote.as_ref().map(|(vote, _)| *vote);
+        if !state.is_whole() {
+            let first = state.first_index();
+            return Err(OpenError::Headless { first });
+        }
+        state.replayed();
         Ok((
             LogStore {
                 inner: Arc::new(Inner {
@@ -297,7 +199,7 @@ impl LogStore {
     async fn write(
         &self,
         records: Vec<Bytes>,
-        place: impl FnOnce(&mut State, &[Position]),
+        place: impl FnOnce(&mut Index, &[Position]),
     ) -> Result<(), io::Error> {
         let (done, durable) = tokio::sync::oneshot::channel();
         {
