@@ -34,6 +34,8 @@ use crate::{
     node::Node,
 };
 
+/// How far back reads of the past go, at the most.
+const PAST_REVISIONS_MAX: i64 = 100;
 /// A client that finds its node down looks again after this long.
 const DOWN_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -74,7 +76,8 @@ impl Load {
         }
     }
 
-    fn now_ms(&self) -> u64 {
+    /// Since the run began, in milliseconds.
+    pub fn now_ms(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -85,13 +88,28 @@ impl Load {
             .recorder
             .invoked(client, node.id, op.clone(), self.now_ms());
         let ended = running.call(|control| ask(control, op)).await;
+        Some(self.note(call, ended))
+    }
+
+    /// Notes how a call ended; none if the node died.
+    pub fn note(&self, call: usize, ended: Option<Result<Outcome, String>>) -> Outcome {
         // A node that dies takes the connection along.
         let outcome = ended.unwrap_or(Ok(Outcome::Unknown)).unwrap_or_else(|odd| {
             self.recorder.fault(format!("call {call}: {odd}"));
             Outcome::Unknown
         });
         self.recorder.returned(call, outcome.clone(), self.now_ms());
-        Some(outcome)
+        outcome
+    }
+
+    /// The node to ask next.
+    pub fn any_node<'a>(&'a self, random: &mut Stream) -> &'a Arc<Node> {
+        let nodes: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|node| node.is_enlisted())
+            .collect();
+        nodes[random.range(0..nodes.len())]
     }
 
     /// A value that nobody has written.
@@ -106,7 +124,7 @@ pub async fn run(client: usize, load: Arc<Load>, seed: u64) {
     let mut seen: Vec<Option<Value>> = vec![None; usize::from(load.keys)];
     while clock::now() < load.until {
         clock::sleep(random.range(Duration::ZERO..=load.rest_max)).await;
-        let node = load.nodes[random.range(0..load.nodes.len())].clone();
+        let node = load.any_node(&mut random).clone();
         let op = draw(&load, &mut random, &seen);
         let Some(outcome) = load.call(client, &node, op.clone()).await else {
             clock::sleep(DOWN_INTERVAL).await;
@@ -133,9 +151,17 @@ fn draw(load: &Load, random: &mut Stream, seen: &[Option<Value>]) -> Op {
             key,
             serializable: false,
         },
-        85..90 => Op::Get {
+        85..89 => Op::Get {
             key,
             serializable: true,
+        },
+        89 => Op::Compact {
+            revision: load.recorder.with(|history| history.watched_by_all()),
+        },
+        90..92 => Op::Past {
+            revision: load
+                .recorder
+                .with(|history| history.watched_by_all() - random.range(0..PAST_REVISIONS_MAX)),
         },
         draw => Op::List {
             serializable: draw < 95,
@@ -209,12 +235,18 @@ pub fn parse(kv: &KeyValue) -> Result<Found, String> {
 async fn ask(control: Control, op: Op) -> Result<Outcome, String> {
     let op = match op {
         Op::Get { key, serializable } => {
-            return read(control, key_bytes(key), Bytes::new(), serializable).await;
+            return read(control, one(key, serializable)).await;
         }
         Op::List { serializable } => {
-            let all = Bytes::from_static(b"\0");
-            return read(control, all.clone(), all, serializable).await;
+            return read(control, all(serializable, 0)).await;
         }
+        Op::Past { revision } => {
+            return read(control, all(false, revision)).await;
+        }
+        Op::Compact { revision } => command::Op::Compact(pb::CompactionRequest {
+            revision,
+            physical: false,
+        }),
         Op::Put { key, value } => command::Op::Put(pb::PutRequest {
             prev_kv: true,
             ..put(key, value)
@@ -226,6 +258,14 @@ async fn ask(control: Control, op: Op) -> Result<Outcome, String> {
         }),
         Op::Swap { key, expect, value } => command::Op::Txn(swap(key, expect, value)),
     };
+    write(control, op).await
+}
+
+/// Carries out a change, and tells its outcome.
+///
+/// # Errors
+/// The answer makes no sense.
+pub async fn write(control: Control, op: command::Op) -> Result<Outcome, String> {
     match control.propose(anonymous(), op).await {
         Ok(applied) => {
             let revision = applied.revision.0;
@@ -234,14 +274,16 @@ async fn ask(control: Control, op: Op) -> Result<Outcome, String> {
                 answer: written(applied)?,
             })
         }
-        Err(Error::RequestTooManyRequests) => Ok(Outcome::Refused(Error::RequestTooManyRequests)),
+        Err(error @ (Error::RequestTooManyRequests | Error::Compacted | Error::LeaseNotFound)) => {
+            Ok(Outcome::Refused(error))
+        }
         Err(error) if is_passing(error) => Ok(Outcome::Unknown),
         Err(error) => Err(format!("a write was answered {error}")),
     }
 }
 
 /// Errors that a cluster in trouble may give.
-fn is_passing(error: Error) -> bool {
+pub fn is_passing(error: Error) -> bool {
     matches!(
         error,
         Error::Timeout
@@ -256,18 +298,26 @@ fn is_passing(error: Error) -> bool {
     )
 }
 
-async fn read(
-    control: Control,
-    key: Bytes,
-    range_end: Bytes,
-    serializable: bool,
-) -> Result<Outcome, String> {
-    let request = pb::RangeRequest {
-        key,
-        range_end,
+fn one(key: Key, serializable: bool) -> pb::RangeRequest {
+    pb::RangeRequest {
+        key: key_bytes(key),
         serializable,
         ..Default::default()
-    };
+    }
+}
+
+fn all(serializable: bool, revision: i64) -> pb::RangeRequest {
+    let everything = Bytes::from_static(b"\0");
+    pb::RangeRequest {
+        key: everything.clone(),
+        range_end: everything,
+        serializable,
+        revision,
+        ..Default::default()
+    }
+}
+
+async fn read(control: Control, request: pb::RangeRequest) -> Result<Outcome, String> {
     match control.range(anonymous(), request).await {
         Ok(response) => {
             let header = response
@@ -279,12 +329,13 @@ async fn read(
                 answer: Answer::Read(found?),
             })
         }
-        Err(error) if is_passing(error) => Ok(Outcome::Refused(error)),
+        Err(error) if is_passing(error) || error == Error::Compacted => Ok(Outcome::Refused(error)),
         Err(error) => Err(format!("a read was answered {error}")),
     }
 }
 
-fn put(key: Key, value: Value) -> pb::PutRequest {
+/// The request that writes a value.
+pub fn put(key: Key, value: Value) -> pb::PutRequest {
     pb::PutRequest {
         key: key_bytes(key),
         value: value_bytes(value),
@@ -338,6 +389,10 @@ fn written(applied: Applied) -> Result<Answer, String> {
                 current: current.map(parse).transpose()?,
             }
         }
+        Reply::Compact(_) => Answer::Compacted,
+        Reply::LeaseGrant(grant) => Answer::Granted {
+            ttl_ms: u64::try_from(grant.ttl).unwrap_or(0) * 1_000,
+        },
         other => return Err(format!("a write was answered {other:?}")),
     })
 }

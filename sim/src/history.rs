@@ -3,7 +3,10 @@
 //! Everything is put in by one thread, so that one counter orders it all: a call that returned
 //! before another was invoked has the smaller number. Checkers read it when the run is over.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use atoll_base::id::NodeId;
 use atoll_control::core::error::Error;
@@ -51,6 +54,16 @@ pub enum Op {
         /// An old state will do.
         serializable: bool,
     },
+    /// Read all keys as they were at a revision.
+    Past {
+        /// Which.
+        revision: i64,
+    },
+    /// Give up what only revisions before this one need.
+    Compact {
+        /// Which.
+        revision: i64,
+    },
 }
 
 /// A key and what it held, as an answer told it.
@@ -86,6 +99,13 @@ pub enum Answer {
     },
     /// What a read found, in order of key.
     Read(Vec<Found>),
+    /// It is compacted.
+    Compacted,
+    /// There is a lease. Never in a history; tenants keep to themselves what they rent.
+    Granted {
+        /// How long it lasts without being renewed.
+        ttl_ms: u64,
+    },
 }
 
 /// How a call ended.
@@ -162,6 +182,10 @@ pub struct History {
     pub calls: Vec<Call>,
     /// By node, the changes that its watcher was told of, over all its lives.
     pub watched: BTreeMap<NodeId, Vec<Change>>,
+    /// Nodes whose watcher began after a compaction, with the first revision it could be told of.
+    pub watched_from: BTreeMap<NodeId, i64>,
+    /// Nodes that were removed from the cluster.
+    pub retired: BTreeSet<NodeId>,
     pub sightings: Vec<Sighting>,
     pub hashes: Vec<Hash>,
     /// What is wrong whatever the rest says: panics, answers that make no sense.
@@ -172,6 +196,17 @@ impl History {
     fn next(&mut self) -> u64 {
         self.order += 1;
         self.order
+    }
+
+    /// The newest revision that every watcher has been told of.
+    pub fn watched_by_all(&self) -> i64 {
+        let present = self.watched.iter();
+        present
+            .filter(|(node, _)| !self.retired.contains(node))
+            .filter_map(|(_, changes)| changes.last())
+            .map(|change| change.revision)
+            .min()
+            .unwrap_or(0)
     }
 }
 

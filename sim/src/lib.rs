@@ -1,6 +1,6 @@
 //! The seeded world: a whole control plane on virtual time, with faults from a seed.
 //!
-//! A run: a [`cluster`] of three nodes forms; [`clients`] work and [`observers`] look on while a
+//! A run: a [`cluster`] of three nodes forms; [`clients`] and [`tenants`] work and [`observers`] look on while a
 //! [`plan`] of faults is carried out; everything is healed, and has to answer again; then the
 //! checkers of [`check`] read the [`history`]. Nothing real is touched: a run is a function of its
 //! seed, and is made twice to see that it is.
@@ -13,3 +13,4 @@ pub mod node;
 pub mod observers;
 pub mod plan;
 pub mod scenario;
+pub mod tenants;

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -78,6 +78,8 @@ pub struct Node {
     sync_latency: Arc<Mutex<SyncLatency>>,
     clock_offset_ms: AtomicI64,
     clock_drift_ppm: AtomicI64,
+    /// It belongs to the cluster: only such a node starts.
+    enlisted: AtomicBool,
     state: Mutex<State>,
     /// The running control plane's boot, 0 while there is none; changes wake whoever waits.
     running: watch::Sender<u64>,
@@ -130,6 +132,7 @@ impl Node {
             sync_latency: Arc::new(Mutex::new(FAST_DISK)),
             clock_offset_ms: AtomicI64::new(0),
             clock_drift_ppm: AtomicI64::new(0),
+            enlisted: AtomicBool::new(false),
             state: Mutex::new(State {
                 disk: SimDisk::new(seed),
                 boot: 0,
@@ -149,8 +152,27 @@ impl Node {
         }
     }
 
-    /// Begins a life, if there is none.
+    /// Whether it belongs to the cluster, as far as the run is concerned.
+    pub fn is_enlisted(&self) -> bool {
+        self.enlisted.load(Ordering::Relaxed)
+    }
+
+    /// It belongs to the cluster from now on, and may start.
+    pub fn enlist(&self) {
+        self.enlisted.store(true, Ordering::Relaxed);
+    }
+
+    /// It ends, and never starts again.
+    pub fn retire(&self) {
+        self.enlisted.store(false, Ordering::Relaxed);
+        self.end(End::Kill);
+    }
+
+    /// Begins a life, if there is none and it belongs to the cluster.
     pub fn start(self: &Arc<Self>) {
+        if !self.is_enlisted() {
+            return;
+        }
         let (boot, group, place) = {
             let mut state = self.state.lock();
             if state.life.is_some() {

@@ -42,15 +42,36 @@ pub async fn watch(node: Arc<Node>, recorder: Recorder) {
 }
 
 async fn watch_life(control: Control, id: atoll_base::id::NodeId, recorder: &Recorder) -> String {
-    let last = recorder.with(|history| {
+    let mut from = recorder.with(|history| {
         let changes = history.watched.entry(id).or_default();
-        changes.last().map_or(0, |change| change.revision)
+        changes.last().map_or(1, |change| change.revision + 1)
     });
+    loop {
+        let (compacted, reason) = watch_from(&control, id, from, recorder).await;
+        // Compactions never go beyond what present watchers have seen: only one that has seen
+        // nothing, that of a new node, can come too late.
+        let seen_nothing = recorder.with(|history| history.watched[&id].is_empty());
+        if compacted < from || !seen_nothing {
+            return reason;
+        }
+        from = compacted + 1;
+        recorder.with(|history| history.watched_from.insert(id, from));
+    }
+}
+
+/// Watches until the watch is cancelled; answers the compacted revision, if that is why, and
+/// the reason.
+async fn watch_from(
+    control: &Control,
+    id: atoll_base::id::NodeId,
+    from: i64,
+    recorder: &Recorder,
+) -> (i64, String) {
     let everything = Bytes::from_static(b"\0");
     let create = pb::WatchCreateRequest {
         key: everything.clone(),
         range_end: everything,
-        start_revision: last + 1,
+        start_revision: from,
         ..Default::default()
     };
     let request = pb::WatchRequest {
@@ -58,19 +79,19 @@ async fn watch_life(control: Control, id: atoll_base::id::NodeId, recorder: &Rec
     };
     let mut stream = control.watch(anonymous());
     if let Err(error) = stream.request(request).await {
-        return error.to_string();
+        return (0, error.to_string());
     }
     loop {
         let response = stream.next().await;
         if response.canceled {
-            return response.cancel_reason;
+            return (response.compact_revision, response.cancel_reason);
         }
         for event in &response.events {
             match change(event) {
                 Ok(change) => recorder.with(|history| {
                     history.watched.entry(id).or_default().push(change);
                 }),
-                Err(odd) => return odd,
+                Err(odd) => return (0, odd),
             }
         }
     }

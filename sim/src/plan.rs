@@ -17,7 +17,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(1_200);
 /// Which node a fault hits.
 #[derive(Clone, Copy, Debug)]
 pub enum Whom {
-    /// By place in the cluster.
+    /// By place among the nodes that belong to the cluster then.
     Node(usize),
     /// Whoever leads then.
     Leader,
@@ -55,6 +55,8 @@ pub enum Fault {
     Skew(usize, i64, i64),
     /// The leader is asked to hand over.
     MoveLeader(usize),
+    /// A node is removed for good, and another takes its place.
+    Replace(Whom),
 }
 
 /// A fault, and when it comes.
@@ -88,7 +90,7 @@ impl fmt::Display for Plan {
 }
 
 /// Kinds of faults, for the selection.
-const KINDS: u32 = 11;
+const KINDS: u32 = 12;
 
 impl Plan {
     /// Draws a plan for a run of a length.
@@ -147,6 +149,7 @@ fn draw(random: &mut Stream, kind: u32, nodes: usize) -> Fault {
             random.range(-500..500),
         ),
         10 => Fault::MoveLeader(one),
+        11 => Fault::Replace(whom),
         _ => unreachable!("there are {KINDS} kinds"),
     }
 }

@@ -55,7 +55,7 @@ fn key(call: &Call) -> Option<Key> {
             key,
             serializable: false,
         } => Some(key),
-        Op::Get { .. } | Op::List { .. } => None,
+        Op::Get { .. } | Op::List { .. } | Op::Past { .. } | Op::Compact { .. } => None,
     }
 }
 

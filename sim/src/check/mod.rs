@@ -3,6 +3,7 @@
 //! A checker reads the history and tells what contradicts its property; it asks no node.
 
 mod agreement;
+mod compaction;
 mod exactly_once;
 mod leaders;
 mod linearizable;
@@ -26,7 +27,7 @@ pub struct Verdict {
 /// Says of one property what contradicts it.
 type Check = fn(&History, &timeline::Timeline) -> Vec<String>;
 
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 8] = [
     ("one leader a term", leaders::check),
     ("replicas agree", agreement::check),
     ("nothing acknowledged is lost", lost_writes::check),
@@ -34,6 +35,7 @@ const CHECKS: [(&str, Check); 7] = [
     ("revisions only grow", revisions::check),
     ("an answer fits its revision", reads::check),
     ("watchers see everything once, in order", watches::check),
+    ("the past ends where it was compacted", compaction::check),
 ];
 
 /// More of one property's contradictions are not told.

@@ -10,16 +10,21 @@ pub(super) fn check(history: &History, timeline: &Timeline) -> Vec<String> {
         let Outcome::Done { revision, answer } = &call.outcome else {
             continue;
         };
+        let call_revision = *revision;
         let one = |key, revision| timeline.at(key, revision).into_iter().collect();
         let (told, was): (Vec<Found>, Vec<Found>) = match (&call.op, answer) {
             (Op::Get { key, .. }, Answer::Read(told)) => (told.clone(), one(*key, *revision)),
-            (Op::List { .. }, Answer::Read(told)) => (
-                told.clone(),
-                timeline
-                    .keys()
-                    .filter_map(|key| timeline.at(key, *revision))
-                    .collect(),
-            ),
+            (Op::List { .. }, Answer::Read(told)) => (told.clone(), timeline.all(*revision)),
+            (Op::Past { revision }, Answer::Read(told)) => {
+                // Zero and less ask for the present.
+                let at = if *revision > 0 {
+                    *revision
+                } else {
+                    call_revision
+                };
+                (told.clone(), timeline.all(at))
+            }
+            (Op::Compact { .. }, Answer::Compacted) => continue,
             (Op::Put { key, .. }, Answer::Put { before })
             | (
                 Op::Delete { key },

@@ -32,9 +32,14 @@ impl Timeline {
         }
     }
 
-    /// The keys that ever were.
-    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
-        self.by_key.keys().copied()
+    /// All there was at a revision, in order of key.
+    pub(super) fn all(&self, revision: i64) -> Vec<Found> {
+        let mut keys: Vec<Key> = self.by_key.keys().copied().collect();
+        // As the names sort, not the numbers.
+        keys.sort_by_key(|key| key.to_string());
+        keys.into_iter()
+            .filter_map(|key| self.at(key, revision))
+            .collect()
     }
 
     /// What a key held at a revision.

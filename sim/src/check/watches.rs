@@ -2,7 +2,7 @@
 //! revision once and in order; and all watchers of the same.
 
 use super::timeline::Timeline;
-use crate::history::History;
+use crate::history::{Change, History};
 
 /// The first revision that a write can have; an empty keyspace is at the one before.
 const FIRST_REVISION: i64 = 2;
@@ -10,7 +10,9 @@ const FIRST_REVISION: i64 = 2;
 pub(super) fn check(history: &History, timeline: &Timeline) -> Vec<String> {
     let mut found = Vec::new();
     for (node, changes) in &history.watched {
-        for (expected, change) in (FIRST_REVISION..).zip(changes) {
+        let first = history.watched_from.get(node).copied();
+        let first = first.unwrap_or(FIRST_REVISION).max(FIRST_REVISION);
+        for (expected, change) in (first..).zip(changes) {
             if change.revision != expected {
                 found.push(format!(
                     "the watcher of node {node} was told of revision {} where {expected} was to come",
@@ -21,18 +23,18 @@ pub(super) fn check(history: &History, timeline: &Timeline) -> Vec<String> {
         }
         let differ = changes
             .iter()
-            .zip(&timeline.changes)
-            .find(|(here, there)| here != there);
+            .map(|here| (here, timeline.change(here.revision)))
+            .find(|(here, there)| Some(*here) != *there);
         if let Some((here, there)) = differ {
             found.push(format!(
                 "the watcher of node {node} was told {here:?}, another {there:?}"
             ));
         }
-        if changes.len() < timeline.changes.len() {
+        let last = |changes: &[Change]| changes.last().map(|change| change.revision);
+        let (here, there) = (last(changes), last(&timeline.changes));
+        if here != there && !history.retired.contains(node) {
             found.push(format!(
-                "the watcher of node {node} was told of {} changes, another of {}",
-                changes.len(),
-                timeline.changes.len()
+                "the watcher of node {node} was told up to revision {here:?}, another up to {there:?}"
             ));
         }
     }

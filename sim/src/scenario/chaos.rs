@@ -14,11 +14,12 @@ use super::simulate;
 use crate::{
     check::{self, Verdict},
     clients::{self, Load},
-    cluster::{Cluster, Setup, until},
+    cluster::{Cluster, NODES, Setup, until},
     history::{History, Op, Outcome, Recorder},
     node::{End, FAST_DISK, Node},
     observers,
     plan::{Fault, Plan, Whom},
+    tenants,
 };
 
 /// How long things go wrong.
@@ -29,6 +30,8 @@ const CALM: Duration = Duration::from_millis(1_500);
 const LIVE_MAX: Duration = Duration::from_secs(15);
 /// How many clients there are, at least and at most.
 const CLIENTS: (usize, usize) = (3, 7);
+/// How many tenants there are, at the most.
+const TENANTS_MAX: usize = 2;
 /// Number of the client that asks at the end.
 const LAST_CLIENT: usize = 99;
 
@@ -70,7 +73,7 @@ fn draw(seed: u64) -> (Setup, Plan, Stream) {
         segment_bytes: [16 << 10, 64 << 10, 256 << 10][random.range(0..3)],
         fatal_end: End::Power,
     };
-    let plan = Plan::draw(&mut random, STORM, 3);
+    let plan = Plan::draw(&mut random, STORM, NODES as usize);
     (setup, plan, random)
 }
 
@@ -138,10 +141,14 @@ async fn storm(
         task::spawn(observers::watch(node.clone(), recorder.clone()));
     }
     let looking = task::spawn(observers::look(cluster.nodes.clone(), recorder.clone()));
-    let clients: Vec<_> = (0..random.range(CLIENTS.0..=CLIENTS.1))
+    let mut clients: Vec<_> = (0..random.range(CLIENTS.0..=CLIENTS.1))
         .map(|client| task::spawn(clients::run(client, load.clone(), random.u64())))
         .collect();
-    wreck(cluster, plan).await;
+    clients.extend(
+        (0..random.range(0..=TENANTS_MAX))
+            .map(|tenant| task::spawn(tenants::run(tenant, load.clone(), random.u64()))),
+    );
+    wreck(cluster, plan, recorder).await;
     clock::sleep_until(load.start + STORM).await;
     cluster.heal();
     for client in clients {
@@ -156,11 +163,12 @@ async fn storm(
 /// Everything answers, and everybody has everything.
 async fn settle(cluster: &Cluster, load: &Load) {
     cluster.heal();
+    cluster.whole().await;
     let mut last = 0;
-    for node in &cluster.nodes {
+    for node in cluster.enlisted() {
         last = last.max(write_through(load, node).await);
     }
-    for node in &cluster.nodes {
+    for node in cluster.enlisted() {
         let caught_up = || {
             load.recorder.with(|history| {
                 let changes = history.watched.get(&node.id);
@@ -195,7 +203,7 @@ async fn write_through(load: &Load, node: &Node) -> i64 {
     }
 }
 
-async fn wreck(cluster: &Arc<Cluster>, plan: &Plan) {
+async fn wreck(cluster: &Arc<Cluster>, plan: &Plan, recorder: &Recorder) {
     let start = clock::now();
     for step in &plan.0 {
         clock::sleep_until(start + step.at).await;
@@ -203,15 +211,22 @@ async fn wreck(cluster: &Arc<Cluster>, plan: &Plan) {
             task::yield_now().await;
         }
         tracing::info!(at_ms = step.at.as_millis(), fault = ?step.fault, "goes wrong");
-        inflict(cluster, &step.fault);
+        inflict(cluster, &step.fault, recorder);
     }
 }
 
 fn whom(cluster: &Cluster, whom: Whom) -> Option<Arc<Node>> {
     match whom {
-        Whom::Node(at) => cluster.nodes.get(at).cloned(),
+        Whom::Node(at) => Some(present(cluster, at)),
         Whom::Leader => cluster.leader(),
     }
+}
+
+/// One of the nodes that belong to the cluster now. There is always one: who is removed has a
+/// successor before another is.
+fn present(cluster: &Cluster, at: usize) -> Arc<Node> {
+    let present: Vec<_> = cluster.enlisted().collect();
+    present[at % present.len()].clone()
 }
 
 /// Does something after a while.
@@ -222,7 +237,7 @@ fn later(after: Duration, act: impl FnOnce() + Send + 'static) {
     });
 }
 
-fn inflict(cluster: &Arc<Cluster>, fault: &Fault) {
+fn inflict(cluster: &Arc<Cluster>, fault: &Fault, recorder: &Recorder) {
     match fault {
         Fault::Crash(node, end, down) => {
             if let Some(node) = whom(cluster, *node) {
@@ -260,11 +275,24 @@ fn inflict(cluster: &Arc<Cluster>, fault: &Fault) {
             }
         }
         Fault::Skew(node, offset_ms, drift_ppm) => {
-            cluster.nodes[*node].set_clock(*offset_ms, *drift_ppm);
+            present(cluster, *node).set_clock(*offset_ms, *drift_ppm);
+        }
+        Fault::Replace(node) => {
+            if let Some(node) = whom(cluster, *node) {
+                let (cluster, recorder) = (cluster.clone(), recorder.clone());
+                task::spawn(async move {
+                    let victim = node.id;
+                    cluster.replace(node.clone()).await;
+                    if !node.is_enlisted() {
+                        recorder.with(|history| history.retired.insert(victim));
+                    }
+                });
+            }
         }
         Fault::MoveLeader(to) => {
-            if let Some(running) = cluster.nodes[*to].running() {
-                let to = cluster.nodes[*to].id;
+            let heir = present(cluster, *to);
+            if let Some(running) = heir.running() {
+                let to = heir.id;
                 task::spawn(async move {
                     // It may be refused; the cluster is in trouble.
                     let _ = running
@@ -279,7 +307,7 @@ fn inflict(cluster: &Arc<Cluster>, fault: &Fault) {
 
 fn inflict_on_links(cluster: &Arc<Cluster>, fault: &Fault) {
     let net = cluster.net.clone();
-    let id = |at: usize| cluster.nodes[at].id;
+    let id = |at: usize| present(cluster, at).id;
     match fault {
         Fault::Isolate(node, lasts) => {
             if let Some(node) = whom(cluster, *node) {

@@ -55,7 +55,10 @@ async fn kill_leader(seed: u64) -> Result<Duration, String> {
         ..Faults::default()
     });
     // Leadership is wherever it may be, not always at the founder.
-    let heir = cluster.nodes[random.range(0..cluster.nodes.len())].clone();
+    let heir = {
+        let nodes: Vec<_> = cluster.enlisted().collect();
+        nodes[random.range(0..nodes.len())].clone()
+    };
     move_leader(&cluster, &heir).await?;
 
     let dies_at = clock::now() + random.range(BEFORE.0..=BEFORE.1);
@@ -67,7 +70,7 @@ async fn kill_leader(seed: u64) -> Result<Duration, String> {
         1,
         Duration::ZERO,
     ));
-    let survivors = cluster.nodes.iter().filter(|node| node.id != heir.id);
+    let survivors = cluster.enlisted().filter(|node| node.id != heir.id);
     let writers: Vec<_> = survivors
         .map(|node| {
             let gap = Arc::new(Mutex::new((clock::now(), Duration::ZERO)));
@@ -101,7 +104,7 @@ async fn move_leader(cluster: &Cluster, heir: &Arc<Node>) -> Result<(), String> 
         .await
         .map_err(|error| format!("leadership was not moved: {error}"))?;
     let agreed = || {
-        cluster.nodes.iter().all(|node| {
+        cluster.enlisted().all(|node| {
             node.running()
                 .is_some_and(|running| running.control.standing().leader == Some(heir.id))
         })
