@@ -33,8 +33,9 @@ bench *arguments:
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" \
         --etcd "${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}/etcd-3.5/etcd" {{ arguments }}
 
-# Kills the leader of three nodes again and again, and tells gaps and losses.
-soak kills="200":
+# What takes long: so many seeds of the simulation, then kills of a leader with gaps and losses told.
+soak seeds="10000" kills="200":
+    cargo run --release --package atoll-sim -- --seeds {{ seeds }} --shrink
     cargo build --release --package atoll --package atoll-bench
     "${CARGO_TARGET_DIR:-target}/release/bench" kill-series --kills {{ kills }} \
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll"

@@ -17,6 +17,7 @@ use atoll_control::{
 };
 use atoll_world::{
     clock,
+    journal::Durability,
     peers::sim::{Faults, SimNet},
     random::Stream,
     task,
@@ -43,6 +44,8 @@ pub struct Setup {
     pub settings: Settings,
     /// Length of a journal's segments, in bytes.
     pub segment_bytes: u64,
+    /// When a record of a journal counts as written.
+    pub durability: Durability,
     /// How a node ends that says that it cannot go on.
     pub fatal_end: End,
 }
@@ -71,6 +74,7 @@ impl Cluster {
             nodes: ids.clone(),
             settings: setup.settings.clone(),
             segment_bytes: setup.segment_bytes,
+            durability: setup.durability,
             fatal,
         });
         let nodes: Vec<Arc<Node>> = ids

@@ -13,4 +13,5 @@ pub mod node;
 pub mod observers;
 pub mod plan;
 pub mod scenario;
+pub mod shrink;
 pub mod tenants;

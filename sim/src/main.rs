@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::{
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Mutex,
@@ -11,7 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use atoll_sim::scenario::{chaos, failover};
+use atoll_sim::{
+    plan::Script,
+    scenario::{chaos, failover},
+    shrink,
+};
+use atoll_world::journal::Durability;
 use clap::Parser;
 
 /// Runs the control plane under faults on virtual time, and checks what must hold.
@@ -32,6 +38,13 @@ struct Arguments {
     /// Kill the leader only, without the storm.
     #[arg(long)]
     failover: bool,
+    /// Make the plan of the first seed that fails as small as it gets, and print it as a file
+    /// for `sim/plans`.
+    #[arg(long)]
+    shrink: bool,
+    /// Run this file instead of seeds.
+    #[arg(long)]
+    plan: Option<PathBuf>,
     /// How many seeds run at a time; default: as many as there are processors.
     #[arg(long)]
     threads: Option<usize>,
@@ -44,6 +57,9 @@ struct Totals {
     answered: usize,
     changes: usize,
     boots: u64,
+    compactions: usize,
+    leases: usize,
+    replacements: usize,
     undecided: usize,
     gaps: Vec<Duration>,
     failures: Vec<(u64, Vec<String>)>,
@@ -60,6 +76,9 @@ fn main() -> ExitCode {
                     .unwrap_or_else(|_| "info,openraft=warn".into()),
             )
             .init();
+    }
+    if let Some(file) = &arguments.plan {
+        return replay(file);
     }
     let begin = Instant::now();
     let deadline = arguments
@@ -89,7 +108,62 @@ fn main() -> ExitCode {
     let totals = totals
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    tell(totals, begin.elapsed())
+    let first_failed = totals.failures.iter().map(|(seed, _)| *seed).min();
+    let code = tell(totals, begin.elapsed());
+    if let Some(seed) = first_failed.filter(|_| arguments.shrink) {
+        println!("{}", smallest(seed));
+    }
+    code
+}
+
+/// Runs the plan in a file.
+fn replay(file: &Path) -> ExitCode {
+    let script = std::fs::read_to_string(file)
+        .map_err(|error| error.to_string())
+        .and_then(|text| Script::parse(&text));
+    let script = match script {
+        Ok(script) => script,
+        Err(error) => {
+            eprintln!("{}: {error}", file.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    let report = chaos::run_plan(script.seed, &script.plan, Durability::Always);
+    for violation in &report.verdict.violations {
+        println!("{violation}");
+    }
+    if report.verdict.violations.is_empty() {
+        println!("{}: nothing found", file.display());
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The smallest plan that still contradicts what a seed's run contradicts first, as a file.
+fn smallest(seed: u64) -> String {
+    let plan = chaos::plan(seed);
+    let violations = |plan: &_| {
+        let report = chaos::run_plan(seed, plan, Durability::Always);
+        report.verdict.violations
+    };
+    let Some(first) = violations(&plan).into_iter().next() else {
+        return format!("seed {seed}: its storm does not fail by itself");
+    };
+    let property = shrink::property(&first);
+    let fails = |plan: &_| {
+        let found = violations(plan);
+        found
+            .iter()
+            .any(|found| shrink::property(found) == property)
+    };
+    let script = Script {
+        version: Script::VERSION,
+        about: first.clone(),
+        seed,
+        plan: shrink::shrink(&plan, fails),
+    };
+    serde_json::to_string_pretty(&script).expect("a plan has only what JSON knows")
 }
 
 /// A storm, twice.
@@ -141,6 +215,9 @@ fn run(seed: u64, arguments: &Arguments, totals: &Mutex<Totals>, begin: Instant)
     totals.answered += report.calls.1;
     totals.changes += report.changes;
     totals.boots += report.boots;
+    totals.compactions += report.compactions;
+    totals.leases += report.leases;
+    totals.replacements += report.replacements;
     totals.undecided += report.verdict.undecided;
     totals.gaps.extend(gap.ok());
     for violation in &found {
@@ -170,13 +247,16 @@ fn tell(mut totals: Totals, took: Duration) -> ExitCode {
             .unwrap_or_default()
     };
     println!(
-        "{} seeds in {} s: {} calls, {} answered, {} changes, {} starts of nodes, {} keys undecided",
+        "{} seeds in {} s: {} calls, {} answered, {} changes, {} compactions, {} leases, {} starts of nodes, {} replacements, {} keys undecided",
         totals.seeds,
         took.as_secs(),
         totals.calls,
         totals.answered,
         totals.changes,
+        totals.compactions,
+        totals.leases,
         totals.boots,
+        totals.replacements,
         totals.undecided
     );
     println!(

@@ -21,18 +21,21 @@ use atoll_control::{
 };
 use atoll_world::{
     disk::{Disk, SimDisk},
-    journal,
+    journal::{self, Durability},
     peers::sim::SimNet,
-    random, task, watch,
+    random,
+    store::SimStore,
+    task, watch,
 };
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 /// The only cluster there is.
 const CLUSTER: ClusterId = ClusterId(0xa7011);
 
 /// How a life ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// The process is killed; what it had written is there for the next.
     Kill,
@@ -64,6 +67,8 @@ pub struct Around {
     pub settings: Settings,
     /// Length of a journal's segments, in bytes.
     pub segment_bytes: u64,
+    /// When a record counts as written.
+    pub durability: Durability,
     /// Where nodes say that they cannot go on.
     pub fatal: mpsc::UnboundedSender<Fatal>,
 }
@@ -87,8 +92,15 @@ pub struct Node {
 
 struct State {
     disk: SimDisk,
+    image: Option<Image>,
     boot: u64,
     life: Option<Life>,
+}
+
+/// What a machine's disks held at one moment.
+struct Image {
+    disk: SimDisk,
+    stores: BTreeMap<u64, SimStore>,
 }
 
 struct Life {
@@ -135,6 +147,7 @@ impl Node {
             enlisted: AtomicBool::new(false),
             state: Mutex::new(State {
                 disk: SimDisk::new(seed),
+                image: None,
                 boot: 0,
                 life: None,
             }),
@@ -236,6 +249,7 @@ impl Node {
         let fatal = self.fatal(boot);
         journal::Options {
             segment_bytes: self.around.segment_bytes,
+            durability: self.around.durability,
             reserve_bytes: 0,
             writer: journal::Writer::Task {
                 sync_latency: Arc::new(move || {
@@ -291,6 +305,32 @@ impl Node {
         drop(state);
         // The last handle on the control plane: dropped where nothing is locked.
         drop(life);
+    }
+
+    /// Takes an image of its disks.
+    pub fn take_image(&self) {
+        let StoreSource::Simulated(stores) = &*self.stores else {
+            return;
+        };
+        let mut state = self.state.lock();
+        let stores = stores.lock();
+        let stores = stores
+            .iter()
+            .map(|(generation, store)| (*generation, store.image()));
+        state.image = Some(Image {
+            disk: state.disk.image(),
+            stores: stores.collect(),
+        });
+    }
+
+    /// Ends its life, and puts its disks back to the image, if one was taken.
+    pub fn restore_image(&self) {
+        self.end(End::Kill);
+        let mut state = self.state.lock();
+        if let (StoreSource::Simulated(stores), Some(image)) = (&*self.stores, state.image.take()) {
+            state.disk = image.disk;
+            *stores.lock() = image.stores;
+        }
     }
 
     fn lose_power_of_stores(&self) {

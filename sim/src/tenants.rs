@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The first key that tenants use; those before it are the clients'.
-const FIRST_KEY: Key = 100;
+pub const FIRST_KEY: Key = 100;
 /// Keys of each tenant. None is used twice, so that a late end of one lease is not taken for
 /// that of another.
 pub const KEYS: Key = 20;

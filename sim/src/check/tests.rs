@@ -1,6 +1,7 @@
 //! Small histories that must be refused, and one that must not.
 
 use atoll_base::id::NodeId;
+use atoll_control::core::error::Error;
 
 use super::check;
 use crate::history::{Answer, Call, Change, Found, History, Op, Outcome};
@@ -122,4 +123,34 @@ fn a_gap_in_a_watch_is_refused() {
         vec![change(2, 1, 1), change(4, 2, 2)],
     );
     assert!(violations(&gap).contains("watchers see everything once"));
+}
+
+fn past(revision: i64, times: (u64, u64), outcome: Outcome) -> Call {
+    call(Op::Past { revision }, (times.0, Some(times.1)), outcome)
+}
+
+#[test]
+fn the_past_ends_where_it_was_compacted() {
+    let told = |compacted: Option<u64>, outcome: Outcome| {
+        let mut calls = vec![
+            put(1, (1, Some(2)), 2, None),
+            put(2, (3, Some(4)), 3, Some(found(1, 2, 1))),
+        ];
+        calls.extend(compacted.map(|at| {
+            let compact = Op::Compact { revision: 3 };
+            call(compact, (5, Some(at)), done(3, Answer::Compacted))
+        }));
+        calls.push(past(2, (8, 9), outcome));
+        violations(&history(calls, vec![change(2, 1, 1), change(3, 2, 2)]))
+    };
+    let read = || done(3, Answer::Read(vec![found(1, 2, 1)]));
+    let refused = || Outcome::Refused(Error::Compacted);
+    let property = "the past ends where it was compacted";
+    assert_eq!(told(None, read()), "");
+    assert_eq!(told(Some(6), refused()), "");
+    // The compaction was answered only later: either is right.
+    assert_eq!(told(Some(10), read()), "");
+    assert_eq!(told(Some(10), refused()), "");
+    assert!(told(Some(6), read()).contains(property));
+    assert!(told(None, refused()).contains(property));
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use atoll_control::{api::ControlApi as _, driver::control::Settings, log::LogSettings};
-use atoll_world::{clock, peers::sim::Faults, random::Stream, task};
+use atoll_world::{clock, journal::Durability, peers::sim::Faults, random::Stream, task};
 
 use super::simulate;
 use crate::{
@@ -48,6 +48,12 @@ pub struct Report {
     pub boots: u64,
     /// Changes that were committed.
     pub changes: usize,
+    /// Compactions that were acknowledged.
+    pub compactions: usize,
+    /// Leases that had a key.
+    pub leases: usize,
+    /// Nodes that were removed for others.
+    pub replacements: usize,
 }
 
 /// The plan of a seed.
@@ -71,16 +77,24 @@ fn draw(seed: u64) -> (Setup, Plan, Stream) {
     let setup = Setup {
         settings,
         segment_bytes: [16 << 10, 64 << 10, 256 << 10][random.range(0..3)],
+        durability: Durability::Always,
         fatal_end: End::Power,
     };
     let plan = Plan::draw(&mut random, STORM, NODES as usize);
     (setup, plan, random)
 }
 
-/// Runs a seed, and checks what happened.
+/// Runs a seed with its own plan, and checks what happened.
 pub fn run(seed: u64) -> Report {
+    run_plan(seed, &plan(seed), Durability::Always)
+}
+
+/// Runs a seed with another plan than its own.
+pub fn run_plan(seed: u64, plan: &Plan, durability: Durability) -> Report {
+    let plan = plan.clone();
     let ((mut history, trace, boots), panics) = simulate(seed, || async move {
-        let (setup, plan, mut random) = draw(seed);
+        let (mut setup, _, mut random) = draw(seed);
+        setup.durability = durability;
         let recorder = Recorder::default();
         let mut boots = 0;
         let mut fingerprint = 0;
@@ -107,7 +121,16 @@ pub fn run(seed: u64) -> Report {
         .calls
         .iter()
         .filter(|call| matches!(call.outcome, Outcome::Done { .. }));
+    let done = |wanted: fn(&Op) -> bool| {
+        let calls = history.calls.iter();
+        calls
+            .filter(|call| wanted(&call.op) && matches!(call.outcome, Outcome::Done { .. }))
+            .count()
+    };
     Report {
+        compactions: done(|op| matches!(op, Op::Compact { .. })),
+        leases: done(|op| matches!(op, Op::Put { key, .. } if *key >= tenants::FIRST_KEY)),
+        replacements: history.retired.len(),
         calls: (history.calls.len(), answered.count()),
         changes: history.watched.values().map(Vec::len).max().unwrap_or(0),
         verdict: check::check(&history),
@@ -262,6 +285,12 @@ fn inflict(cluster: &Arc<Cluster>, fault: &Fault, recorder: &Recorder) {
                     later(again, move || node.start());
                 });
             }
+        }
+        Fault::TakeImages => cluster.enlisted().for_each(|node| node.take_image()),
+        Fault::RestoreImages => {
+            // None starts before all have ended.
+            cluster.enlisted().for_each(|node| node.restore_image());
+            cluster.enlisted().for_each(Node::start);
         }
         Fault::SlowDisk(node, slowest, lasts) => {
             if let Some(node) = whom(cluster, *node) {

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use atoll_control::driver::control::Settings;
 use atoll_world::{
     clock::{self, Instant},
+    journal::Durability,
     peers::sim::Faults,
     random::Stream,
     task,
@@ -47,6 +48,7 @@ async fn kill_leader(seed: u64) -> Result<Duration, String> {
     let setup = Setup {
         settings: Settings::default(),
         segment_bytes: 1 << 20,
+        durability: Durability::Always,
         fatal_end: End::Power,
     };
     let cluster = Cluster::form(&mut random, &setup).await?;

@@ -30,6 +30,7 @@ pub struct SimDisk {
     state: Arc<Mutex<State>>,
 }
 
+#[derive(Clone)]
 struct State {
     life: u64,
     random: u64,
@@ -46,7 +47,7 @@ struct State {
 }
 
 /// A file's content. Sectors that are absent are zeros.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Content {
     len_bytes: u64,
     durable_len_bytes: u64,
@@ -55,6 +56,7 @@ struct Content {
 }
 
 /// What the platter holds of a sector that was written since.
+#[derive(Clone)]
 struct Unsynced {
     old: Option<Sector>,
     /// A failed sync dropped the new content: no later sync saves it.
@@ -107,6 +109,15 @@ impl SimDisk {
     pub fn kill(&self) -> SimDisk {
         let mut state = self.state.lock();
         self.next_life(&mut state)
+    }
+
+    /// Another disk that holds what this one holds now, as an image of a running machine does.
+    pub fn image(&self) -> SimDisk {
+        let state = SimDisk {
+            life: self.life,
+            state: Arc::new(Mutex::new(self.state.lock().clone())),
+        };
+        state.kill()
     }
 
     fn next_life(&self, state: &mut State) -> SimDisk {

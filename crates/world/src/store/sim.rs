@@ -23,7 +23,7 @@ const SCAN_CHUNK_PAIRS: usize = 64;
 #[derive(Clone, Default)]
 pub struct SimStore(Arc<Mutex<SimState>>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SimState {
     tables: BTreeMap<&'static str, Table>,
     /// Keys with versions that may be dropped some day.
@@ -66,6 +66,13 @@ impl SimStore {
         state.snapshots.clear();
         state.life += 1;
         state.prune();
+    }
+
+    /// Another disk that holds what this one holds now, as an image of a running machine does.
+    pub fn image(&self) -> SimStore {
+        let mut state = self.0.lock().clone();
+        state.snapshots.clear();
+        SimStore(Arc::new(Mutex::new(state)))
     }
 
     /// While `failing`, writes and `persist` fail as on a broken or full disk; the store then
