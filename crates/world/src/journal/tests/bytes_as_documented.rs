@@ -9,7 +9,7 @@ use super::*;
 use crate::journal::format::{RECORD_HEADER_BYTES, SegmentHeader, encode_mark, encode_record};
 
 fn golden_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/journal-1.wal")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/formats/golden/journal-1.wal")
 }
 
 /// The records of the golden segment.
