@@ -73,18 +73,23 @@ pub(crate) fn delete_range(request: &pb::DeleteRangeRequest) -> Result<(), Error
     Ok(())
 }
 
+/// How deep transactions may lie in one another. The log wraps a request in messages of its
+/// own, and no reader of protobuf goes deeper than 100 messages: what a client may just send
+/// must not be what no node can read back.
+const TXN_DEPTH_MAX: usize = 40;
+
 /// Counts and shapes first, then no key written twice: in this order, because the second look
 /// costs more than the first and must not be had for free.
 pub(crate) fn txn(request: &pb::TxnRequest, ops_max: usize) -> Result<(), Error> {
-    txn_shape(request, ops_max)?;
+    txn_shape(request, ops_max, TXN_DEPTH_MAX)?;
     Writes::of(&request.success)?;
     Writes::of(&request.failure)?;
     Ok(())
 }
 
-/// A transaction inside another one has only what the outer one left of `ops_max`, which also
-/// bounds how deep they nest.
-fn txn_shape(request: &pb::TxnRequest, ops_max: usize) -> Result<(), Error> {
+/// A transaction inside another one has only what the outer one left of `ops_max`.
+fn txn_shape(request: &pb::TxnRequest, ops_max: usize, depth_max: usize) -> Result<(), Error> {
+    let depth_left = depth_max.checked_sub(1).ok_or(Error::TooManyOps)?;
     let ops = request
         .compare
         .len()
@@ -99,7 +104,7 @@ fn txn_shape(request: &pb::TxnRequest, ops_max: usize) -> Result<(), Error> {
             Some(Request::RequestRange(request)) => range(request)?,
             Some(Request::RequestPut(request)) => put(request)?,
             Some(Request::RequestDeleteRange(request)) => delete_range(request)?,
-            Some(Request::RequestTxn(request)) => txn_shape(request, left)?,
+            Some(Request::RequestTxn(request)) => txn_shape(request, left, depth_left)?,
             None => return Err(Error::KeyNotFound),
         }
     }

@@ -186,3 +186,39 @@ proptest! {
         }
     }
 }
+
+/// What is nested too deep for the log to carry would end every node that reads it there.
+#[test]
+fn what_passes_can_be_carried_by_the_log() {
+    use crate::proto::internal::{Batch, Command, command::Op};
+    use prost::Message as _;
+
+    let mut request = pb::TxnRequest::default();
+    let mut deepest = 1;
+    for depth in 2..=128 {
+        request = pb::TxnRequest {
+            success: vec![op(Request::RequestTxn(request))],
+            ..pb::TxnRequest::default()
+        };
+        // As it comes from a client; beyond some depth it can't even be read.
+        let Ok(sent) = pb::TxnRequest::decode(&request.encode_to_vec()[..]) else {
+            continue;
+        };
+        match txn(&sent, 128) {
+            Ok(()) => deepest = depth,
+            Err(error) => {
+                assert_eq!(error, Error::TooManyOps);
+                continue;
+            }
+        }
+        let batch = Batch {
+            commands: vec![Command {
+                op: Some(Op::Txn(sent)),
+                ..Command::default()
+            }],
+        };
+        let carried = Batch::decode(&batch.encode_to_vec()[..]);
+        assert_eq!(carried.as_ref(), Ok(&batch), "nested {depth} times");
+    }
+    assert_eq!(deepest, TXN_DEPTH_MAX);
+}
