@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use atoll_base::config::Config;
-use atoll_control::driver::backup::{self, RestoreError, RestoreOptions};
+use atoll_control::driver::backup::{self, FormatError, RestoreError, RestoreOptions};
 use clap::Args;
 use serde::Serialize;
 
@@ -120,7 +120,7 @@ pub(crate) async fn run(args: RestoreArgs, config: Config, output: Format) -> Re
 fn told(error: RestoreError) -> CliError {
     let next = match error {
         RestoreError::NotEmpty(_) => "Choose a folder that does not exist yet with --dir.",
-        RestoreError::Damaged(_) => {
+        RestoreError::Format(FormatError::Damaged(_)) => {
             "Take another snapshot. If there is none, --skip-hash-check reads what can be read."
         }
         _ => "",

@@ -9,3 +9,6 @@ pub mod driver;
 pub mod face;
 pub mod log;
 pub mod proto;
+
+#[cfg(test)]
+mod golden;

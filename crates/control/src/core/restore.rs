@@ -8,7 +8,7 @@ use crate::{
     core::{
         effects::{Space, Table, ValueError, parse_revision_key},
         history::{Entry, KeyHistory},
-        keyspace::Keyspace,
+        keyspace::{FRESH_REVISION, Keyspace},
         machine::Machine,
     },
     proto::internal::RevisionRecord,
@@ -106,7 +106,10 @@ impl Keyspace {
     /// Rows come in order of revision.
     fn restore_row(&mut self, row: &Bytes, value: &Bytes) -> Result<(), RestoreError> {
         let garbled = || RestoreError::garbled(self.space.table(), row);
-        let (main, sub) = parse_revision_key(row).ok_or_else(garbled)?;
+        // Below the first one they would not lie in order of time.
+        let (main, sub) = parse_revision_key(row)
+            .filter(|(main, _)| *main >= FRESH_REVISION)
+            .ok_or_else(garbled)?;
         let record = RevisionRecord::decode(value.clone()).map_err(|_| garbled())?;
         let kv = record
             .kv

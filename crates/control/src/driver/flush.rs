@@ -13,7 +13,6 @@ use super::{
 use crate::{
     core::effects::{Table, Write},
     log::types::{self, SnapshotMeta},
-    proto::raft as pb,
 };
 
 /// Flushing begins when this much is pending, in bytes…
@@ -107,10 +106,7 @@ pub(crate) async fn write_pending(
     let Some((pending, mark)) = taken else {
         return Ok(meta);
     };
-    let applied = pb::Applied {
-        log_id: meta.last_log_id.as_ref().map(types::log_id_to_proto),
-        membership: Some(types::stored_membership_to_proto(&meta.last_membership)),
-    };
+    let applied = types::applied_to_proto(meta.last_log_id.as_ref(), &meta.last_membership);
     let store = replica.store();
     task::blocking(move || {
         let mut batch = pending.into_batch();

@@ -189,7 +189,7 @@ pub(crate) async fn publish_members(log: Log, replica: Arc<Replicated>, proposer
     }
 }
 
-fn rows_of(members: &Members) -> BTreeMap<Bytes, Bytes> {
+pub(crate) fn rows_of(members: &Members) -> BTreeMap<Bytes, Bytes> {
     let voters: BTreeSet<u64> = members.voter_ids().collect();
     let row = |(id, node): (&u64, &raft::Node)| {
         let value = serde_json::json!({

@@ -71,7 +71,7 @@ pub enum OpenError {
     #[error(transparent)]
     Restore(#[from] RestoreError),
     /// The row that says up to where the store goes cannot be read.
-    #[error("the store does not say what it holds: {0}")]
+    #[error("the store's state cannot be used: {0}")]
     Applied(String),
 }
 
@@ -142,10 +142,10 @@ pub(crate) fn load(store: &Store) -> Result<State, OpenError> {
         .transpose()
         .map_err(|error| OpenError::Applied(error.to_string()))?
         .unwrap_or_default();
-    let membership = types::stored_membership_from_proto(applied.membership)
+    let meta = types::applied_from_proto(applied)
         .map_err(|error| OpenError::Applied(error.to_string()))?;
     let snapshot = store.snapshot();
-    let applied_id = types::log_id_from_proto(applied.log_id);
+    let applied_id = meta.last_log_id;
     let index = applied_id.as_ref().map_or(0, |id| id.index);
     let machine = Machine::restore(index, |table: Table| {
         snapshot
@@ -156,7 +156,7 @@ pub(crate) fn load(store: &Store) -> Result<State, OpenError> {
         machine,
         stored: applied_id,
         applied: applied_id,
-        membership,
+        membership: meta.last_membership,
         pending: Pending::default(),
     })
 }
@@ -460,10 +460,7 @@ impl Replica for Replicated {
         async move {
             let _one = self.flushing.lock().await;
             let Staged { store, generation } = staged;
-            let applied = pb::Applied {
-                log_id: meta.last_log_id.as_ref().map(types::log_id_to_proto),
-                membership: Some(types::stored_membership_to_proto(&meta.last_membership)),
-            };
+            let applied = types::applied_to_proto(meta.last_log_id.as_ref(), &meta.last_membership);
             let (store, fresh) = task::blocking(move || {
                 let mut batch = atoll_world::store::Batch::default();
                 batch.put(APPLIED_TABLE, APPLIED_KEY, applied.encode_to_vec());

@@ -96,7 +96,7 @@ pub(crate) struct Peer {
 
 /// Why a peer gave no usable answer.
 #[derive(Debug, thiserror::Error)]
-enum CallError {
+pub(crate) enum CallError {
     #[error(transparent)]
     Peer(#[from] PeerError),
     #[error("no answer within {0:?}")]
@@ -196,10 +196,10 @@ impl Peer {
                 .map_err(|error| CallError::Snapshot(error.to_string()))?;
             let end = rows.is_empty().then(|| pb::SnapshotEnd {
                 vote: Some(types::vote_to_proto(vote)),
-                meta: Some(pb::Applied {
-                    log_id: meta.last_log_id.as_ref().map(types::log_id_to_proto),
-                    membership: Some(types::stored_membership_to_proto(&meta.last_membership)),
-                }),
+                meta: Some(types::applied_to_proto(
+                    meta.last_log_id.as_ref(),
+                    &meta.last_membership,
+                )),
             });
             let last = end.is_some();
             let timeout = if last {
@@ -225,7 +225,9 @@ impl Peer {
     }
 }
 
-fn append_result(answer: pb::AppendResponse) -> Result<StreamAppendResult<Types>, CallError> {
+pub(crate) fn append_result(
+    answer: pb::AppendResponse,
+) -> Result<StreamAppendResult<Types>, CallError> {
     use append_response::Result::{Conflict, HigherVote, Matched};
     Ok(match answer.result.ok_or(DecodeError::Missing("result"))? {
         Matched(id) => Ok(types::log_id_from_proto(Some(id))),

@@ -74,7 +74,7 @@ pub(crate) fn serve(
     );
 }
 
-fn append_from_proto(
+pub(crate) fn append_from_proto(
     message: pb::AppendRequest,
 ) -> Result<AppendEntriesRequest<Types>, DecodeError> {
     Ok(AppendEntriesRequest {
@@ -87,6 +87,25 @@ fn append_from_proto(
             .collect::<Result<_, _>>()?,
         leader_commit: types::log_id_from_proto(message.committed),
     })
+}
+
+pub(crate) fn vote_from_proto(message: pb::VoteRequest) -> Result<VoteRequest<Types>, DecodeError> {
+    let mut request = VoteRequest::new(
+        types::vote_from_proto(message.vote)?,
+        types::log_id_from_proto(message.last),
+    );
+    request.leadership_transfer = message.leadership_transfer;
+    Ok(request)
+}
+
+pub(crate) fn transfer_from_proto(
+    message: pb::TransferLeaderRequest,
+) -> Result<TransferLeaderRequest<Types>, DecodeError> {
+    Ok(TransferLeaderRequest::new(
+        types::vote_from_proto(message.from)?,
+        message.to,
+        types::log_id_from_proto(message.last),
+    ))
 }
 
 /// Logs what a peer sent that cannot be read. Dropping the reply tells the peer.
@@ -219,14 +238,7 @@ struct Votes {
 
 impl Handler for Votes {
     fn handle(&self, from: NodeId, payload: Bytes, to: Reply) {
-        let request = decode(from, payload, |message: pb::VoteRequest| {
-            let mut request = VoteRequest::new(
-                types::vote_from_proto(message.vote)?,
-                types::log_id_from_proto(message.last),
-            );
-            request.leadership_transfer = message.leadership_transfer;
-            Ok(request)
-        });
+        let request = decode(from, payload, vote_from_proto);
         let Some(request) = request else { return };
         let (raft, pre) = (self.raft.clone(), self.pre);
         task::spawn(async move {
@@ -255,13 +267,7 @@ struct Transfers {
 
 impl Handler for Transfers {
     fn handle(&self, from: NodeId, payload: Bytes, to: Reply) {
-        let request = decode(from, payload, |message: pb::TransferLeaderRequest| {
-            Ok(TransferLeaderRequest::new(
-                types::vote_from_proto(message.from)?,
-                message.to,
-                types::log_id_from_proto(message.last),
-            ))
-        });
+        let request = decode(from, payload, transfer_from_proto);
         let Some(request) = request else { return };
         let raft = self.raft.clone();
         task::spawn(async move {

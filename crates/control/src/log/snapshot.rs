@@ -17,7 +17,7 @@ use openraft::type_config::alias::SnapshotOf;
 
 use super::{
     Raft,
-    types::{self, DecodeError, SnapshotMeta, Types},
+    types::{self, DecodeError, Types},
 };
 use crate::{core::effects::Table, proto::raft as pb};
 
@@ -231,7 +231,7 @@ impl SnapshotReceiver {
     }
 }
 
-fn batch_of(rows: Vec<pb::Row>) -> Result<Batch, ReceiveError> {
+pub(crate) fn batch_of(rows: Vec<pb::Row>) -> Result<Batch, ReceiveError> {
     let mut batch = Batch::default();
     for row in rows {
         let known = Table::ALL
@@ -250,10 +250,7 @@ async fn install(
 ) -> Result<pb::SnapshotAck, ReceiveError> {
     let vote = types::vote_from_proto(end.vote)?;
     let meta = end.meta.ok_or(DecodeError::Missing("snapshot meta"))?;
-    let meta = SnapshotMeta {
-        last_log_id: types::log_id_from_proto(meta.log_id),
-        last_membership: types::stored_membership_from_proto(meta.membership)?,
-    };
+    let meta = types::applied_from_proto(meta)?;
     let snapshot = SnapshotOf::<Types, SnapshotData> {
         meta,
         snapshot: SnapshotData::Staged(staged),

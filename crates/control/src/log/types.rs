@@ -10,8 +10,9 @@ use bytes::Bytes;
 use openraft::{
     EntryPayload, Membership, entry::RaftEntry as _, vote::leader_id_std::CommittedLeaderId,
 };
+use prost::Message as _;
 
-use crate::proto::raft as pb;
+use crate::proto::raft::{self as pb, record::Kind};
 
 /// An encoded [`crate::proto::internal::Batch`]: what one entry of the log carries. It stays
 /// encoded from the proposer through journals and links up to the state machine.
@@ -60,6 +61,16 @@ pub(crate) enum DecodeError {
     /// A membership that names voters it does not describe, or none.
     #[error("not a valid membership: {0}")]
     Membership(String),
+    /// A newer version wrote it.
+    #[error("{what} of version {found}, this atoll reads up to {known}: use a newer atoll")]
+    Newer {
+        /// What it is.
+        what: &'static str,
+        /// Its version.
+        found: u32,
+        /// The newest that is understood.
+        known: u32,
+    },
     /// An entry that does not follow the one before it.
     #[error("entry {index} cannot follow {} in a log", named(*after))]
     Hole {
@@ -72,6 +83,57 @@ pub(crate) enum DecodeError {
 
 fn named(entry: Option<u64>) -> String {
     entry.map_or("nothing".into(), |index| format!("entry {index}"))
+}
+
+/// The version of the records that the log writes, and the newest that it reads.
+pub(crate) const LOG_VERSION: u32 = 1;
+
+/// The version of the tables in the store and in snapshots, and the newest that is read.
+pub(crate) const STATE_VERSION: u32 = 1;
+
+fn check_version(what: &'static str, found: u32, known: u32) -> Result<(), DecodeError> {
+    if found > known {
+        return Err(DecodeError::Newer { what, found, known });
+    }
+    Ok(())
+}
+
+/// A record of the journal.
+pub(crate) fn encode_record(kind: Kind) -> Bytes {
+    let record = pb::Record {
+        kind: Some(kind),
+        // What the first version understands says nothing.
+        version: 0,
+    };
+    record.encode_to_vec().into()
+}
+
+/// What a record of the journal says.
+pub(crate) fn decode_record(bytes: Bytes) -> Result<Kind, DecodeError> {
+    let record = pb::Record::decode(bytes)?;
+    check_version("a record of the log", record.version, LOG_VERSION)?;
+    record.kind.ok_or(DecodeError::Missing("kind"))
+}
+
+/// Up to where a store or a snapshot goes, as its tables say it.
+pub(crate) fn applied_to_proto(
+    log_id: Option<&LogId>,
+    membership: &StoredMembership,
+) -> pb::Applied {
+    pb::Applied {
+        log_id: log_id.map(log_id_to_proto),
+        membership: Some(stored_membership_to_proto(membership)),
+        version: STATE_VERSION,
+    }
+}
+
+/// Up to where a store or a snapshot goes.
+pub(crate) fn applied_from_proto(applied: pb::Applied) -> Result<SnapshotMeta, DecodeError> {
+    check_version("a state", applied.version, STATE_VERSION)?;
+    Ok(SnapshotMeta {
+        last_log_id: log_id_from_proto(applied.log_id),
+        last_membership: stored_membership_from_proto(applied.membership)?,
+    })
 }
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {

@@ -389,6 +389,32 @@ mod tests {
         };
         assert_eq!(Hello::from_frame(&hello.to_frame()), Some(hello));
         assert_eq!(Hello::from_frame(&frame), None);
+
+        let response = Frame {
+            kind: Kind::Response,
+            payload: Bytes::new(),
+            ..frame.clone()
+        };
+        let refusal = Frame::refusal(frame.id, frame.service);
+        let closing = Frame::closing("the node stops");
+        let frames = [hello.to_frame(), frame, response, refusal, closing];
+        let mut wire = BytesMut::new();
+        for frame in &frames {
+            frame.encode(&mut wire);
+        }
+        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../docs/formats/golden/peer-frames-1.bin");
+        let disk = crate::disk::real();
+        if std::env::var_os("ATOLL_WRITE_GOLDEN").is_some() {
+            disk.write_atomic(&golden, &wire).unwrap();
+        }
+        let stored = disk.read_all(&golden).unwrap();
+        assert_eq!(stored, wire);
+        let mut stored = BytesMut::from(&stored[..]);
+        for frame in frames {
+            assert_eq!(Frame::decode(&mut stored), Ok(Some(frame)));
+        }
+        assert!(stored.is_empty());
     }
 
     #[test]
@@ -409,6 +435,8 @@ mod tests {
             wrong(&copy)
         };
         assert_eq!(changed(4, 2), FrameError::UnknownVersion(2));
+        let newer = FrameError::UnknownVersion(2).to_string();
+        assert_eq!(newer, "frame version 2 is not known here, only 1");
         assert_eq!(changed(5, 9), FrameError::UnknownKind(9));
         assert_eq!(
             changed(0, 12),

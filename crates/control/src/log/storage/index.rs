@@ -16,7 +16,7 @@ use openraft::entry::RaftEntry as _;
 
 use crate::{
     log::types::{self, DecodeError, Entry, LogId, Vote},
-    proto::raft::{self as pb, record::Kind},
+    proto::raft::record::Kind,
 };
 
 /// How much of the newest entries is kept in memory, in bytes of their encoding.
@@ -147,10 +147,10 @@ impl Index {
     pub(super) fn replay(
         &mut self,
         position: Position,
-        record: pb::Record,
+        kind: Kind,
         bytes: usize,
     ) -> Result<(), DecodeError> {
-        match record.kind.ok_or(DecodeError::Missing("kind"))? {
+        match kind {
             Kind::Entry(entry) => {
                 let entry = types::entry_from_proto(entry)?;
                 let index = entry.log_id().index;

@@ -25,10 +25,9 @@ use openraft::{
     storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage},
 };
 use parking_lot::Mutex;
-use prost::Message as _;
 
 use self::index::Index;
-use super::types::{self, DecodeError, Entry, LogId, StoredMembership, Types, Vote};
+use super::types::{self, Entry, LogId, StoredMembership, Types, Vote};
 use crate::proto::raft::{self as pb, record::Kind};
 
 /// How much one read of the log hands to replication, in bytes; fits a peer message.
@@ -62,10 +61,6 @@ struct Inner {
     state: Mutex<Index>,
 }
 
-fn encode(kind: Kind) -> Bytes {
-    pb::Record { kind: Some(kind) }.encode_to_vec().into()
-}
-
 fn to_io(error: JournalError) -> io::Error {
     match error {
         JournalError::NoSpace { .. } => io::Error::new(io::ErrorKind::StorageFull, error),
@@ -90,9 +85,8 @@ impl LogStore {
             options,
             &mut |sequence, position, bytes: Bytes| {
                 let length = bytes.len();
-                pb::Record::decode(bytes)
-                    .map_err(DecodeError::from)
-                    .and_then(|record| state.replay(position, record, length))
+                types::decode_record(bytes)
+                    .and_then(|kind| state.replay(position, kind, length))
                     .map_err(|error| JournalError::Refused {
                         sequence,
                         reason: error.to_string(),
@@ -159,10 +153,17 @@ impl LogStore {
         begin_after: Option<LogId>,
         entry: Entry,
     ) -> Result<(), io::Error> {
-        let cut = begin_after.map(|id| (encode(Kind::Purged(types::log_id_to_proto(&id))), id));
-        let bytes = encode(Kind::Entry(types::entry_to_proto(&entry)));
+        let cut = begin_after.map(|id| {
+            (
+                types::encode_record(Kind::Purged(types::log_id_to_proto(&id))),
+                id,
+            )
+        });
+        let bytes = types::encode_record(Kind::Entry(types::entry_to_proto(&entry)));
         let length = bytes.len();
-        let mut records = vec![encode(Kind::Vote(types::vote_to_proto(&vote)))];
+        let mut records = vec![types::encode_record(Kind::Vote(types::vote_to_proto(
+            &vote,
+        )))];
         records.extend(cut.iter().map(|(record, _)| record.clone()));
         records.push(bytes);
         self.write(records, |state, positions| {
@@ -244,9 +245,8 @@ impl LogStore {
 
     fn read_back(&self, position: Position) -> Result<Entry, io::Error> {
         let bytes = self.inner.journal.read(position).map_err(to_io)?;
-        let record = pb::Record::decode(bytes).map_err(io::Error::other)?;
-        match record.kind {
-            Some(Kind::Entry(entry)) => types::entry_from_proto(entry).map_err(io::Error::other),
+        match types::decode_record(bytes).map_err(io::Error::other)? {
+            Kind::Entry(entry) => types::entry_from_proto(entry).map_err(io::Error::other),
             _ => Err(io::Error::other(format!(
                 "the journal has no entry at {position:?}"
             ))),
@@ -302,7 +302,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let record = encode(Kind::Vote(types::vote_to_proto(vote)));
+        let record = types::encode_record(Kind::Vote(types::vote_to_proto(vote)));
         self.write(vec![record], |state, positions| {
             state.vote = Some((*vote, positions[0]))
         })
@@ -323,7 +323,7 @@ impl RaftLogStorage<Types> for LogStore {
         };
         let records: Vec<Bytes> = entries
             .iter()
-            .map(|entry| encode(Kind::Entry(types::entry_to_proto(entry))))
+            .map(|entry| types::encode_record(Kind::Entry(types::entry_to_proto(entry))))
             .collect();
         let lengths: Vec<usize> = records.iter().map(Bytes::len).collect();
 
@@ -357,7 +357,7 @@ impl RaftLogStorage<Types> for LogStore {
         // Not synced for its own sake: what is appended next is synced after it, in order.
         self.inner
             .journal
-            .append(vec![encode(Kind::TruncatedAfter(id))], |_| {})
+            .append(vec![types::encode_record(Kind::TruncatedAfter(id))], |_| {})
             .map_err(to_io)?;
         state.truncate_after(last_log_id.as_ref());
         Ok(())
@@ -366,8 +366,11 @@ impl RaftLogStorage<Types> for LogStore {
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         // The vote is written again, so that the segments it was in can be freed.
         let vote = self.inner.state.lock().vote.as_ref().map(|(vote, _)| *vote);
-        let mut records = vec![encode(Kind::Purged(types::log_id_to_proto(&log_id)))];
-        records.extend(vote.map(|vote| encode(Kind::Vote(types::vote_to_proto(&vote)))));
+        let mut records = vec![types::encode_record(Kind::Purged(types::log_id_to_proto(
+            &log_id,
+        )))];
+        records
+            .extend(vote.map(|vote| types::encode_record(Kind::Vote(types::vote_to_proto(&vote)))));
         self.write(records, |state, positions| {
             state.purge(log_id, positions[0]);
             if let (Some(held), Some(position)) = (state.vote.as_mut(), positions.get(1)) {

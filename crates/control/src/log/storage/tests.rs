@@ -5,10 +5,7 @@ use openraft::EntryPayload;
 use proptest::prelude::*;
 
 use super::{Kind, index::Index};
-use crate::{
-    log::types::{self, DecodeError, Entry, Vote},
-    proto::raft as pb,
-};
+use crate::log::types::{self, DecodeError, Entry, Vote};
 
 /// Entries of the tests weigh nothing: none is dropped from memory.
 const BYTES: usize = 0;
@@ -26,7 +23,7 @@ enum Step {
 /// A journal of records, and the index that a running log keeps of it.
 #[derive(Default)]
 struct Story {
-    records: Vec<pb::Record>,
+    records: Vec<Kind>,
     live: Index,
     term: u64,
 }
@@ -34,7 +31,7 @@ struct Story {
 impl Story {
     fn write(&mut self, kind: Kind) -> Position {
         let offset = self.records.len() as u64;
-        self.records.push(pb::Record { kind: Some(kind) });
+        self.records.push(kind);
         Position { segment: 0, offset }
     }
 

@@ -1,0 +1,93 @@
+//! Golden files: what this version writes is what docs/formats/golden holds, and what is there
+//! is read as it was meant. A file, once released, never changes; a new version gets a new one.
+
+mod backup;
+mod log;
+mod peers;
+mod state;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use atoll_world::disk;
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+
+use crate::proto::{
+    etcdserverpb as pb,
+    internal::{Anonymous, Command, Identity, Origin, System, User, command::Op, identity::Who},
+    raft,
+};
+
+/// The file of that name, which must hold what was written. With `ATOLL_WRITE_GOLDEN` set, a
+/// file that is not there yet is made.
+fn golden(name: &str, written: &[u8]) -> Bytes {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/formats/golden")
+        .join(name);
+    let disk = disk::real();
+    let stored = match disk.read_all(&path) {
+        Err(error) if error.is_not_found() && std::env::var_os("ATOLL_WRITE_GOLDEN").is_some() => {
+            disk.write_atomic(&path, written)
+                .expect("the tree is writable");
+            disk.read_all(&path).expect("it was just written")
+        }
+        stored => stored.expect("it is in the tree"),
+    };
+    assert!(stored == written, "what is written differs from {name}");
+    stored
+}
+
+fn identity(who: Who) -> Identity {
+    Identity { who: Some(who) }
+}
+
+fn system() -> Identity {
+    identity(Who::System(System {}))
+}
+
+fn anonymous() -> Identity {
+    identity(Who::Anonymous(Anonymous {}))
+}
+
+fn user() -> Identity {
+    identity(Who::User(User {
+        name: "alice".into(),
+        auth_revision: 4,
+    }))
+}
+
+fn command(sequence: u64, identity: Identity, op: Op) -> Command {
+    Command {
+        origin: Some(Origin {
+            node: 0xc109_18f7_0f50_e155,
+            boot: 3,
+            sequence,
+            answered_below: sequence.saturating_sub(2),
+        }),
+        identity: Some(identity),
+        op: Some(op),
+    }
+}
+
+fn put(key: &'static str, value: impl Into<Bytes>, lease: i64) -> pb::PutRequest {
+    pb::PutRequest {
+        key: Bytes::from_static(key.as_bytes()),
+        value: value.into(),
+        lease,
+        ..pb::PutRequest::default()
+    }
+}
+
+/// A cluster of three, of which the last does not vote yet.
+fn nodes() -> BTreeMap<u64, raft::Node> {
+    let node = |name: &str, port: u16| raft::Node {
+        name: name.into(),
+        peer_urls: vec![format!("https://10.0.0.1:{port}")],
+        client_urls: vec![format!("http://10.0.0.1:{}", port - 1)],
+    };
+    BTreeMap::from([
+        (1, node("one", 2380)),
+        (2, node("two", 2390)),
+        (0xc109_18f7_0f50_e155, node("three", 2400)),
+    ])
+}
