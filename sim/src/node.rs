@@ -13,6 +13,7 @@ use std::{
 
 use atoll_base::id::{ClusterId, NodeId};
 use atoll_control::{
+    core::level::SERVED,
     driver::{
         control::{Control, Place, Settings},
         generations::StoreSource,
@@ -158,11 +159,14 @@ impl Node {
     /// How others reach it.
     pub fn member(&self) -> raft::Node {
         let id = self.id;
-        raft::Node {
+        let mut member = raft::Node {
             name: format!("node-{id}"),
             peer_urls: vec![format!("https://node-{id}:2380")],
             client_urls: vec![format!("http://node-{id}:2379")],
-        }
+            ..raft::Node::default()
+        };
+        SERVED.announce(&mut member);
+        member
     }
 
     /// Whether it belongs to the cluster, as far as the run is concerned.

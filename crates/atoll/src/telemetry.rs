@@ -78,6 +78,16 @@ fn render(status: &Status, recorder: Option<&PrometheusHandle>) -> String {
             status.alarms.len() as u64,
         ),
         (
+            "atoll_control_feature_level",
+            "The feature level that the cluster is at.",
+            u64::from(status.feature_level.0),
+        ),
+        (
+            "atoll_control_feature_level_max",
+            "The highest feature level that this node serves.",
+            u64::from(status.feature_level_max),
+        ),
+        (
             "atoll_base_resident_bytes",
             "Memory that this process has in RAM.",
             usage.map_or(0, |usage| usage.resident_bytes),

@@ -5,7 +5,10 @@ use std::time::Duration;
 use atoll_base::id::{ClusterId, NodeId, Revision};
 
 use crate::{
-    core::error::Error,
+    core::{
+        error::Error,
+        level::{FeatureLevel, LevelRange},
+    },
     proto::{
         authpb, etcdserverpb as pb,
         internal::{Identity, command::Op},
@@ -34,6 +37,7 @@ pub enum Reply {
     LeaseRevoke(pb::LeaseRevokeResponse),
     LeaseCheckpoint,
     Alarm(pb::AlarmResponse),
+    RaiseFeatureLevel,
     /// Users, roles, sessions, auth on and off: nothing to tell but success.
     Auth,
 }
@@ -67,6 +71,10 @@ pub struct Status {
     pub quota_bytes: u64,
     /// Alarms that are raised, cluster-wide.
     pub alarms: Vec<pb::AlarmMember>,
+    /// The cluster's feature level, as of the last entry applied here.
+    pub feature_level: FeatureLevel,
+    /// The highest that this node serves; 0 is not known.
+    pub feature_level_max: u32,
 }
 
 /// One member of the cluster.
@@ -82,6 +90,8 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// Whether it only learns, without a vote.
     pub learner: bool,
+    /// The feature levels that it serves; none until it has started.
+    pub levels: Option<LevelRange>,
 }
 
 /// What a lease has left.

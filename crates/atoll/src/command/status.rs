@@ -34,6 +34,8 @@ pub(super) struct ClusterStatus {
     leader: Option<String>,
     term: u64,
     revision: i64,
+    /// Where the cluster stands; 0 if nobody said.
+    feature_level: u32,
     /// How many more voters may fail before the cluster stops; none where it has stopped.
     failures_survived: Option<usize>,
     alarms: Vec<String>,
@@ -52,6 +54,8 @@ struct NodeStatus {
     #[serde(skip_serializing_if = "String::is_empty")]
     problem: String,
     version: String,
+    /// The highest feature level that it serves.
+    feature_level_max: u32,
     store_bytes: u64,
     store_bytes_in_use: u64,
     applied_index: u64,
@@ -173,6 +177,7 @@ fn summarize(
         leader: (leader != 0).then(|| format!("{leader:x}")),
         term: newest.map_or(0, |status| status.raft_term),
         revision: reached().map(revision).max().unwrap_or(0),
+        feature_level: reached().map(|s| s.atoll_feature_level).max().unwrap_or(0),
         failures_survived: failures_survived(voters.count(), voters_reached),
         alarms,
         nodes: members
@@ -201,6 +206,7 @@ fn node(member: &Member, answers: &Answers, leader: u64) -> NodeStatus {
         reachable: status.is_some(),
         problem,
         version: status.map_or_else(String::new, |s| s.version.clone()),
+        feature_level_max: status.map_or(0, |s| s.atoll_feature_level_max),
         store_bytes: status.map_or(0, |s| bytes(s.db_size)),
         store_bytes_in_use: status.map_or(0, |s| bytes(s.db_size_in_use)),
         applied_index: status.map_or(0, |s| s.raft_applied_index),
@@ -241,6 +247,37 @@ impl ClusterStatus {
             self.nodes.len(),
             self.revision
         )
+    }
+
+    /// Where the cluster stands, and for whom it waits if some nodes serve more.
+    fn features(&self) -> String {
+        let level = self.feature_level;
+        let reached = self.nodes.iter().filter(|node| node.reachable);
+        let highest = reached
+            .map(|node| node.feature_level_max)
+            .max()
+            .unwrap_or(0);
+        if highest <= level {
+            return format!("feature level {level}");
+        }
+        let behind =
+            |node: &&NodeStatus| !node.reachable || node.feature_level_max <= self.feature_level;
+        let names = self
+            .nodes
+            .iter()
+            .filter(behind)
+            .map(|node| match &*node.name {
+                "" => node.id.as_str(),
+                name => name,
+            });
+        let names: Vec<&str> = names.collect();
+        match names.is_empty() {
+            true => format!("feature level {level}, about to rise"),
+            false => format!(
+                "feature level {level}; some nodes serve {highest}, it waits for {}",
+                names.join(", ")
+            ),
+        }
     }
 
     fn resilience(&self) -> String {
@@ -293,6 +330,7 @@ impl View for ClusterStatus {
         let parts = [
             self.headline(),
             self.resilience(),
+            self.features(),
             alarms,
             String::new(),
             table(&headings, &rows),
@@ -324,7 +362,12 @@ mod tests {
         }
     }
 
-    fn answer(leader: u64, term: u64, revision: i64) -> Result<StatusResponse, String> {
+    fn answer(
+        leader: u64,
+        term: u64,
+        revision: i64,
+        atoll_feature_level_max: u32,
+    ) -> Result<StatusResponse, String> {
         Ok(StatusResponse {
             header: Some(ResponseHeader {
                 revision,
@@ -336,6 +379,8 @@ mod tests {
             raft_index: 10,
             raft_applied_index: 9,
             raft_term: term,
+            atoll_feature_level: 1,
+            atoll_feature_level_max,
             ..StatusResponse::default()
         })
     }
@@ -361,10 +406,10 @@ mod tests {
         ];
         let answers = Answers::from([
             // Cut off since term 5, and still believing in a leader of that time.
-            (1, answer(3, 5, 7)),
-            (0x1f, answer(0x1f, 6, 9)),
+            (1, answer(3, 5, 7, 2)),
+            (0x1f, answer(0x1f, 6, 9, 1)),
             (3, Err("connection refused".into())),
-            (4, answer(0x1f, 6, 9)),
+            (4, answer(0x1f, 6, 9, 2)),
         ]);
         let status = summarize(0xabc, &members, &answers, vec![]);
         assert_eq!(status.leader_endpoints().unwrap(), ["http://b:2379"]);
@@ -372,6 +417,7 @@ mod tests {
             status.text(),
             "cluster abc: 3 of 4 nodes answer, leader b in term 6, revision 9\n\
              survives no failure now\n\
+             feature level 1; some nodes serve 2, it waits for b, c\n\
              no alarms\n\
              \n\
              ID  NAME  ROLE     ENDPOINT       VERSION  STORE    BEHIND  STATE\n\

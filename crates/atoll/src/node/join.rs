@@ -211,6 +211,10 @@ impl Door {
                 "a member has a peer URL and at most {HOSTS_MAX} names"
             )));
         }
+        inner
+            .control
+            .admit_levels(&member)
+            .map_err(|error| Status::failed_precondition(error.to_string()))?;
         let authority = files::load_authority(&inner.pki)
             .map_err(|error| Status::internal(error.to_string()))?
             .ok_or_else(|| {
@@ -238,6 +242,7 @@ impl Door {
                 name: member.name,
                 peer_urls: member.peer_urls,
                 client_urls: member.client_urls,
+                ..raft::Node::default()
             };
             (member.node.0, node)
         });

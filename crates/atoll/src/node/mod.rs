@@ -18,6 +18,7 @@ use atoll_base::{
 };
 use atoll_control::{
     api::ControlApi as _,
+    core::level::{FeatureLevel, SERVED},
     driver::{
         control::{AutoCompaction, Control, Place, Settings},
         generations::StoreSource,
@@ -182,7 +183,9 @@ impl Node {
         let peer_listener = bind(&config.peer_address().to_string()).await?;
         let client_listener = bind(&config.client_address().to_string()).await?;
         let tls_for_clients = config.leaves_loopback() && !config.security.insecure;
-        let member = member(config, &peer_listener, &client_listener, tls_for_clients);
+        let settings = settings(config)?;
+        let mut member = member(config, &peer_listener, &client_listener, tls_for_clients);
+        settings.levels.announce(&mut member);
 
         let mut record = match (known, origin) {
             (Some(known), _) => known,
@@ -207,7 +210,8 @@ impl Node {
         }
         let acceptors = certificates::Acceptors::new(&identity, &trust)?;
 
-        let control = start_control(config, &directory, &record, &trust, peers.clone()).await?;
+        let control =
+            start_control(config, settings, &directory, &record, &trust, peers.clone()).await?;
         if record.founder {
             control
                 .found(member.clone())
@@ -331,6 +335,7 @@ fn member(config: &Config, peer: &Listener, client: &Listener, tls: bool) -> raf
             &config.listen.client.host,
             client.local_address().port(),
         )],
+        ..raft::Node::default()
     }
 }
 
@@ -358,6 +363,7 @@ fn open_door() -> CliError {
 
 async fn start_control(
     config: &Config,
+    settings: Settings,
     directory: &Directory,
     record: &Record,
     trust: &Trust,
@@ -375,7 +381,7 @@ async fn start_control(
         peers,
         fatal: Arc::new(|reason| crate::telemetry::die(&reason)),
     };
-    Control::start(place, settings(config))
+    Control::start(place, settings)
         .await
         .map_err(|error| CliError::failed(error.to_string(), ""))
 }
@@ -403,7 +409,7 @@ pub(crate) fn journal_options(config: &Config) -> journal::Options {
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config) -> Result<Settings, CliError> {
     let control = &config.control;
     let mut watch = WatchConfig {
         progress_interval: Duration::from_secs(control.watch_progress_s),
@@ -413,7 +419,15 @@ fn settings(config: &Config) -> Settings {
         usize::try_from(control.watches_per_stream_max).unwrap_or(usize::MAX);
     watch.limits.ring_revisions_max =
         usize::try_from(control.watch_history_revisions).unwrap_or(usize::MAX);
-    Settings {
+    let levels = match control.feature_level_max {
+        0 => SERVED,
+        limit => SERVED
+            .held_at(FeatureLevel(u32::try_from(limit).unwrap_or(u32::MAX)))
+            .map_err(|error| {
+                CliError::usage(error.to_string(), "Set it higher, or leave it out.")
+            })?,
+    };
+    Ok(Settings {
         log: LogSettings {
             heartbeat: Duration::from_millis(control.heartbeat_ms),
             election_min: Duration::from_millis(control.election_ms_min),
@@ -435,7 +449,8 @@ fn settings(config: &Config) -> Settings {
         leases_max: usize::try_from(control.leases_max).unwrap_or(usize::MAX),
         login_required: config.leaves_loopback() && !config.security.insecure,
         watch,
-    }
+        levels,
+    })
 }
 
 fn limits(config: &Config) -> Limits {

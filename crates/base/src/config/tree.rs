@@ -117,6 +117,8 @@ tree! {
         election_ms_max: u64 = "400", Kind::Integer { min: 20, max: 120_000 }, unit "ms";
         /// How long a request may take inside the cluster before it is given up. Longer than an election, so that requests live through one.
         request_timeout_ms: u64 = "5000", Kind::Integer { min: 100, max: 600_000 }, unit "ms";
+        /// The highest feature level that this node offers to the cluster; 0 is all that this version serves. Holds new formats back while an upgrade is watched. A node never starts below the level that its cluster has reached.
+        feature_level_max: u64 = "0", Kind::Integer { min: 0, max: 1_000_000 }, unit "level";
         /// After how many log entries a snapshot is made and the log before it is freed.
         snapshot_entries: u64 = "10000", Kind::Integer { min: 100, max: 10_000_000 }, unit "entries";
         /// The size of the store at which writes are refused with NOSPACE, while reads and deletes go on.

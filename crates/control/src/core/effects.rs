@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::proto::mvccpb::Event;
+use crate::{core::level::FeatureLevel, proto::mvccpb::Event};
 
 /// Keys that begin with this live in the system keyspace.
 pub const RESERVED_PREFIX: &[u8] = b"/atoll/";
@@ -52,7 +52,7 @@ pub enum Table {
     Sessions,
     /// Node → which of its proposals have been applied.
     Proposers,
-    /// Compact revisions and alarms.
+    /// Compact revisions, alarms, the feature level.
     Meta,
 }
 
@@ -208,6 +208,16 @@ pub enum Fault {
         main: i64,
         /// The sub-revision.
         sub: u32,
+    },
+    /// The log holds a command that this version does not know.
+    #[error(
+        "entry {index} of the log, at feature level {level}, holds a command that this version does not know: run the version that the other members run"
+    )]
+    UnknownCommand {
+        /// The entry.
+        index: u64,
+        /// Where the cluster stands.
+        level: FeatureLevel,
     },
     /// The store's row is not a revision record.
     #[error("revision {main}.{sub} of the {space:?} keyspace cannot be decoded")]

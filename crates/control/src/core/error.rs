@@ -129,6 +129,7 @@ errors! {
     ReservedKey, PermissionDenied, "atoll: keys under /atoll/ are written by the cluster itself; read them, or use the atoll command that changes what you want";
     LoginRequired, FailedPrecondition, "atoll: authentication cannot be switched off while this node can be reached from other machines; bind it to loopback first, or start it with --insecure";
     TooManyLeases, ResourceExhausted, "atoll: the cluster has as many leases as control.leases_max allows; revoke some, or raise it";
+    FeatureLevel, FailedPrecondition, "atoll: the node does not serve the cluster's feature level; join with a version that does";
     LimitExceeded, ResourceExhausted, "atoll: too many watches or leases on this connection; close some or open another connection";
     OutcomeUnknown, Unavailable, "atoll: the outcome of this write is not known, because this node was brought up to date by a snapshot; read before you retry";
 }

@@ -5,7 +5,7 @@
 //! rights; then the state itself. A command that is refused at any of these has changed
 //! nothing but that it was seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -20,6 +20,7 @@ use crate::{
         guard::{Guard, Who, any_op, space_of},
         keyspace::{Keyspace, KeyspaceMark, Span},
         lease::{Lease, Leases},
+        level::{FeatureLevel, LevelRange},
         proposers::Proposers,
         range::{RangeCursor, RangePlan},
         restore::RestoreError,
@@ -47,6 +48,7 @@ const SYSTEM_COMPACT_EVERY: i64 = 1_000;
 const ALARM_ROW: &[u8] = b"alarm/";
 const USER_COMPACTED_ROW: &[u8] = b"compacted/user";
 const SYSTEM_COMPACTED_ROW: &[u8] = b"compacted/system";
+pub(crate) const LEVEL_ROW: &[u8] = b"feature_level";
 
 /// The whole state. Deterministic: the same commands in the same order give the same state.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +61,10 @@ pub struct Machine {
     pub(crate) proposers: Proposers,
     /// Raised alarms: kind, member.
     alarms: BTreeSet<(i32, u64)>,
+    pub(crate) level: FeatureLevel,
+    /// Every member and the levels it has announced, as of the last change of membership.
+    /// Not in the store's tables: the log keeps it, see [`Machine::members_changed`].
+    pub(crate) members: BTreeMap<u64, Option<LevelRange>>,
 }
 
 /// What a command came to: none if it had been applied before, so nobody waits for it here.
@@ -90,6 +96,8 @@ impl Machine {
             auth: Auth::default(),
             proposers: Proposers::default(),
             alarms: BTreeSet::new(),
+            level: FeatureLevel::FIRST,
+            members: BTreeMap::new(),
         }
     }
 
@@ -130,7 +138,7 @@ impl Machine {
         Ok(outcome)
     }
 
-    /// Notes an entry that carries no commands (a leader's first, a membership change).
+    /// Notes an entry that carries no commands (a leader's first).
     pub fn skip(&mut self, index: u64) {
         self.applied_index = index;
     }
@@ -141,15 +149,18 @@ impl Machine {
         values: &dyn Values,
         effects: &mut Effects,
     ) -> Result<Outcome, Fault> {
+        let Some(op) = &command.op else {
+            // Of a level that this version does not serve: to pass over it is to diverge.
+            return Err(Fault::UnknownCommand {
+                index: self.applied_index,
+                level: self.level,
+            });
+        };
         if let Some(origin) = &command.origin
-            && !self.proposers.admit(origin)
+            && !(self.may_propose(origin) && self.proposers.admit(origin))
         {
             return Ok(None);
         }
-        let Some(op) = &command.op else {
-            // An operation of a later version, which the feature level must have kept out.
-            return Ok(Some(Err(Error::NotCapable)));
-        };
         let who = Who::from(command.identity.as_ref());
         let done = match op {
             Op::Put(put) => self.put(who, put, values, effects)?,
@@ -173,6 +184,7 @@ impl Machine {
             Op::LeaseRevoke(request) => self.lease_revoke(who, request, effects),
             Op::LeaseCheckpoint(request) => self.lease_checkpoint(who, request, effects),
             Op::Alarm(request) => self.alarm(who, request, effects),
+            Op::RaiseFeatureLevel(request) => self.raise_feature_level(who, request, effects),
             Op::SessionOpen(request) => self
                 .auth
                 .session_open(request, effects)
@@ -309,7 +321,7 @@ impl Machine {
         Ok(space)
     }
 
-    fn begin<'a>(&'a mut self, space: Space, effects: &'a mut Effects) -> WriteTxn<'a> {
+    pub(crate) fn begin<'a>(&'a mut self, space: Space, effects: &'a mut Effects) -> WriteTxn<'a> {
         let keyspace = match space {
             Space::User => &mut self.user,
             Space::System => &mut self.system,
@@ -373,7 +385,7 @@ impl Machine {
         }
     }
 
-    fn compact_system(&mut self, space: Space, effects: &mut Effects) {
+    pub(crate) fn compact_system(&mut self, space: Space, effects: &mut Effects) {
         let revision = self.system.revision() - SYSTEM_REVISIONS_KEPT;
         let due = revision >= self.system.compacted().max(0) + SYSTEM_COMPACT_EVERY;
         if space == Space::System && due {
@@ -502,6 +514,11 @@ impl Machine {
                 .insert((i32::from_be_bytes(*kind), u64::from_be_bytes(member)));
             return Ok(());
         }
+        if key == LEVEL_ROW {
+            let level = value.try_into().map_err(|_| garbled())?;
+            self.level = FeatureLevel(u32::from_be_bytes(level));
+            return Ok(());
+        }
         let keyspace = match key {
             USER_COMPACTED_ROW => &mut self.user,
             SYSTEM_COMPACTED_ROW => &mut self.system,
@@ -538,6 +555,11 @@ impl Machine {
     /// Whether a proposal has been applied, or was given up by its proposer.
     pub fn has_applied(&self, origin: &Origin) -> bool {
         self.proposers.has_seen(origin)
+    }
+
+    /// Where the cluster stands.
+    pub fn feature_level(&self) -> FeatureLevel {
+        self.level
     }
 
     /// Users, roles, logins.

@@ -64,6 +64,18 @@ impl Proposers {
             })
     }
 
+    /// Forgets every node for which `stays` does not hold.
+    pub(crate) fn retain(&mut self, stays: impl Fn(u64) -> bool, effects: &mut Effects) {
+        self.nodes.retain(|node, _| {
+            let stays = stays(*node);
+            if !stays {
+                effects.delete(Table::Proposers, node.to_be_bytes().to_vec());
+            }
+            stays
+        });
+        self.dirty.retain(|node| stays(*node));
+    }
+
     /// Writes what changed since the last call.
     pub(crate) fn seal(&mut self, effects: &mut Effects) {
         for node in std::mem::take(&mut self.dirty) {

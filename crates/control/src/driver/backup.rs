@@ -25,6 +25,7 @@ use crate::{
     core::{
         effects::{Space, Table},
         error::Error,
+        level::SERVED,
         machine::Machine,
     },
     log::{
@@ -169,7 +170,7 @@ pub async fn restore(
     }
     let store = staged.store;
     let (auth, keys, revision) = task::blocking(move || {
-        let machine = replica::load(&store)?.machine;
+        let machine = replica::load(&store, SERVED)?.machine;
         let mut batch = first_entry(node);
         let user = machine.keyspace(Space::User);
         let mut revision = user.revision();

@@ -12,6 +12,7 @@ use super::{
     generations::{Generations, StoreSource},
     housekeeping,
     leases::LeaseKeeper,
+    level,
     members::Members,
     passwords,
     propose::{Proposer, Waiters},
@@ -26,6 +27,7 @@ use crate::{
         effects::{Fault, Space},
         error::Error,
         lease::ttl_min_s,
+        level::{FeatureLevel, LevelError, LevelRange, SERVED},
         range::RangeCursor,
     },
     log::{
@@ -66,6 +68,9 @@ pub struct Settings {
     pub login_required: bool,
     /// Watches: limits and the interval of progress.
     pub watch: super::watch::WatchConfig,
+    /// The feature levels that this node serves: [`SERVED`], or what an operator's limit
+    /// leaves of it.
+    pub levels: LevelRange,
 }
 
 impl Default for Settings {
@@ -78,6 +83,7 @@ impl Default for Settings {
             leases_max: 1_000_000,
             login_required: false,
             watch: super::watch::WatchConfig::default(),
+            levels: SERVED,
         }
     }
 }
@@ -208,6 +214,7 @@ impl Control {
             store,
             waiters.clone(),
             settings.watch.clone(),
+            settings.levels,
         )?;
         let snapshots = Arc::new(SnapshotReceiver::new(generations));
         let log = Log::start(
@@ -233,7 +240,7 @@ impl Control {
             timeout,
         );
         replica.tell_leases(leases.clone());
-        let members = Arc::new(Members::new(log.clone(), peers.clone()));
+        let members = Arc::new(Members::new(log.clone(), peers.clone(), replica.clone()));
         services::serve(&*peers, &log, &leases, &members);
 
         task::spawn(flush::run(replica.clone(), fatal.clone()));
@@ -257,6 +264,7 @@ impl Control {
             replica.clone(),
             proposer.clone(),
         ));
+        task::spawn(level::raise(log.clone(), replica.clone(), proposer.clone()));
         task::spawn(housekeeping::auto_compact(
             log.clone(),
             replica.clone(),
@@ -288,7 +296,8 @@ impl Control {
     ///
     /// # Errors
     /// The log has stopped.
-    pub async fn found(&self, member: raft::Node) -> Result<(), StartError> {
+    pub async fn found(&self, mut member: raft::Node) -> Result<(), StartError> {
+        self.shared.replica.levels().announce(&mut member);
         Ok(self.shared.log.found(member).await?)
     }
 
@@ -340,23 +349,14 @@ impl Control {
             .await
     }
 
-    /// Tells the cluster how this node is reached, if that is not what it knows.
+    /// Tells the cluster how this node is reached and which feature levels it serves, if that
+    /// is not what it knows.
     ///
     /// # Errors
     /// `MemberNotFound`, and when the cluster does not answer in time.
-    pub async fn announce(&self, member: raft::Node) -> Result<(), Error> {
-        let known = self
-            .shared
-            .members
-            .list()
-            .into_iter()
-            .find(|known| known.node == self.shared.node);
-        let same = known.as_ref().is_some_and(|known| {
-            known.name == member.name
-                && known.peer_urls == member.peer_urls
-                && known.client_urls == member.client_urls
-        });
-        if same {
+    pub async fn announce(&self, mut member: raft::Node) -> Result<(), Error> {
+        self.shared.replica.levels().announce(&mut member);
+        if self.shared.members.find(self.shared.node).as_ref() == Some(&member) {
             return Ok(());
         }
         let update = raft::UpdateNode {
@@ -364,6 +364,21 @@ impl Control {
             node: Some(member),
         };
         self.shared.members.change(Change::Update(update)).await
+    }
+
+    /// Refuses a node that does not serve the cluster's feature level, as this node knows it.
+    ///
+    /// # Errors
+    /// With both.
+    pub fn admit_levels(&self, member: &raft::Node) -> Result<(), LevelError> {
+        // A version from before there were levels says nothing.
+        let oldest = LevelRange {
+            min: FeatureLevel::FIRST,
+            max: FeatureLevel::FIRST,
+        };
+        LevelRange::announced(member)
+            .unwrap_or(oldest)
+            .admit(self.shared.replica.feature_level())
     }
 
     /// Has a leader, and this node has applied what that leader committed.
@@ -660,6 +675,8 @@ impl ControlApi for Control {
             alarms: shared
                 .replica
                 .with(|machine| machine.alarms(pb::AlarmType::None)),
+            feature_level: shared.replica.feature_level(),
+            feature_level_max: shared.replica.levels().max.0,
         }
     }
 
@@ -684,6 +701,7 @@ impl ControlApi for Control {
             peer_urls,
             client_urls: Vec::new(),
             learner: true,
+            levels: None,
         })
     }
 
@@ -692,17 +710,10 @@ impl ControlApi for Control {
     }
 
     async fn member_update(&self, node: NodeId, peer_urls: Vec<String>) -> Result<(), Error> {
-        let known = self
-            .shared
-            .members
-            .list()
-            .into_iter()
-            .find(|member| member.node == node);
-        let known = known.ok_or(Error::MemberNotFound)?;
+        let known = self.shared.members.find(node);
         let member = raft::Node {
-            name: known.name,
             peer_urls,
-            client_urls: known.client_urls,
+            ..known.ok_or(Error::MemberNotFound)?
         };
         self.shared
             .members

@@ -149,6 +149,7 @@ mod tests {
             store,
             waiters,
             WatchConfig::default(),
+            crate::core::level::SERVED,
         )
         .expect("an empty state")
     }

@@ -197,6 +197,8 @@ pub(crate) fn rows_of(members: &Members) -> BTreeMap<Bytes, Bytes> {
             "name": node.name,
             "peer_urls": node.peer_urls,
             "client_urls": node.client_urls,
+            "feature_level_min": node.feature_level_min,
+            "feature_level_max": node.feature_level_max,
             "voter": voters.contains(id),
         });
         (

@@ -14,10 +14,10 @@ use atoll_base::id::NodeId;
 use atoll_world::{clock, peers::Peers};
 use prost::Message as _;
 
-use super::{leader, services::MEMBER};
+use super::{leader, replica::Replicated, services::MEMBER};
 use crate::{
     api::Member,
-    core::error::Error,
+    core::{error::Error, level::LevelRange},
     log::{Log, LogError},
     proto::raft::{self as pb, member_request::Change, member_response},
 };
@@ -44,11 +44,21 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) struct Members {
     log: Log,
     peers: Arc<dyn Peers>,
+    replica: Arc<Replicated>,
 }
 
 impl Members {
-    pub(crate) fn new(log: Log, peers: Arc<dyn Peers>) -> Self {
-        Members { log, peers }
+    pub(crate) fn new(log: Log, peers: Arc<dyn Peers>, replica: Arc<Replicated>) -> Self {
+        Members {
+            log,
+            peers,
+            replica,
+        }
+    }
+
+    /// How a member is reached, as the newest membership has it.
+    pub(crate) fn find(&self, node: NodeId) -> Option<pb::Node> {
+        self.log.members().get_node(&node.0).cloned()
     }
 
     /// Every member, in order of id.
@@ -63,6 +73,7 @@ impl Members {
                 peer_urls: node.peer_urls.clone(),
                 client_urls: node.client_urls.clone(),
                 learner: !voters.contains(id),
+                levels: LevelRange::announced(node),
             })
             .collect()
     }
@@ -146,6 +157,10 @@ impl Members {
                         .any(|url| node.peer_urls.contains(url))
                 }) {
                     return Err(Outcome::Refused(Error::PeerURLExist));
+                }
+                let cluster = self.replica.feature_level();
+                if LevelRange::announced(&node).is_some_and(|levels| !levels.contains(cluster)) {
+                    return Err(Outcome::Refused(Error::FeatureLevel));
                 }
                 self.log.add_learner(NodeId(add.id), node).await?;
             }

@@ -13,6 +13,7 @@ pub(crate) mod history;
 pub(crate) mod housekeeping;
 pub(crate) mod leader;
 pub(crate) mod leases;
+pub(crate) mod level;
 pub(crate) mod members;
 pub(crate) mod passwords;
 pub(crate) mod propose;

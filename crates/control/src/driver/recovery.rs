@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     api::Member,
-    core::effects::Space,
+    core::{
+        effects::Space,
+        level::{LevelRange, SERVED},
+    },
     log::{
         storage::{LogStore, OpenError},
         types::{self, Entry, LogId, StoredMembership, Vote},
@@ -95,7 +98,7 @@ impl Alone {
     ) -> Result<Alone, RecoveryError> {
         let (log, recovery) = LogStore::open(disk.clone(), dir.join("journal"), journal)?;
         let (_generations, store) = Generations::open(disk, dir, stores)?;
-        let state = replica::load(&store)?;
+        let state = replica::load(&store, SERVED)?;
         let membership = match log.newest_membership()? {
             Some(newer) if newer.log_id() >= state.membership.log_id() => newer,
             _ => state.membership,
@@ -163,6 +166,7 @@ fn list(membership: &StoredMembership) -> Vec<Member> {
             peer_urls: node.peer_urls.clone(),
             client_urls: node.client_urls.clone(),
             learner: !voters.contains(id),
+            levels: LevelRange::announced(node),
         })
         .collect()
 }

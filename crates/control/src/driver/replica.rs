@@ -14,7 +14,7 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
 };
 
@@ -43,13 +43,14 @@ use crate::{
         auth::Need,
         effects::{Effects, Space, Table, ValueError, Values},
         error::Error,
-        machine::Machine,
+        level::{FeatureLevel, LevelError, LevelRange},
+        machine::{LEVEL_ROW, Machine},
         restore::RestoreError,
     },
     log::{
         machine::Replica,
         snapshot::{Outgoing, Staged},
-        types::{self, Entry, LogId, SnapshotMeta, StoredMembership},
+        types::{self, Entry, LogId, Members, SnapshotMeta, StoredMembership},
     },
     proto::{
         etcdserverpb as etcd,
@@ -70,6 +71,9 @@ pub enum OpenError {
     /// A row of the store is not what it should be.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// The cluster is at a feature level that this node does not serve.
+    #[error(transparent)]
+    Level(#[from] LevelError),
     /// The row that says up to where the store goes cannot be read.
     #[error("the store's state cannot be used: {0}")]
     Applied(String),
@@ -102,6 +106,7 @@ pub(crate) struct Replicated {
     pins: Mutex<BTreeMap<(Space, i64), usize>>,
     pub(crate) reclaim_wanted: Notify,
     waiters: Arc<Waiters>,
+    levels: LevelRange,
     hub: OnceLock<WatchHub>,
     leases: OnceLock<Arc<LeaseKeeper>>,
 }
@@ -111,6 +116,7 @@ pub(crate) struct Replicated {
 struct Facts {
     revision: AtomicI64,
     auth: AtomicBool,
+    level: AtomicU32,
 }
 
 impl Facts {
@@ -119,6 +125,8 @@ impl Facts {
             .store(machine.keyspace(Space::User).revision(), Ordering::Release);
         self.auth
             .store(machine.auth().is_enabled(), Ordering::Release);
+        self.level
+            .store(machine.feature_level().0, Ordering::Release);
     }
 }
 
@@ -134,8 +142,32 @@ impl Values for StoreValues {
     }
 }
 
+/// Every member and the feature levels it has announced.
+pub(crate) fn levels_of(members: &Members) -> BTreeMap<u64, Option<LevelRange>> {
+    let announced = |(id, node): (&u64, &pb::Node)| (*id, LevelRange::announced(node));
+    members.nodes().map(announced).collect()
+}
+
+/// The cluster's feature level, as of a store; none where the store is empty. Asked before its
+/// rows are read, which may be of a later version.
+fn level_in(store: &Store) -> Result<Option<FeatureLevel>, OpenError> {
+    if store.get(APPLIED_TABLE, APPLIED_KEY)?.is_none() {
+        return Ok(None);
+    }
+    let Some(row) = store.get(Table::Meta.name(), LEVEL_ROW)? else {
+        return Ok(Some(FeatureLevel::FIRST));
+    };
+    let level = row[..]
+        .try_into()
+        .map_err(|_| RestoreError::garbled(Table::Meta, LEVEL_ROW))?;
+    Ok(Some(FeatureLevel(u32::from_be_bytes(level))))
+}
+
 /// Reads a machine, and up to where it goes, from a store.
-pub(crate) fn load(store: &Store) -> Result<State, OpenError> {
+pub(crate) fn load(store: &Store, levels: LevelRange) -> Result<State, OpenError> {
+    if let Some(level) = level_in(store)? {
+        levels.admit(level)?;
+    }
     let row = store.get(APPLIED_TABLE, APPLIED_KEY)?;
     let applied = row
         .map(pb::Applied::decode)
@@ -147,11 +179,12 @@ pub(crate) fn load(store: &Store) -> Result<State, OpenError> {
     let snapshot = store.snapshot();
     let applied_id = meta.last_log_id;
     let index = applied_id.as_ref().map_or(0, |id| id.index);
-    let machine = Machine::restore(index, |table: Table| {
+    let mut machine = Machine::restore(index, |table: Table| {
         snapshot
             .scan(table.name(), ..)
             .map(|row| row.map_err(|error| ValueError(error.to_string())))
     })?;
+    machine.restore_members(levels_of(membership.membership()));
     Ok(State {
         machine,
         stored: applied_id,
@@ -167,8 +200,9 @@ impl Replicated {
         store: Store,
         waiters: Arc<Waiters>,
         watch: WatchConfig,
+        levels: LevelRange,
     ) -> Result<Arc<Self>, OpenError> {
-        let state = load(&store)?;
+        let state = load(&store, levels)?;
         let (applied, _) = watch::channel(state.applied.as_ref().map_or(0, |id| id.index));
         let facts = Facts::default();
         facts.note(&state.machine);
@@ -184,6 +218,7 @@ impl Replicated {
             pins: Mutex::default(),
             reclaim_wanted: Notify::new(),
             waiters,
+            levels,
             hub: OnceLock::new(),
             leases: OnceLock::new(),
         });
@@ -259,6 +294,16 @@ impl Replicated {
         self.facts.auth.load(Ordering::Acquire)
     }
 
+    /// Where the cluster stands.
+    pub(crate) fn feature_level(&self) -> FeatureLevel {
+        FeatureLevel(self.facts.level.load(Ordering::Acquire))
+    }
+
+    /// What this node serves.
+    pub(crate) fn levels(&self) -> LevelRange {
+        self.levels
+    }
+
     /// Index of the last entry applied; changes wake whoever waits.
     pub(crate) fn applied_index(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
@@ -296,6 +341,29 @@ impl Replicated {
             .filter(|(pinned, _)| *pinned == space)
             .map(|(_, revision)| *revision)
             .min()
+    }
+
+    fn apply_entry(
+        &self,
+        state: &mut State,
+        entry: Entry,
+        effects: &mut Effects,
+        answers: &mut Vec<(Origin, Result<Applied, Error>)>,
+    ) -> Result<(), io::Error> {
+        let id = entry.log_id();
+        match entry.payload {
+            EntryPayload::Blank => state.machine.skip(id.index),
+            EntryPayload::Normal(batch) => {
+                self.apply_batch(state, id.index, batch.0, effects, answers)?
+            }
+            EntryPayload::Membership(members) => {
+                let levels = levels_of(&members);
+                state.machine.members_changed(id.index, levels, effects);
+                state.membership = StoredMembership::new(Some(id), members);
+            }
+        }
+        state.applied = Some(id);
+        Ok(())
     }
 
     /// Applies one entry's commands; what they answered is told once watchers know of them.
@@ -394,24 +462,27 @@ impl Replica for Replicated {
         let mut effects = Effects::default();
         let mut answers = Vec::new();
         let mut state = self.state.write();
-        let mut index = 0;
+        let (mut index, mut outcome) = (0, Ok(()));
         for entry in entries {
-            let id = entry.log_id();
-            index = id.index;
-            match entry.payload {
-                EntryPayload::Blank => state.machine.skip(index),
-                EntryPayload::Normal(batch) => {
-                    self.apply_batch(&mut state, index, batch.0, &mut effects, &mut answers)?
-                }
-                EntryPayload::Membership(members) => {
-                    state.machine.skip(index);
-                    state.membership = StoredMembership::new(Some(id), members);
-                }
+            let whole = effects.writes.len();
+            index = entry.log_id().index;
+            outcome = self.apply_entry(&mut state, entry, &mut effects, &mut answers);
+            if outcome.is_err() {
+                effects.writes.truncate(whole);
+                break;
             }
-            state.applied = Some(id);
+            // What follows may be of a kind that this node does not know.
+            let level = state.machine.feature_level();
+            outcome = self.levels.admit(level).map_err(io::Error::other);
+            if outcome.is_err() {
+                break;
+            }
         }
-        self.facts.note(&state.machine);
+        // Also when this node has to end: a flush may come first, and it writes the whole of
+        // what counts as applied or nothing.
         state.pending.extend(effects.writes.drain(..));
+        outcome?;
+        self.facts.note(&state.machine);
         // Under the lock, so that watchers hear of revisions in order.
         self.tell(&mut effects);
         let wanted = state.pending.is_due();
@@ -461,12 +532,13 @@ impl Replica for Replicated {
             let _one = self.flushing.lock().await;
             let Staged { store, generation } = staged;
             let applied = types::applied_to_proto(meta.last_log_id.as_ref(), &meta.last_membership);
+            let levels = self.levels;
             let (store, fresh) = task::blocking(move || {
                 let mut batch = atoll_world::store::Batch::default();
                 batch.put(APPLIED_TABLE, APPLIED_KEY, applied.encode_to_vec());
                 store.write(batch)?;
                 store.persist()?;
-                let fresh = load(&store)?;
+                let fresh = load(&store, levels)?;
                 Ok::<_, OpenError>((store, fresh))
             })
             .await

@@ -77,6 +77,8 @@ impl<C: ControlApi> Face<C> {
             storage_version: ETCD_VERSION.to_owned(),
             db_size_quota: signed(status.quota_bytes),
             downgrade_info: Some(pb::DowngradeInfo::default()),
+            atoll_feature_level: status.feature_level.0,
+            atoll_feature_level_max: status.feature_level_max,
         })
     }
 

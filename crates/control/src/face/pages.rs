@@ -87,7 +87,7 @@ async fn read<C: ControlApi>(face: &Face<C>, serializable: bool) -> Result<(), E
 pub(crate) fn router<C: ControlApi>(face: Arc<Face<C>>, metrics: Metrics) -> Router {
     let mut router = Router::new()
         .route("/health", get(health::<C>))
-        .route("/version", get(version));
+        .route("/version", get(version::<C>));
     for (path, checks) in [("/livez", LIVE), ("/readyz", READY)] {
         router = router.route(
             path,
@@ -199,11 +199,12 @@ async fn health<C: ControlApi>(State(face): State<Arc<Face<C>>>, Query(query): P
     }
 }
 
-async fn version() -> Json<serde_json::Value> {
+async fn version<C: ControlApi>(State(face): State<Arc<Face<C>>>) -> Json<serde_json::Value> {
     Json(json!({
         "etcdserver": ETCD_VERSION,
         "etcdcluster": ETCD_VERSION,
         "storage": ETCD_VERSION,
         "atoll": env!("CARGO_PKG_VERSION"),
+        "atoll_feature_level": face.control.status().feature_level.0,
     }))
 }

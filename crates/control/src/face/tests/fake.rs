@@ -301,6 +301,7 @@ impl ControlApi for Fake {
             peer_urls: vec!["https://127.0.0.1:2380".to_owned()],
             client_urls: vec!["http://127.0.0.1:2379".to_owned()],
             learner: false,
+            levels: None,
         }]
     }
 
@@ -311,6 +312,7 @@ impl ControlApi for Fake {
             peer_urls,
             client_urls: Vec::new(),
             learner: true,
+            levels: None,
         })
     }
 

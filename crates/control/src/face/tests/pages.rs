@@ -98,6 +98,7 @@ async fn version_and_metrics_are_there_and_nothing_else_is() {
     let (status, body) = get(&node, "/version").await;
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &body["etcdserver"]), (200, &json!("3.7.0")));
+    assert_eq!(body["atoll_feature_level"], 1);
     assert_eq!(
         get(&node, "/metrics").await,
         (200, "atoll_up 1\n".to_owned())
