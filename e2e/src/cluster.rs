@@ -27,18 +27,43 @@ impl Cluster {
         Self::start_in(server, count, &std::env::temp_dir()).await
     }
 
+    /// The same, with variables for every node.
+    ///
+    /// # Errors
+    /// A node doesn't come up.
+    pub async fn start_with(
+        server: &Server,
+        count: usize,
+        environment: &[(&str, &str)],
+    ) -> Result<Self, Error> {
+        Self::make(server, count, &std::env::temp_dir(), environment).await
+    }
+
     /// Starts `count` nodes below `parent`, and returns once all of them serve.
     ///
     /// # Errors
     /// A node doesn't come up.
     pub async fn start_in(server: &Server, count: usize, parent: &Path) -> Result<Self, Error> {
+        Self::make(server, count, parent, &[]).await
+    }
+
+    async fn make(
+        server: &Server,
+        count: usize,
+        parent: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Self, Error> {
         let dir = tempfile::Builder::new()
             .prefix("atoll-e2e-")
             .tempdir_in(parent)
             .map_err(os("make a cluster's directory"))?;
         let nodes = (0..count)
-            .map(|index| Node::new(server.clone(), dir.path(), &format!("node-{index}")))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|index| {
+                let mut node = Node::new(server.clone(), dir.path(), &format!("node-{index}"))?;
+                node.set_environment(environment);
+                Ok(node)
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
         let mut cluster = Self { nodes, dir };
         match server.kind {
             Kind::Atoll => cluster.join_one_by_one().await?,

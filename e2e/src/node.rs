@@ -79,6 +79,7 @@ pub enum Error {
 pub struct Node {
     server: Server,
     layout: Layout,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -99,6 +100,7 @@ impl Node {
         Ok(Self {
             server,
             layout,
+            environment: Vec::new(),
             child: None,
         })
     }
@@ -106,6 +108,12 @@ impl Node {
     /// What the node is told about itself.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Variables for the next starts, instead of those set before.
+    pub fn set_environment(&mut self, environment: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.environment = environment.iter().map(owned).collect();
     }
 
     /// The server this node runs.
@@ -148,6 +156,7 @@ impl Node {
             .map_err(os("open a node's log"))?;
         let errors = log.try_clone().map_err(os("open a node's log"))?;
         let mut command = self.server.start(&self.layout, entry);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let child = command
             .current_dir(&self.layout.dir)
             .stdin(Stdio::null())
