@@ -159,7 +159,7 @@ pub async fn restore(
     }
     let bytes = disk.read_all(file)?;
     let (header, mut frames) = format::verify(bytes, options.skip_checksum)?;
-    let (generations, _) = Generations::open(disk, dir.to_path_buf(), stores)?;
+    let (generations, empty) = Generations::open(disk, dir.to_path_buf(), stores)?;
     let staged = generations.stage()?;
     let total = frames.remaining() as u64;
     while let Some(rows) = frames.rows()? {
@@ -185,7 +185,7 @@ pub async fn restore(
         Ok::<_, RestoreError>((machine.auth().is_enabled(), user.live_keys(), revision))
     })
     .await?;
-    generations.switch(staged.generation)?;
+    generations.switch(staged.generation, &empty)?;
     Ok(Restored {
         cluster: ClusterId(header.cluster),
         revision: Revision(revision),

@@ -84,6 +84,7 @@ impl Generations {
             source,
             current: Mutex::new(current),
         };
+        this.tidy()?;
         let store = this.open_generation(current)?;
         Ok((this, store))
     }
@@ -114,16 +115,33 @@ impl Generations {
         }
     }
 
-    /// Makes a staged store the current one, and deletes the one before. The caller has
-    /// dropped its handles of that one.
-    pub(crate) fn switch(&self, to: u64) -> Result<(), StoreError> {
+    /// Deletes what a crash left of other generations than the current one.
+    fn tidy(&self) -> Result<(), StoreError> {
+        let current = *self.current.lock();
+        match &*self.source {
+            StoreSource::Directories(_) => {
+                for name in self.disk.list(&self.dir).map_err(disk_error)? {
+                    let generation = name.strip_prefix("store-").and_then(|n| n.parse().ok());
+                    if generation.is_some_and(|generation: u64| generation != current) {
+                        Store::destroy(&self.dir.join(name))?;
+                    }
+                }
+            }
+            StoreSource::Simulated(stores) => stores.lock().retain(|it, _| *it == current),
+        }
+        Ok(())
+    }
+
+    /// Makes a staged store the current one. `old` is the one before: it is deleted when the
+    /// last of its readers is done, or at the next start.
+    pub(crate) fn switch(&self, to: u64, old: &Store) -> Result<(), StoreError> {
         let mut current = self.current.lock();
-        let old = *current;
         self.disk
             .write_atomic(&self.dir.join(CURRENT), format!("{to}\n").as_bytes())
             .map_err(disk_error)?;
         *current = to;
-        self.delete(old)
+        old.destroy_when_closed();
+        Ok(())
     }
 }
 
@@ -135,5 +153,53 @@ impl Staging for Generations {
             store: self.open_generation(generation)?,
             generation,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use atoll_world::disk;
+
+    use super::*;
+
+    fn open(dir: &std::path::Path) -> (Generations, Store) {
+        let source = StoreSource::Directories(StoreOptions::default());
+        Generations::open(disk::real(), dir.to_path_buf(), Arc::new(source)).expect("a store")
+    }
+
+    #[test]
+    fn a_replaced_store_stays_until_its_readers_are_done() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (generations, old) = open(dir.path());
+        let staged = generations.stage().expect("room for a second store");
+        let reader = old.clone();
+        generations
+            .switch(staged.generation, &old)
+            .expect("the disk takes it");
+        drop(old);
+        assert!(dir.path().join("store-0").exists(), "somebody reads it");
+        assert_eq!(reader.get(APPLIED_TABLE, b"key").expect("a read"), None);
+        drop(reader);
+        assert!(!dir.path().join("store-0").exists());
+        drop((generations, staged));
+        open(dir.path());
+        assert!(dir.path().join("store-1").exists());
+    }
+
+    #[test]
+    fn what_a_crash_left_is_deleted_at_the_next_start() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (generations, old) = open(dir.path());
+        let staged = generations.stage().expect("room for a second store");
+        generations
+            .switch(staged.generation, &old)
+            .expect("the disk takes it");
+        // The process dies before the old one is closed.
+        std::mem::forget(old);
+        drop((generations, staged));
+        assert!(dir.path().join("store-0").exists());
+        open(dir.path());
+        assert!(!dir.path().join("store-0").exists());
+        assert!(dir.path().join("store-1").exists());
     }
 }

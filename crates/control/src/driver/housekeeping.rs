@@ -72,18 +72,24 @@ async fn flush_now(replica: &Replicated) -> Result<(), atoll_world::store::Store
 
 /// One walk over the index; false if the state was replaced meanwhile.
 async fn walk(replica: &Replicated, space: Space) -> bool {
+    let replacements = replica.replacements();
     let mut cursor = Some(ReclaimCursor::default());
     while let Some(at) = cursor {
         let pinned = replica.oldest_pin(space);
-        cursor = replica.with_mut(|state| {
+        let step = replica.with_mut(|state| {
+            if replica.replacements() != replacements {
+                return None;
+            }
             let (deletes, next) =
                 state
                     .machine
                     .keyspace_mut(space)
                     .reclaim(at, RECLAIM_STEP_KEYS, pinned);
             state.pending.extend(deletes.into_iter());
-            next
+            Some(next)
         });
+        let Some(next) = step else { return false };
+        cursor = next;
         if let Err(error) = replica.room_for_reclaim().await {
             tracing::warn!(%error, "reclaiming stops");
             return false;

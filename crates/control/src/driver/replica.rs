@@ -14,7 +14,7 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -107,6 +107,8 @@ pub(crate) struct Replicated {
     pub(crate) reclaim_wanted: Notify,
     waiters: Arc<Waiters>,
     levels: LevelRange,
+    /// How often a received snapshot took the state's place.
+    replacements: AtomicU64,
     hub: OnceLock<WatchHub>,
     leases: OnceLock<Arc<LeaseKeeper>>,
 }
@@ -219,6 +221,7 @@ impl Replicated {
             reclaim_wanted: Notify::new(),
             waiters,
             levels,
+            replacements: AtomicU64::new(0),
             hub: OnceLock::new(),
             leases: OnceLock::new(),
         });
@@ -297,6 +300,12 @@ impl Replicated {
     /// Where the cluster stands.
     pub(crate) fn feature_level(&self) -> FeatureLevel {
         FeatureLevel(self.facts.level.load(Ordering::Acquire))
+    }
+
+    /// How often a received snapshot took the state's place. Does not change under the
+    /// state's lock.
+    pub(crate) fn replacements(&self) -> u64 {
+        self.replacements.load(Ordering::Acquire)
     }
 
     /// What this node serves.
@@ -544,17 +553,22 @@ impl Replica for Replicated {
             .await
             .map_err(io::Error::other)?;
             let index = fresh.applied.as_ref().map_or(0, |id| id.index);
-            {
+            let old = {
                 let mut state = self.state.write();
+                let mut current = self.store.write();
                 self.generations
-                    .switch(generation)
+                    .switch(generation, &current)
                     .map_err(io::Error::other)?;
-                *self.store.write() = store;
+                let old = std::mem::replace(&mut *current, store);
                 *state = fresh;
+                self.replacements.fetch_add(1, Ordering::Release);
                 let machine = &state.machine;
                 self.facts.note(machine);
                 self.waiters.replaced(|origin| machine.has_applied(origin));
-            }
+                old
+            };
+            // Closing a store takes its time, and deletes its files.
+            task::blocking(move || drop(old)).await;
             self.hub().restored(Space::User);
             self.hub().restored(Space::System);
             self.applied.send_replace(index);

@@ -216,6 +216,15 @@ impl Store {
         }
     }
 
+    /// Deletes the store's files once nobody has it open any more: readers finish first.
+    pub fn destroy_when_closed(&self) {
+        match &*self.0 {
+            Backend::Real(real) => real.doom(),
+            // Its memory goes with its last handle.
+            Backend::Simulated(_) => {}
+        }
+    }
+
     /// Opens a simulated store. Handles of an earlier opening answer `Crashed` from now on.
     pub fn simulated(disk: &SimStore, tables: &[&'static str]) -> Store {
         Store(Arc::new(Backend::Simulated(disk.open(tables))))

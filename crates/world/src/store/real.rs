@@ -4,7 +4,10 @@
 //! compressed. Our own journal is the truth until `persist`, so that its write-ahead log is
 //! only handed to the operating system on each write.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use fjall::{
@@ -26,6 +29,25 @@ pub(super) struct RealStore {
     database: Database,
     names: Vec<&'static str>,
     tables: Vec<Keyspace>,
+    // Last: the files go when the database has closed.
+    files: Files,
+}
+
+/// Deletes a store's files when it is dropped, if it was told to.
+struct Files {
+    path: PathBuf,
+    doomed: AtomicBool,
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.doomed.load(Ordering::Acquire)
+            && let Err(error) = super::Store::destroy(&self.path)
+        {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "a store that is not needed any more was not deleted");
+        }
+    }
 }
 
 pub(super) struct RealSnapshot(Snapshot);
@@ -57,7 +79,15 @@ impl RealStore {
             database,
             names: names.to_vec(),
             tables,
+            files: Files {
+                path: path.to_path_buf(),
+                doomed: AtomicBool::new(false),
+            },
         })
+    }
+
+    pub(super) fn doom(&self) {
+        self.files.doomed.store(true, Ordering::Release);
     }
 
     pub(super) fn tables(&self) -> &[&'static str] {

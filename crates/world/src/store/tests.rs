@@ -314,6 +314,26 @@ fn contents(scan: impl Iterator<Item = Result<Pair, StoreError>>) -> Vec<(Vec<u8
     .collect()
 }
 
+#[test]
+fn a_store_that_is_not_needed_is_deleted_after_its_last_reader() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store");
+    let store = Store::open(&path, StoreOptions::default(), TABLES).unwrap();
+    let mut batch = Batch::new();
+    for key in 0..100_u8 {
+        batch.put("data", vec![key], vec![key; 1000]);
+    }
+    store.write(batch).unwrap();
+    let mut reader = store.scan("data", ..);
+    assert!(reader.next().is_some());
+    store.destroy_when_closed();
+    drop(store);
+    assert_eq!(contents(reader.by_ref()).len(), 99, "it reads to the end");
+    assert!(path.exists());
+    drop(reader);
+    assert!(!path.exists());
+}
+
 /// Runs the steps, checks every snapshot taken on the way, and gives the model's states.
 fn run(store: &Store, steps: Vec<Step>) -> (Vec<Model>, usize) {
     let mut states = vec![Model::new()];
