@@ -285,6 +285,10 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
     /// with the compact revision it starts above. Equal on every member.
     fn hash_kv(&self, revision: Revision) -> impl Future<Output = Result<HashKv, Error>> + Send;
 
+    /// Gives back this node's space of what was compacted, and returns when it is back.
+    /// Nobody's reads or writes wait for it. It goes on when the caller goes away.
+    fn defragment(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// A consistent copy of the whole state, as a stream of bytes that
     /// `atoll snapshot restore` accepts.
     fn snapshot(&self) -> impl Future<Output = Result<SnapshotStream, Error>> + Send;

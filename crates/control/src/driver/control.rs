@@ -16,6 +16,7 @@ use super::{
     members::Members,
     passwords,
     propose::{Proposer, Waiters},
+    reclaim::Reclaimer,
     replica::{self, ControlWatches, Replicated, StoreValues},
     services,
 };
@@ -173,6 +174,7 @@ struct Shared {
     barrier: Barrier,
     leases: Arc<LeaseKeeper>,
     members: Arc<Members>,
+    reclaimer: Arc<Reclaimer>,
     root_fingerprint: String,
     /// A lease must outlive an election.
     lease_ttl_s_min: i64,
@@ -247,7 +249,13 @@ impl Control {
         task::spawn(leases.clone().run());
         task::spawn(members.clone().promote_learners());
         task::spawn(members.clone().follow_addresses());
-        task::spawn(housekeeping::reclaim(replica.clone()));
+        let reclaimer = Reclaimer::new(
+            replica.clone(),
+            space_disk.clone(),
+            journal_dir.clone(),
+            reserve_bytes,
+        );
+        task::spawn(reclaimer.clone().run());
         task::spawn(housekeeping::watch_room(
             node,
             replica.clone(),
@@ -282,6 +290,7 @@ impl Control {
             barrier,
             leases,
             members,
+            reclaimer,
             root_fingerprint,
             lease_ttl_s_min: ttl_min_s(settings.log.election_max),
             leases_max: settings.leases_max,
@@ -755,6 +764,10 @@ impl ControlApi for Control {
             compact_revision: Revision(walk.compacted()),
             hash_revision: Revision(walk.revision()),
         })
+    }
+
+    async fn defragment(&self) -> Result<(), Error> {
+        self.shared.reclaimer.clone().defragment().await
     }
 
     async fn snapshot(&self) -> Result<SnapshotStream, Error> {

@@ -1,5 +1,5 @@
-//! What goes on in the background: giving back compacted space, watching the quota,
-//! compacting without being asked.
+//! What goes on in the background: watching the quota, publishing the members, compacting
+//! without being asked.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{propose::Proposer, replica::Replicated, system_identity};
 use crate::{
-    core::{effects::Space, reclaim::ReclaimCursor},
+    core::effects::Space,
     driver::control::AutoCompaction,
     log::{Log, types::Members},
     proto::{
@@ -23,12 +23,6 @@ use crate::{
         raft,
     },
 };
-
-/// Keys looked at under the replica's lock at a time: well under a millisecond.
-const RECLAIM_STEP_KEYS: usize = 500;
-
-/// The pause between two steps, so that writers and readers come first.
-const RECLAIM_PAUSE: Duration = Duration::from_millis(1);
 
 /// How often the store and the disk are looked at, and a failed write is tried again.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,60 +38,6 @@ const COMPACTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Revisions that the revision mode looks at per interval.
 const COMPACTION_REVISION_INTERVAL: Duration = Duration::from_secs(300);
-
-/// Gives back what was compacted, a bounded step at a time.
-pub(crate) async fn reclaim(replica: Arc<Replicated>) {
-    let mut done = [0_i64; 2];
-    loop {
-        replica.reclaim_wanted.notified().await;
-        for (space, done) in [Space::User, Space::System].into_iter().zip(&mut done) {
-            // What is compacted may be reclaimed only once the store knows of the compaction.
-            let _ = flush_now(&replica).await;
-            let bound = replica.with(|machine| {
-                machine
-                    .keyspace(space)
-                    .reclaim_bound(replica.oldest_pin(space))
-            });
-            if bound > *done && walk(&replica, space).await {
-                *done = bound;
-            }
-        }
-    }
-}
-
-async fn flush_now(replica: &Replicated) -> Result<(), atoll_world::store::StoreError> {
-    let _one = replica.flushing.lock().await;
-    super::flush::write_pending(replica).await.map(drop)
-}
-
-/// One walk over the index; false if the state was replaced meanwhile.
-async fn walk(replica: &Replicated, space: Space) -> bool {
-    let replacements = replica.replacements();
-    let mut cursor = Some(ReclaimCursor::default());
-    while let Some(at) = cursor {
-        let pinned = replica.oldest_pin(space);
-        let step = replica.with_mut(|state| {
-            if replica.replacements() != replacements {
-                return None;
-            }
-            let (deletes, next) =
-                state
-                    .machine
-                    .keyspace_mut(space)
-                    .reclaim(at, RECLAIM_STEP_KEYS, pinned);
-            state.pending.extend(deletes.into_iter());
-            Some(next)
-        });
-        let Some(next) = step else { return false };
-        cursor = next;
-        if let Err(error) = replica.room_for_reclaim().await {
-            tracing::warn!(%error, "reclaiming stops");
-            return false;
-        }
-        clock::sleep(RECLAIM_PAUSE).await;
-    }
-    true
-}
 
 /// What a node's state may take on its disk.
 pub(crate) struct Room {

@@ -17,6 +17,7 @@ pub(crate) mod level;
 pub(crate) mod members;
 pub(crate) mod passwords;
 pub(crate) mod propose;
+pub(crate) mod reclaim;
 pub mod recovery;
 pub mod replica;
 pub(crate) mod services;

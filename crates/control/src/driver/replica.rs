@@ -337,9 +337,16 @@ impl Replicated {
         }
     }
 
-    /// Waits until reclaiming may write more.
-    pub(crate) async fn room_for_reclaim(&self) -> Result<(), io::Error> {
-        Replica::room(self).await
+    /// Waits while more is applied, or reclaimed, than written to the store, by too much.
+    pub(crate) async fn room_in_memory(&self) {
+        loop {
+            let flushed = self.flushed.notified();
+            if !self.state.read().pending.is_full() {
+                return;
+            }
+            self.flush_wanted.notify_one();
+            flushed.await;
+        }
     }
 
     /// The oldest revision that somebody holds on to.
@@ -508,14 +515,8 @@ impl Replica for Replicated {
 
     fn room(&self) -> BoxFuture<'_, Result<(), io::Error>> {
         async move {
-            loop {
-                let flushed = self.flushed.notified();
-                if !self.state.read().pending.is_full() {
-                    return Ok(());
-                }
-                self.flush_wanted.notify_one();
-                flushed.await;
-            }
+            self.room_in_memory().await;
+            Ok(())
         }
         .boxed()
     }
@@ -569,6 +570,7 @@ impl Replica for Replicated {
             };
             // Closing a store takes its time, and deletes its files.
             task::blocking(move || drop(old)).await;
+            self.reclaim_wanted.notify_one();
             self.hub().restored(Space::User);
             self.hub().restored(Space::System);
             self.applied.send_replace(index);

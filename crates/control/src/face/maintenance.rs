@@ -82,7 +82,7 @@ impl<C: ControlApi> Face<C> {
         })
     }
 
-    /// Space is reclaimed all the time, so there is nothing to wait for.
+    /// As in etcd it is answered when the space is back; others are served meanwhile.
     async fn on_defragment(
         &self,
         caller: Caller<'_>,
@@ -90,6 +90,7 @@ impl<C: ControlApi> Face<C> {
     ) -> Result<pb::DefragmentResponse, Status> {
         let standing = self.enter(caller, false)?;
         self.admin(caller, &standing)?;
+        self.control.defragment().await?;
         Ok(pb::DefragmentResponse { header: None })
     }
 

@@ -17,6 +17,7 @@ use std::{
 
 use bytes::Bytes;
 
+mod pace;
 mod real;
 mod sim;
 #[cfg(test)]
@@ -292,6 +293,21 @@ impl Store {
         match &*self.0 {
             Backend::Real(real) => real.disk_bytes(),
             Backend::Simulated(sim) => Ok(sim.disk_bytes()),
+        }
+    }
+
+    /// Rewrites a table without what was overwritten and deleted before, so that its space
+    /// comes back; what a snapshot still shows stays. Blocks for as long as it takes to write
+    /// what is left, at a bounded pace; reads and writes of others go on. Meanwhile the table
+    /// is on the disk twice.
+    ///
+    /// # Errors
+    /// `Disk`, `Damaged`. What is in the store is as it was.
+    pub fn give_back(&self, table: &str) -> Result<(), StoreError> {
+        match &*self.0 {
+            Backend::Real(real) => real.give_back(table),
+            // Its disk has no size.
+            Backend::Simulated(_) => Ok(()),
         }
     }
 

@@ -6,16 +6,23 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use fjall::{
-    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot,
-    config::CompressionPolicy,
+    AbstractTree as _, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode,
+    Readable, Snapshot, compaction::filter::Factory, config::CompressionPolicy,
 };
 
-use super::{Batch, KeyRange, Pair, StoreError, StoreOptions};
+use super::{
+    Batch, KeyRange, Pair, StoreError, StoreOptions,
+    pace::{self, Pace},
+};
 
 /// A table's memory for new writes, in bytes; when it is full, it goes to disk.
 const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
@@ -25,10 +32,27 @@ const WRITE_AHEAD_BYTES_MAX: u64 = 64 << 20;
 /// Threads that flush and compact. Two, so that a long compaction does not hold up flushes.
 const WORKER_THREADS: usize = 2;
 
+/// How often giving back space looks whether the memtable is written before it goes on
+/// without: what is left in memory then goes another time.
+const FLUSH_LOOKS_MAX: usize = 3_000;
+/// The pause between two looks.
+const FLUSH_LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A table of our own: fjall deletes files that no reader needs any more when some table's
+/// memory goes to disk, so a row here lets it happen now.
+const NUDGE_TABLE: &str = "_nudge";
+/// How often that is tried while short readers still see the old files. What a long one sees
+/// goes later, as others write.
+const NUDGES_MAX: usize = 10;
+/// The pause between two of them.
+const NUDGE_INTERVAL: Duration = Duration::from_millis(50);
+
 pub(super) struct RealStore {
     database: Database,
     names: Vec<&'static str>,
     tables: Vec<Keyspace>,
+    paces: Vec<Pace>,
+    nudge: Keyspace,
     // Last: the files go when the database has closed.
     files: Files,
 }
@@ -58,7 +82,16 @@ impl RealStore {
         options: StoreOptions,
         names: &[&'static str],
     ) -> Result<RealStore, StoreError> {
+        let paces: Vec<Pace> = names.iter().map(|_| Pace::default()).collect();
+        let pace_of = {
+            let (names, paces) = (names.to_vec(), paces.clone());
+            move |name: &str| {
+                let at = names.iter().position(|known| *known == name)?;
+                Some(Arc::new(paces[at].clone()) as Arc<dyn Factory>)
+            }
+        };
         let opened = Database::builder(path)
+            .with_compaction_filter_factories(Arc::new(pace_of))
             .cache_size(options.cache_bytes)
             .max_journaling_size(WRITE_AHEAD_BYTES_MAX)
             .worker_threads(WORKER_THREADS)
@@ -75,10 +108,13 @@ impl RealStore {
             .iter()
             .map(|name| database.keyspace(name, table_options))
             .collect::<Result<Vec<_>, _>>()?;
+        let nudge = database.keyspace(NUDGE_TABLE, table_options)?;
         Ok(RealStore {
+            nudge,
             database,
             names: names.to_vec(),
             tables,
+            paces,
             files: Files {
                 path: path.to_path_buf(),
                 doomed: AtomicBool::new(false),
@@ -151,9 +187,40 @@ impl RealStore {
         Ok(self.tables.iter().map(Keyspace::disk_space).sum())
     }
 
+    pub(super) fn give_back(&self, name: &str) -> Result<(), StoreError> {
+        let at = self.position(name);
+        let table = &self.tables[at];
+        // Deletes that are only in memory delete nothing on the disk. (It also tells fjall
+        // that what no snapshot shows may go.)
+        table.rotate_memtable()?;
+        for _ in 0..FLUSH_LOOKS_MAX {
+            if table.sealed_memtable_count() == 0 {
+                break;
+            }
+            pace::pause(FLUSH_LOOK_INTERVAL);
+        }
+        if table.table_count() > 0 {
+            let _paced = self.paces[at].keep();
+            table.major_compact()?;
+        }
+        for _ in 0..NUDGES_MAX {
+            self.nudge.insert(b"at", b"")?;
+            self.nudge.rotate_memtable()?;
+            if table.tree.version_free_list_len() == 0 {
+                break;
+            }
+            pace::pause(NUDGE_INTERVAL);
+        }
+        Ok(())
+    }
+
     fn table(&self, name: &str) -> &Keyspace {
+        &self.tables[self.position(name)]
+    }
+
+    fn position(&self, name: &str) -> usize {
         let at = self.names.iter().position(|known| *known == name);
-        &self.tables[at.unwrap_or_else(|| panic!("the store was opened without a table {name:?}"))]
+        at.unwrap_or_else(|| panic!("the store was opened without a table {name:?}"))
     }
 }
 

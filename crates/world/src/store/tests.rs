@@ -334,6 +334,63 @@ fn a_store_that_is_not_needed_is_deleted_after_its_last_reader() {
     assert!(!path.exists());
 }
 
+/// So many rows, in order, of incompressible values.
+fn fill(store: &Store, keys: std::ops::Range<u32>) {
+    for key in keys {
+        let mut batch = Batch::new();
+        let value: Vec<u8> = std::iter::repeat_with(|| random::u64().to_le_bytes())
+            .take(512)
+            .flatten()
+            .collect();
+        batch.put("data", key.to_be_bytes().to_vec(), value);
+        store.write(batch).unwrap();
+    }
+}
+
+#[test]
+fn the_space_of_what_was_deleted_comes_back_while_others_write() {
+    const ROWS: u32 = 2_000;
+    const KEPT: u32 = 100;
+    let dir = TempDir::new().unwrap();
+    let store = real(&dir);
+    fill(&store, 0..ROWS);
+    store.give_back("data").unwrap();
+    let full = store.disk_bytes().unwrap();
+    assert!(full > u64::from(ROWS) * 4096, "{full} bytes");
+
+    let view = store.snapshot();
+    let from = KEPT.to_be_bytes();
+    store
+        .remove_range("data", &from[..].., ROWS as usize)
+        .unwrap();
+    store.give_back("data").unwrap();
+    assert_eq!(view.scan("data", ..).count(), ROWS as usize);
+    drop(view);
+
+    let writer = store.clone();
+    let (first, last) = (ROWS, ROWS + 200);
+    let writing = std::thread::spawn(move || fill(&writer, first..last));
+    store.give_back("data").unwrap();
+    writing.join().unwrap();
+    // Once more, with nothing under way: the first may have met the writer's.
+    store.give_back("data").unwrap();
+    let left = store.disk_bytes().unwrap();
+    assert!(left < full / 4, "{left} of {full} bytes are left");
+    let files = files_bytes(&dir.path().join("keyspaces"));
+    assert!(files < full / 2, "{files} of {full} bytes are left on disk");
+    assert_eq!(store.scan("data", ..).count() as u32, KEPT + last - first);
+}
+
+fn files_bytes(dir: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| match entry.metadata().unwrap() {
+            meta if meta.is_dir() => files_bytes(&entry.path()),
+            meta => meta.len(),
+        })
+        .sum()
+}
+
 /// Runs the steps, checks every snapshot taken on the way, and gives the model's states.
 fn run(store: &Store, steps: Vec<Step>) -> (Vec<Model>, usize) {
     let mut states = vec![Model::new()];

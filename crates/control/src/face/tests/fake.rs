@@ -344,6 +344,11 @@ impl ControlApi for Fake {
         })
     }
 
+    async fn defragment(&self) -> Result<(), Error> {
+        self.state.lock().defragmented += 1;
+        Ok(())
+    }
+
     async fn snapshot(&self) -> Result<SnapshotStream, Error> {
         let (sender, chunks) = tokio::sync::mpsc::channel(3);
         let _ = sender.try_send(Ok(Bytes::from(vec![1; 300 << 10])));

@@ -219,6 +219,9 @@ async fn maintenance_speaks_as_etcd_does() {
         .unwrap()
         .into_inner();
     assert_eq!(status.errors, ["memberID:5 alarm:NOSPACE"]);
+    let request = pb::DefragmentRequest {};
+    maintenance.defragment(request).await.unwrap();
+    assert_eq!(node.fake.state.lock().defragmented, 1);
     assert_eq!(
         (status.version.as_str(), status.leader),
         ("3.7.0", fake::NODE)

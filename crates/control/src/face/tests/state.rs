@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) leader: Option<NodeId>,
     pub(super) learner: bool,
     pub(super) alarms: Vec<pb::AlarmMember>,
+    /// How often it was asked for.
+    pub(super) defragmented: u32,
     /// What was proposed last, and by whom.
     pub(super) last: Option<(Identity, Op)>,
 }
