@@ -241,7 +241,7 @@ impl Control {
             settings.log.election_max,
             timeout,
         );
-        replica.tell_leases(leases.clone());
+        replica.tell_leases(&leases);
         let members = Arc::new(Members::new(log.clone(), peers.clone(), replica.clone()));
         services::serve(&*peers, &log, &leases, &members);
 

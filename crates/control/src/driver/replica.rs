@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -110,7 +110,8 @@ pub(crate) struct Replicated {
     /// How often a received snapshot took the state's place.
     replacements: AtomicU64,
     hub: OnceLock<WatchHub>,
-    leases: OnceLock<Arc<LeaseKeeper>>,
+    /// It holds this replica; the other way it must not, or neither would ever be let go.
+    leases: OnceLock<Weak<LeaseKeeper>>,
 }
 
 /// What every request asks for.
@@ -235,8 +236,11 @@ impl Replicated {
     }
 
     /// Who is told about changes of leases; set once.
-    pub(crate) fn tell_leases(&self, leases: Arc<LeaseKeeper>) {
-        assert!(self.leases.set(leases).is_ok(), "leases have one keeper");
+    pub(crate) fn tell_leases(&self, leases: &Arc<LeaseKeeper>) {
+        assert!(
+            self.leases.set(Arc::downgrade(leases)).is_ok(),
+            "leases have one keeper"
+        );
     }
 
     pub(crate) fn hub(&self) -> &WatchHub {
@@ -414,7 +418,7 @@ impl Replicated {
             self.reclaim_wanted.notify_one();
         }
         if !effects.leases.is_empty() {
-            if let Some(leases) = self.leases.get() {
+            if let Some(leases) = self.leases.get().and_then(Weak::upgrade) {
                 leases.apply(&effects.leases);
             }
             effects.leases.clear();

@@ -116,6 +116,8 @@ impl TlsPeers {
         for (_, link) in std::mem::take(&mut links.outbound) {
             link.close();
         }
+        // Handlers hold what calls through these links.
+        self.shared.handlers.write().clear();
     }
 }
 
