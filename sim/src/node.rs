@@ -237,7 +237,7 @@ impl Node {
             dir: PathBuf::from("/data"),
             stores: self.stores.clone(),
             journal: self.journal(boot),
-            root_fingerprint: String::new(),
+            keyring: None,
             peers,
             fatal: self.fatal(boot),
         };

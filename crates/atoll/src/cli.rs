@@ -279,6 +279,7 @@ mod tests {
             "atoll key watch a b --rev 7",
             "atoll lock backup -- pg_dump --key x",
             "atoll user add ann --no-password",
+            "atoll user certificate ann --out d --ttl-s 3600 --context-name ann",
             "atoll role grant reader read a --prefix",
             "atoll auth enable",
             "atoll snapshot save f",

@@ -16,7 +16,7 @@ use clap::Args;
 use crate::{
     context::{Context, Contexts},
     error::CliError,
-    node::{self, Directory, Node, Origin},
+    node::{self, Directory, Node, Origin, record::Record},
     output,
     settings::SettingFlags,
 };
@@ -70,30 +70,7 @@ const PASSWORD_BYTES: usize = 18;
 /// # Errors
 /// The folder holds a cluster already, or cannot be written.
 pub(crate) async fn run(args: InitArgs, config: Config) -> Result<(), CliError> {
-    let directory = Directory::open(&config.node.dir)?;
-    if directory.record()?.is_some() {
-        return Err(CliError::failed(
-            format!("{} holds a node already", config.node.dir.display()),
-            "Start it with `atoll start`, or choose another folder with --dir.",
-        ));
-    }
-    let record = directory.found(&node::hosts(&config), true)?;
-    drop(directory);
-
-    // The first start is on loopback, with any free ports: nobody else may come in before
-    // there is a root user.
-    let mut private = config.clone();
-    private.listen.client = Address {
-        host: "127.0.0.1".into(),
-        port: 0,
-    };
-    private.listen.peer = private.listen.client.clone();
-    private.node.port_offset = 0;
-    let first = Node::start(&private, Origin::Directory).await?;
-    let password = new_password();
-    let done = set_up(&first, &password).await;
-    first.stop().await;
-    done?;
+    let (record, password) = make(&config).await?;
 
     // On loopback alone clients need no TLS.
     let scheme = if config.leaves_loopback() {
@@ -106,13 +83,13 @@ pub(crate) async fn run(args: InitArgs, config: Config) -> Result<(), CliError> 
         advertised(&config),
         config.client_address().port
     );
-    let trust = pki::files::load_trust(&config.node.dir.join("pki")).map_err(node::pki_failed)?;
+    let keyring = pki::Keyring::open(&config.node.dir.join("pki")).map_err(node::pki_failed)?;
     let path = Contexts::path()?;
     let mut contexts = Contexts::load(&path)?;
     let context = Context {
         endpoints: vec![client.clone()],
         user: Some("root".into()),
-        ca: Some(pki::certificates_to_pem(&trust.roots)),
+        ca: Some(keyring.roots_pem()),
         ..Context::default()
     };
     contexts.put(&args.context_name, context);
@@ -133,6 +110,38 @@ Cluster {cluster} is made, in {dir}.
         path = path.display(),
         listeners = listeners(&config),
     ))
+}
+
+/// Makes the cluster and its root user; answers who its first node is, and root's password.
+///
+/// # Errors
+/// The folder holds a node already, or cannot be written.
+pub(crate) async fn make(config: &Config) -> Result<(Record, String), CliError> {
+    let directory = Directory::open(&config.node.dir)?;
+    if directory.record()?.is_some() {
+        return Err(CliError::failed(
+            format!("{} holds a node already", config.node.dir.display()),
+            "Start it with `atoll start`, or choose another folder with --dir.",
+        ));
+    }
+    let record = directory.found(&node::hosts(config), true)?;
+    drop(directory);
+
+    // The first start is on loopback, with any free ports: nobody else may come in before
+    // there is a root user.
+    let mut private = config.clone();
+    private.listen.client = Address {
+        host: "127.0.0.1".into(),
+        port: 0,
+    };
+    private.listen.peer = private.listen.client.clone();
+    private.node.port_offset = 0;
+    let first = Node::start(&private, Origin::Directory).await?;
+    let password = new_password();
+    let done = set_up(&first, &password).await;
+    first.stop().await;
+    done?;
+    Ok((record, password))
 }
 
 fn listeners(config: &Config) -> String {

@@ -104,6 +104,30 @@ impl View for Names {
     }
 }
 
+/// A date as people read it: year, month, day, hours and minutes of UTC. `ms` counts from the
+/// epoch.
+pub(crate) fn date(ms: u64) -> String {
+    let minutes = ms / 60_000;
+    let days = minutes / (24 * 60);
+    // Days to a date of the Gregorian calendar, counted in years that begin in March, so that
+    // the leap day is the last (Howard Hinnant, chrono-compatible low-level date algorithms).
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hours, minutes) = (minutes / 60 % 24, minutes % 60);
+    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02} UTC")
+}
+
 /// Rows under headings, each column as wide as its widest cell.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
@@ -203,6 +227,20 @@ mod tests {
             "ID     NAME    C\n1      größer  x\n22222  b"
         );
         assert_eq!(table(&["ID"], &[]), "ID");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (ms, told) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_399_999, "2000-02-28 23:59 UTC"),
+            (951_782_400_000, "2000-02-29 00:00 UTC"),
+            (951_868_800_000, "2000-03-01 00:00 UTC"),
+            (1_735_689_599_000, "2024-12-31 23:59 UTC"),
+            (4_107_542_400_000, "2100-03-01 00:00 UTC"),
+        ] {
+            assert_eq!(date(ms), told);
+        }
     }
 
     #[test]

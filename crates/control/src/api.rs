@@ -1,8 +1,9 @@
 //! What other crates, and the faces of this one, may ask of the control plane.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use atoll_base::id::{ClusterId, NodeId, Revision};
+use atoll_world::pki::Keyring;
 
 use crate::{
     core::{
@@ -229,7 +230,8 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
     /// The identity behind a bearer token.
     fn identify_token(&self, token: &str) -> Result<Identity, Error>;
 
-    /// The identity behind a client certificate's common name (no right is checked yet).
+    /// The identity behind a client certificate's common name: `PermissionDenied` where there
+    /// is no such user (any more). No right is checked yet.
     fn identify_certificate(&self, common_name: &str) -> Result<Identity, Error>;
 
     /// Whether authentication is on, and the auth revision.
@@ -253,8 +255,9 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
     /// Where the cluster stands, as this node knows it.
     fn status(&self) -> Status;
 
-    /// Hexadecimal SHA-256 of the cluster's root certificate, for join tokens.
-    fn root_fingerprint(&self) -> String;
+    /// This node's certificates and the cluster's authority; none where nodes do without, as
+    /// in a simulation.
+    fn keyring(&self) -> Option<Arc<Keyring>>;
 
     /// Every member, in order of id, as this node knows them.
     fn members(&self) -> Vec<Member>;

@@ -3,7 +3,7 @@
 use std::{error::Error, io, time::Duration};
 
 use atoll_control::proto::{
-    cluster::tokens_client::TokensClient,
+    cluster::{certificates_client::CertificatesClient, tokens_client::TokensClient},
     etcdserverpb::{
         auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient,
         lease_client::LeaseClient, maintenance_client::MaintenanceClient,
@@ -80,6 +80,8 @@ services! {
     auth: AuthClient;
     /// Locks.
     lock: LockClient;
+    /// Users' certificates.
+    certificates: CertificatesClient;
     /// Join tokens.
     tokens: TokensClient;
 }

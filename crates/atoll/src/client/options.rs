@@ -181,7 +181,11 @@ fn login(global: &Global, context: &Context) -> Result<Option<Login>, CliError> 
         .endpoint
         .iter()
         .any(|endpoint| endpoint.starts_with("http://"));
-    let kept = context.user.as_deref().filter(|_| !clear);
+    // And whoever names a certificate logs in with that.
+    let kept = context
+        .user
+        .as_deref()
+        .filter(|_| !clear && global.cert.is_none());
     let Some(login) = global.login.as_deref().or(kept) else {
         return Ok(None);
     };

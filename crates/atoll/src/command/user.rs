@@ -6,6 +6,7 @@ use atoll_control::proto::{authpb::UserAddOptions, etcdserverpb as pb};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::certificate::{self, CertificateArgs};
 use crate::{
     client::{Client, Retry},
     error::CliError,
@@ -56,6 +57,8 @@ pub(crate) enum UserCommand {
         /// The role.
         role: String,
     },
+    /// Make a client certificate that logs a user in. Its key is made here and goes nowhere.
+    Certificate(CertificateArgs),
     /// Take a role from a user.
     Revoke {
         /// The user.
@@ -140,6 +143,7 @@ pub(crate) async fn run(
                 .await?;
             output.show(&Done::new(format!("password of {name} changed")))
         }
+        UserCommand::Certificate(args) => certificate::run(args, client, output).await,
         UserCommand::Grant { name, role } => {
             let request = pb::AuthUserGrantRoleRequest {
                 user: name.clone(),

@@ -1,83 +1,92 @@
 //! The certificates of a running node, and their renewal.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use atoll_base::id::NodeId;
+use atoll_base::{config::Config, id::NodeId};
 use atoll_world::{
     clock,
     peers::tls::TlsPeers,
-    pki::{self, Identity, Trust, tls},
+    pki::{
+        Keyring, PkiError,
+        tls::{self, ClientCertificate},
+    },
 };
 
-use super::{Acceptor, CLIENT_ALPN, NODE_IDENTITY, pki_failed};
+use super::{Acceptor, CLIENT_ALPN, hosts, pki_failed};
 use crate::error::CliError;
 
 /// How often the certificate's age is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// What the listeners show.
+/// Keeps what the node shows and trusts on every listener and link equal to its keyring.
 #[derive(Clone)]
-pub(super) struct Acceptors {
+pub(super) struct Certificates {
+    pub(super) keyring: Arc<Keyring>,
     pub(super) clients: Acceptor,
-    pub(super) peers: Acceptor,
+    pub(super) peer_side: Acceptor,
+    peers: Arc<TlsPeers>,
+    node: NodeId,
+    /// The names and addresses that the node's certificate is for.
+    hosts: Vec<String>,
+    from_clients: ClientCertificate,
 }
 
-impl Acceptors {
-    pub(super) fn new(identity: &Identity, trust: &Trust) -> Result<Acceptors, CliError> {
-        let acceptors = Acceptors {
+impl Certificates {
+    pub(super) fn new(
+        config: &Config,
+        node: NodeId,
+        keyring: Arc<Keyring>,
+        peers: Arc<TlsPeers>,
+    ) -> Result<Certificates, CliError> {
+        let certificates = Certificates {
+            keyring,
             clients: Acceptor::default(),
-            peers: Acceptor::default(),
+            peer_side: Acceptor::default(),
+            peers,
+            node,
+            hosts: hosts(config),
+            from_clients: match config.security.require_client_cert {
+                true => ClientCertificate::Required,
+                false => ClientCertificate::Optional,
+            },
         };
-        acceptors.show(identity, trust).map_err(pki_failed)?;
-        Ok(acceptors)
+        certificates.show().map_err(pki_failed)?;
+        Ok(certificates)
     }
 
-    fn show(&self, identity: &Identity, trust: &Trust) -> Result<(), pki::PkiError> {
-        let clients = tls::listener_config(identity, trust, CLIENT_ALPN)?;
+    /// Later handshakes use what the keyring holds now.
+    fn show(&self) -> Result<(), PkiError> {
+        let (identity, trust) = (self.keyring.identity(), self.keyring.trust());
+        let clients = tls::listener_config(&identity, &trust, self.from_clients, CLIENT_ALPN)?;
         // A joiner has no certificate; it speaks gRPC on the peer listener.
-        let joiners = tls::listener_config(identity, trust, &[b"h2"])?;
-        let peers = tls::peer_server_config(identity, trust)?;
+        let optional = ClientCertificate::Optional;
+        let joiners = tls::listener_config(&identity, &trust, optional, &[b"h2"])?;
+        let peers = tls::peer_server_config(&identity, &trust)?;
+        let calls = tls::peer_client_config(&identity, &trust)?;
         self.clients.replace(Some(clients), None);
-        self.peers.replace(Some(joiners), Some(peers));
+        self.peer_side.replace(Some(joiners), Some(peers));
+        self.peers.replace_tls(calls);
         Ok(())
     }
-}
 
-/// Renews the node's certificate in the last third of its life, and uses it at once.
-pub(super) async fn renew(
-    dir: PathBuf,
-    node: NodeId,
-    hosts: Vec<String>,
-    acceptors: Acceptors,
-    peers: Arc<TlsPeers>,
-) {
-    loop {
-        if let Err(error) = renew_if_due(&dir, node, &hosts, &acceptors, &peers) {
-            tracing::error!(%error, "this node's certificate was not renewed; it will be tried again in an hour");
+    /// Renews the node's certificate in the last third of its life, and uses it at once.
+    pub(super) async fn renew(self) {
+        loop {
+            if let Err(error) = self.renew_if_due() {
+                tracing::error!(%error, "this node's certificate was not renewed; it will be tried again in an hour");
+            }
+            clock::sleep(LOOK_INTERVAL).await;
         }
-        clock::sleep(LOOK_INTERVAL).await;
     }
-}
 
-fn renew_if_due(
-    dir: &std::path::Path,
-    node: NodeId,
-    hosts: &[String],
-    acceptors: &Acceptors,
-    peers: &TlsPeers,
-) -> Result<(), pki::PkiError> {
-    let identity = pki::files::load_identity(dir, NODE_IDENTITY)?;
-    if !identity.facts()?.needs_renewal(clock::wall_ms()) {
-        return Ok(());
+    fn renew_if_due(&self) -> Result<(), PkiError> {
+        let facts = self.keyring.identity().facts()?;
+        if !facts.needs_renewal(clock::wall_ms()) {
+            return Ok(());
+        }
+        self.keyring.renew(self.node, &self.hosts)?;
+        self.show()?;
+        tracing::info!("this node's certificate was renewed");
+        Ok(())
     }
-    let Some(authority) = pki::files::load_authority(dir)? else {
-        return Ok(());
-    };
-    let trust = pki::files::load_trust(dir)?;
-    let renewed = authority.issue_node(node, hosts, pki::LEAF_LIFE)?;
-    pki::files::save_identity(dir, NODE_IDENTITY, &renewed)?;
-    acceptors.show(&renewed, &trust)?;
-    peers.replace_tls(tls::peer_client_config(&renewed, &trust)?);
-    tracing::info!("this node's certificate was renewed");
-    Ok(())
 }

@@ -5,7 +5,7 @@
 //! the token up in the log, certifies the joiner's key, makes it a learner, and tells it all
 //! that a member knows, so that it can let others in itself.
 
-use std::{path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
+use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use atoll_base::id::{ClusterId, NodeId};
 use atoll_control::{
@@ -25,13 +25,15 @@ use atoll_control::{
 };
 use atoll_world::{
     net::{self, Stream},
-    pki::{self, Authority, Fingerprint, Identity, KeyRequest, Trust, certificates_to_pem, files},
+    pki::{
+        self, Authority, Fingerprint, KeyRequest, Keyring, PkiError, Trust, certificates_to_pem,
+    },
     random,
 };
 use hyper_util::rt::TokioIo;
 use tonic::{Request, Response, Status, transport::Endpoint};
 
-use super::{Directory, NODE_IDENTITY, pki_failed, record::Record};
+use super::{Directory, pki_failed, record::Record};
 use crate::error::CliError;
 
 /// How long connecting to the member may take.
@@ -143,21 +145,9 @@ fn take_in(
             Some((NodeId(*id), url.trim_start_matches("https://").to_owned()))
         })
         .collect();
-    save(directory, &authority, &trust, &identity).map_err(pki_failed)?;
+    Keyring::create(&directory.pki(), &identity, &trust, &authority).map_err(pki_failed)?;
     record.save(&directory.disk, &directory.path)?;
     Ok(record)
-}
-
-fn save(
-    directory: &Directory,
-    authority: &Authority,
-    trust: &Trust,
-    identity: &Identity,
-) -> Result<(), pki::PkiError> {
-    let dir = directory.pki();
-    files::save_authority(&dir, authority)?;
-    files::save_trust(&dir, trust)?;
-    files::save_identity(&dir, NODE_IDENTITY, identity)
 }
 
 /// The member's side: lets holders of a token in.
@@ -168,18 +158,16 @@ pub(super) struct Door {
 
 struct Inner {
     control: Control,
-    pki: PathBuf,
-    trust: Trust,
+    keyring: Arc<Keyring>,
     cluster: ClusterId,
 }
 
 impl Door {
-    pub(super) fn new(control: Control, pki: PathBuf, trust: Trust, cluster: ClusterId) -> Door {
+    pub(super) fn new(control: Control, keyring: Arc<Keyring>, cluster: ClusterId) -> Door {
         Door {
             inner: Arc::new(Inner {
                 control,
-                pki,
-                trust,
+                keyring,
                 cluster,
             }),
         }
@@ -215,16 +203,15 @@ impl Door {
             .control
             .admit_levels(&member)
             .map_err(|error| Status::failed_precondition(error.to_string()))?;
-        let authority = files::load_authority(&inner.pki)
-            .map_err(|error| Status::internal(error.to_string()))?
-            .ok_or_else(|| {
-                Status::failed_precondition("this member does not hold the cluster's authority")
-            })?;
         let node = NodeId(random::u64().max(1));
         // Before the token is used up: a request that makes no sense costs nothing.
-        let certificate_pem = authority
-            .sign_node(&request.csr_pem, node, &request.hosts, pki::LEAF_LIFE)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let admission = inner
+            .keyring
+            .admit(&request.csr_pem, node, &request.hosts)
+            .map_err(|error| match error {
+                PkiError::NoAuthority => Status::failed_precondition(error.to_string()),
+                error => Status::invalid_argument(error.to_string()),
+            })?;
         tokens::consume(&inner.control, &token)
             .await
             .map_err(|error| match error {
@@ -249,13 +236,13 @@ impl Door {
         Ok(JoinResponse {
             cluster: inner.cluster.0,
             node: node.0,
-            certificate_pem,
+            certificate_pem: admission.certificate_pem,
             trust: Some(TrustPem {
-                roots_pem: certificates_to_pem(&inner.trust.roots),
-                nodes_pem: certificates_to_pem(&inner.trust.nodes),
-                clients_pem: certificates_to_pem(&inner.trust.clients),
+                roots_pem: certificates_to_pem(&admission.trust.roots),
+                nodes_pem: certificates_to_pem(&admission.trust.nodes),
+                clients_pem: certificates_to_pem(&admission.trust.clients),
             }),
-            authority_pem: authority.to_pem().to_string(),
+            authority_pem: admission.authority_pem.to_string(),
             members: members.collect(),
             auth_enabled: inner.control.auth_status().0,
         })

@@ -9,6 +9,8 @@ mod certificates;
 mod join;
 pub(crate) mod record;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -33,14 +35,14 @@ use atoll_world::{
     journal,
     net::{self, Listener, TlsAcceptor},
     peers::{Peers as _, tls::TlsPeers},
-    pki::{self, Authority, Trust},
+    pki::{self, Authority, Keyring},
     random,
     store::StoreOptions,
     task,
 };
 use tokio::sync::watch;
 
-use self::record::Record;
+use self::{certificates::Certificates, record::Record};
 use crate::error::CliError;
 
 /// The file whose lock says that a process has the directory open.
@@ -48,9 +50,6 @@ const LOCK_FILE: &str = "LOCK";
 
 /// The folder of certificates.
 const PKI_DIR: &str = "pki";
-
-/// The name of this node's certificate in it.
-const NODE_IDENTITY: &str = "node";
 
 /// How long connections may take to end when the node stops.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
@@ -129,10 +128,8 @@ impl Directory {
         let identity = authority
             .issue_node(record.node, hosts, pki::LEAF_LIFE)
             .map_err(pki_failed)?;
-        let dir = self.pki();
-        pki::files::save_authority(&dir, &authority).map_err(pki_failed)?;
-        pki::files::save_trust(&dir, &authority.trust()).map_err(pki_failed)?;
-        pki::files::save_identity(&dir, NODE_IDENTITY, &identity).map_err(pki_failed)?;
+        Keyring::create(&self.pki(), &identity, &authority.trust(), &authority)
+            .map_err(pki_failed)?;
         Ok(record)
     }
 }
@@ -200,18 +197,17 @@ impl Node {
         record.boot += 1;
         record.save(&directory.disk, &directory.path)?;
 
-        let dir = directory.pki();
-        let identity = pki::files::load_identity(&dir, NODE_IDENTITY).map_err(pki_failed)?;
-        let trust = pki::files::load_trust(&dir).map_err(pki_failed)?;
-        let peers_tls = pki::tls::peer_client_config(&identity, &trust).map_err(pki_failed)?;
+        let keyring = Arc::new(Keyring::open(&directory.pki()).map_err(pki_failed)?);
+        let calls = pki::tls::peer_client_config(&keyring.identity(), &keyring.trust());
+        let peers_tls = calls.map_err(pki_failed)?;
         let peers = TlsPeers::new(record.node, record.cluster, peers_tls);
         for (node, address) in &record.members {
             peers.set_address(*node, address.clone());
         }
-        let acceptors = certificates::Acceptors::new(&identity, &trust)?;
+        let certificates = Certificates::new(config, record.node, keyring.clone(), peers.clone())?;
 
         let control =
-            start_control(config, settings, &directory, &record, &trust, peers.clone()).await?;
+            start_control(config, settings, &directory, &record, keyring.clone(), peers.clone()).await?;
         if record.founder {
             control
                 .found(member.clone())
@@ -219,10 +215,10 @@ impl Node {
                 .map_err(|error| CliError::failed(error.to_string(), ""))?;
         }
         let (stopping, stopped) = watch::channel(false);
-        let door = join::Door::new(control.clone(), dir.clone(), trust, record.cluster);
+        let door = join::Door::new(control.clone(), keyring, record.cluster);
         task::spawn(serve::peers(
             peer_listener,
-            acceptors.peers.clone(),
+            certificates.peer_side.clone(),
             peers.clone(),
             door,
             stopped.clone(),
@@ -232,7 +228,7 @@ impl Node {
             limits(config),
             crate::telemetry::metrics(control.clone()),
         );
-        let tls = tls_for_clients.then(|| acceptors.clients.clone());
+        let tls = tls_for_clients.then(|| certificates.clients.clone());
         task::spawn(serve::clients(
             client_listener,
             tls,
@@ -240,13 +236,7 @@ impl Node {
             stopped,
         ));
         task::spawn(announce(control.clone(), member.clone()));
-        task::spawn(certificates::renew(
-            dir,
-            record.node,
-            hosts(config),
-            acceptors,
-            peers.clone(),
-        ));
+        task::spawn(certificates.renew());
 
         let client_url = member.client_urls.first().cloned().unwrap_or_default();
         let peer_address = member
@@ -366,7 +356,7 @@ async fn start_control(
     settings: Settings,
     directory: &Directory,
     record: &Record,
-    trust: &Trust,
+    keyring: Arc<Keyring>,
     peers: Arc<TlsPeers>,
 ) -> Result<Control, CliError> {
     let place = Place {
@@ -377,7 +367,7 @@ async fn start_control(
         dir: directory.path.clone(),
         stores: stores(config),
         journal: journal_options(config),
-        root_fingerprint: trust.fingerprint().to_string(),
+        keyring: Some(keyring),
         peers,
         fatal: Arc::new(|reason| crate::telemetry::die(&reason)),
     };
@@ -460,6 +450,7 @@ fn limits(config: &Config) -> Limits {
         txn_ops_max: usize::try_from(control.txn_ops_max).unwrap_or(usize::MAX),
         streams_per_connection_max: u32::try_from(control.streams_per_connection_max)
             .unwrap_or(u32::MAX),
+        user_certificate_life: Duration::from_secs(config.security.user_certificate_life_s),
         ..Limits::default()
     }
 }

@@ -106,6 +106,8 @@ tree! {
         insecure: bool = "false", Kind::Flag, flag "insecure";
         /// Refuse clients that show no certificate of this cluster.
         require_client_cert: bool = "false", Kind::Flag;
+        /// The longest that a user's certificate is made good for, and how long it is if nobody says otherwise. There is no list of revoked certificates: one ends by its time, or with its user.
+        user_certificate_life_s: u64 = "31536000", Kind::Integer { min: 60, max: 315_360_000 }, unit "s";
     }
     /// The replicated log, and what the etcd v3 API allows.
     control: Control {

@@ -122,6 +122,18 @@ impl Auth {
         }
     }
 
+    /// The identity of whom a client certificate names. A certificate outlives its user; the
+    /// login does not.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, as etcd answers whom it does not know.
+    pub fn identify_certificate(&self, name: &str) -> Result<Identity, Error> {
+        if !self.users.contains_key(name) {
+            return Err(Error::PermissionDenied);
+        }
+        Ok(self.identify(name))
+    }
+
     /// Refuses anybody but a holder of the root role, while authentication is on.
     ///
     /// # Errors

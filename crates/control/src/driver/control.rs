@@ -3,7 +3,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use atoll_base::id::{ClusterId, NodeId, Revision};
-use atoll_world::{disk::Disk, journal, peers::Peers, random, store::StoreError, task};
+use atoll_world::{
+    disk::Disk, journal, peers::Peers, pki::Keyring, random, store::StoreError, task,
+};
 
 use super::{
     backup,
@@ -116,8 +118,8 @@ pub struct Place {
     pub stores: Arc<StoreSource>,
     /// How the journal is kept.
     pub journal: journal::Options,
-    /// Hexadecimal SHA-256 of the cluster's root certificate.
-    pub root_fingerprint: String,
+    /// The node's certificates and the cluster's authority; none where links need none.
+    pub keyring: Option<Arc<Keyring>>,
     /// The links to the other nodes.
     pub peers: Arc<dyn Peers>,
     /// Called once when this node cannot go on; it should end the process.
@@ -175,7 +177,7 @@ struct Shared {
     leases: Arc<LeaseKeeper>,
     members: Arc<Members>,
     reclaimer: Arc<Reclaimer>,
-    root_fingerprint: String,
+    keyring: Option<Arc<Keyring>>,
     /// A lease must outlive an election.
     lease_ttl_s_min: i64,
     leases_max: usize,
@@ -197,7 +199,7 @@ impl Control {
             dir,
             stores,
             journal,
-            root_fingerprint,
+            keyring,
             peers,
             fatal,
         } = place;
@@ -291,7 +293,7 @@ impl Control {
             leases,
             members,
             reclaimer,
-            root_fingerprint,
+            keyring,
             lease_ttl_s_min: ttl_min_s(settings.log.election_max),
             leases_max: settings.leases_max,
             login_required: settings.login_required,
@@ -625,15 +627,14 @@ impl ControlApi for Control {
     }
 
     fn identify_certificate(&self, common_name: &str) -> Result<Identity, Error> {
-        Ok(self.with_auth(|auth| {
+        self.with_auth(|auth| {
             if auth.is_enabled() {
-                auth.identify(common_name)
-            } else {
-                Identity {
-                    who: Some(Who::Anonymous(Anonymous {})),
-                }
+                return auth.identify_certificate(common_name);
             }
-        }))
+            Ok(Identity {
+                who: Some(Who::Anonymous(Anonymous {})),
+            })
+        })
     }
 
     fn auth_status(&self) -> (bool, u64) {
@@ -689,8 +690,8 @@ impl ControlApi for Control {
         }
     }
 
-    fn root_fingerprint(&self) -> String {
-        self.shared.root_fingerprint.clone()
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        self.shared.keyring.clone()
     }
 
     fn members(&self) -> Vec<Member> {

@@ -6,6 +6,7 @@
 
 pub mod backup;
 pub(crate) mod barrier;
+pub mod certificates;
 pub mod control;
 pub(crate) mod flush;
 pub mod generations;

@@ -33,6 +33,8 @@ pub struct Limits {
     pub leader_check_interval: Duration,
     /// How long a health check may take.
     pub health_timeout: Duration,
+    /// The longest that a user's certificate is made good for.
+    pub user_certificate_life: Duration,
     /// Names under which browsers may reach this node over HTTP, besides `localhost` and
     /// plain addresses. Empty: any name, except on loopback connections.
     pub hosts: Vec<String>,
@@ -53,6 +55,7 @@ impl Default for Limits {
             keepalive_timeout: Duration::from_secs(20),
             leader_check_interval: Duration::from_millis(300),
             health_timeout: Duration::from_secs(5),
+            user_certificate_life: Duration::from_secs(365 * 24 * 3600),
             hosts: Vec::new(),
         }
     }

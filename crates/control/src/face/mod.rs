@@ -17,6 +17,7 @@ mod auth;
 mod body;
 mod browser;
 mod caller;
+mod certificates;
 mod check;
 mod cluster;
 mod election;

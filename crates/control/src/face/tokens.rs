@@ -50,7 +50,10 @@ impl<C: ControlApi> Tokens for Face<C> {
                 "a token has 1 to {USES_MAX} uses and is good for 1 to {TTL_S_MAX} seconds"
             )));
         }
-        let fingerprint = self.control.root_fingerprint();
+        let keyring = self.control.keyring().ok_or_else(|| {
+            Status::failed_precondition("this node has no certificates, so that none can join it")
+        })?;
+        let fingerprint = keyring.fingerprint().to_string();
         let (token, facts) = tokens::create(&self.control, &fingerprint, uses, ttl_s).await?;
         Ok(Response::new(CreateTokenResponse {
             token: token.reveal(),

@@ -65,7 +65,10 @@ async fn one_listener_for_clients_and_peers() {
         .unwrap();
     let user = authority.issue_client("alice", LEAF_LIFE).unwrap();
     let acceptor = TlsAcceptor::new(
-        Some(tls::listener_config(&server, &trust, &[b"h2"]).unwrap()),
+        Some(
+            tls::listener_config(&server, &trust, tls::ClientCertificate::Optional, &[b"h2"])
+                .unwrap(),
+        ),
         Some(tls::peer_server_config(&server, &trust).unwrap()),
     );
     let listener = listen("127.0.0.1:0").await.unwrap();

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use zeroize::Zeroizing;
 
 use super::{
-    BACKDATE, Fingerprint, ISSUER_LIFE, Identity, PEM_BYTES_MAX, PkiError, ROOT_LIFE, Trust,
+    BACKDATE, Facts, Fingerprint, ISSUER_LIFE, Identity, PEM_BYTES_MAX, PkiError, ROOT_LIFE, Trust,
     certificates_to_pem, node_dns_name, to_pem,
 };
 use crate::{clock, random};
@@ -26,6 +26,16 @@ pub struct Authority {
 struct Signer {
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+}
+
+impl Signer {
+    /// Nobody outlives its issuer.
+    fn limit(&self, params: &mut CertificateParams) -> Result<(), PkiError> {
+        let end = Facts::of(&self.certificate)?.not_after_ms;
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        params.not_after = params.not_after.min(epoch + Duration::from_millis(end));
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Authority {
@@ -92,7 +102,8 @@ impl Authority {
         names: &[String],
         life: Duration,
     ) -> Result<Identity, PkiError> {
-        self.issue(&self.nodes, &node_params(node, names, life)?)
+        let params = node_params(node, names, life)?;
+        self.issue(&self.nodes, params)
     }
 
     /// A key and certificate for a user.
@@ -100,7 +111,7 @@ impl Authority {
     /// # Errors
     /// `Make`.
     pub fn issue_client(&self, user: &str, life: Duration) -> Result<Identity, PkiError> {
-        self.issue(&self.clients, &client_params(user, life))
+        self.issue(&self.clients, client_params(user, life))
     }
 
     /// Certifies the key of a [`KeyRequest`](super::KeyRequest) for a node. Nothing but the
@@ -179,7 +190,8 @@ impl Authority {
         }
     }
 
-    fn issue(&self, signer: &Signer, params: &CertificateParams) -> Result<Identity, PkiError> {
+    fn issue(&self, signer: &Signer, mut params: CertificateParams) -> Result<Identity, PkiError> {
+        signer.limit(&mut params)?;
         let key = new_key()?;
         let certificate = params.signed_by(&key, &signer.issuer)?.der().clone();
         Ok(Identity {
@@ -192,8 +204,9 @@ impl Authority {
         &self,
         signer: &Signer,
         csr_pem: &str,
-        params: CertificateParams,
+        mut params: CertificateParams,
     ) -> Result<String, PkiError> {
+        signer.limit(&mut params)?;
         if csr_pem.len() > PEM_BYTES_MAX {
             return Err(PkiError::malformed(
                 "a certificate request",

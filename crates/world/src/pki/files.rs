@@ -44,6 +44,26 @@ pub fn save_identity(directory: &Path, name: &str, identity: &Identity) -> Resul
     )
 }
 
+/// Writes what a user needs to log in: `<name>.pem`, `<name>.key`, and the roots to trust. The
+/// directory is made if need be.
+///
+/// # Errors
+/// `File`.
+pub fn save_client(
+    directory: &Path,
+    name: &str,
+    identity: &Identity,
+    roots_name: &str,
+    roots_pem: &str,
+) -> Result<(), PkiError> {
+    fs::create_dir_all(directory).map_err(|source| PkiError::File {
+        path: directory.to_path_buf(),
+        source,
+    })?;
+    replace(directory, roots_name, PUBLIC_MODE, roots_pem)?;
+    save_identity(directory, name, identity)
+}
+
 /// Reads what [`save_identity`] wrote.
 ///
 /// # Errors

@@ -18,11 +18,13 @@ use zeroize::Zeroizing;
 
 mod authority;
 pub mod files;
+mod keyring;
 #[cfg(test)]
 mod tests;
 pub mod tls;
 
 pub use authority::Authority;
+pub use keyring::{Admission, Keyring};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a root serves.
@@ -53,6 +55,9 @@ pub enum PkiError {
         /// Whom the certificate names.
         common_name: String,
     },
+    /// This node's folder has no authority.
+    #[error("this node does not hold the cluster's authority: authority.key is missing")]
+    NoAuthority,
     /// A certificate could not be made.
     #[error("a certificate could not be made")]
     Make(#[from] rcgen::Error),

@@ -9,7 +9,7 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-use super::*;
+use super::{tls::ClientCertificate, *};
 use crate::{clock, random};
 
 /// Shakes hands; the error is the first side's that refuses.
@@ -89,7 +89,8 @@ fn clients_may_show_a_certificate() {
     let authority = Authority::create().unwrap();
     let trust = authority.trust();
     let a = authority.issue_node(A, &names(), LEAF_LIFE).unwrap();
-    let server = || tls::listener_config(&a, &trust, &[b"h2"]).unwrap();
+    let server =
+        || tls::listener_config(&a, &trust, ClientCertificate::Optional, &[b"h2"]).unwrap();
     let client =
         |identity: Option<&Identity>| tls::client_config(&trust.roots, identity, &[b"h2"]).unwrap();
 
@@ -117,11 +118,57 @@ fn clients_may_show_a_certificate() {
 }
 
 #[test]
+fn a_listener_may_require_a_certificate() {
+    let authority = Authority::create().unwrap();
+    let trust = authority.trust();
+    let a = authority.issue_node(A, &names(), LEAF_LIFE).unwrap();
+    let server =
+        || tls::listener_config(&a, &trust, ClientCertificate::Required, &[b"h2"]).unwrap();
+    let shakes = |identity: Option<&Identity>| {
+        let client = tls::client_config(&trust.roots, identity, &[b"h2"]).unwrap();
+        handshake(client, "127.0.0.1", server()).map(drop)
+    };
+    let user = authority.issue_client("alice", LEAF_LIFE).unwrap();
+    shakes(Some(&user)).unwrap();
+    assert_eq!(
+        shakes(None),
+        Err(rustls::Error::NoCertificatesPresented),
+        "nobody comes in without"
+    );
+    let elsewhere = Authority::create().unwrap();
+    let stranger = elsewhere.issue_client("alice", LEAF_LIFE).unwrap();
+    assert!(shakes(Some(&stranger)).is_err());
+    let node = authority.issue_node(B, &[], LEAF_LIFE).unwrap();
+    assert!(shakes(Some(&node)).is_err(), "a node is no user");
+    random::seed_thread(1); // whose date is in the past
+    let ended = authority
+        .issue_client("alice", Duration::from_secs(3600))
+        .unwrap();
+    random::unseed_thread();
+    assert!(matches!(
+        shakes(Some(&ended)),
+        Err(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. }
+        ))
+    ));
+}
+
+#[test]
+fn nobody_outlives_the_issuer() {
+    let authority = Authority::create().unwrap();
+    let issuer = Facts::of(&authority.trust().clients[0]).unwrap();
+    let user = authority.issue_client("alice", 2 * ISSUER_LIFE).unwrap();
+    assert_eq!(user.facts().unwrap().not_after_ms, issuer.not_after_ms);
+}
+
+#[test]
 fn a_joiner_knows_the_root_and_nothing_else() {
     let authority = Authority::create().unwrap();
     let trust = authority.trust();
     let a = authority.issue_node(A, &[], LEAF_LIFE).unwrap();
-    let listener = |identity: &Identity| tls::listener_config(identity, &trust, &[b"h2"]).unwrap();
+    let listener = |identity: &Identity| {
+        tls::listener_config(identity, &trust, ClientCertificate::Optional, &[b"h2"]).unwrap()
+    };
     let joiner = |root| tls::joiner_config(root, &[b"h2"]).unwrap();
 
     handshake(joiner(trust.fingerprint()), "192.0.2.1", listener(&a)).unwrap();

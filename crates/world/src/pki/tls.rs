@@ -6,16 +6,18 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore,
+    ServerConfig, SignatureScheme, SupportedProtocolVersion,
     client::{
-        Resumption, WebPkiServerVerifier,
+        Resumption, WantsClientCert,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor,
     },
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
-    server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier},
+    server::{
+        NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
 };
 
 use super::{Fingerprint, Identity, PkiError, Trust};
@@ -23,8 +25,19 @@ use super::{Fingerprint, Identity, PkiError, Trust};
 /// The protocol that peer links ask for, so that they can share a listener with clients.
 pub const PEER_ALPN: &[u8] = b"atoll-peer/1";
 
+const PEER_VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
 static RING: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+
+/// What a client has to show at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// A certificate of the clients' issuer, or none.
+    Optional,
+    /// A certificate of the clients' issuer; without it the handshake fails.
+    Required,
+}
 
 /// The accepting side of peer links: the caller must show a node's certificate.
 ///
@@ -37,11 +50,7 @@ pub fn peer_server_config(
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(&trust.nodes)?, RING.clone())
         .build()
         .map_err(|error| PkiError::malformed("the certificate of the nodes' issuer", error))?;
-    let mut config = ServerConfig::builder_with_provider(RING.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain().to_vec(), identity.key_der()?)?;
-    config.alpn_protocols = vec![PEER_ALPN.to_vec()];
+    let mut config = server_config(identity, verifier, PEER_VERSIONS, &[PEER_ALPN])?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
@@ -56,40 +65,38 @@ pub fn peer_client_config(
     identity: &Identity,
     trust: &Trust,
 ) -> Result<Arc<ClientConfig>, PkiError> {
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots(&trust.nodes)?, RING.clone())
-        .build()
-        .map_err(|error| PkiError::malformed("the certificate of the nodes' issuer", error))?;
-    let mut config = ClientConfig::builder_with_provider(RING.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_webpki_verifier(verifier)
-        .with_client_auth_cert(identity.chain().to_vec(), identity.key_der()?)?;
-    config.alpn_protocols = vec![PEER_ALPN.to_vec()];
+    let trusted = ClientConfig::builder_with_provider(RING.clone())
+        .with_protocol_versions(PEER_VERSIONS)?
+        .with_root_certificates(roots(&trust.nodes)?);
+    let mut config = shown(trusted, Some(identity), &[PEER_ALPN])?;
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-/// A listener for clients: they may show a certificate of the clients' issuer, and if they
-/// show one it must be good. `alpn` in order of preference, as `h2`, `http/1.1`.
+/// A listener for clients. Whatever they show must be good: a certificate of the clients'
+/// issuer, in its time. Nobody is let in by a session of before, so that who is let in has
+/// shown its certificate to the trust of now. `alpn` in order of preference, as `h2`,
+/// `http/1.1`.
 ///
 /// # Errors
 /// `Tls`, `Malformed`.
 pub fn listener_config(
     identity: &Identity,
     trust: &Trust,
+    certificate: ClientCertificate,
     alpn: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, PkiError> {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(roots(&trust.clients)?, RING.clone())
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| {
-                PkiError::malformed("the certificate of the clients' issuer", error)
-            })?;
-    let mut config = ServerConfig::builder_with_provider(RING.clone())
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain().to_vec(), identity.key_der()?)?;
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let mut verifier =
+        WebPkiClientVerifier::builder_with_provider(roots(&trust.clients)?, RING.clone());
+    if certificate == ClientCertificate::Optional {
+        verifier = verifier.allow_unauthenticated();
+    }
+    let verifier = verifier
+        .build()
+        .map_err(|error| PkiError::malformed("the certificate of the clients' issuer", error))?;
+    let mut config = server_config(identity, verifier, rustls::DEFAULT_VERSIONS, alpn)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
@@ -102,17 +109,44 @@ pub fn client_config(
     identity: Option<&Identity>,
     alpn: &[&[u8]],
 ) -> Result<Arc<ClientConfig>, PkiError> {
-    let builder = ClientConfig::builder_with_provider(RING.clone())
+    let trusted = ClientConfig::builder_with_provider(RING.clone())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(trusted)?);
+    Ok(Arc::new(shown(trusted, identity, alpn)?))
+}
+
+fn server_config(
+    identity: &Identity,
+    verifier: Arc<dyn ClientCertVerifier>,
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&[u8]],
+) -> Result<ServerConfig, PkiError> {
+    let mut config = ServerConfig::builder_with_provider(RING.clone())
+        .with_protocol_versions(versions)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain().to_vec(), identity.key_der()?)?;
+    config.alpn_protocols = names(alpn);
+    Ok(config)
+}
+
+/// A client's set-up, once it is said whom it trusts.
+fn shown(
+    trusted: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&Identity>,
+    alpn: &[&[u8]],
+) -> Result<ClientConfig, PkiError> {
     let mut config = match identity {
         Some(identity) => {
-            builder.with_client_auth_cert(identity.chain().to_vec(), identity.key_der()?)?
+            trusted.with_client_auth_cert(identity.chain().to_vec(), identity.key_der()?)?
         }
-        None => builder.with_no_client_auth(),
+        None => trusted.with_no_client_auth(),
     };
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    Ok(Arc::new(config))
+    config.alpn_protocols = names(alpn);
+    Ok(config)
+}
+
+fn names(alpn: &[&[u8]]) -> Vec<Vec<u8>> {
+    alpn.iter().map(|name| name.to_vec()).collect()
 }
 
 /// A node that is about to join and knows nothing but the root's fingerprint. It accepts any
@@ -127,7 +161,7 @@ pub fn joiner_config(root: Fingerprint, alpn: &[&[u8]]) -> Result<Arc<ClientConf
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(JoinerVerifier { root }))
         .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config.alpn_protocols = names(alpn);
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use atoll_base::id::{ClusterId, NodeId, Revision};
+use atoll_world::pki::Keyring;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -328,8 +329,8 @@ impl ControlApi for Fake {
         Err(Error::LearnerNotReady)
     }
 
-    fn root_fingerprint(&self) -> String {
-        "00".repeat(32)
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        self.state.lock().keyring.clone()
     }
 
     async fn move_leader(&self, _: NodeId) -> Result<(), Error> {

@@ -24,6 +24,7 @@ pub(super) struct State {
     pub(super) auth: bool,
     pub(super) leader: Option<NodeId>,
     pub(super) learner: bool,
+    pub(super) keyring: Option<std::sync::Arc<atoll_world::pki::Keyring>>,
     pub(super) alarms: Vec<pb::AlarmMember>,
     /// How often it was asked for.
     pub(super) defragmented: u32,

@@ -1,0 +1,175 @@
+//! Whole nodes in this process, on real sockets and disks: who is let in, and who is not.
+
+mod users;
+
+use std::{path::Path, time::Duration};
+
+use atoll_base::config::Config;
+use atoll_control::proto::etcdserverpb as pb;
+use atoll_world::{
+    pki::{Authority, Identity, KeyRequest, Trust, files},
+    random, task,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{Node, Origin};
+use crate::{
+    client::{Client, Login, Options, Retry},
+    error::CliError,
+    init,
+    password::Secret,
+    settings::{self, SettingFlags},
+};
+
+/// No answer takes longer, on a slow and busy machine.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Settings of a node whose listeners others can reach, on any free ports.
+pub(super) fn settings(dir: &Path, more: &[(&str, &str)]) -> Config {
+    let mut flags = SettingFlags::default();
+    flags.push("node.dir", dir.display().to_string());
+    flags.push("listen.client", "0.0.0.0:0".into());
+    flags.push("listen.peer", "127.0.0.1:0".into());
+    for (path, value) in more {
+        flags.push(path, (*value).to_owned());
+    }
+    settings::load(None, &flags).unwrap().config
+}
+
+/// A node and everything that it runs, so that its folder is free when it has stopped.
+pub(super) struct Life {
+    pub(super) node: Node,
+    runtime: Runtime,
+}
+
+impl Life {
+    /// Starts a node.
+    pub(super) async fn start(config: &Config, origin: Origin) -> Result<Life, CliError> {
+        let config = config.clone();
+        let (runtime, started) = alive(async move { Node::start(&config, origin).await }).await;
+        match started {
+            Ok(node) => Ok(Life { node, runtime }),
+            Err(error) => {
+                end(runtime).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops it in order.
+    pub(super) async fn stop(self) {
+        let Life { node, runtime } = self;
+        runtime.spawn(node.stop()).await.unwrap();
+        end(runtime).await;
+    }
+}
+
+/// Does something in a runtime of its own.
+async fn alive<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> (Runtime, T) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let done = runtime.spawn(work).await.unwrap();
+    (runtime, done)
+}
+
+/// Returns when nothing of it runs any more.
+async fn end(runtime: Runtime) {
+    task::blocking(move || drop(runtime)).await;
+}
+
+/// A cluster of one node that clients reach by TLS.
+pub(super) struct Lone {
+    pub(super) dir: TempDir,
+    pub(super) life: Life,
+    pub(super) password: String,
+}
+
+impl Lone {
+    pub(super) async fn start(more: &[(&str, &str)]) -> Lone {
+        let dir = TempDir::new().unwrap();
+        let config = settings(dir.path(), more);
+        let made = config.clone();
+        let (runtime, made) = alive(async move { init::make(&made).await }).await;
+        end(runtime).await;
+        let life = Life::start(&config, Origin::Directory).await.unwrap();
+        Lone {
+            dir,
+            life,
+            password: made.unwrap().1,
+        }
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.life.node
+    }
+
+    pub(super) fn authority(&self) -> Authority {
+        let authority = files::load_authority(&self.dir.path().join("pki")).unwrap();
+        authority.unwrap()
+    }
+
+    pub(super) fn trust(&self) -> Trust {
+        self.authority().trust()
+    }
+
+    pub(super) fn root(&self) -> Client {
+        self.client(Some("root"), None)
+    }
+
+    /// A client that logs in by password or by certificate, or not at all.
+    pub(super) fn client(&self, user: Option<&str>, identity: Option<&Identity>) -> Client {
+        client_of(
+            self.node(),
+            &self.trust(),
+            user.map(|user| (user, &*self.password)),
+            identity,
+        )
+    }
+}
+
+pub(super) fn client_of(
+    node: &Node,
+    trust: &Trust,
+    login: Option<(&str, &str)>,
+    identity: Option<&Identity>,
+) -> Client {
+    let login = login.map(|(user, password)| Login {
+        user: user.to_owned(),
+        password: Secret(password.to_owned()),
+    });
+    Client::new(Options {
+        endpoints: vec![node.client_url.clone()],
+        ca: Some(atoll_world::pki::certificates_to_pem(&trust.roots)),
+        identity: identity.map(|it| (it.chain_pem(), Secret(it.key_pem().to_owned()))),
+        login,
+        timeout: WAIT,
+    })
+}
+
+pub(super) async fn put(client: &Client, key: &str) -> Result<pb::PutResponse, CliError> {
+    let request = pb::PutRequest {
+        key: key.to_owned().into(),
+        ..pb::PutRequest::default()
+    };
+    client
+        .call(Retry::Safe, request, |node, r| async move {
+            node.kv().put(r).await
+        })
+        .await
+}
+
+pub(super) fn key_request() -> KeyRequest {
+    KeyRequest::new().unwrap()
+}
+
+/// Does something at a date that is long past, as a simulation would.
+pub(super) fn long_ago<T>(work: impl FnOnce() -> T) -> T {
+    random::seed_thread(1);
+    let done = work();
+    random::unseed_thread();
+    done
+}
