@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     client::{Client, Options},
     command::{
-        auth, completions, config, context, key, lease, lock, node, role, snapshot, status, user,
+        auth, ca, completions, config, context, key, lease, lock, node, role, snapshot, status,
+        user,
     },
     demo,
     error::{CliError, EXIT_CODES},
@@ -175,6 +176,9 @@ pub(crate) enum Command {
     /// Tokens with which nodes join.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// The authority behind every certificate of the cluster.
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
     /// Read, write and watch keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -229,6 +233,7 @@ impl Cli {
             Command::Status => status::run(&global.client()?, global.output).await,
             Command::Node(command) => node::run(command, &global.client()?, global.output).await,
             Command::Token(command) => token::run(command, &global.client()?, global.output).await,
+            Command::Ca(command) => ca::run(command, global).await,
             Command::Key(command) => key::run(command, &global.client()?, global.output).await,
             Command::Lease(command) => lease::run(command, &global.client()?, global.output).await,
             Command::Lock(args) => lock::run(args, &global.client()?).await,
@@ -273,6 +278,9 @@ mod tests {
             "atoll node promote 1f",
             "atoll node transfer-leader b",
             "atoll token create --uses 2",
+            "atoll ca status",
+            "atoll ca finish --force",
+            "atoll ca roots --save",
             "atoll key get a --prefix --user ann",
             "atoll --user ann:pw key get a",
             "atoll key put a b --lease 1f --key client.pem",

@@ -3,7 +3,10 @@
 use std::{error::Error, io, time::Duration};
 
 use atoll_control::proto::{
-    cluster::{certificates_client::CertificatesClient, tokens_client::TokensClient},
+    cluster::{
+        authority_client::AuthorityClient, certificates_client::CertificatesClient,
+        tokens_client::TokensClient,
+    },
     etcdserverpb::{
         auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient,
         lease_client::LeaseClient, maintenance_client::MaintenanceClient,
@@ -80,6 +83,8 @@ services! {
     auth: AuthClient;
     /// Locks.
     lock: LockClient;
+    /// The authority.
+    authority: AuthorityClient;
     /// Users' certificates.
     certificates: CertificatesClient;
     /// Join tokens.

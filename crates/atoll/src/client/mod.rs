@@ -116,6 +116,11 @@ impl Client {
         &self.shared.options.endpoints
     }
 
+    /// The authority it trusts, as PEM; none without TLS.
+    pub(crate) fn ca(&self) -> Option<&str> {
+        self.shared.options.ca.as_deref()
+    }
+
     /// How long one answer may take.
     pub(crate) fn timeout(&self) -> Duration {
         self.shared.options.timeout

@@ -1,6 +1,7 @@
 //! One file for each family of commands that talk to a cluster, or about one.
 
 pub(crate) mod auth;
+pub(crate) mod ca;
 pub(crate) mod certificate;
 pub(crate) mod completions;
 pub(crate) mod config;

@@ -97,7 +97,7 @@ async fn ask(
     let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
         CliError::failed(
             format!("cannot join at {address}: {}", chain(&error)),
-            "--join takes HOST:PORT of a running member's peer listener (`atoll status` shows it), and the token must be of the same cluster.",
+            "--join takes HOST:PORT of a running member's peer listener (`atoll status` shows it), and the token must be of the same cluster; one that was made before the cluster's authority was rotated has to be made anew (`atoll token create`).",
         )
     })?;
     let mut client = JoinClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -145,7 +145,12 @@ fn take_in(
             Some((NodeId(*id), url.trim_start_matches("https://").to_owned()))
         })
         .collect();
-    Keyring::create(&directory.pki(), &identity, &trust, &authority).map_err(pki_failed)?;
+    let next = match answer.next_authority_pem.as_str() {
+        "" => None,
+        pem => Some(Authority::from_pem(pem).map_err(pki_failed)?),
+    };
+    let dir = directory.pki();
+    Keyring::create(&dir, &identity, &trust, &authority, next.as_ref()).map_err(pki_failed)?;
     record.save(&directory.disk, &directory.path)?;
     Ok(record)
 }
@@ -205,7 +210,7 @@ impl Door {
             .map_err(|error| Status::failed_precondition(error.to_string()))?;
         let node = NodeId(random::u64().max(1));
         // Before the token is used up: a request that makes no sense costs nothing.
-        let admission = inner
+        inner
             .keyring
             .admit(&request.csr_pem, node, &request.hosts)
             .map_err(|error| match error {
@@ -224,6 +229,12 @@ impl Door {
             .await
             .map_err(|error| Status::failed_precondition(error.text()))?;
         tracing::info!(%node, token = token.id, "a node joins");
+        // As of now that it is a member: a rotation of the authority, which waits for members
+        // only, may have gone on since its request was looked at.
+        let admission = inner
+            .keyring
+            .admit(&request.csr_pem, node, &request.hosts)
+            .map_err(|error| Status::internal(error.to_string()))?;
         let members = inner.control.members().into_iter().map(|member| {
             let node = raft::Node {
                 name: member.name,
@@ -244,6 +255,9 @@ impl Door {
             }),
             authority_pem: admission.authority_pem.to_string(),
             members: members.collect(),
+            next_authority_pem: admission
+                .next_pem
+                .map_or_else(String::new, |pem| pem.to_string()),
             auth_enabled: inner.control.auth_status().0,
         })
     }

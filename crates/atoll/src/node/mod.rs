@@ -128,7 +128,7 @@ impl Directory {
         let identity = authority
             .issue_node(record.node, hosts, pki::LEAF_LIFE)
             .map_err(pki_failed)?;
-        Keyring::create(&self.pki(), &identity, &authority.trust(), &authority)
+        Keyring::create(&self.pki(), &identity, &authority.trust(), &authority, None)
             .map_err(pki_failed)?;
         Ok(record)
     }
@@ -236,7 +236,8 @@ impl Node {
             stopped,
         ));
         task::spawn(announce(control.clone(), member.clone()));
-        task::spawn(certificates.renew());
+        task::spawn(certificates.clone().renew());
+        task::spawn(certificates.follow(control.clone()));
 
         let client_url = member.client_urls.first().cloned().unwrap_or_default();
         let peer_address = member

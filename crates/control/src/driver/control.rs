@@ -245,7 +245,7 @@ impl Control {
         );
         replica.tell_leases(&leases);
         let members = Arc::new(Members::new(log.clone(), peers.clone(), replica.clone()));
-        services::serve(&*peers, &log, &leases, &members);
+        services::serve(&*peers, &log, &leases, &members, keyring.as_ref());
 
         task::spawn(flush::run(replica.clone(), fatal.clone()));
         task::spawn(leases.clone().run());

@@ -21,6 +21,7 @@ pub(crate) mod propose;
 pub(crate) mod reclaim;
 pub mod recovery;
 pub mod replica;
+pub mod rotation;
 pub(crate) mod services;
 pub mod tokens;
 pub mod watch;

@@ -6,13 +6,17 @@ use std::{future::Future, sync::Arc};
 use atoll_base::id::NodeId;
 use atoll_world::{
     peers::{Handler, Peers, Reply, Service},
+    pki::Keyring,
     task,
 };
 use bytes::Bytes;
 use prost::Message;
 
-use super::{leases::LeaseKeeper, members::Members, propose};
-use crate::{log::Log, proto::raft as pb};
+use super::{leases::LeaseKeeper, members::Members, propose, rotation};
+use crate::{
+    log::Log,
+    proto::{cluster::AuthorityRequest, raft as pb},
+};
 
 /// Commands for the log.
 pub(crate) const PROPOSE: Service = Service(16);
@@ -22,6 +26,7 @@ pub(crate) const READ_INDEX: Service = Service(17);
 pub(crate) const LEASE: Service = Service(18);
 /// A change of membership.
 pub(crate) const MEMBER: Service = Service(19);
+// 20 is `rotation::AUTHORITY`.
 
 /// Registers the handlers.
 pub(crate) fn serve(
@@ -29,7 +34,19 @@ pub(crate) fn serve(
     log: &Log,
     leases: &Arc<LeaseKeeper>,
     members: &Arc<Members>,
+    keyring: Option<&Arc<Keyring>>,
 ) {
+    if let Some(keyring) = keyring.cloned() {
+        on(
+            peers,
+            rotation::AUTHORITY,
+            move |from, request: AuthorityRequest| {
+                tracing::info!(%from, "a member asks for an authority");
+                let answer = rotation::hand_over(&keyring, &request);
+                async move { Some(answer) }
+            },
+        );
+    }
     let propose = log.clone();
     on(peers, PROPOSE, move |_, request: pb::ProposeRequest| {
         let log = propose.clone();

@@ -148,6 +148,7 @@ pub async fn create<C: ControlApi>(
         secret_sha256: Bytes::copy_from_slice(&token.digest()),
         uses_left: uses,
         expires_ms,
+        fingerprint: token.fingerprint.clone(),
     };
     let put = pb::PutRequest {
         key: key(&token.id),
@@ -168,21 +169,26 @@ pub async fn create<C: ControlApi>(
 /// # Errors
 /// Those of the cluster.
 pub async fn list<C: ControlApi>(control: &C) -> Result<Vec<TokenFacts>, Error> {
+    let facts = stored(control).await?.into_iter();
+    let facts = facts.map(|(id, stored)| TokenFacts {
+        id,
+        uses_left: stored.uses_left,
+        expires_ms: stored.expires_ms,
+    });
+    Ok(facts.collect())
+}
+
+async fn stored<C: ControlApi>(control: &C) -> Result<Vec<(String, StoredToken)>, Error> {
     let end = "/atoll/tokens0"; // The key after every key with the prefix.
     let rows = read(control, PREFIX.as_bytes().into(), end.as_bytes().into()).await?;
-    let facts = rows.into_iter().filter_map(|row| {
+    let tokens = rows.into_iter().filter_map(|row| {
         let id = std::str::from_utf8(&row.key)
             .ok()?
             .strip_prefix(PREFIX)?
             .to_owned();
-        let stored = StoredToken::decode(row.value).ok()?;
-        Some(TokenFacts {
-            id,
-            uses_left: stored.uses_left,
-            expires_ms: stored.expires_ms,
-        })
+        Some((id, StoredToken::decode(row.value).ok()?))
     });
-    Ok(facts.collect())
+    Ok(tokens.collect())
 }
 
 /// Makes a token useless.
@@ -204,19 +210,37 @@ pub async fn revoke<C: ControlApi>(control: &C, id: &str) -> Result<(), TokenErr
     }
 }
 
-async fn remove_expired<C: ControlApi>(control: &C) -> Result<(), TokenError> {
-    let now = clock::wall_ms();
-    for token in list(control)
-        .await?
-        .into_iter()
-        .filter(|token| token.expires_ms <= now)
-    {
-        match revoke(control, &token.id).await {
-            Ok(()) | Err(TokenError::NotGood) => {}
-            Err(error) => return Err(error),
+/// Makes tokens useless that name another root: no node shows it any more.
+///
+/// # Errors
+/// Those of the cluster.
+pub(crate) async fn revoke_of_other_roots<C: ControlApi>(
+    control: &C,
+    fingerprint: &str,
+) -> Result<(), TokenError> {
+    for (id, stored) in stored(control).await? {
+        if stored.fingerprint != fingerprint {
+            revoke_if_there(control, &id).await?;
         }
     }
     Ok(())
+}
+
+async fn remove_expired<C: ControlApi>(control: &C) -> Result<(), TokenError> {
+    let now = clock::wall_ms();
+    for (id, stored) in stored(control).await? {
+        if stored.expires_ms <= now {
+            revoke_if_there(control, &id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn revoke_if_there<C: ControlApi>(control: &C, id: &str) -> Result<(), TokenError> {
+    match revoke(control, id).await {
+        Ok(()) | Err(TokenError::NotGood) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Uses a token once.

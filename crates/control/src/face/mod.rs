@@ -14,6 +14,7 @@
 //!   does not read stops its own stream only.
 
 mod auth;
+mod authority;
 mod body;
 mod browser;
 mod caller;

@@ -18,7 +18,10 @@ use super::{
 use crate::{
     api::ControlApi,
     proto::{
-        cluster::{certificates_server::CertificatesServer, tokens_server::TokensServer},
+        cluster::{
+            authority_server::AuthorityServer, certificates_server::CertificatesServer,
+            tokens_server::TokensServer,
+        },
         etcdserverpb::{
             auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
             lease_server::LeaseServer, maintenance_server::MaintenanceServer,
@@ -190,6 +193,7 @@ async fn general<C: ControlApi>(
         "v3lockpb.Lock" => serve!(LockServer),
         "v3electionpb.Election" => serve!(ElectionServer),
         "atoll.cluster.v1.Tokens" => serve!(TokensServer),
+        "atoll.cluster.v1.Authority" => serve!(AuthorityServer),
         "atoll.cluster.v1.Certificates" => serve!(CertificatesServer),
         "grpc.health.v1.Health" => health::serve(request).await,
         _ => {

@@ -21,6 +21,15 @@ pub struct Authority {
     root: Signer,
     nodes: Signer,
     clients: Signer,
+    /// While it takes the place of another.
+    bridge: Option<Bridge>,
+}
+
+/// How those who know only the root of before find their way: that root has certified the new
+/// issuer of nodes, too. Nodes show both ways until the old authority is dropped.
+struct Bridge {
+    nodes: CertificateDer<'static>,
+    root: CertificateDer<'static>,
 }
 
 struct Signer {
@@ -53,6 +62,19 @@ impl Authority {
     /// # Errors
     /// `Make`.
     pub fn create() -> Result<Authority, PkiError> {
+        Self::certified_by(None)
+    }
+
+    /// Makes the authority that shall take the place of this one. Until [`Authority::settle`],
+    /// the nodes it certifies are also good for those who trust this one's root.
+    ///
+    /// # Errors
+    /// `Make`.
+    pub fn successor(&self) -> Result<Authority, PkiError> {
+        Self::certified_by(Some(&self.root))
+    }
+
+    fn certified_by(before: Option<&Signer>) -> Result<Authority, PkiError> {
         // Old and new authorities can stand side by side: each has names of its own.
         let tag = random::u64() >> 32;
         let root_key = new_key()?;
@@ -63,23 +85,65 @@ impl Authority {
             issuer: Issuer::new(root_params, root_key),
         };
 
-        let issuer = |role: &str, purposes: &[ExtendedKeyUsagePurpose]| {
+        let params = |role: &str, purposes: &[ExtendedKeyUsagePurpose]| {
+            authority_params(format!("Atoll {role} {tag:08x}"), ISSUER_LIFE, 0, purposes)
+        };
+        let issuer = |params: &CertificateParams| {
             let key = new_key()?;
-            let params =
-                authority_params(format!("Atoll {role} {tag:08x}"), ISSUER_LIFE, 0, purposes);
             let certificate = params.signed_by(&key, &root.issuer)?.der().clone();
             Ok::<_, PkiError>(Signer {
                 certificate,
-                issuer: Issuer::new(params, key),
+                issuer: Issuer::new(params.clone(), key),
             })
         };
-        let nodes = issuer("nodes", &NODE_PURPOSES)?;
-        let clients = issuer("clients", &CLIENT_PURPOSES)?;
+        let mut of_nodes = params("nodes", &NODE_PURPOSES);
+        let nodes = issuer(&of_nodes)?;
+        let clients = issuer(&params("clients", &CLIENT_PURPOSES))?;
+        let bridge = match before {
+            None => None,
+            Some(before) => {
+                before.limit(&mut of_nodes)?;
+                let certificate = of_nodes.signed_by(nodes.issuer.key(), &before.issuer)?;
+                Some(Bridge {
+                    nodes: certificate.der().clone(),
+                    root: before.certificate.clone(),
+                })
+            }
+        };
         Ok(Authority {
             root,
             nodes,
             clients,
+            bridge,
         })
+    }
+
+    /// Whose authority it is.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.root.certificate)
+    }
+
+    /// Whether it certified a node.
+    pub fn issued(&self, identity: &Identity) -> bool {
+        identity.chain().contains(&self.nodes.certificate)
+    }
+
+    /// Forgets the authority of before.
+    pub fn settle(&mut self) {
+        self.bridge = None;
+    }
+
+    /// Whether nodes that it certifies are also good for those who trust the root of before.
+    pub fn is_bridged(&self) -> bool {
+        self.bridge.is_some()
+    }
+
+    /// The same identity with the chain that this authority gives its nodes now.
+    pub(super) fn rechained(&self, identity: &Identity) -> Identity {
+        Identity {
+            chain: self.chain(identity.chain()[0].clone(), &self.nodes),
+            key_pem: identity.key_pem.clone(),
+        }
     }
 
     /// What everybody may know of it.
@@ -149,6 +213,12 @@ impl Authority {
             pem.push_str(&to_pem("CERTIFICATE", &signer.certificate));
             pem.push_str(&Zeroizing::new(signer.issuer.key().serialize_pem()));
         }
+        if let Some(bridge) = &self.bridge {
+            pem.push_str(&certificates_to_pem(&[
+                bridge.nodes.clone(),
+                bridge.root.clone(),
+            ]));
+        }
         pem
     }
 
@@ -161,13 +231,17 @@ impl Authority {
         if pem.len() > PEM_BYTES_MAX {
             return Err(malformed("it is too long"));
         }
-        let certificates = super::certificates_from_pem("the certificate authority", pem)?;
+        let mut certificates = super::certificates_from_pem("the certificate authority", pem)?;
         let keys = rustls::pki_types::PrivateKeyDer::pem_slice_iter(pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| PkiError::malformed("the certificate authority", error))?;
-        if keys.len() != 3 || certificates.len() != 3 {
+        if keys.len() != 3 || !matches!(certificates.len(), 3 | 5) {
             return Err(malformed("it is not three certificates with their keys"));
         }
+        let bridge = match <[_; 2]>::try_from(certificates.split_off(3)) {
+            Ok([nodes, root]) => Some(Bridge { nodes, root }),
+            Err(_) => None,
+        };
         let mut signers = Vec::new();
         for (certificate, key) in certificates.into_iter().zip(&keys) {
             let key = KeyPair::try_from(key).map_err(|error| {
@@ -185,6 +259,7 @@ impl Authority {
                 root,
                 nodes,
                 clients,
+                bridge,
             }),
             Err(_) => unreachable!("there are three"),
         }
@@ -228,17 +303,24 @@ impl Authority {
         Ok(certificates_to_pem(&self.chain(certificate, signer)))
     }
 
-    /// With the root, since a joining node knows nothing but that one's fingerprint.
+    /// With the root, since a joining node knows nothing but that one's fingerprint. The way
+    /// to the root of before comes first: those who look for an issuer only once (OpenSSL)
+    /// know that root alone, or both.
     fn chain(
         &self,
         certificate: CertificateDer<'static>,
         signer: &Signer,
     ) -> Vec<CertificateDer<'static>> {
-        vec![
-            certificate,
-            signer.certificate.clone(),
-            self.root.certificate.clone(),
-        ]
+        let bridge = self
+            .bridge
+            .as_ref()
+            .filter(|_| signer.certificate == self.nodes.certificate);
+        let mut chain = vec![certificate];
+        chain.extend(bridge.map(|bridge| bridge.nodes.clone()));
+        chain.push(signer.certificate.clone());
+        chain.push(self.root.certificate.clone());
+        chain.extend(bridge.map(|bridge| bridge.root.clone()));
+        chain
     }
 }
 

@@ -1,6 +1,6 @@
 //! Certificates and keys in a directory: `<name>.pem` beside `<name>.key`, the trusted
 //! certificates as `root.pem`, `nodes.pem` and `clients.pem`, the authority as
-//! `authority.key`.
+//! `authority.key`, and the one that shall take its place as `authority-next.key`.
 //!
 //! A file is replaced whole or not at all, and is durable when its function returns. What
 //! holds a key is readable by its owner only, from its first byte.
@@ -105,25 +105,58 @@ pub fn load_trust(directory: &Path) -> Result<Trust, PkiError> {
     )
 }
 
-/// Writes the authority with its keys.
+/// Which of the cluster's authorities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The one that certifies now.
+    Current,
+    /// The one that shall take its place.
+    Next,
+}
+
+impl Which {
+    fn file(self) -> &'static str {
+        match self {
+            Which::Current => "authority.key",
+            Which::Next => "authority-next.key",
+        }
+    }
+}
+
+/// Writes an authority with its keys.
 ///
 /// # Errors
 /// `File`.
-pub fn save_authority(directory: &Path, authority: &Authority) -> Result<(), PkiError> {
-    replace(
-        directory,
-        "authority.key",
-        PRIVATE_MODE,
-        &authority.to_pem(),
-    )
+pub fn save_authority(
+    directory: &Path,
+    which: Which,
+    authority: &Authority,
+) -> Result<(), PkiError> {
+    replace(directory, which.file(), PRIVATE_MODE, &authority.to_pem())
 }
 
-/// Reads what [`save_authority`] wrote; `None` if this directory has no authority.
+/// Removes an authority; that there is none is no error.
+///
+/// # Errors
+/// `File`.
+pub fn remove_authority(directory: &Path, which: Which) -> Result<(), PkiError> {
+    let path = directory.join(which.file());
+    let remove = || match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::open(directory)?.sync_all(),
+    };
+    remove().map_err(|source| PkiError::File {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// Reads what [`save_authority`] wrote; `None` if this directory has no such authority.
 ///
 /// # Errors
 /// `File`, `Malformed`, `WrongKey`.
-pub fn load_authority(directory: &Path) -> Result<Option<Authority>, PkiError> {
-    match read(directory, "authority.key") {
+pub fn load_authority(directory: &Path, which: Which) -> Result<Option<Authority>, PkiError> {
+    match read(directory, which.file()) {
         Ok(pem) => Authority::from_pem(&Zeroizing::new(pem)).map(Some),
         Err(PkiError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -24,7 +24,7 @@ mod tests;
 pub mod tls;
 
 pub use authority::Authority;
-pub use keyring::{Admission, Keyring};
+pub use keyring::{Admission, Keyring, Standing};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a root serves.
@@ -75,7 +75,8 @@ pub enum PkiError {
 }
 
 impl PkiError {
-    fn malformed(what: &'static str, reason: impl fmt::Display) -> Self {
+    /// Something that was read, and is not what it should be.
+    pub fn malformed(what: &'static str, reason: impl fmt::Display) -> Self {
         PkiError::Malformed {
             what,
             reason: reason.to_string(),
@@ -319,6 +320,28 @@ impl Trust {
             nodes: certificates_from_pem("the certificate of the nodes' issuer", nodes)?,
             clients: certificates_from_pem("the certificate of the clients' issuer", clients)?,
         })
+    }
+
+    /// The part of it that belongs to one root; none if that is not trusted. Each authority
+    /// has one of each kind, in the same place.
+    pub fn only(&self, root: Fingerprint) -> Option<Trust> {
+        let at = self
+            .roots
+            .iter()
+            .position(|one| Fingerprint::of(one) == root)?;
+        Some(Trust {
+            roots: vec![self.roots[at].clone()],
+            nodes: vec![self.nodes.get(at)?.clone()],
+            clients: vec![self.clients.get(at)?.clone()],
+        })
+    }
+
+    /// This one's, and behind them another's.
+    #[must_use]
+    pub fn with(&self, other: &Trust) -> Trust {
+        let mut both = self.clone();
+        both.merge(other);
+        both
     }
 
     /// Adds what another holds and this does not, as when an authority is replaced.

@@ -9,7 +9,7 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-use super::{tls::ClientCertificate, *};
+use super::{files::Which, tls::ClientCertificate, *};
 use crate::{clock, random};
 
 /// Shakes hands; the error is the first side's that refuses.
@@ -261,8 +261,12 @@ fn certificates_end_and_are_renewed_before() {
 fn everything_is_found_again_in_its_files() {
     let dir = TempDir::new().unwrap();
     let authority = Authority::create().unwrap();
-    assert!(files::load_authority(dir.path()).unwrap().is_none());
-    files::save_authority(dir.path(), &authority).unwrap();
+    assert!(
+        files::load_authority(dir.path(), Which::Current)
+            .unwrap()
+            .is_none()
+    );
+    files::save_authority(dir.path(), Which::Current, &authority).unwrap();
     files::save_trust(dir.path(), &authority.trust()).unwrap();
     let node = authority.issue_node(A, &[], LEAF_LIFE).unwrap();
     files::save_identity(dir.path(), "node", &node).unwrap();
@@ -279,7 +283,9 @@ fn everything_is_found_again_in_its_files() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 
-    let again = files::load_authority(dir.path()).unwrap().unwrap();
+    let again = files::load_authority(dir.path(), Which::Current)
+        .unwrap()
+        .unwrap();
     let trust = again.trust();
     assert_eq!(trust, authority.trust());
     let other = again.issue_node(B, &[], LEAF_LIFE).unwrap();
@@ -333,4 +339,117 @@ fn old_and_new_authorities_stand_side_by_side() {
         let client = tls::peer_client_config(from, &trust).unwrap();
         handshake(client, &node_dns_name(name), server).unwrap();
     }
+}
+
+/// A folder of a node, filled.
+fn keyring(dir: &TempDir, authority: &Authority) -> Keyring {
+    let node = authority.issue_node(A, &names(), LEAF_LIFE).unwrap();
+    Keyring::create(dir.path(), &node, &authority.trust(), authority, None).unwrap();
+    Keyring::open(dir.path()).unwrap()
+}
+
+fn listens(keyring: &Keyring) -> Arc<ServerConfig> {
+    let optional = ClientCertificate::Optional;
+    tls::listener_config(&keyring.identity(), &keyring.trust(), optional, &[b"h2"]).unwrap()
+}
+
+#[test]
+fn a_new_authority_takes_the_place_of_the_old_one() {
+    let dir = TempDir::new().unwrap();
+    let old = Authority::create().unwrap();
+    let ring = keyring(&dir, &old);
+    let peer = old.issue_node(B, &[], LEAF_LIFE).unwrap();
+    let client_of =
+        |roots: &[CertificateDer<'static>]| tls::client_config(roots, None, &[b"h2"]).unwrap();
+    let joiner_of = |trust: &Trust| tls::joiner_config(trust.fingerprint(), &[b"h2"]).unwrap();
+    let meet =
+        |client, keyring: &Keyring| handshake(client, "127.0.0.1", listens(keyring)).map(drop);
+    // Made: nobody sees anything of it yet.
+    let new = ring.make_next().unwrap();
+    assert_eq!(ring.fingerprint(), old.fingerprint());
+    assert!(meet(client_of(&new.roots), &ring).is_err());
+
+    // Trusted: nodes of both come in.
+    let both = old.trust().with(&new);
+    assert!(ring.set_trust(both.clone()).unwrap() && !ring.set_trust(both.clone()).unwrap());
+    assert_eq!(ring.standing().unwrap().shown, Some(old.fingerprint()));
+
+    // Turned to: who knows one root or the other gets in, and so does who was told either.
+    assert!(ring.turn_to(new.fingerprint()).unwrap());
+    ring.set_trust(new.with(&old.trust())).unwrap();
+    assert!(ring.show_current(A, &names()).unwrap() && !ring.show_current(A, &[]).unwrap());
+    let standing = ring.standing().unwrap();
+    assert_eq!(standing.shown, Some(new.fingerprint()));
+    assert_eq!(standing.held, [new.fingerprint()]);
+    assert_eq!(standing.trusted, [new.fingerprint(), old.fingerprint()]);
+    for trust in [&old.trust(), &new, &both] {
+        meet(client_of(&trust.roots), &ring).unwrap();
+        meet(joiner_of(trust), &ring).unwrap();
+    }
+    let server = tls::peer_server_config(&peer, &both).unwrap();
+    let client = tls::peer_client_config(&ring.identity(), &ring.trust()).unwrap();
+    handshake(client, &node_dns_name(B), server).unwrap();
+    let user = old.issue_client("alice", LEAF_LIFE).unwrap();
+    let as_user = || tls::client_config(&new.roots, Some(&user), &[b"h2"]).unwrap();
+    meet(as_user(), &ring).unwrap();
+
+    // Settled: the old one opens no door any more, in either direction.
+    assert!(ring.settle().unwrap() && !ring.settle().unwrap());
+    ring.set_trust(new.clone()).unwrap();
+    meet(client_of(&new.roots), &ring).unwrap();
+    meet(joiner_of(&new), &ring).unwrap();
+    assert!(meet(client_of(&old.trust().roots), &ring).is_err());
+    assert!(meet(joiner_of(&old.trust()), &ring).is_err());
+    assert!(meet(as_user(), &ring).is_err());
+    let server = tls::peer_server_config(&ring.identity(), &ring.trust()).unwrap();
+    let client = tls::peer_client_config(&peer, &both).unwrap();
+    assert!(handshake(client, &node_dns_name(A), server).is_err());
+
+    // And all of it is in the files.
+    let again = Keyring::open(dir.path()).unwrap();
+    assert_eq!(again.standing().unwrap(), ring.standing().unwrap());
+    assert_eq!(again.identity().chain(), ring.identity().chain());
+    meet(client_of(&new.roots), &again).unwrap();
+}
+
+#[test]
+fn an_authority_of_another_member_is_taken_over_only_if_it_is_the_one() {
+    let (first, second) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let old = Authority::create().unwrap();
+    let (ring, other) = (keyring(&first, &old), keyring(&second, &old));
+    let new = ring.make_next().unwrap();
+    let pem = ring.authority_pem(new.fingerprint()).unwrap();
+    let stranger = Authority::create().unwrap();
+    assert!(other.take_next(&stranger.to_pem(), &new).is_err());
+    assert!(other.take_next("", &new).is_err());
+    assert!(!other.turn_to(new.fingerprint()).unwrap());
+    other.take_next(&pem, &new).unwrap();
+    // Not this one.
+    other.drop_next(stranger.fingerprint()).unwrap();
+    assert!(other.turn_to(new.fingerprint()).unwrap());
+
+    // A crash after the first of the two files.
+    files::save_authority(
+        first.path(),
+        Which::Current,
+        &Authority::from_pem(&pem).unwrap(),
+    )
+    .unwrap();
+    let crashed = Keyring::open(first.path()).unwrap();
+    assert!(crashed.turn_to(new.fingerprint()).unwrap());
+    assert!(
+        files::load_authority(first.path(), Which::Next)
+            .unwrap()
+            .is_none()
+    );
+
+    // What is given up is gone.
+    let given_up = other.make_next().unwrap();
+    other.drop_next(given_up.fingerprint()).unwrap();
+    assert!(other.authority_pem(given_up.fingerprint()).is_none());
+    assert!(
+        files::load_authority(second.path(), Which::Next)
+            .unwrap()
+            .is_none()
+    );
 }

@@ -1,5 +1,6 @@
 //! Whole nodes in this process, on real sockets and disks: who is let in, and who is not.
 
+mod rotation;
 mod users;
 
 use std::{path::Path, time::Duration};
@@ -7,6 +8,7 @@ use std::{path::Path, time::Duration};
 use atoll_base::config::Config;
 use atoll_control::proto::etcdserverpb as pb;
 use atoll_world::{
+    clock, net,
     pki::{Authority, Identity, KeyRequest, Trust, files},
     random, task,
 };
@@ -108,7 +110,8 @@ impl Lone {
     }
 
     pub(super) fn authority(&self) -> Authority {
-        let authority = files::load_authority(&self.dir.path().join("pki")).unwrap();
+        let authority =
+            files::load_authority(&self.dir.path().join("pki"), files::Which::Current).unwrap();
         authority.unwrap()
     }
 
@@ -172,4 +175,22 @@ pub(super) fn long_ago<T>(work: impl FnOnce() -> T) -> T {
     let done = work();
     random::unseed_thread();
     done
+}
+
+/// Looks until there is an answer.
+pub(super) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = clock::now() + WAIT;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(clock::now() < deadline, "not within {WAIT:?}: {what}");
+        clock::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A port that nothing listens on.
+pub(super) async fn free_port() -> u16 {
+    let listener = net::listen("127.0.0.1:0").await.unwrap();
+    listener.local_address().port()
 }

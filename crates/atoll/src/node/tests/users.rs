@@ -95,7 +95,7 @@ async fn delete_user(root: &Client, name: &str) {
     .unwrap();
 }
 
-fn refusal<T>(result: Result<T, CliError>) -> String {
+pub(super) fn refusal<T>(result: Result<T, CliError>) -> String {
     match result {
         Err(CliError::Refused { status }) => status.message().to_owned(),
         Err(error) => panic!("it was to be refused by the cluster: {error}"),
