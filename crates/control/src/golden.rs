@@ -84,6 +84,8 @@ fn nodes() -> BTreeMap<u64, raft::Node> {
         name: name.into(),
         peer_urls: vec![format!("https://10.0.0.1:{port}")],
         client_urls: vec![format!("http://10.0.0.1:{}", port - 1)],
+        feature_level_min: 1,
+        feature_level_max: 2,
     };
     BTreeMap::from([
         (1, node("one", 2380)),

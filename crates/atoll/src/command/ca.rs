@@ -292,10 +292,10 @@ mod tests {
                  before    aa\n\
                  phase     switched\n\
                  \n\
-                 ID                NAME  SHOWS         UNTIL                 READY\n\
-                 0000000000000001  n1    current       1970-01-02 00:00 UTC  yes\n\
-                 0000000000000002  n2    OLD           1970-01-02 00:00 UTC  NO\n\
-                 0000000000000003  n3    not told yet                        NO\n"
+                 ID  NAME  SHOWS         UNTIL                 READY\n\
+                 1   n1    current       1970-01-02 00:00 UTC  yes\n\
+                 2   n2    OLD           1970-01-02 00:00 UTC  NO\n\
+                 3   n3    not told yet                        NO\n"
             ),
             "{text}"
         );

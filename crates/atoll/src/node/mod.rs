@@ -206,8 +206,15 @@ impl Node {
         }
         let certificates = Certificates::new(config, record.node, keyring.clone(), peers.clone())?;
 
-        let control =
-            start_control(config, settings, &directory, &record, keyring.clone(), peers.clone()).await?;
+        let control = start_control(
+            config,
+            settings,
+            &directory,
+            &record,
+            keyring.clone(),
+            peers.clone(),
+        )
+        .await?;
         if record.founder {
             control
                 .found(member.clone())

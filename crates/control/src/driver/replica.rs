@@ -187,7 +187,7 @@ pub(crate) fn load(store: &Store, levels: LevelRange) -> Result<State, OpenError
             .scan(table.name(), ..)
             .map(|row| row.map_err(|error| ValueError(error.to_string())))
     })?;
-    machine.restore_members(levels_of(membership.membership()));
+    machine.restore_members(levels_of(meta.last_membership.membership()));
     Ok(State {
         machine,
         stored: applied_id,

@@ -71,6 +71,11 @@ fn stored_token() -> StoredToken {
         secret_sha256: Bytes::copy_from_slice(&Sha256::digest(secret)),
         uses_left: 2,
         expires_ms: 1_800_000_000_000,
+        fingerprint: TOKEN
+            .split('.')
+            .nth(3)
+            .expect("a token has four parts")
+            .to_owned(),
     }
 }
 
@@ -269,6 +274,8 @@ fn the_clusters_own_objects_are_as_documented() {
         "name": "three",
         "peer_urls": ["https://10.0.0.1:2400"],
         "client_urls": ["http://10.0.0.1:2399"],
+        "feature_level_min": 1,
+        "feature_level_max": 2,
         "voter": false,
     });
     assert_eq!(node, expected);
