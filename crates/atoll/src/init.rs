@@ -124,7 +124,7 @@ pub(crate) async fn make(config: &Config) -> Result<(Record, String), CliError> 
             "Start it with `atoll start`, or choose another folder with --dir.",
         ));
     }
-    let record = directory.found(&node::hosts(config), true)?;
+    let record = directory.found(&node::hosts(config))?;
     drop(directory);
 
     // The first start is on loopback, with any free ports: nobody else may come in before
@@ -171,7 +171,11 @@ fn new_password() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-async fn set_up(node: &Node, password: &str) -> Result<(), CliError> {
+/// Makes the user root, and switches logins on.
+///
+/// # Errors
+/// The cluster does not answer.
+pub(crate) async fn set_up(node: &Node, password: &str) -> Result<(), CliError> {
     let root = || "root".to_owned();
     let steps = [
         Op::RoleAdd(pb::AuthRoleAddRequest { name: root() }),

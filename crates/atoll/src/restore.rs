@@ -85,7 +85,7 @@ pub(crate) async fn run(args: RestoreArgs, config: Config, output: Format) -> Re
         let error = RestoreError::NotEmpty(config.node.dir.display().to_string());
         return Err(told(error));
     }
-    let mut record = directory.certify(&node::hosts(&config), false)?;
+    let record = directory.certify(&node::hosts(&config))?;
     let options = RestoreOptions {
         skip_checksum: args.skip_hash_check,
         raise_revisions: args.bump_revision,
@@ -103,7 +103,6 @@ pub(crate) async fn run(args: RestoreArgs, config: Config, output: Format) -> Re
     .await;
     progress.end();
     let restored = restored.map_err(told)?;
-    record.auth = restored.auth;
     // Last: from here on the folder holds a node.
     record.save(&directory.disk, &directory.path)?;
     output.show(&Restored {

@@ -130,12 +130,7 @@ fn take_in(
         .map_err(pki_failed)?;
     let authority = Authority::from_pem(&answer.authority_pem).map_err(pki_failed)?;
     let identity = key.certified(&answer.certificate_pem).map_err(pki_failed)?;
-    let mut record = Record::new(
-        ClusterId(answer.cluster),
-        NodeId(answer.node),
-        false,
-        answer.auth_enabled,
-    );
+    let mut record = Record::new(ClusterId(answer.cluster), NodeId(answer.node), false);
     record.members = answer
         .members
         .iter()
@@ -258,7 +253,6 @@ impl Door {
             next_authority_pem: admission
                 .next_pem
                 .map_or_else(String::new, |pem| pem.to_string()),
-            auth_enabled: inner.control.auth_status().0,
         })
     }
 }

@@ -106,8 +106,8 @@ impl Directory {
     ///
     /// # Errors
     /// The disk, or making keys.
-    pub(crate) fn found(&self, hosts: &[String], auth: bool) -> Result<Record, CliError> {
-        let record = self.certify(hosts, auth)?;
+    pub(crate) fn found(&self, hosts: &[String]) -> Result<Record, CliError> {
+        let record = self.certify(hosts)?;
         record.save(&self.disk, &self.path)?;
         Ok(record)
     }
@@ -117,13 +117,12 @@ impl Directory {
     ///
     /// # Errors
     /// The disk, or making keys.
-    pub(crate) fn certify(&self, hosts: &[String], auth: bool) -> Result<Record, CliError> {
+    pub(crate) fn certify(&self, hosts: &[String]) -> Result<Record, CliError> {
         let authority = Authority::create().map_err(pki_failed)?;
         let record = Record::new(
             ClusterId(random::u64().max(1)),
             NodeId(random::u64().max(1)),
             true,
-            auth,
         );
         let identity = authority
             .issue_node(record.node, hosts, pki::LEAF_LIFE)
@@ -175,13 +174,15 @@ impl Node {
     pub(crate) async fn start(config: &Config, origin: Origin) -> Result<Node, CliError> {
         let directory = Directory::open(&config.node.dir)?;
         let known = directory.record()?;
-        refuse_open_door(config, known.as_ref(), &origin)?;
+        let exposed = config.leaves_loopback() && !config.security.insecure;
+        if exposed && known.is_none() && matches!(origin, Origin::Directory) {
+            return Err(open_door());
+        }
 
         let peer_listener = bind(&config.peer_address().to_string()).await?;
         let client_listener = bind(&config.client_address().to_string()).await?;
-        let tls_for_clients = config.leaves_loopback() && !config.security.insecure;
         let settings = settings(config)?;
-        let mut member = member(config, &peer_listener, &client_listener, tls_for_clients);
+        let mut member = member(config, &peer_listener, &client_listener, exposed);
         settings.levels.announce(&mut member);
 
         let mut record = match (known, origin) {
@@ -189,11 +190,8 @@ impl Node {
             (None, Origin::Join { address, token }) => {
                 join::join(&directory, &address, &token, &member, &hosts(config)).await?
             }
-            (None, Origin::Directory) => directory.found(&hosts(config), false)?,
+            (None, Origin::Directory) => directory.found(&hosts(config))?,
         };
-        if config.leaves_loopback() && !config.security.insecure && !record.auth {
-            return Err(open_door());
-        }
         record.boot += 1;
         record.save(&directory.disk, &directory.path)?;
 
@@ -230,12 +228,18 @@ impl Node {
             door,
             stopped.clone(),
         ));
+        if exposed && let Err(error) = logins_are_on(&control).await {
+            stopping.send_replace(true);
+            control.stop().await;
+            peers.close();
+            return Err(error);
+        }
         let router = face::router(
             control.clone(),
             limits(config),
             crate::telemetry::metrics(control.clone()),
         );
-        let tls = tls_for_clients.then(|| certificates.clients.clone());
+        let tls = exposed.then(|| certificates.clients.clone());
         task::spawn(serve::clients(
             client_listener,
             tls,
@@ -337,24 +341,35 @@ fn member(config: &Config, peer: &Listener, client: &Listener, tls: bool) -> raf
     }
 }
 
-/// A listener that others can reach is never without a lock.
-fn refuse_open_door(
-    config: &Config,
-    known: Option<&Record>,
-    origin: &Origin,
-) -> Result<(), CliError> {
-    let joins = matches!(origin, Origin::Join { .. });
-    let unlocked = known.is_none_or(|known| !known.auth) && !(known.is_none() && joins);
-    if config.leaves_loopback() && !config.security.insecure && unlocked {
-        return Err(open_door());
+/// A listener that others can reach is never without a lock: returns when this node knows that
+/// clients have to log in, which it may have to hear from the others first.
+///
+/// # Errors
+/// They have not.
+async fn logins_are_on(control: &Control) -> Result<(), CliError> {
+    let mut said = false;
+    loop {
+        // What this node knew when it stopped may be old. If logins were switched off since,
+        // requests are refused one by one (`Limits::login_required`).
+        if control.auth_status().0 {
+            return Ok(());
+        }
+        match control.barrier().await {
+            Ok(()) if control.auth_status().0 => return Ok(()),
+            Ok(()) => return Err(open_door()),
+            Err(error) if !said => {
+                said = true;
+                tracing::warn!(%error, "no client is let in before the cluster has said whether they have to log in");
+            }
+            Err(_) => {}
+        }
     }
-    Ok(())
 }
 
 fn open_door() -> CliError {
     CliError::usage(
-        "a listener that leaves this machine needs a cluster with TLS and logins, and this folder holds none",
-        "Make one with `atoll init --listen HOST`, join one with `atoll start --join HOST:PORT --token TOKEN`, \
+        "a listener that leaves this machine needs a cluster with TLS and logins, and this folder holds none, or one where logins are switched off",
+        "Start it on loopback and say `atoll auth enable`, make one with `atoll init --listen HOST`, join one with `atoll start --join HOST:PORT --token TOKEN`, \
          or say --insecure if everybody who can reach this machine may read and write everything.",
     )
 }
@@ -458,6 +473,7 @@ fn limits(config: &Config) -> Limits {
         txn_ops_max: usize::try_from(control.txn_ops_max).unwrap_or(usize::MAX),
         streams_per_connection_max: u32::try_from(control.streams_per_connection_max)
             .unwrap_or(u32::MAX),
+        login_required: config.leaves_loopback() && !config.security.insecure,
         user_certificate_life: Duration::from_secs(config.security.user_certificate_life_s),
         ..Limits::default()
     }

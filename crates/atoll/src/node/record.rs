@@ -24,21 +24,18 @@ pub(crate) struct Record {
     /// It made the cluster (or was made its only member): an empty log is filled with a
     /// membership of itself.
     pub(crate) founder: bool,
-    /// Clients have to log in: checked before a listener may leave loopback.
-    pub(crate) auth: bool,
     /// Where the other members were when it joined.
     pub(crate) members: BTreeMap<NodeId, String>,
 }
 
 impl Record {
     /// A node that has not started yet.
-    pub(crate) fn new(cluster: ClusterId, node: NodeId, founder: bool, auth: bool) -> Record {
+    pub(crate) fn new(cluster: ClusterId, node: NodeId, founder: bool) -> Record {
         Record {
             cluster,
             node,
             boot: 0,
             founder,
-            auth,
             members: BTreeMap::new(),
         }
     }

@@ -128,6 +128,7 @@ errors! {
     DeadlineExceeded, DeadlineExceeded, "etcdserver: context deadline exceeded";
     ReservedKey, PermissionDenied, "atoll: keys under /atoll/ are written by the cluster itself; read them, or use the atoll command that changes what you want";
     LoginRequired, FailedPrecondition, "atoll: authentication cannot be switched off while this node can be reached from other machines; bind it to loopback first, or start it with --insecure";
+    LoginsOff, Unavailable, "atoll: this node can be reached from other machines, and as far as it knows authentication is switched off: nobody is served until it is switched on; reach a node on loopback to do that";
     TooManyLeases, ResourceExhausted, "atoll: the cluster has as many leases as control.leases_max allows; revoke some, or raise it";
     FeatureLevel, FailedPrecondition, "atoll: the node does not serve the cluster's feature level; join with a version that does";
     LimitExceeded, ResourceExhausted, "atoll: too many watches or leases on this connection; close some or open another connection";

@@ -116,14 +116,18 @@ impl<C: ControlApi> Face<C> {
     }
 
     /// Who the caller is. While authentication is off nobody asks, and a stale token does not
-    /// matter.
+    /// matter; unless this node can be reached from outside, where nobody is served then.
     pub(crate) fn identity(
         &self,
         caller: Caller<'_>,
         standing: &Standing,
     ) -> Result<Identity, Error> {
         if !standing.auth {
-            return Ok(anonymous());
+            let inside = caller.connection.is_some_and(|from| from.loopback);
+            return match self.limits.login_required && !inside {
+                true => Err(Error::LoginsOff),
+                false => Ok(anonymous()),
+            };
         }
         let token = caller
             .headers

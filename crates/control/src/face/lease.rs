@@ -144,11 +144,9 @@ async fn keep_alive<C: ControlApi>(
         // revision at which it had been revoked.
         let standing = face.control.standing();
         let answered = header(&standing, 0);
-        if standing.auth {
-            let identity = face.logged_in(caller.borrow(), &standing)?;
-            if face.control.require_admin(&identity).is_err() {
-                face.control.permit_lease(&identity, request.id, true)?;
-            }
+        let identity = face.logged_in(caller.borrow(), &standing)?;
+        if standing.auth && face.control.require_admin(&identity).is_err() {
+            face.control.permit_lease(&identity, request.id, true)?;
         }
         let ttl = match face.control.keep_alive(request.id).await {
             Ok(ttl) => ttl,

@@ -33,6 +33,9 @@ pub struct Limits {
     pub leader_check_interval: Duration,
     /// How long a health check may take.
     pub health_timeout: Duration,
+    /// This node can be reached from other machines: while authentication is off, whatever the
+    /// reason, nobody is served who did not come in on loopback.
+    pub login_required: bool,
     /// The longest that a user's certificate is made good for.
     pub user_certificate_life: Duration,
     /// Names under which browsers may reach this node over HTTP, besides `localhost` and
@@ -55,6 +58,7 @@ impl Default for Limits {
             keepalive_timeout: Duration::from_secs(20),
             leader_check_interval: Duration::from_millis(300),
             health_timeout: Duration::from_secs(5),
+            login_required: false,
             user_certificate_life: Duration::from_secs(365 * 24 * 3600),
             hosts: Vec::new(),
         }

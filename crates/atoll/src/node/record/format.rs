@@ -60,18 +60,18 @@ pub(crate) fn encode(record: &Record) -> Vec<u8> {
     text
 }
 
-/// Format 1: ids are JSON numbers, which most programs round.
+/// Format 1: ids are JSON numbers, which most programs round. It has a field `auth` besides, whether
+/// clients had to log in: the cluster knows better.
 #[derive(Deserialize)]
 struct V1 {
     cluster: u64,
     node: u64,
     boot: u64,
     founder: bool,
-    auth: bool,
     members: BTreeMap<NodeId, String>,
 }
 
-/// Format 2: ids are strings, in hexadecimal as people see them everywhere else.
+/// Format 2: ids are strings, in hexadecimal as people see them everywhere else; no `auth`.
 #[derive(Serialize, Deserialize)]
 struct V2 {
     format: u32,
@@ -79,7 +79,6 @@ struct V2 {
     node: Hex,
     boot: u64,
     founder: bool,
-    auth: bool,
     members: BTreeMap<Hex, String>,
 }
 
@@ -92,7 +91,6 @@ impl From<V1> for V2 {
             node: Hex(old.node),
             boot: old.boot,
             founder: old.founder,
-            auth: old.auth,
             members: members.map(|(id, at)| (Hex(id.0), at)).collect(),
         }
     }
@@ -106,7 +104,6 @@ impl From<V2> for Record {
             node: NodeId(stored.node.0),
             boot: stored.boot,
             founder: stored.founder,
-            auth: stored.auth,
             members: members.map(|(id, at)| (NodeId(id.0), at)).collect(),
         }
     }
@@ -121,7 +118,6 @@ impl From<&Record> for V2 {
             node: Hex(record.node.0),
             boot: record.boot,
             founder: record.founder,
-            auth: record.auth,
             members: members.map(|(id, at)| (Hex(id.0), at.clone())).collect(),
         }
     }

@@ -12,7 +12,6 @@ fn golden() -> Record {
         node: NodeId(0xc109_18f7_0f50_e155),
         boot: 3,
         founder: false,
-        auth: true,
         members: [
             // Not even, and above 2^53: programs that read numbers as floats change it.
             (NodeId(0xb519_9f2f_decc_ee85), "10.0.0.1:2380".to_owned()),

@@ -1,5 +1,6 @@
 //! Whole nodes in this process, on real sockets and disks: who is let in, and who is not.
 
+mod doors;
 mod rotation;
 mod users;
 

@@ -1,4 +1,4 @@
-use super::{Node, fails};
+use super::{Limits, Node, fails};
 use crate::{
     core::error::Error,
     proto::{
@@ -51,6 +51,48 @@ async fn a_token_counts_before_a_certificate_and_only_while_auth_is_on() {
     assert_eq!(last_user(&node), "bob");
     kv.put(put()).await.unwrap();
     assert_eq!(last_user(&node), "carol");
+}
+
+#[tokio::test]
+async fn whoever_comes_from_outside_is_served_only_while_logins_are_on() {
+    let mut node = Node::with(Limits {
+        login_required: true,
+        ..Limits::default()
+    });
+    node.connection.loopback = false;
+    let mut kv = KvClient::new(node.channel().await);
+    fails(kv.put(put()).await, Error::LoginsOff);
+    fails(
+        kv.put(with(put(), "token", "token-of-alice")).await,
+        Error::LoginsOff,
+    );
+    fails(
+        kv.range(pb::RangeRequest {
+            key: "a".into(),
+            ..Default::default()
+        })
+        .await,
+        Error::LoginsOff,
+    );
+    let mut auth = AuthClient::new(node.channel().await);
+    let request = pb::AuthUserAddRequest {
+        name: "mallory".to_owned(),
+        ..Default::default()
+    };
+    fails(auth.user_add(request).await, Error::LoginsOff);
+    let renewal = pb::LeaseKeepAliveRequest { id: 1 };
+    let mut lease = LeaseClient::new(node.channel().await);
+    let renewed = lease.lease_keep_alive(tokio_stream::iter([renewal])).await;
+    let renewed = renewed.unwrap().into_inner().message().await;
+    fails(renewed.map(tonic::Response::new), Error::LoginsOff);
+    node.fake.state.lock().auth = true;
+    kv.put(with(put(), "token", "token-of-alice"))
+        .await
+        .unwrap();
+    node.fake.state.lock().auth = false;
+    node.connection.loopback = true;
+    let mut kv = KvClient::new(node.channel().await);
+    kv.put(put()).await.unwrap();
 }
 
 #[tokio::test]
