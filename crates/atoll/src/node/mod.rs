@@ -138,6 +138,7 @@ pub(crate) fn pki_failed(error: pki::PkiError) -> CliError {
 }
 
 /// How a node comes to be.
+#[derive(Clone)]
 pub(crate) enum Origin {
     /// Its directory says who it is; an empty one founds a cluster, where that is allowed.
     Directory,
@@ -304,6 +305,16 @@ pub(crate) fn hosts(config: &Config) -> Vec<String> {
         }
     }
     hosts
+}
+
+/// The names under which browsers and other HTTP clients reach this node, besides addresses. On
+/// loopback the machine's own name is none of them: name servers may send it anywhere.
+fn web_hosts(config: &Config) -> Vec<String> {
+    let mut names = hosts(config);
+    if !config.listen.client.is_loopback() {
+        names.extend(atoll_world::process::host_name());
+    }
+    names
 }
 
 fn member(config: &Config, peer: &Listener, client: &Listener, tls: bool) -> raft::Node {
@@ -474,6 +485,7 @@ fn limits(config: &Config) -> Limits {
         streams_per_connection_max: u32::try_from(control.streams_per_connection_max)
             .unwrap_or(u32::MAX),
         login_required: config.leaves_loopback() && !config.security.insecure,
+        hosts: web_hosts(config),
         user_certificate_life: Duration::from_secs(config.security.user_certificate_life_s),
         ..Limits::default()
     }

@@ -39,7 +39,8 @@ pub struct Limits {
     /// The longest that a user's certificate is made good for.
     pub user_certificate_life: Duration,
     /// Names under which browsers may reach this node over HTTP, besides `localhost` and
-    /// plain addresses. Empty: any name, except on loopback connections.
+    /// plain addresses. Empty: any name, except on loopback connections. Filled from what the
+    /// node is called and advertised as.
     pub hosts: Vec<String>,
 }
 

@@ -47,15 +47,21 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Starts a node.
+    /// Starts a node. A folder is free a moment after its last node has stopped, when the
+    /// thread that writes the journal has seen it.
     pub(super) async fn start(config: &Config, origin: Origin) -> Result<Life, CliError> {
-        let config = config.clone();
-        let (runtime, started) = alive(async move { Node::start(&config, origin).await }).await;
-        match started {
-            Ok(node) => Ok(Life { node, runtime }),
-            Err(error) => {
-                end(runtime).await;
-                Err(error)
+        let deadline = clock::now() + WAIT;
+        loop {
+            let (config, origin) = (config.clone(), origin.clone());
+            let (runtime, started) = alive(async move { Node::start(&config, origin).await }).await;
+            match started {
+                Ok(node) => return Ok(Life { node, runtime }),
+                Err(error) => {
+                    end(runtime).await;
+                    if !error.to_string().contains("open elsewhere") || clock::now() > deadline {
+                        return Err(error);
+                    }
+                }
             }
         }
     }
