@@ -10,6 +10,7 @@ use std::{str::FromStr as _, sync::Arc, time::Duration};
 use atoll_base::id::{ClusterId, NodeId};
 use atoll_control::{
     api::ControlApi as _,
+    core::error::Error,
     driver::{
         control::Control,
         tokens::{self, JoinToken},
@@ -28,7 +29,7 @@ use atoll_world::{
     pki::{
         self, Authority, Fingerprint, KeyRequest, Keyring, PkiError, Trust, certificates_to_pem,
     },
-    random,
+    random, task,
 };
 use hyper_util::rt::TokioIo;
 use tonic::{Request, Response, Status, transport::Endpoint};
@@ -76,7 +77,7 @@ pub(super) async fn join(
     take_in(directory, key, answer)
 }
 
-async fn ask(
+pub(super) async fn ask(
     address: &str,
     token: &JoinToken,
     request: JoinRequest,
@@ -187,6 +188,22 @@ impl Door {
         let _ = atoll_world::clock::timeout(JOIN_TIMEOUT, serving).await;
     }
 
+    /// Undoes what was begun for a node that is not let in.
+    async fn turn_away(&self, node: NodeId, used: tokens::Use) {
+        let control = &self.inner.control;
+        // If nobody answered in time, it may have become a member all the same: one that
+        // nobody has a certificate for.
+        match control.member_remove(node).await {
+            Ok(()) | Err(Error::MemberNotFound) => {}
+            Err(error) => {
+                tracing::warn!(%node, %error, "a node that was not let in may be listed as a member; `atoll node remove` takes it out");
+            }
+        }
+        if let Err(error) = tokens::give_back(control, used).await {
+            tracing::warn!(%error, "a token lost one use for a node that was not let in");
+        }
+    }
+
     async fn admit(&self, request: JoinRequest) -> Result<JoinResponse, Status> {
         let inner = &*self.inner;
         let not_good = || Status::permission_denied(tokens::TokenError::NotGood.to_string());
@@ -212,17 +229,16 @@ impl Door {
                 PkiError::NoAuthority => Status::failed_precondition(error.to_string()),
                 error => Status::invalid_argument(error.to_string()),
             })?;
-        tokens::consume(&inner.control, &token)
+        let used = tokens::consume(&inner.control, &token)
             .await
             .map_err(|error| match error {
                 tokens::TokenError::Cluster(error) => Status::unavailable(error.text()),
                 other => Status::permission_denied(other.to_string()),
             })?;
-        inner
-            .control
-            .admit(node, member)
-            .await
-            .map_err(|error| Status::failed_precondition(error.text()))?;
+        if let Err(error) = inner.control.admit(node, member).await {
+            self.turn_away(node, used).await;
+            return Err(Status::failed_precondition(error.text()));
+        }
         tracing::info!(%node, token = token.id, "a node joins");
         // As of now that it is a member: a rotation of the authority, which waits for members
         // only, may have gone on since its request was looked at.
@@ -260,6 +276,12 @@ impl Door {
 #[tonic::async_trait]
 impl Join for Door {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
-        self.admit(request.into_inner()).await.map(Response::new)
+        // A joiner that hangs up does not leave it half done.
+        let door = self.clone();
+        let admitted = task::spawn(async move { door.admit(request.into_inner()).await });
+        match admitted.await {
+            Ok(answer) => answer.map(Response::new),
+            Err(_) => Err(Status::unavailable("this node is stopping")),
+        }
     }
 }

@@ -243,11 +243,19 @@ async fn revoke_if_there<C: ControlApi>(control: &C, id: &str) -> Result<(), Tok
     }
 }
 
+/// One use of a token, which can be given back.
+#[derive(Debug)]
+pub struct Use {
+    id: String,
+    /// What was there before it.
+    before: StoredToken,
+}
+
 /// Uses a token once.
 ///
 /// # Errors
 /// `NotGood`, and those of the cluster.
-pub async fn consume<C: ControlApi>(control: &C, token: &JoinToken) -> Result<(), TokenError> {
+pub async fn consume<C: ControlApi>(control: &C, token: &JoinToken) -> Result<Use, TokenError> {
     for _ in 0..ATTEMPTS_MAX {
         let row = read(control, key(&token.id), Bytes::new())
             .await?
@@ -258,35 +266,64 @@ pub async fn consume<C: ControlApi>(control: &C, token: &JoinToken) -> Result<()
         if !proven || stored.uses_left == 0 || stored.expires_ms <= clock::wall_ms() {
             return Err(TokenError::NotGood);
         }
+        let before = stored.clone();
         stored.uses_left -= 1;
-        if swap(control, &row, &stored).await? {
+        if swap(control, &row.key, row.mod_revision, &stored).await? {
+            let id = token.id.clone();
+            return Ok(Use { id, before });
+        }
+    }
+    Err(TokenError::Cluster(Error::Timeout))
+}
+
+/// Gives a use back that let nobody in. A token that was revoked meanwhile stays so.
+///
+/// # Errors
+/// Those of the cluster.
+pub async fn give_back<C: ControlApi>(control: &C, used: Use) -> Result<(), TokenError> {
+    for _ in 0..ATTEMPTS_MAX {
+        let key = key(&used.id);
+        let row = read(control, key.clone(), Bytes::new()).await?.pop();
+        let (revision, stored) = match row {
+            Some(row) => {
+                let mut stored = StoredToken::decode(row.value).map_err(|_| TokenError::NotGood)?;
+                stored.uses_left += 1;
+                (row.mod_revision, stored)
+            }
+            // The last use takes the token with it; if there were more, somebody else did.
+            None if used.before.uses_left == 1 => (0, used.before.clone()),
+            None => return Ok(()),
+        };
+        if swap(control, &key, revision, &stored).await? {
             return Ok(());
         }
     }
     Err(TokenError::Cluster(Error::Timeout))
 }
 
-/// Puts what is left of a token in place of what was read; false if it changed meanwhile.
+/// Puts what is left of a token in place of what was read at a revision (0: nothing was
+/// there); false if it changed meanwhile.
 async fn swap<C: ControlApi>(
     control: &C,
-    row: &KeyValue,
+    key: &Bytes,
+    revision: i64,
     stored: &StoredToken,
 ) -> Result<bool, Error> {
     let unchanged = pb::Compare {
         result: pb::compare::CompareResult::Equal.into(),
         target: pb::compare::CompareTarget::Mod.into(),
-        key: row.key.clone(),
+        key: key.clone(),
         range_end: Bytes::new(),
-        target_union: Some(pb::compare::TargetUnion::ModRevision(row.mod_revision)),
+        target_union: Some(pb::compare::TargetUnion::ModRevision(revision)),
     };
     let change = if stored.uses_left == 0 {
         pb::request_op::Request::RequestDeleteRange(pb::DeleteRangeRequest {
-            key: row.key.clone(),
+            key: key.clone(),
             ..pb::DeleteRangeRequest::default()
         })
     } else {
         pb::request_op::Request::RequestPut(pb::PutRequest {
-            key: row.key.clone(),
+            key: key.clone(),
             value: stored.encode_to_vec().into(),
             ..pb::PutRequest::default()
         })

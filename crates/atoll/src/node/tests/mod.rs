@@ -2,6 +2,7 @@
 
 mod doors;
 mod rotation;
+mod tokens;
 mod users;
 
 use std::{path::Path, time::Duration};
