@@ -17,13 +17,15 @@ use crate::{
     output::{Format, View, bytes_for_people, table},
 };
 
-/// Prints it. Ends with exit code 3 where no majority of the voters answers.
+/// Prints it. Ends with exit code 3 where no majority of the voters answers, with 1 where
+/// endpoints belong to different clusters.
 pub(crate) async fn run(client: &Client, output: Format) -> Result<(), CliError> {
     let status = gather(client).await?;
     output.show(&status)?;
     match status.failures_survived {
-        Some(_) => Ok(()),
         None => Err(CliError::Exit(3)),
+        Some(_) if !status.strangers.is_empty() => Err(CliError::Exit(1)),
+        Some(_) => Ok(()),
     }
 }
 
@@ -39,7 +41,17 @@ pub(super) struct ClusterStatus {
     /// How many more voters may fail before the cluster stops; none where it has stopped.
     failures_survived: Option<usize>,
     alarms: Vec<String>,
+    /// Endpoints that were named and belong to other clusters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    strangers: Vec<Stranger>,
     nodes: Vec<NodeStatus>,
+}
+
+/// An endpoint of another cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Stranger {
+    endpoint: String,
+    cluster: String,
 }
 
 /// How one node is.
@@ -88,31 +100,60 @@ async fn ask(client: &Client) -> Result<StatusResponse, CliError> {
 
 type Answers = BTreeMap<u64, Result<StatusResponse, String>>;
 
-async fn answers(client: &Client, members: &[Member]) -> Answers {
+fn cluster_of(status: &StatusResponse) -> u64 {
+    status.header.as_ref().map_or(0, |header| header.cluster_id)
+}
+
+/// What each member says, and which of the endpoints that were named are none of theirs.
+async fn answers(client: &Client, cluster: u64, members: &[Member]) -> (Answers, Vec<Stranger>) {
     let own = client
         .endpoints()
         .iter()
         .map(|endpoint| client.at(vec![endpoint.clone()]));
-    let own = join_all(own.map(|node| async move { ask(&node).await.ok() }));
+    let own = join_all(own.map(|node| async move {
+        let endpoint = node.endpoints()[0].clone();
+        ask(&node).await.ok().map(|status| (endpoint, status))
+    }));
     let theirs = members.iter().map(|member| async move {
         if member.client_ur_ls.is_empty() {
             return (member.id, Err("has not started yet".to_owned()));
         }
         let answer = ask(&client.at(member.client_ur_ls.clone())).await;
-        (member.id, answer.map_err(problem))
+        (
+            member.id,
+            answer
+                .map_err(problem)
+                .and_then(|status| of(cluster, status)),
+        )
     });
     let (own, theirs) = join(own, join_all(theirs)).await;
     let mut answers: Answers = theirs.into_iter().collect();
     // A node may be reached at the endpoint that we were given and not at the one that it
     // tells (through a tunnel, for one).
-    for status in own.into_iter().flatten() {
+    let mut strangers = Vec::new();
+    for (endpoint, status) in own.into_iter().flatten() {
+        if cluster_of(&status) != cluster {
+            strangers.push(Stranger {
+                endpoint,
+                cluster: format!("{:x}", cluster_of(&status)),
+            });
+            continue;
+        }
         if let Some(id) = status.header.as_ref().map(|header| header.member_id)
             && let Some(answer) = answers.get_mut(&id)
         {
             *answer = Ok(status);
         }
     }
-    answers
+    (answers, strangers)
+}
+
+/// An answer of a node of this cluster.
+fn of(cluster: u64, status: StatusResponse) -> Result<StatusResponse, String> {
+    match cluster_of(&status) {
+        own if own == cluster => Ok(status),
+        other => Err(format!("a node of cluster {other:x} answers there")),
+    }
 }
 
 /// In a table that names the endpoint already.
@@ -150,8 +191,13 @@ async fn alarms(client: &Client) -> Vec<String> {
 
 async fn gather(client: &Client) -> Result<ClusterStatus, CliError> {
     let (cluster, members) = members(client).await?;
-    let (answers, alarms) = join(answers(client, &members), alarms(client)).await;
-    Ok(summarize(cluster, &members, &answers, alarms))
+    let asked = join(answers(client, cluster, &members), alarms(client));
+    let ((answers, strangers), alarms) = asked.await;
+    let status = summarize(cluster, &members, &answers, alarms);
+    Ok(ClusterStatus {
+        strangers,
+        ..status
+    })
 }
 
 fn summarize(
@@ -180,6 +226,7 @@ fn summarize(
         feature_level: reached().map(|s| s.atoll_feature_level).max().unwrap_or(0),
         failures_survived: failures_survived(voters.count(), voters_reached),
         alarms,
+        strangers: Vec::new(),
         nodes: members
             .iter()
             .map(|member| node(member, answers, leader))
@@ -327,14 +374,13 @@ impl View for ClusterStatus {
             true => "no alarms".to_owned(),
             false => format!("ALARMS: {}", self.alarms.join(", ")),
         };
-        let parts = [
-            self.headline(),
-            self.resilience(),
-            self.features(),
-            alarms,
-            String::new(),
-            table(&headings, &rows),
-        ];
+        let stranger = |it: &Stranger| {
+            let Stranger { endpoint, cluster } = it;
+            format!("NOT OF THIS CLUSTER: {endpoint} belongs to cluster {cluster}")
+        };
+        let mut parts = vec![self.headline(), self.resilience(), self.features(), alarms];
+        parts.extend(self.strangers.iter().map(stranger));
+        parts.extend([String::new(), table(&headings, &rows)]);
         parts.join("\n")
     }
 }
@@ -394,6 +440,32 @@ mod tests {
         assert_eq!(failures_survived(3, 1), None);
         assert_eq!(failures_survived(5, 5), Some(2));
         assert_eq!(failures_survived(0, 0), None);
+    }
+
+    #[test]
+    fn a_node_of_another_cluster_is_told_apart() {
+        let of_cluster = |cluster_id| StatusResponse {
+            header: Some(ResponseHeader {
+                cluster_id,
+                ..ResponseHeader::default()
+            }),
+            ..answer(1, 5, 7).unwrap()
+        };
+        assert!(of(0xabc, of_cluster(0xabc)).is_ok());
+        let told = of(0xabc, of_cluster(0xdef)).unwrap_err();
+        assert_eq!(told, "a node of cluster def answers there");
+        let members = [member(1, "a", false)];
+        let answers = Answers::from([(1, answer(1, 5, 7))]);
+        let status = ClusterStatus {
+            strangers: vec![Stranger {
+                endpoint: "http://x:2379".into(),
+                cluster: "def".into(),
+            }],
+            ..summarize(0xabc, &members, &answers, vec![])
+        };
+        let text = status.text();
+        let line = "\nNOT OF THIS CLUSTER: http://x:2379 belongs to cluster def\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

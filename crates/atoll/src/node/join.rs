@@ -13,6 +13,7 @@ use atoll_control::{
     core::error::Error,
     driver::{
         control::Control,
+        peer_address,
         tokens::{self, JoinToken},
     },
     proto::{
@@ -136,10 +137,7 @@ fn take_in(
         .members
         .iter()
         .filter(|(id, _)| **id != answer.node)
-        .filter_map(|(id, node)| {
-            let url = node.peer_urls.first()?;
-            Some((NodeId(*id), url.trim_start_matches("https://").to_owned()))
-        })
+        .filter_map(|(id, node)| Some((NodeId(*id), peer_address(node)?)))
         .collect();
     let next = match answer.next_authority_pem.as_str() {
         "" => None,

@@ -24,6 +24,7 @@ use atoll_control::{
     driver::{
         control::{AutoCompaction, Control, Place, Settings},
         generations::StoreSource,
+        peer_address,
         watch::WatchConfig,
     },
     face::{self, Limits, Router},
@@ -252,11 +253,7 @@ impl Node {
         task::spawn(certificates.follow(control.clone()));
 
         let client_url = member.client_urls.first().cloned().unwrap_or_default();
-        let peer_address = member
-            .peer_urls
-            .first()
-            .map_or("", |url| url.trim_start_matches("https://"))
-            .to_owned();
+        let peer_address = peer_address(&member).unwrap_or_default();
         Ok(Node {
             control,
             record,

@@ -268,8 +268,8 @@ impl Members {
     }
 }
 
-/// `host:port` of a member's peer listener.
-fn peer_address(node: &pb::Node) -> Option<String> {
+/// `host:port` of a member's peer listener; none if it has not told a URL.
+pub fn peer_address(node: &pb::Node) -> Option<String> {
     let url = node.peer_urls.first()?;
     Some(
         url.trim_start_matches("https://")

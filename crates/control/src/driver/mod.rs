@@ -26,6 +26,8 @@ pub(crate) mod services;
 pub mod tokens;
 pub mod watch;
 
+pub use members::peer_address;
+
 use crate::proto::internal::{Identity, System, identity::Who};
 
 /// The identity of the cluster itself.
