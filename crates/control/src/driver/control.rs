@@ -145,7 +145,8 @@ pub enum StartError {
     /// promised, so it must not vote.
     #[error(
         "the end of the journal in {dir} is damaged and may have held acknowledged writes; this node must not vote with it. \
-         Remove the node from the cluster (`atoll node remove`), delete the directory and join again"
+         If others still serve the cluster, remove this node there (`atoll node remove`), delete its directory and join again. \
+         If this is the only node, or the last one left, `atoll recover` with the same --dir says what may be lost, and with --force goes on with what is there"
     )]
     Forgetful {
         /// The journal's directory.
