@@ -13,7 +13,10 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{leader, services::READ_INDEX};
+use super::{
+    leader::{self, Patience},
+    services::READ_INDEX,
+};
 use crate::{core::error::Error, log::Log, proto::raft as pb};
 
 /// Rounds under way at a time; a read waits for at most one of them to end before its own
@@ -23,11 +26,11 @@ const ROUNDS_MAX: usize = 4;
 /// Reads that may wait.
 const WAITING_MAX: usize = 64 * 1024;
 
-/// How long the leader may take to confirm before it is asked again.
-const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// How long a round rests when nobody could confirm, where no change of leader comes first.
-const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// How long the leader may take to confirm, and how long a round rests when nobody could.
+const PATIENCE: Patience = Patience {
+    call: Duration::from_millis(500),
+    rest: Duration::from_millis(10),
+};
 
 /// Where readers wait.
 #[derive(Clone)]
@@ -100,7 +103,9 @@ impl Round {
         let deadline = clock::now() + self.timeout;
         let index = match clock::timeout_at(
             deadline,
-            leader::ask(&self.log, RETRY_INTERVAL, |leader| self.ask(leader)),
+            leader::ask(self.log.node(), self.log.leadership(), PATIENCE, |leader| {
+                self.ask(leader)
+            }),
         )
         .await
         {
@@ -123,12 +128,8 @@ impl Round {
             return self.log.read_index().await.ok();
         }
         let request = Bytes::from(pb::ReadIndexRequest {}.encode_to_vec());
-        let answer = clock::timeout(
-            CONFIRM_TIMEOUT,
-            self.peers.call(leader, READ_INDEX, request),
-        )
-        .await;
-        let response = pb::ReadIndexResponse::decode(answer.ok()?.ok()?).ok()?;
+        let answer = self.peers.call(leader, READ_INDEX, request).await;
+        let response = pb::ReadIndexResponse::decode(answer.ok()?).ok()?;
         response.confirmed.then_some(response.index)
     }
 }

@@ -15,7 +15,13 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::Notify;
 
-use super::{leader, propose::Proposer, replica::Replicated, services::LEASE, system_identity};
+use super::{
+    leader::{self, Patience},
+    propose::Proposer,
+    replica::Replicated,
+    services::LEASE,
+    system_identity,
+};
 use crate::{
     api::LeaseLeft,
     core::{effects::LeaseChange, error::Error, lessor::Lessor},
@@ -33,8 +39,15 @@ const EXPIRED_BATCH_MAX: usize = 256;
 /// Checkpoints in one proposal.
 const CHECKPOINT_BATCH_MAX: usize = 1_000;
 
-/// How long a request waits for a leader to be known before it is tried again.
+/// How long a new leader waits before it tries again to take over the leases.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long the leader may take to answer, and how long a request rests when nobody led. To
+/// renew a lease twice is to renew it.
+const PATIENCE: Patience = Patience {
+    call: Duration::from_millis(500),
+    rest: Duration::from_millis(20),
+};
 
 /// The leader's clockwork, and every node's way to it.
 pub(crate) struct LeaseKeeper {
@@ -217,7 +230,7 @@ impl LeaseKeeper {
     }
 
     async fn ask_leader(&self, request: pb::LeaseRequest) -> Result<pb::LeaseResponse, Error> {
-        leader::ask(&self.log, RETRY_INTERVAL, |leader| {
+        leader::ask(self.log.node(), self.log.leadership(), PATIENCE, |leader| {
             self.ask_node(leader, request)
         })
         .await

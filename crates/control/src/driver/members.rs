@@ -14,7 +14,11 @@ use atoll_base::id::NodeId;
 use atoll_world::{clock, peers::Peers};
 use prost::Message as _;
 
-use super::{leader, replica::Replicated, services::MEMBER};
+use super::{
+    leader::{self, Patience},
+    replica::Replicated,
+    services::MEMBER,
+};
 use crate::{
     api::Member,
     core::{error::Error, level::LevelRange},
@@ -37,8 +41,12 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the leader looks whether a learner can vote.
 const PROMOTE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long a request waits for a leader to be known before it is tried again.
-const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+/// How long the leader may take for a change before it is asked again (moving leadership takes
+/// longest), and how long a request rests when nobody led.
+const PATIENCE: Patience = Patience {
+    call: Duration::from_secs(4),
+    rest: Duration::from_millis(50),
+};
 
 /// Carries out changes of membership, here or at the leader.
 pub(crate) struct Members {
@@ -90,10 +98,16 @@ impl Members {
     }
 
     async fn change_at_leader(&self, request: pb::MemberRequest) -> Result<(), Error> {
-        leader::ask(&self.log, RETRY_INTERVAL, |leader| {
+        let mut asked = 0;
+        let answer = leader::ask(self.log.node(), self.log.leadership(), PATIENCE, |leader| {
+            asked += 1;
             self.ask(leader, request.clone())
         })
-        .await?
+        .await?;
+        match answer {
+            Err(error) if asked > 1 && is_done_already(request.change.as_ref(), error) => Ok(()),
+            answer => answer,
+        }
     }
 
     async fn ask(&self, leader: NodeId, request: pb::MemberRequest) -> Option<Result<(), Error>> {
@@ -316,6 +330,16 @@ impl From<LogError> for Outcome {
             LogError::Stopped(_) => Outcome::Refused(Error::Stopped),
         }
     }
+}
+
+/// Whether a refusal says that the change was made. Told apart from a mistake only by its
+/// having been asked for before: that answer may have been lost.
+fn is_done_already(change: Option<&Change>, refused: Error) -> bool {
+    matches!(
+        (change, refused),
+        (Some(Change::Promote(_)), Error::MemberNotLearner)
+            | (Some(Change::Remove(_)), Error::MemberNotFound)
+    )
 }
 
 /// The error behind the text in which a leader refused.
