@@ -469,6 +469,10 @@ fn settings(config: &Config) -> Result<Settings, CliError> {
         },
         leases_max: usize::try_from(control.leases_max).unwrap_or(usize::MAX),
         login_required: config.leaves_loopback() && !config.security.insecure,
+        login_ttl: match config.security.login_ttl_s {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds)),
+        },
         watch,
         levels,
     })

@@ -104,6 +104,8 @@ tree! {
     security: Security {
         /// Serve beyond this machine without TLS and without passwords. Only for those who mean it.
         insecure: bool = "false", Kind::Flag, flag "insecure";
+        /// How long a login lasts that nobody uses; each use renews it, and 0 is for ever. The leader's setting counts, so it should be the same on every node.
+        login_ttl_s: u64 = "300", Kind::Integer { min: 0, max: 31_536_000 }, unit "s";
         /// Refuse clients that show no certificate of this cluster.
         require_client_cert: bool = "false", Kind::Flag;
         /// The longest that a user's certificate is made good for, and how long it is if nobody says otherwise. There is no list of revoked certificates: one ends by its time, or with its user.

@@ -25,7 +25,7 @@ use crate::{
             AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest, AuthUserAddRequest,
             AuthUserChangePasswordRequest,
         },
-        internal::{self, Identity, SessionOpen, identity},
+        internal::{self, Identity, SessionOpen, SessionsEnd, identity},
     },
 };
 
@@ -109,6 +109,16 @@ impl Auth {
     /// The identity behind a bearer token's SHA-256; none if there is no such login.
     pub fn identify_digest(&self, digest: &[u8]) -> Option<Identity> {
         self.sessions.name(digest).map(|name| self.identify(name))
+    }
+
+    /// How many logins there are.
+    pub fn logins(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Every login, by the SHA-256 of its token, in order.
+    pub fn sessions(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.sessions.digests()
     }
 
     /// The identity of a user that was authenticated just now. Whether there is such a user,
@@ -485,6 +495,16 @@ impl Auth {
         self.sessions.open(digest, &request.name, effects);
         effects.auth_changed = true;
         Ok(())
+    }
+
+    /// Ends logins that were not used for long; those that are gone already are no fault.
+    pub(crate) fn sessions_end(&mut self, request: &SessionsEnd, effects: &mut Effects) {
+        for digest in &request.token_sha256 {
+            if let Ok(digest) = Digest::try_from(&digest[..]) {
+                self.sessions.close(digest, effects);
+            }
+        }
+        effects.auth_changed = true;
     }
 
     fn switch(&mut self, enabled: bool, effects: &mut Effects) {

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use crate::proto::raft;
+use crate::proto::{internal::command::Op, raft};
 
 /// A level of features. The first cluster stood at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,8 @@ impl FeatureLevel {
     pub const FIRST: FeatureLevel = FeatureLevel(1);
     /// Nodes that were removed are forgotten by the table of applied proposals.
     pub const FORGETS_REMOVED_NODES: FeatureLevel = FeatureLevel(2);
+    /// Logins that are not used end.
+    pub const ENDS_LOGINS: FeatureLevel = FeatureLevel(2);
 }
 
 impl Default for FeatureLevel {
@@ -147,6 +149,15 @@ pub fn highest_common(
     common
         .filter(|common| common.min <= common.max)
         .map(|common| common.max)
+}
+
+/// The level from which on a command of this kind may be in the log.
+pub fn needed_by(op: &Op) -> FeatureLevel {
+    match op {
+        Op::SessionsEnd(_) => FeatureLevel::ENDS_LOGINS,
+        // To raise the level is known to every version that serves more than the first.
+        _ => FeatureLevel::FIRST,
+    }
 }
 
 #[cfg(test)]

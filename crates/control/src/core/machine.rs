@@ -20,7 +20,7 @@ use crate::{
         guard::{Guard, Who, any_op, space_of},
         keyspace::{Keyspace, KeyspaceMark, Span},
         lease::{Lease, Leases},
-        level::{FeatureLevel, LevelRange},
+        level::{FeatureLevel, LevelRange, needed_by},
         proposers::Proposers,
         range::{RangeCursor, RangePlan},
         restore::RestoreError,
@@ -161,6 +161,9 @@ impl Machine {
         {
             return Ok(None);
         }
+        if self.level < needed_by(op) {
+            return Ok(Some(Err(Error::NotCapable)));
+        }
         let who = Who::from(command.identity.as_ref());
         let done = match op {
             Op::Put(put) => self.put(who, put, values, effects)?,
@@ -184,6 +187,13 @@ impl Machine {
             Op::LeaseRevoke(request) => self.lease_revoke(who, request, effects),
             Op::LeaseCheckpoint(request) => self.lease_checkpoint(who, request, effects),
             Op::Alarm(request) => self.alarm(who, request, effects),
+            Op::SessionsEnd(request) => {
+                if who != Who::System {
+                    return Err(Error::PermissionDenied);
+                }
+                self.auth.sessions_end(request, effects);
+                Ok(Reply::Auth)
+            }
             Op::RaiseFeatureLevel(request) => self.raise_feature_level(who, request, effects),
             Op::SessionOpen(request) => self
                 .auth

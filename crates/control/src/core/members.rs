@@ -93,8 +93,13 @@ mod tests {
             testing::{Node, command, system},
         },
         proto::{
-            etcdserverpb::PutRequest,
-            internal::{Anonymous, Command, Identity, command::Op, identity},
+            etcdserverpb::{
+                AuthEnableRequest, AuthRoleAddRequest, AuthUserAddRequest,
+                AuthUserGrantRoleRequest, PutRequest,
+            },
+            internal::{
+                Anonymous, Command, Identity, SessionOpen, SessionsEnd, command::Op, identity,
+            },
         },
     };
 
@@ -203,6 +208,55 @@ mod tests {
         change(&mut node, &both[..1]);
         assert_eq!(restored(&mut node), node.machine);
         assert_eq!(node.store.len(Table::Proposers), 1);
+    }
+
+    #[test]
+    fn logins_end_by_an_entry_from_level_2_on() {
+        let mut node = Node::new();
+        change(&mut node, &[(1, Some(SERVED))]);
+        let digests = || vec![Bytes::from(vec![7; 32]), Bytes::from_static(b"no digest")];
+        let end = || {
+            Op::SessionsEnd(SessionsEnd {
+                token_sha256: digests(),
+            })
+        };
+        let apply = |node: &mut Node, identity: &Identity, op| {
+            let outcome = node.apply(&command(identity, op)).expect("applied now");
+            outcome.map(drop)
+        };
+        let root = |name: &str| name.to_owned();
+        for op in [
+            Op::UserAdd(AuthUserAddRequest {
+                name: root("root"),
+                hashed_password: root("hash"),
+                ..AuthUserAddRequest::default()
+            }),
+            Op::RoleAdd(AuthRoleAddRequest { name: root("root") }),
+            Op::UserGrantRole(AuthUserGrantRoleRequest {
+                user: root("root"),
+                role: root("root"),
+            }),
+            Op::AuthEnable(AuthEnableRequest {}),
+        ] {
+            assert_eq!(apply(&mut node, &system(), op), Ok(()));
+        }
+        let open = Op::SessionOpen(SessionOpen {
+            name: root("root"),
+            token_sha256: vec![7; 32].into(),
+            auth_revision: node.machine.auth().revision(),
+        });
+        assert_eq!(apply(&mut node, &system(), open), Ok(()));
+        assert_eq!(apply(&mut node, &system(), end()), Err(Error::NotCapable));
+        assert_eq!(node.machine.auth().sessions().count(), 1);
+        raise(&mut node, 2).expect("all serve it");
+        let anybody = Identity::default();
+        assert_eq!(
+            apply(&mut node, &anybody, end()),
+            Err(Error::PermissionDenied)
+        );
+        assert_eq!(apply(&mut node, &system(), end()), Ok(()));
+        assert_eq!(node.machine.auth().sessions().count(), 0);
+        assert_eq!(restored(&mut node), node.machine);
     }
 
     #[test]

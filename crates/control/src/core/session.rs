@@ -1,7 +1,8 @@
 //! Logins: whose a bearer token is, by its SHA-256 digest alone.
 //!
-//! There is no time in the log, so logins do not expire by themselves; their number is
-//! bounded, and the oldest one makes room.
+//! There is no time in the log. Which logins are still used is known to the leader, which ends
+//! the others by an entry (`driver/logins.rs`); their number is bounded, and the oldest one
+//! makes room.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,14 @@ pub(crate) struct Sessions {
 impl Sessions {
     pub(crate) fn name(&self, digest: &[u8]) -> Option<&str> {
         self.by_digest.get(digest).map(|row| row.name.as_str())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_digest.len()
+    }
+
+    pub(crate) fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.by_digest.keys().copied()
     }
 
     pub(crate) fn open(&mut self, digest: Digest, name: &str, effects: &mut Effects) {
@@ -66,7 +75,7 @@ impl Sessions {
         }
     }
 
-    fn close(&mut self, digest: Digest, effects: &mut Effects) {
+    pub(crate) fn close(&mut self, digest: Digest, effects: &mut Effects) {
         if let Some(row) = self.by_digest.remove(&digest) {
             self.by_age.remove(&row.ordinal);
             effects.delete(Table::Sessions, digest.to_vec());

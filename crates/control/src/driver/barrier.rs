@@ -58,6 +58,11 @@ impl Barrier {
         Barrier { queue }
     }
 
+    /// Reads that wait for a round to begin.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Returns once this node has applied all that was committed when the call began.
     pub(crate) async fn pass(&self) -> Result<(), Error> {
         let (passed, answer) = oneshot::channel();

@@ -15,6 +15,7 @@ use super::{
     housekeeping,
     leases::LeaseKeeper,
     level,
+    logins::Logins,
     members::Members,
     passwords,
     propose::{Proposer, Waiters},
@@ -69,6 +70,8 @@ pub struct Settings {
     pub leases_max: usize,
     /// This node can be reached from other machines, so authentication stays on.
     pub login_required: bool,
+    /// How long a login lasts that nobody uses; none is for ever.
+    pub login_ttl: Option<Duration>,
     /// Watches: limits and the interval of progress.
     pub watch: super::watch::WatchConfig,
     /// The feature levels that this node serves: [`SERVED`], or what an operator's limit
@@ -85,6 +88,7 @@ impl Default for Settings {
             auto_compaction: AutoCompaction::Off,
             leases_max: 1_000_000,
             login_required: false,
+            login_ttl: Some(Duration::from_secs(300)),
             watch: super::watch::WatchConfig::default(),
             levels: SERVED,
         }
@@ -160,6 +164,23 @@ impl From<LogError> for StartError {
     }
 }
 
+/// How full is what has a bound, for gauges.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Commands of this node that have no answer yet.
+    pub proposals: usize,
+    /// Linearizable reads that wait for a round to begin.
+    pub reads: usize,
+    /// What was applied here and is not in the store yet, in bytes.
+    pub pending_bytes: usize,
+    /// Logins in the cluster.
+    pub logins: usize,
+    /// Leases in the cluster.
+    pub leases: usize,
+    /// Watches on this node.
+    pub watches: super::watch::Stats,
+}
+
 /// The control plane on this node. Clones share it.
 #[derive(Clone)]
 pub struct Control {
@@ -176,6 +197,7 @@ struct Shared {
     proposer: Proposer,
     barrier: Barrier,
     leases: Arc<LeaseKeeper>,
+    logins: Arc<Logins>,
     members: Arc<Members>,
     reclaimer: Arc<Reclaimer>,
     keyring: Option<Arc<Keyring>>,
@@ -234,7 +256,13 @@ impl Control {
         .await?;
 
         let timeout = settings.request_timeout;
-        let proposer = Proposer::start(waiters, log.clone(), peers.clone(), timeout);
+        let proposer = Proposer::start(
+            waiters,
+            log.clone(),
+            peers.clone(),
+            replica.clone(),
+            timeout,
+        );
         let barrier = Barrier::start(log.clone(), peers.clone(), replica.applied_index(), timeout);
         let leases = LeaseKeeper::new(
             log.clone(),
@@ -246,10 +274,18 @@ impl Control {
         );
         replica.tell_leases(&leases);
         let members = Arc::new(Members::new(log.clone(), peers.clone(), replica.clone()));
-        services::serve(&*peers, &log, &leases, &members, keyring.as_ref());
+        let logins = Logins::new(
+            log.clone(),
+            peers.clone(),
+            replica.clone(),
+            proposer.clone(),
+            settings.login_ttl,
+        );
+        services::serve(&*peers, &log, &leases, &members, &logins, keyring.as_ref());
 
         task::spawn(flush::run(replica.clone(), fatal.clone()));
         task::spawn(leases.clone().run());
+        task::spawn(logins.clone().run());
         task::spawn(members.clone().promote_learners());
         task::spawn(members.clone().follow_addresses());
         let reclaimer = Reclaimer::new(
@@ -292,6 +328,7 @@ impl Control {
             proposer,
             barrier,
             leases,
+            logins,
             members,
             reclaimer,
             keyring,
@@ -376,6 +413,26 @@ impl Control {
             node: Some(member),
         };
         self.shared.members.change(Change::Update(update)).await
+    }
+
+    /// How full is what has a bound.
+    pub fn load(&self) -> Load {
+        let Shared {
+            replica,
+            proposer,
+            barrier,
+            ..
+        } = &*self.shared;
+        let (logins, leases) =
+            replica.with(|machine| (machine.auth().logins(), machine.leases().len()));
+        Load {
+            proposals: proposer.waiting(),
+            reads: barrier.waiting(),
+            pending_bytes: replica.pending_bytes(),
+            logins,
+            leases,
+            watches: replica.hub().stats(),
+        }
     }
 
     /// Refuses a node that does not serve the cluster's feature level, as this node knows it.
@@ -623,8 +680,11 @@ impl ControlApi for Control {
 
     fn identify_token(&self, token: &str) -> Result<Identity, Error> {
         let digest = passwords::digest(token);
-        self.with_auth(|auth| auth.identify_digest(&digest))
-            .ok_or(Error::InvalidAuthToken)
+        let identity = self
+            .with_auth(|auth| auth.identify_digest(&digest))
+            .ok_or(Error::InvalidAuthToken)?;
+        self.shared.logins.used(digest);
+        Ok(identity)
     }
 
     fn identify_certificate(&self, common_name: &str) -> Result<Identity, Error> {

@@ -43,6 +43,11 @@ impl Pending {
         }
     }
 
+    /// What waits to be written, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn is_due(&self) -> bool {
         self.bytes >= DUE_BYTES
     }

@@ -15,6 +15,7 @@ pub(crate) mod housekeeping;
 pub(crate) mod leader;
 pub(crate) mod leases;
 pub(crate) mod level;
+pub(crate) mod logins;
 pub(crate) mod members;
 pub(crate) mod passwords;
 pub(crate) mod propose;

@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::{Notify, oneshot};
 
-use super::services::PROPOSE;
+use super::{replica::Replicated, services::PROPOSE};
 use crate::{
     api::Applied,
-    core::error::Error,
+    core::{error::Error, level::needed_by},
     log::Log,
     proto::{
         internal::{Command, Identity, Origin, command::Op},
@@ -123,6 +123,11 @@ impl Waiters {
         }
     }
 
+    /// Commands that have no answer yet.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     fn leave(&self, sequence: u64) {
         self.state.lock().waiting.remove(&sequence);
     }
@@ -211,6 +216,7 @@ pub(crate) fn batch_of(commands: &[Bytes]) -> Bytes {
 #[derive(Clone)]
 pub(crate) struct Proposer {
     waiters: Arc<Waiters>,
+    replica: Arc<Replicated>,
     timeout: Duration,
 }
 
@@ -229,14 +235,28 @@ impl Proposer {
         waiters: Arc<Waiters>,
         log: Log,
         peers: Arc<dyn Peers>,
+        replica: Arc<Replicated>,
         timeout: Duration,
     ) -> Self {
         task::spawn(offer(waiters.clone(), log, peers));
-        Proposer { waiters, timeout }
+        Proposer {
+            waiters,
+            replica,
+            timeout,
+        }
+    }
+
+    /// Commands of this node that have no answer yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiters.len()
     }
 
     /// Proposes and waits.
     pub(crate) async fn propose(&self, identity: Identity, op: Op) -> Answer {
+        // Members of the present level might not know it.
+        if self.replica.feature_level() < needed_by(&op) {
+            return Err(Error::NotCapable);
+        }
         let (sequence, answer) = self.waiters.enter(identity, op)?;
         let _leave = Leave(&self.waiters, sequence);
         match clock::timeout(self.timeout, answer).await {

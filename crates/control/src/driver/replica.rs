@@ -286,6 +286,11 @@ impl Replicated {
         look(&state.machine, &values)
     }
 
+    /// What was applied and waits to be written to the store, in bytes.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.state.read().pending.bytes()
+    }
+
     /// The current store.
     pub(crate) fn store(&self) -> Store {
         self.store.read().clone()

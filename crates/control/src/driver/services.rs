@@ -12,7 +12,7 @@ use atoll_world::{
 use bytes::Bytes;
 use prost::Message;
 
-use super::{leases::LeaseKeeper, members::Members, propose, rotation};
+use super::{leases::LeaseKeeper, logins::Logins, members::Members, propose, rotation};
 use crate::{
     log::Log,
     proto::{cluster::AuthorityRequest, raft as pb},
@@ -28,12 +28,16 @@ pub(crate) const LEASE: Service = Service(18);
 pub(crate) const MEMBER: Service = Service(19);
 // 20 is `rotation::AUTHORITY`.
 
+/// Logins that were used elsewhere.
+pub(crate) const LOGINS: Service = Service(24);
+
 /// Registers the handlers.
 pub(crate) fn serve(
     peers: &dyn Peers,
     log: &Log,
     leases: &Arc<LeaseKeeper>,
     members: &Arc<Members>,
+    logins: &Arc<Logins>,
     keyring: Option<&Arc<Keyring>>,
 ) {
     if let Some(keyring) = keyring.cloned() {
@@ -76,6 +80,11 @@ pub(crate) fn serve(
     on(peers, LEASE, move |_, request: pb::LeaseRequest| {
         let leases = leases.clone();
         async move { Some(leases.answer(request).await) }
+    });
+    let logins = logins.clone();
+    on(peers, LOGINS, move |_, report: pb::LoginsUsed| {
+        let logins = logins.clone();
+        async move { Some(logins.heard(report)) }
     });
     let members = members.clone();
     on(peers, MEMBER, move |from, request: pb::MemberRequest| {
