@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use atoll_control::{
     api::{ControlApi as _, Status},
-    driver::control::Control,
+    driver::control::{Control, Load},
 };
+use atoll_world::peers::tls::{TlsPeers, Waiting};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// Ends the process: a node that cannot trust its disk or its state must not go on.
@@ -17,15 +18,27 @@ pub(crate) fn die(reason: &str) -> ! {
 }
 
 /// Renders everything that is measured as Prometheus text.
-pub(crate) fn metrics(control: Control) -> Arc<dyn Fn() -> String + Send + Sync> {
+pub(crate) fn metrics(
+    control: Control,
+    peers: Arc<TlsPeers>,
+) -> Arc<dyn Fn() -> String + Send + Sync> {
     // A second node in one process (as in tests) shares the first one's recorder or has none.
     let recorder = PrometheusBuilder::new().install_recorder().ok();
-    Arc::new(move || render(&control.status(), recorder.as_ref()))
+    Arc::new(move || {
+        let gauges = about(&control.status())
+            .into_iter()
+            .chain(fill(&control.load(), peers.waiting()));
+        render(gauges, recorder.as_ref())
+    })
 }
 
-fn render(status: &Status, recorder: Option<&PrometheusHandle>) -> String {
+/// Name, meaning, value.
+type Gauge = (&'static str, &'static str, u64);
+
+/// Where this node and its cluster stand.
+fn about(status: &Status) -> Vec<Gauge> {
     let usage = atoll_world::process::own_usage().ok();
-    let gauges = [
+    vec![
         (
             "atoll_control_has_leader",
             "1 if a leader is known.",
@@ -97,7 +110,88 @@ fn render(status: &Status, recorder: Option<&PrometheusHandle>) -> String {
             "CPU time that this process has used.",
             usage.map_or(0, |usage| usage.cpu_us),
         ),
-    ];
+    ]
+}
+
+/// How full is what has a bound.
+fn fill(load: &Load, waiting: Waiting) -> [Gauge; 14] {
+    let watches = &load.watches;
+    let gauge = |name, help, value: usize| (name, help, value as u64);
+    [
+        gauge(
+            "atoll_control_proposals",
+            "Commands of this node that have no answer yet.",
+            load.proposals,
+        ),
+        gauge(
+            "atoll_control_reads",
+            "Linearizable reads that wait for a round to begin.",
+            load.reads,
+        ),
+        gauge(
+            "atoll_control_pending_bytes",
+            "What was applied here and is not in the store yet.",
+            load.pending_bytes,
+        ),
+        gauge(
+            "atoll_control_logins",
+            "Logins in the cluster.",
+            load.logins,
+        ),
+        gauge(
+            "atoll_control_leases",
+            "Leases in the cluster.",
+            load.leases,
+        ),
+        gauge(
+            "atoll_control_watch_streams",
+            "Streams of watches on this node.",
+            watches.streams,
+        ),
+        gauge(
+            "atoll_control_watches",
+            "Watches on this node.",
+            watches.watchers,
+        ),
+        gauge(
+            "atoll_control_watches_lagging",
+            "Watches that have fallen behind and read from the store.",
+            watches.lagging,
+        ),
+        gauge(
+            "atoll_control_watch_history_revisions",
+            "Revisions kept in memory for watches.",
+            watches.ring_revisions,
+        ),
+        (
+            "atoll_control_watch_history_bytes",
+            "Bytes of the revisions kept in memory for watches.",
+            watches.ring_bytes,
+        ),
+        (
+            "atoll_control_watch_queued_bytes",
+            "Bytes that wait for clients to read them.",
+            watches.queued_bytes,
+        ),
+        gauge(
+            "atoll_world_peer_messages",
+            "Messages to other nodes that are not sent yet.",
+            waiting.messages,
+        ),
+        gauge(
+            "atoll_world_peer_bytes",
+            "Bytes to other nodes that are not sent yet.",
+            waiting.bytes,
+        ),
+        gauge(
+            "atoll_world_peer_calls",
+            "Calls to other nodes that have no answer yet.",
+            waiting.calls,
+        ),
+    ]
+}
+
+fn render(gauges: impl Iterator<Item = Gauge>, recorder: Option<&PrometheusHandle>) -> String {
     let mut text = String::new();
     for (name, help, value) in gauges {
         text.push_str(&format!(

@@ -239,7 +239,7 @@ impl Node {
         let router = face::router(
             control.clone(),
             limits(config),
-            crate::telemetry::metrics(control.clone()),
+            crate::telemetry::metrics(control.clone(), peers.clone()),
         );
         let tls = exposed.then(|| certificates.clients.clone());
         task::spawn(serve::clients(

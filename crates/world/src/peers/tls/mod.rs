@@ -58,6 +58,17 @@ const READ_BYTES_MIN: usize = 16 << 10;
 /// Nodes whose last refusal is remembered, so that it is logged once.
 const COMPLAINTS_MAX: usize = 1024;
 
+/// What waits for other nodes; each is bounded per link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Messages that are not sent yet ([`QUEUE_MESSAGES_MAX`]).
+    pub messages: usize,
+    /// Their bytes ([`QUEUE_BYTES_MAX`]).
+    pub bytes: usize,
+    /// Calls that have no answer yet ([`PENDING_CALLS_MAX`]).
+    pub calls: usize,
+}
+
 /// The links of a node to the others, over TLS. Closes with its last owner.
 pub struct TlsPeers {
     shared: Arc<Shared>,
@@ -106,6 +117,16 @@ impl TlsPeers {
     /// ([`Stream::is_peer_link`](net::Stream::is_peer_link)), in a task of its own.
     pub fn accept(&self, stream: net::Stream) {
         task::spawn(inbound::serve(self.shared.clone(), stream));
+    }
+
+    /// What waits for other nodes, over all links.
+    pub fn waiting(&self) -> Waiting {
+        let links = self.shared.links.lock();
+        let mut waiting = Waiting::default();
+        for link in links.outbound.values() {
+            link.add_waiting(&mut waiting);
+        }
+        waiting
     }
 
     /// Ends all links. Pending calls fail; later ones say `UnknownPeer`.

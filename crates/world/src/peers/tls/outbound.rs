@@ -17,7 +17,8 @@ use tokio::{
 
 use super::{
     CLOSE_TIMEOUT, CONNECT_TIMEOUT, FrameReader, LinkError, PENDING_CALLS_MAX, QUEUE_BYTES_MAX,
-    QUEUE_MESSAGES_MAX, Shared, UNACKNOWLEDGED_MAX, WRITE_BYTES, write_frame, write_frames,
+    QUEUE_MESSAGES_MAX, Shared, UNACKNOWLEDGED_MAX, WRITE_BYTES, Waiting, write_frame,
+    write_frames,
 };
 use crate::{
     clock, net,
@@ -87,6 +88,13 @@ impl Outbound {
     pub(super) fn close(&self) {
         self.address.send_replace(None);
         self.wake.notify_one();
+    }
+
+    pub(super) fn add_waiting(&self, waiting: &mut Waiting) {
+        let state = self.state.lock();
+        waiting.messages += state.queue.len();
+        waiting.bytes += state.queue_bytes;
+        waiting.calls += state.pending.len();
     }
 
     pub(super) fn call(self: Arc<Self>, service: Service, payload: Bytes) -> Answer {
