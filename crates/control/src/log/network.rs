@@ -4,7 +4,14 @@
 //! follower, and their answers are taken in order. Heartbeats are a service of their own, so
 //! that the receiver can answer them without waiting for its disk.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use atoll_base::id::NodeId;
 use atoll_world::{
@@ -75,6 +82,7 @@ impl RaftNetworkFactory<Types> for Network {
             node: NodeId(target),
             peers: self.peers.clone(),
             append: APPEND,
+            silence: None,
         }
     }
 
@@ -83,6 +91,7 @@ impl RaftNetworkFactory<Types> for Network {
             node: NodeId(target),
             peers: self.peers.clone(),
             append: HEARTBEAT,
+            silence: Some(Arc::default()),
         }
     }
 }
@@ -92,6 +101,30 @@ pub(crate) struct Peer {
     node: NodeId,
     peers: Arc<dyn Peers>,
     append: Service,
+    /// Where heartbeats tell whether the peer answers; openraft's own lines, one for each
+    /// heartbeat, are left out by the default of `log.filter`.
+    silence: Option<Arc<Silence>>,
+}
+
+/// Whether a peer answers heartbeats: said when it changes, and not each time.
+#[derive(Default)]
+struct Silence(AtomicBool);
+
+impl Silence {
+    /// Notes one answer, or none; true if that is a change.
+    fn note(&self, is_silent: bool) -> bool {
+        self.0.swap(is_silent, Ordering::Relaxed) != is_silent
+    }
+
+    fn tell(&self, node: NodeId, outcome: Result<(), &CallError>) {
+        match outcome {
+            Ok(()) if self.note(false) => tracing::info!(%node, "it answers heartbeats again"),
+            Err(error) if self.note(true) => {
+                tracing::warn!(%node, %error, "it does not answer heartbeats");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
 }
 
 /// Why a peer gave no usable answer.
@@ -157,7 +190,15 @@ impl Peer {
             committed: request.leader_commit.as_ref().map(types::log_id_to_proto),
         };
         let answer = self.call::<pb::AppendResponse, _>(self.append, &message, APPEND_TIMEOUT);
-        async move { Ok(append_result(answer.await?)?) }.boxed()
+        let (silence, node) = (self.silence.clone(), self.node);
+        async move {
+            let answer = answer.await;
+            if let Some(silence) = silence {
+                silence.tell(node, answer.as_ref().map(drop));
+            }
+            Ok(append_result(answer?)?)
+        }
+        .boxed()
     }
 
     async fn ask_vote(
@@ -330,5 +371,19 @@ impl NetTransferLeader<Types> for Peer {
 impl NetBackoff<Types> for Peer {
     fn backoff(&self) -> Option<Backoff> {
         Some(Backoff::new(std::iter::repeat(RETRY_INTERVAL)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_peer_is_told_once() {
+        let silence = Silence::default();
+        let told: Vec<bool> = [false, true, true, true, false, false, true]
+            .map(|is_silent| silence.note(is_silent))
+            .into();
+        assert_eq!(told, [false, true, false, false, true, false, true]);
     }
 }
