@@ -449,13 +449,13 @@ mod tests {
                 cluster_id,
                 ..ResponseHeader::default()
             }),
-            ..answer(1, 5, 7).unwrap()
+            ..answer(1, 5, 7, 2).unwrap()
         };
         assert!(of(0xabc, of_cluster(0xabc)).is_ok());
         let told = of(0xabc, of_cluster(0xdef)).unwrap_err();
         assert_eq!(told, "a node of cluster def answers there");
         let members = [member(1, "a", false)];
-        let answers = Answers::from([(1, answer(1, 5, 7))]);
+        let answers = Answers::from([(1, answer(1, 5, 7, 2))]);
         let status = ClusterStatus {
             strangers: vec![Stranger {
                 endpoint: "http://x:2379".into(),

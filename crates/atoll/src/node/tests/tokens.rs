@@ -117,6 +117,8 @@ async fn a_use_is_spent_only_on_who_is_let_in() {
                 name: "copycat".into(),
                 peer_urls: vec![url.to_owned()],
                 client_urls: Vec::new(),
+                feature_level_min: 1,
+                feature_level_max: 2,
             })
         };
         let request = |csr_pem: &str, url: &str| JoinRequest {
