@@ -2,4 +2,5 @@
 # Shows every file of the corpora to the parser that it was found for.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec cargo test --locked --package atoll-world --lib -- corpus
+exec cargo test --locked --package atoll-world --package atoll-control --package atoll \
+    --lib --bins -- corp

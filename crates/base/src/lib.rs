@@ -3,4 +3,6 @@
 //! Floor 0. It must never know of any other crate of Atoll.
 
 pub mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod id;

@@ -2,6 +2,7 @@
 //! is read as it was meant. A file, once released, never changes; a new version gets a new one.
 
 mod backup;
+mod corpora;
 mod log;
 mod peers;
 mod state;

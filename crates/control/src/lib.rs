@@ -7,6 +7,8 @@ pub mod api;
 pub mod core;
 pub mod driver;
 pub mod face;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod log;
 pub mod proto;
 

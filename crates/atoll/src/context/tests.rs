@@ -99,3 +99,20 @@ fn a_newer_file_is_refused_by_both_numbers() {
     );
     assert!(error.next_step().contains("newer atoll"));
 }
+
+#[test]
+fn the_corpora_of_the_fuzzer_are_read() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/contexts");
+    let mut read = 0;
+    for file in fs::read_dir(corpus).expect("the target has a corpus") {
+        let text = fs::read(file.unwrap().path()).unwrap();
+        if let Ok(contexts) = format::decode(&String::from_utf8_lossy(&text)) {
+            assert_eq!(
+                format::decode(&format::encode(&contexts)).unwrap(),
+                contexts
+            );
+            read += 1;
+        }
+    }
+    assert!(read >= 2, "the sound ones are read");
+}

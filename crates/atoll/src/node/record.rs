@@ -8,25 +8,10 @@ use atoll_base::id::{ClusterId, NodeId};
 use atoll_world::disk::Disk;
 
 use self::format::FormatError;
+pub(crate) use self::format::Record;
 use crate::error::CliError;
 
 const FILE: &str = "node.json";
-
-/// A node's identity, and what it needs before it has heard from anybody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    /// The cluster.
-    pub(crate) cluster: ClusterId,
-    /// This node.
-    pub(crate) node: NodeId,
-    /// Counts the starts.
-    pub(crate) boot: u64,
-    /// It made the cluster (or was made its only member): an empty log is filled with a
-    /// membership of itself.
-    pub(crate) founder: bool,
-    /// Where the other members were when it joined.
-    pub(crate) members: BTreeMap<NodeId, String>,
-}
 
 impl Record {
     /// A node that has not started yet.

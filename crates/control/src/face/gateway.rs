@@ -43,7 +43,7 @@ const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
 /// Headers that go on as metadata, under the prefix that gateways use.
 const METADATA: [&str; 3] = ["token", "hasleader", "client-api-version"];
 
-const SERIALIZE: SerializeOptions = SerializeOptions::new()
+pub(crate) const SERIALIZE: SerializeOptions = SerializeOptions::new()
     .use_proto_field_name(true)
     .skip_default_fields(true)
     .stringify_64_bit_integers(true);
@@ -110,8 +110,19 @@ struct Gateway<C> {
 }
 
 pub(crate) fn router<C: ControlApi>(face: Arc<Face<C>>) -> axum::Router {
+    let gateway = Arc::new(Gateway {
+        methods: methods(),
+        face,
+    });
+    axum::Router::new()
+        .route("/v3/{*path}", any(serve::<C>))
+        .with_state(gateway)
+}
+
+/// The method behind each path.
+pub(crate) fn methods() -> BTreeMap<&'static str, MethodDescriptor> {
     let pool = DescriptorPool::decode(DESCRIPTORS).expect("our own descriptors decode");
-    let methods = PATHS.iter().map(|&(path, service, method)| {
+    let method = |&(path, service, method): &(&'static str, &str, &str)| {
         let service = pool
             .get_service_by_name(service)
             .expect("every path names a service of ours");
@@ -120,14 +131,8 @@ pub(crate) fn router<C: ControlApi>(face: Arc<Face<C>>) -> axum::Router {
             path,
             method.expect("every path names a method of its service"),
         )
-    });
-    let gateway = Arc::new(Gateway {
-        methods: methods.collect(),
-        face,
-    });
-    axum::Router::new()
-        .route("/v3/{*path}", any(serve::<C>))
-        .with_state(gateway)
+    };
+    PATHS.iter().map(method).collect()
 }
 
 async fn serve<C: ControlApi>(
@@ -205,7 +210,7 @@ impl<C: ControlApi> Gateway<C> {
 
 /// The messages of a request, framed as gRPC frames them. A call that takes a stream takes
 /// any number of JSON values, the others take one; nothing at all stands for an empty message.
-fn messages(method: &MethodDescriptor, json: &[u8]) -> Result<Bytes, Status> {
+pub(crate) fn messages(method: &MethodDescriptor, json: &[u8]) -> Result<Bytes, Status> {
     let mut framed = BytesMut::new();
     let mut values = serde_json::Deserializer::from_slice(json);
     while values.end().is_err() {

@@ -16,13 +16,13 @@
 mod auth;
 mod authority;
 mod body;
-mod browser;
+pub(crate) mod browser;
 mod caller;
 mod certificates;
-mod check;
+pub(crate) mod check;
 mod cluster;
 mod election;
-mod gateway;
+pub(crate) mod gateway;
 mod generate;
 mod health;
 mod kv;
@@ -37,7 +37,7 @@ mod router;
 mod serve;
 mod status;
 mod tokens;
-mod unary;
+pub(crate) mod unary;
 mod watch;
 
 pub use body::FaceBody;

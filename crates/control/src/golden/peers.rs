@@ -178,4 +178,7 @@ fn every_message_is_written_and_read_the_same() {
         rest = rest.split_off(bytes);
     }
     assert_eq!(read, conversation());
+    for frame in read {
+        crate::fuzzing::peer_message(&[&[frame.service.0], &frame.payload[..]].concat());
+    }
 }

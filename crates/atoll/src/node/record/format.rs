@@ -8,7 +8,21 @@ use std::collections::BTreeMap;
 use atoll_base::id::{ClusterId, NodeId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::Record;
+/// A node's identity, and what it needs before it has heard from anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The cluster.
+    pub(crate) cluster: ClusterId,
+    /// This node.
+    pub(crate) node: NodeId,
+    /// Counts the starts.
+    pub(crate) boot: u64,
+    /// It made the cluster (or was made its only member): an empty log is filled with a
+    /// membership of itself.
+    pub(crate) founder: bool,
+    /// Where the other members were when it joined.
+    pub(crate) members: BTreeMap<NodeId, String>,
+}
 
 /// The format that this code writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 2;

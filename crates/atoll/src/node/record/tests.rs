@@ -116,6 +116,22 @@ fn what_is_damaged_is_said_to_be() {
 }
 
 #[test]
+fn the_corpora_of_the_fuzzer_are_read() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/node_record");
+    let disk = disk::real();
+    let mut read = 0;
+    for file in disk.list(&corpus).expect("the target has a corpus") {
+        let bytes = disk.read_all(&corpus.join(file)).expect("it was listed");
+        if let Ok(record) = format::decode(&bytes) {
+            let again = format::decode(&format::encode(&record));
+            assert_eq!(again.expect("a record of ours"), record);
+            read += 1;
+        }
+    }
+    assert!(read >= 2, "the sound ones are read");
+}
+
+#[test]
 fn a_folder_without_a_record_holds_no_node() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk: Arc<dyn Disk> = disk::real();
