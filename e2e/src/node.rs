@@ -105,6 +105,12 @@ impl Node {
         })
     }
 
+    /// Sets a variable of its environment, from its next start on.
+    pub fn set(&mut self, variable: &'static str, value: impl ToString) {
+        self.environment
+            .push((variable.to_owned(), value.to_string()));
+    }
+
     /// What the node is told about itself.
     pub fn layout(&self) -> &Layout {
         &self.layout
@@ -129,6 +135,12 @@ impl Node {
     /// The process, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether the process was started and has not ended.
+    pub fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// Starts the process and returns once it serves.

@@ -27,6 +27,12 @@ use crate::{
 /// How often the store and the disk are looked at, and a failed write is tried again.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The same, while the disk may run full within one of those intervals.
+const ROOM_INTERVAL_CLOSE: Duration = Duration::from_millis(50);
+
+/// The disk may: so many times the free space at which writes are refused is all that is left.
+const CLOSE_FACTOR: u64 = 4;
+
 /// Where members are published…
 const NODES_PREFIX: &str = "/atoll/nodes/";
 
@@ -51,35 +57,52 @@ pub(crate) struct Room {
     pub(crate) reserve_bytes: u64,
 }
 
-impl Room {
+/// What a look at the store and the disk told.
+struct Measured {
     /// Why there is no room, if there is none.
-    async fn shortage(&self, replica: &Replicated) -> Option<String> {
+    shortage: Option<String>,
+    /// Whether there could be none within a moment.
+    close: bool,
+}
+
+impl Room {
+    /// The free space at which writes are refused.
+    fn mark_bytes(&self) -> u64 {
+        self.reserve_bytes.saturating_mul(2)
+    }
+
+    async fn measure(&self, replica: &Replicated) -> Measured {
         let (store, disk, dir) = (replica.store(), self.disk.clone(), self.dir.clone());
-        let sizes = task::blocking(move || (store.disk_bytes(), disk.free_bytes(&dir))).await;
-        match sizes {
-            (Ok(bytes), _) if bytes >= self.quota_bytes => Some(format!(
+        let (used, free) =
+            task::blocking(move || (store.disk_bytes(), disk.free_bytes(&dir))).await;
+        if let Err(error) = &used {
+            tracing::warn!(%error, "the size of the store is not known");
+        }
+        if let Err(error) = &free {
+            tracing::warn!(%error, "the free space of the disk is not known");
+        }
+        let shortage = match (&used, &free) {
+            (Ok(bytes), _) if *bytes >= self.quota_bytes => Some(format!(
                 "the store takes {bytes} bytes, its quota is {}",
                 self.quota_bytes
             )),
-            (_, Ok(free)) if free < self.reserve_bytes.saturating_mul(2) => Some(format!(
+            (_, Ok(free)) if *free < self.mark_bytes() => Some(format!(
                 "the disk has {free} bytes left, {} are kept in reserve",
                 self.reserve_bytes
             )),
-            (Err(error), _) => {
-                tracing::warn!(%error, "the size of the store is not known");
-                None
-            }
-            (_, Err(error)) => {
-                tracing::warn!(%error, "the free space of the disk is not known");
-                None
-            }
-            (Ok(_), Ok(_)) => None,
+            _ => None,
+        };
+        let near_bytes = self.mark_bytes().saturating_mul(CLOSE_FACTOR);
+        Measured {
+            shortage,
+            close: free.is_ok_and(|free| free < near_bytes),
         }
     }
 }
 
 /// Raises NOSPACE when the store reaches its quota or the disk its reserve. It stays raised
-/// until somebody disarms it, as in etcd.
+/// until somebody disarms it, as in etcd. This node's own clients are refused at once: until
+/// the alarm is committed, they could write what is left.
 pub(crate) async fn watch_room(
     node: NodeId,
     replica: Arc<Replicated>,
@@ -87,35 +110,39 @@ pub(crate) async fn watch_room(
     room: Room,
 ) {
     loop {
-        clock::sleep(ROOM_INTERVAL).await;
-        let raised = replica.with(|machine| {
-            machine
-                .alarms(AlarmType::Nospace)
-                .iter()
-                .any(|alarm| alarm.member_id == node.0)
-        });
-        if raised {
-            continue;
+        let Measured { shortage, close } = room.measure(&replica).await;
+        proposer.refuse_growth(shortage.is_some());
+        if let Some(reason) = shortage.filter(|_| !is_raised(&replica, node)) {
+            tracing::error!(
+                reason,
+                "writes are refused until space is made (`atoll key compact`, or a larger quota, or a freer disk), and then `atoll node disarm`"
+            );
+            let request = pb::AlarmRequest {
+                action: AlarmAction::Activate.into(),
+                member_id: node.0,
+                alarm: AlarmType::Nospace.into(),
+            };
+            if let Err(error) = proposer
+                .propose(system_identity(), Op::Alarm(request))
+                .await
+            {
+                tracing::warn!(%error, "the alarm was not raised");
+            }
         }
-        let Some(reason) = room.shortage(&replica).await else {
-            continue;
+        let pause = if close {
+            ROOM_INTERVAL_CLOSE
+        } else {
+            ROOM_INTERVAL
         };
-        tracing::error!(
-            reason,
-            "writes are refused until space is made (`atoll key compact`, or a larger quota, or a freer disk), and then `atoll node disarm`"
-        );
-        let request = pb::AlarmRequest {
-            action: AlarmAction::Activate.into(),
-            member_id: node.0,
-            alarm: AlarmType::Nospace.into(),
-        };
-        if let Err(error) = proposer
-            .propose(system_identity(), Op::Alarm(request))
-            .await
-        {
-            tracing::warn!(%error, "the alarm was not raised");
-        }
+        clock::sleep(pause).await;
     }
+}
+
+fn is_raised(replica: &Replicated, node: NodeId) -> bool {
+    replica.with(|machine| {
+        let alarms = machine.alarms(AlarmType::Nospace);
+        alarms.iter().any(|alarm| alarm.member_id == node.0)
+    })
 }
 
 /// Keeps `/atoll/nodes/ID` equal to the membership, on the leader, so that everybody with the

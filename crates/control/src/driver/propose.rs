@@ -6,7 +6,14 @@
 //! sequences makes sure that it is applied once (Raft dissertation, section 6.3). So a client
 //! on a surviving node sees a pause when a leader dies, not an error.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use atoll_base::id::NodeId;
 use atoll_world::{clock, peers::Peers, task};
@@ -19,10 +26,11 @@ use tokio::sync::{Notify, oneshot};
 use super::{replica::Replicated, services::PROPOSE};
 use crate::{
     api::Applied,
-    core::{error::Error, level::needed_by},
+    core::{error::Error, guard::any_op, level::needed_by},
     log::Log,
     proto::{
-        internal::{Command, Identity, Origin, command::Op},
+        etcdserverpb::request_op::Request,
+        internal::{Command, Identity, Origin, command::Op, identity},
         raft as pb,
     },
 };
@@ -218,6 +226,8 @@ pub(crate) struct Proposer {
     waiters: Arc<Waiters>,
     replica: Arc<Replicated>,
     timeout: Duration,
+    /// This node's disk has no room for what clients want to add.
+    full: Arc<AtomicBool>,
 }
 
 /// Takes a command out of the waiting ones when its client goes away.
@@ -243,6 +253,7 @@ impl Proposer {
             waiters,
             replica,
             timeout,
+            full: Arc::default(),
         }
     }
 
@@ -251,11 +262,21 @@ impl Proposer {
         self.waiters.len()
     }
 
+    /// From now on refuses what makes the state larger, or doesn't any more. The cluster's own
+    /// commands, and those that take something away, always go on.
+    pub(crate) fn refuse_growth(&self, refuse: bool) {
+        self.full.store(refuse, Ordering::Relaxed);
+    }
+
     /// Proposes and waits.
     pub(crate) async fn propose(&self, identity: Identity, op: Op) -> Answer {
         // Members of the present level might not know it.
         if self.replica.feature_level() < needed_by(&op) {
             return Err(Error::NotCapable);
+        }
+        let is_system = matches!(identity.who, Some(identity::Who::System(_)));
+        if self.full.load(Ordering::Relaxed) && !is_system && adds(&op) {
+            return Err(Error::NoSpace);
         }
         let (sequence, answer) = self.waiters.enter(identity, op)?;
         let _leave = Leave(&self.waiters, sequence);
@@ -264,6 +285,15 @@ impl Proposer {
             Ok(Err(_)) => Err(Error::Stopped),
             Err(_) => Err(Error::Timeout),
         }
+    }
+}
+
+/// Whether an operation is one of those that the state machine refuses for want of space.
+fn adds(op: &Op) -> bool {
+    match op {
+        Op::Put(_) | Op::LeaseGrant(_) => true,
+        Op::Txn(txn) => any_op(txn, &|op| matches!(op, Request::RequestPut(_))),
+        _ => false,
     }
 }
 
