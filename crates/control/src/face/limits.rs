@@ -17,6 +17,20 @@ pub struct Limits {
     pub streams_per_connection_max: u32,
     /// Size of the headers of one HTTP/2 request, in bytes.
     pub header_list_bytes_max: u32,
+    /// What one HTTP/1.1 connection gathers of a request's headers, and of an answer that its
+    /// client does not read, in bytes; at least 8 KiB.
+    pub http1_buffer_bytes_max: usize,
+    /// Bytes that a client may send on one request before they are read; for all requests of
+    /// an HTTP/2 connection together, the same.
+    pub receive_window_bytes: u32,
+    /// Bytes of one answer that are gathered for an HTTP/2 client that does not read.
+    pub send_buffer_bytes_max: usize,
+    /// Requests that a client has taken back before they were looked at; with more of them its
+    /// HTTP/2 connection is closed (a rapid reset).
+    pub pending_resets_max: usize,
+    /// Requests that were ended here because the client broke the protocol, before its
+    /// connection is.
+    pub error_resets_max: usize,
     /// Largest piece of a snapshot in one message, in bytes.
     pub snapshot_chunk_bytes_max: usize,
     /// How long a client may take to send its first bytes, or the headers of an HTTP/1.1
@@ -52,6 +66,11 @@ impl Default for Limits {
             txn_ops_max: 128,
             streams_per_connection_max: 16 << 10,
             header_list_bytes_max: 16 << 10,
+            http1_buffer_bytes_max: 64 << 10,
+            receive_window_bytes: 1 << 20,
+            send_buffer_bytes_max: 400 << 10,
+            pending_resets_max: 20,
+            error_resets_max: 1_024,
             snapshot_chunk_bytes_max: 256 << 10,
             header_read_timeout: Duration::from_secs(10),
             body_read_timeout: Duration::from_secs(30),

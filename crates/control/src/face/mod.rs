@@ -21,6 +21,7 @@ mod caller;
 mod certificates;
 pub(crate) mod check;
 mod cluster;
+mod deadline;
 mod election;
 pub(crate) mod gateway;
 mod generate;

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use atoll_world::clock;
 use axum::http::{HeaderName, Request, Response, StatusCode, header::CONTENT_TYPE};
 use bytes::Bytes;
 use hyper::body::Body;
@@ -12,7 +13,7 @@ use super::{
     body::{FaceBody, GRPC_STATUS},
     browser,
     caller::Caller,
-    gateway, health, pages,
+    deadline, gateway, health, pages,
     unary::{too_large, unary},
 };
 use crate::{
@@ -109,8 +110,28 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
     })
 }
 
-/// Makes a gRPC call. The calls that make up nearly all traffic take a shorter way.
+/// Makes a gRPC call, for as long as its client waits: until the answer is there, or begins.
 pub(crate) async fn call<C, B>(
+    face: &Arc<Face<C>>,
+    request: Request<B>,
+    connection: Option<&Arc<Connection>>,
+) -> Response<FaceBody>
+where
+    C: ControlApi,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + std::fmt::Display + Send,
+{
+    match deadline::of(request.headers()) {
+        Ok(None) => dispatch(face, request, connection).await,
+        Ok(Some(wait)) => clock::timeout(wait, dispatch(face, request, connection))
+            .await
+            .unwrap_or_else(|_| deadline::exceeded().into_http()),
+        Err(malformed) => malformed.into_http(),
+    }
+}
+
+/// Makes a call. Those that make up nearly all traffic take a shorter way.
+async fn dispatch<C, B>(
     face: &Arc<Face<C>>,
     request: Request<B>,
     connection: Option<&Arc<Connection>>,

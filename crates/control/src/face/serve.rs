@@ -125,7 +125,8 @@ where
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read_timeout);
+        .header_read_timeout(limits.header_read_timeout)
+        .max_buf_size(limits.http1_buffer_bytes_max);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -133,6 +134,11 @@ where
         .auto_date_header(false)
         .max_concurrent_streams(limits.streams_per_connection_max)
         .max_header_list_size(limits.header_list_bytes_max)
+        .initial_connection_window_size(limits.receive_window_bytes)
+        .initial_stream_window_size(limits.receive_window_bytes)
+        .max_send_buf_size(limits.send_buffer_bytes_max)
+        .max_pending_accept_reset_streams(limits.pending_resets_max)
+        .max_local_error_reset_streams(limits.error_resets_max)
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout);
     let connection = Arc::new(connection);

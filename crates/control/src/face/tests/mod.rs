@@ -1,6 +1,7 @@
 //! The whole face over connections in memory, against a small control plane of its own.
 
 mod auth;
+mod bad_input;
 mod fake;
 mod gateway;
 mod kv;

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-async fn grant(node: &Node, id: i64) {
+pub(super) async fn grant(node: &Node, id: i64) {
     let mut lease = LeaseClient::new(node.channel().await);
     lease
         .lease_grant(pb::LeaseGrantRequest { ttl: 60, id })
