@@ -151,7 +151,7 @@ tree! {
     /// The write-ahead log on the disk.
     journal: Journal {
         /// The size of one file of the log.
-        segment_bytes: u64 = "67108864", Kind::Integer { min: MIB, max: 4 * GIB }, unit "bytes";
+        segment_bytes: u64 = "67108864", Kind::Integer { min: MIB, max: GIB }, unit "bytes";
         /// When a write is on the disk: always is before it is acknowledged; with an interval, or none, a machine that loses power may lose what was acknowledged.
         durability: Durability = "always", Kind::Durability;
         /// The free space below which writes are refused with NOSPACE, so that the disk never fills up.
