@@ -58,13 +58,17 @@ pub(crate) async fn run(args: DemoArgs, output: Format) -> Result<(), CliError> 
     nodes.end().await;
     let summary = ran?;
     output.show(&summary)?;
-    if summary.lost > 0 {
-        return Err(CliError::failed(
-            format!("{} acknowledged writes were lost", summary.lost),
-            "This must never happen. Run it again with --keep and report it with the folders.",
-        ));
+    verdict(summary.lost)
+}
+
+fn verdict(lost: u64) -> Result<(), CliError> {
+    if lost == 0 {
+        return Ok(());
     }
-    Ok(())
+    Err(CliError::failed(
+        format!("{lost} acknowledged writes were lost"),
+        "This must never happen. Run it again with --keep and report it with the folders.",
+    ))
 }
 
 async fn demonstrate(
@@ -188,6 +192,14 @@ mod tests {
         }
         assert_eq!(plan.next(), plan.end);
         steps
+    }
+
+    #[test]
+    fn a_loss_is_told_by_the_exit_status() {
+        assert!(verdict(0).is_ok());
+        let error = verdict(3).unwrap_err();
+        assert_eq!(error.to_string(), "3 acknowledged writes were lost");
+        assert_ne!(error.exit_code(), 0);
     }
 
     #[test]

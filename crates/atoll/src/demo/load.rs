@@ -283,3 +283,55 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use atoll_control::proto::etcdserverpb::DeleteRangeRequest;
+
+    use super::*;
+    use crate::node::tests::Lone;
+
+    /// How long a healthy node may take for a few writes.
+    const WRITES_MAX: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn what_somebody_takes_away_is_missing() {
+        let lone = Lone::start(&[]).await;
+        let client = lone.root();
+        let load = Load::start(vec![client.clone()], 2);
+        let worked = async {
+            while load.numbers.lock().acknowledged.iter().any(|n| *n < 3) {
+                clock::sleep(RETRY_PAUSE).await;
+            }
+        };
+        clock::timeout(WRITES_MAX, worked).await.expect("it writes");
+        load.stop().await;
+        assert_eq!(load.seen_missing(), 0);
+        assert_eq!(load.missing(&client).await.unwrap(), 0);
+
+        let gone = DeleteRangeRequest {
+            key: key(0, 1).into(),
+            ..Default::default()
+        };
+        client
+            .call(Retry::Never, gone, |node, request| async move {
+                node.kv().delete_range(request).await
+            })
+            .await
+            .unwrap();
+        assert_eq!(load.missing(&client).await.unwrap(), 1);
+        let changed = PutRequest {
+            key: key(1, 0).into(),
+            value: value(0, 0).into(),
+            ..Default::default()
+        };
+        client
+            .call(Retry::Never, changed, |node, request| async move {
+                node.kv().put(request).await
+            })
+            .await
+            .unwrap();
+        assert_eq!(load.missing(&client).await.unwrap(), 2);
+        lone.life.stop().await;
+    }
+}

@@ -10,7 +10,7 @@ mod join;
 pub(crate) mod record;
 mod serve;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -513,24 +513,3 @@ pub(crate) const CLIENT_ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// Listeners' certificates, shared with whoever renews them.
 pub(crate) type Acceptor = TlsAcceptor;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the settings let through, the journal takes: it asserts its bounds.
-    #[test]
-    fn segments_are_of_a_size_that_the_journal_takes() {
-        let is_taken = |bytes: u64| {
-            let flag = ("journal.segment_bytes".to_owned(), bytes.to_string());
-            let sources = atoll_base::config::Sources {
-                flags: vec![flag],
-                ..Default::default()
-            };
-            sources.load().is_ok()
-        };
-        assert!(is_taken(journal::SEGMENT_BYTES_MAX));
-        assert!(!is_taken(journal::SEGMENT_BYTES_MAX + 1));
-        assert!(!is_taken(journal::SEGMENT_BYTES_MIN - 1));
-    }
-}

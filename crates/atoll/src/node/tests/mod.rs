@@ -7,10 +7,10 @@ mod users;
 
 use std::{path::Path, time::Duration};
 
-use atoll_base::config::Config;
+use atoll_base::config::{Config, Sources};
 use atoll_control::proto::etcdserverpb as pb;
 use atoll_world::{
-    clock, net,
+    clock, journal, net,
     pki::{Authority, Identity, KeyRequest, Trust, files},
     random, task,
 };
@@ -42,7 +42,7 @@ pub(super) fn settings(dir: &Path, more: &[(&str, &str)]) -> Config {
 }
 
 /// A node and everything that it runs, so that its folder is free when it has stopped.
-pub(super) struct Life {
+pub(crate) struct Life {
     pub(super) node: Node,
     runtime: Runtime,
 }
@@ -68,7 +68,7 @@ impl Life {
     }
 
     /// Stops it in order.
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let Life { node, runtime } = self;
         runtime.spawn(node.stop()).await.unwrap();
         end(runtime).await;
@@ -92,14 +92,14 @@ async fn end(runtime: Runtime) {
 }
 
 /// A cluster of one node that clients reach by TLS.
-pub(super) struct Lone {
+pub(crate) struct Lone {
     pub(super) dir: TempDir,
-    pub(super) life: Life,
+    pub(crate) life: Life,
     pub(super) password: String,
 }
 
 impl Lone {
-    pub(super) async fn start(more: &[(&str, &str)]) -> Lone {
+    pub(crate) async fn start(more: &[(&str, &str)]) -> Lone {
         let dir = TempDir::new().unwrap();
         let config = settings(dir.path(), more);
         let made = config.clone();
@@ -113,7 +113,7 @@ impl Lone {
         }
     }
 
-    pub(super) fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         &self.life.node
     }
 
@@ -127,7 +127,7 @@ impl Lone {
         self.authority().trust()
     }
 
-    pub(super) fn root(&self) -> Client {
+    pub(crate) fn root(&self) -> Client {
         self.client(Some("root"), None)
     }
 
@@ -201,4 +201,20 @@ pub(super) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
 pub(super) async fn free_port() -> u16 {
     let listener = net::listen("127.0.0.1:0").await.unwrap();
     listener.local_address().port()
+}
+
+/// What the settings let through, the journal takes: it asserts its bounds.
+#[test]
+fn segments_are_of_a_size_that_the_journal_takes() {
+    let is_taken = |bytes: u64| {
+        let flag = ("journal.segment_bytes".to_owned(), bytes.to_string());
+        let sources = Sources {
+            flags: vec![flag],
+            ..Default::default()
+        };
+        sources.load().is_ok()
+    };
+    assert!(is_taken(journal::SEGMENT_BYTES_MAX));
+    assert!(!is_taken(journal::SEGMENT_BYTES_MAX + 1));
+    assert!(!is_taken(journal::SEGMENT_BYTES_MIN - 1));
 }
