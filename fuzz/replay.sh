@@ -2,5 +2,4 @@
 # Shows every file of the corpora to the parser that it was found for.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec cargo test --locked --package atoll-world --package atoll-control --package atoll \
-    --lib --bins -- corp
+exec cargo test --locked --lib --bins -- corp

@@ -226,9 +226,10 @@ pub fn atoll_path() -> &'static Path {
 
 fn build_atoll() -> PathBuf {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Not `--package atoll`: with the features of that alone, everything would be built anew.
     cargo
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args(["build", "--quiet", "--package", "atoll", "--bin", "atoll"]);
+        .args(["build", "--quiet", "--bin", "atoll"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
