@@ -78,7 +78,8 @@ fn draw(seed: u64) -> (Setup, Plan, Stream) {
         settings,
         segment_bytes: [16 << 10, 64 << 10, 256 << 10][random.range(0..3)],
         durability: Durability::Always,
-        fatal_end: End::Power,
+        // A process that cannot go on ends, or takes its machine along.
+        fatal_end: [End::Kill, End::Power][random.range(0..2)],
     };
     let plan = Plan::draw(&mut random, STORM, NODES as usize);
     (setup, plan, random)

@@ -1,5 +1,5 @@
 //! Reads a journal as it was left: which records are there, and whether what is missing at
-//! the tail may have been acknowledged. Writes nothing, but syncs what it found.
+//! the tail may have been acknowledged. Changes nothing, but makes durable what it found.
 //!
 //! A bad place in the last segment is one of three things. If something whole behind it
 //! proves that it had been synced, and records are among that, it is damage. If the proof is
@@ -147,6 +147,8 @@ pub(super) fn recover(
         next_segment: numbers.first().copied().unwrap_or(1),
         next_sequence: None,
     };
+    // The last segment that holds records, and all of it that was shown.
+    let mut last = None;
     for number in &numbers {
         let path = segment_path(dir, *number);
         let bytes = disk.read_all(&path)?;
@@ -159,12 +161,17 @@ pub(super) fn recover(
                 bytes: bytes.len() as u64,
             };
             reader.segments.insert(*number, Arc::new(segment));
+            if let Some(end) = reader
+                .end
+                .filter(|end| end.offset > SEGMENT_HEADER_BYTES as u64)
+            {
+                let shown = usize::try_from(end.offset).unwrap_or(usize::MAX);
+                last = Some((*number, bytes.slice(..shown.min(bytes.len()))));
+            }
         }
     }
-    // A process that was killed may have left the last records in the operating system's cache
-    // only. Whoever is shown them takes them for durable, so they must be.
-    if let Some(segment) = reader.segments.values().next_back() {
-        segment.file.sync_data()?;
+    make_durable(&reader.segments, last)?;
+    if !reader.segments.is_empty() {
         disk.sync_dir(dir)?;
     }
     let next_sequence = reader.next_sequence.unwrap_or(1);
@@ -306,6 +313,27 @@ impl Reader<'_, '_> {
             proven_synced || !tail.looks_torn || header.weak || self.weak;
         Ok(())
     }
+}
+
+/// Makes durable what was shown, since whoever was shown it takes it for that.
+///
+/// A process that was killed may have left its last records in the operating system's cache
+/// only: a sync brings them to the disk. One that ended because a sync failed left records there
+/// that the system takes for written, and no later sync brings those (Rebello et al., "Can
+/// Applications Recover from fsync Failures?", 2020): so they are written once more. Each segment
+/// is synced before the next one begins, so earlier ones than the last with records have none.
+fn make_durable(
+    segments: &BTreeMap<u64, Arc<Segment>>,
+    last: Option<(u64, Bytes)>,
+) -> Result<(), JournalError> {
+    let first = last.as_ref().map_or(0, |(number, _)| *number);
+    if let Some((segment, shown)) = last.and_then(|(n, shown)| Some((segments.get(&n)?, shown))) {
+        segment.file.write_at(0, &shown)?;
+    }
+    for segment in segments.range(first..).map(|(_, segment)| segment) {
+        segment.file.sync_data()?;
+    }
+    Ok(())
 }
 
 fn never_begun(bytes: &[u8]) -> bool {

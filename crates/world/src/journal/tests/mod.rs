@@ -258,6 +258,28 @@ fn a_failed_sync_ends_the_journal() {
     });
 }
 
+/// What a failed sync leaves in the cache is shown to the next process, which counts on it: no
+/// loss of power may take it after that.
+#[test]
+fn what_a_failed_sync_left_is_durable_once_it_was_shown() {
+    run(async {
+        for seed in 1..=20 {
+            let disk = SimDisk::new(seed);
+            let journal = open(&disk).journal;
+            put(&journal, vec![payload(1, 10)]).await.unwrap();
+            disk.fail_sync(1);
+            let failed = put(&journal, vec![payload(2, 1500)]).await;
+            assert!(matches!(failed, Err(JournalError::SyncFailed { .. })));
+            let disk = disk.kill();
+            let shown = open(&disk);
+            let payloads = shown.payloads();
+            assert_eq!(payloads, [payload(1, 10), payload(2, 1500)], "seed {seed}");
+            let again = open(&disk.crash());
+            assert_eq!(again.payloads(), payloads, "seed {seed}");
+        }
+    });
+}
+
 #[test]
 fn a_full_disk_refuses_appends_and_goes_on_reading() {
     run(async {
