@@ -18,8 +18,7 @@ test *arguments:
 
 # What to run before each commit: under five minutes.
 check: (_verify "fmt" "clippy")
-    cargo test --lib --bins
-    cargo test --package atoll-sim
+    cargo test --lib --bins --test seeds --test plans --test planted
 
 # What to run before a merge: all that the build machine runs. Edits nothing.
 verify *steps:

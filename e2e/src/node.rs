@@ -105,12 +105,6 @@ impl Node {
         })
     }
 
-    /// Sets a variable of its environment, from its next start on.
-    pub fn set(&mut self, variable: &'static str, value: impl ToString) {
-        self.environment
-            .push((variable.to_owned(), value.to_string()));
-    }
-
     /// What the node is told about itself.
     pub fn layout(&self) -> &Layout {
         &self.layout

@@ -184,8 +184,10 @@ async fn node_on(parent: &Path) -> Option<(Node, Mount)> {
             return None;
         }
     };
-    node.set("ATOLL_JOURNAL_RESERVE_BYTES", RESERVE_BYTES);
-    node.set("ATOLL_JOURNAL_SEGMENT_BYTES", SEGMENT_BYTES);
+    node.set_environment(&[
+        ("ATOLL_JOURNAL_RESERVE_BYTES", &RESERVE_BYTES.to_string()),
+        ("ATOLL_JOURNAL_SEGMENT_BYTES", &SEGMENT_BYTES.to_string()),
+    ]);
     node.start(&Entry::Found).await.unwrap();
     Some((node, mount))
 }

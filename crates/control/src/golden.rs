@@ -13,10 +13,15 @@ use atoll_world::disk;
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 
-use crate::proto::{
-    etcdserverpb as pb,
-    internal::{Anonymous, Command, Identity, Origin, System, User, command::Op, identity::Who},
-    raft,
+use crate::{
+    log::types::DecodeError,
+    proto::{
+        etcdserverpb as pb,
+        internal::{
+            Anonymous, Command, Identity, Origin, System, User, command::Op, identity::Who,
+        },
+        raft,
+    },
 };
 
 /// The file of that name, which must hold what was written. With `ATOLL_WRITE_GOLDEN` set, a
@@ -36,6 +41,23 @@ fn golden(name: &str, written: &[u8]) -> Bytes {
     };
     assert!(stored == written, "what is written differs from {name}");
     stored
+}
+
+/// Version 2 is refused where 1 is known, and both are told.
+fn assert_refuses_2_for_1(error: &DecodeError) {
+    assert!(matches!(
+        error,
+        DecodeError::Newer {
+            found: 2,
+            known: 1,
+            ..
+        }
+    ));
+    let text = error.to_string();
+    assert!(
+        text.contains("version 2") && text.contains("up to 1"),
+        "{text}"
+    );
 }
 
 fn identity(who: Who) -> Identity {

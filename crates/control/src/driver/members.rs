@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::Member,
     core::{error::Error, level::LevelRange},
-    log::{Log, LogError},
+    log::{Log, LogError, types},
     proto::raft::{self as pb, member_request::Change, member_response},
 };
 
@@ -71,19 +71,7 @@ impl Members {
 
     /// Every member, in order of id.
     pub(crate) fn list(&self) -> Vec<Member> {
-        let members = self.log.members();
-        let voters: BTreeSet<u64> = members.voter_ids().collect();
-        members
-            .nodes()
-            .map(|(id, node)| Member {
-                node: NodeId(*id),
-                name: node.name.clone(),
-                peer_urls: node.peer_urls.clone(),
-                client_urls: node.client_urls.clone(),
-                learner: !voters.contains(id),
-                levels: LevelRange::announced(node),
-            })
-            .collect()
+        list(&self.log.members())
     }
 
     /// Has the leader change something, wherever it is.
@@ -291,6 +279,22 @@ pub fn peer_address(node: &pb::Node) -> Option<String> {
             .trim_end_matches('/')
             .to_owned(),
     )
+}
+
+/// Every member of a membership, in order of id.
+pub(crate) fn list(members: &types::Members) -> Vec<Member> {
+    let voters: BTreeSet<u64> = members.voter_ids().collect();
+    members
+        .nodes()
+        .map(|(id, node)| Member {
+            node: NodeId(*id),
+            name: node.name.clone(),
+            peer_urls: node.peer_urls.clone(),
+            client_urls: node.client_urls.clone(),
+            learner: !voters.contains(id),
+            levels: LevelRange::announced(node),
+        })
+        .collect()
 }
 
 /// Which learners are to vote next: as many as lead to the next odd number of voters, or none.

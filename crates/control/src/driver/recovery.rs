@@ -25,14 +25,11 @@ use openraft::{EntryPayload, Membership, entry::RaftEntry as _};
 
 use super::{
     generations::{Generations, StoreSource},
-    replica,
+    members, replica,
 };
 use crate::{
     api::Member,
-    core::{
-        effects::Space,
-        level::{LevelRange, SERVED},
-    },
+    core::{effects::Space, level::SERVED},
     log::{
         storage::{LogStore, OpenError},
         types::{self, Entry, LogId, StoredMembership, Vote},
@@ -103,7 +100,7 @@ impl Alone {
             Some(newer) if newer.log_id() >= state.membership.log_id() => newer,
             _ => state.membership,
         };
-        let members = list(&membership);
+        let members = members::list(membership.membership());
         if !members.iter().any(|member| member.node == node) {
             return Err(RecoveryError::NoMember);
         }
@@ -154,19 +151,4 @@ impl Alone {
 fn membership_of(node: NodeId, how: pb::Node) -> types::Members {
     let nodes = BTreeMap::from([(node.0, how)]);
     Membership::new(vec![BTreeSet::from([node.0])], nodes).expect("the only voter is described")
-}
-
-fn list(membership: &StoredMembership) -> Vec<Member> {
-    let voters: Vec<u64> = membership.membership().voter_ids().collect();
-    let nodes = membership.membership().nodes();
-    nodes
-        .map(|(id, node)| Member {
-            node: NodeId(*id),
-            name: node.name.clone(),
-            peer_urls: node.peer_urls.clone(),
-            client_urls: node.client_urls.clone(),
-            learner: !voters.contains(id),
-            levels: LevelRange::announced(node),
-        })
-        .collect()
 }

@@ -24,9 +24,9 @@ use atoll_world::{
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{system_identity, tokens};
+use super::{swap::swap, system_identity, tokens};
 use crate::{
-    api::{ControlApi, Reply},
+    api::ControlApi,
     core::error::Error,
     proto::{
         cluster::{
@@ -223,38 +223,13 @@ async fn decide<C: ControlApi>(
         current: Some(pem_of(current)),
         other: other.map(pem_of),
     };
-    let unchanged = pb::Compare {
-        result: pb::compare::CompareResult::Equal.into(),
-        target: pb::compare::CompareTarget::Mod.into(),
-        key: STATE.into(),
-        range_end: Bytes::new(),
-        // A key that is not there has the revision 0.
-        target_union: Some(pb::compare::TargetUnion::ModRevision(revision)),
-    };
-    let put = pb::PutRequest {
-        key: STATE.into(),
-        value: stored.encode_to_vec().into(),
-        ..pb::PutRequest::default()
-    };
-    let txn = pb::TxnRequest {
-        compare: vec![unchanged],
-        success: vec![pb::RequestOp {
-            request: Some(pb::request_op::Request::RequestPut(put)),
-        }],
-        failure: Vec::new(),
-    };
-    match control
-        .propose(system_identity(), Op::Txn(txn))
-        .await?
-        .reply
-    {
-        Reply::Txn(response) if response.succeeded => {
-            tracing::info!(?phase, root = %current.fingerprint(), "the cluster's authority");
-            Ok(())
-        }
-        Reply::Txn(_) => Err(RotationError::Changed),
-        other => unreachable!("a transaction is answered with {other:?}"),
+    let stored = stored.encode_to_vec().into();
+    let key = Bytes::from_static(STATE.as_bytes());
+    if !swap(control, &key, revision, Some(stored)).await? {
+        return Err(RotationError::Changed);
     }
+    tracing::info!(?phase, root = %current.fingerprint(), "the cluster's authority");
+    Ok(())
 }
 
 /// Begins a rotation.

@@ -14,7 +14,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::system_identity;
+use super::{swap::swap, system_identity};
 use crate::{
     api::{ControlApi, Reply},
     core::error::Error,
@@ -268,7 +268,7 @@ pub async fn consume<C: ControlApi>(control: &C, token: &JoinToken) -> Result<Us
         }
         let before = stored.clone();
         stored.uses_left -= 1;
-        if swap(control, &row.key, row.mod_revision, &stored).await? {
+        if swap(control, &row.key, row.mod_revision, row_of(&stored)).await? {
             let id = token.id.clone();
             return Ok(Use { id, before });
         }
@@ -294,55 +294,16 @@ pub async fn give_back<C: ControlApi>(control: &C, used: Use) -> Result<(), Toke
             None if used.before.uses_left == 1 => (0, used.before.clone()),
             None => return Ok(()),
         };
-        if swap(control, &key, revision, &stored).await? {
+        if swap(control, &key, revision, row_of(&stored)).await? {
             return Ok(());
         }
     }
     Err(TokenError::Cluster(Error::Timeout))
 }
 
-/// Puts what is left of a token in place of what was read at a revision (0: nothing was
-/// there); false if it changed meanwhile.
-async fn swap<C: ControlApi>(
-    control: &C,
-    key: &Bytes,
-    revision: i64,
-    stored: &StoredToken,
-) -> Result<bool, Error> {
-    let unchanged = pb::Compare {
-        result: pb::compare::CompareResult::Equal.into(),
-        target: pb::compare::CompareTarget::Mod.into(),
-        key: key.clone(),
-        range_end: Bytes::new(),
-        target_union: Some(pb::compare::TargetUnion::ModRevision(revision)),
-    };
-    let change = if stored.uses_left == 0 {
-        pb::request_op::Request::RequestDeleteRange(pb::DeleteRangeRequest {
-            key: key.clone(),
-            ..pb::DeleteRangeRequest::default()
-        })
-    } else {
-        pb::request_op::Request::RequestPut(pb::PutRequest {
-            key: key.clone(),
-            value: stored.encode_to_vec().into(),
-            ..pb::PutRequest::default()
-        })
-    };
-    let txn = pb::TxnRequest {
-        compare: vec![unchanged],
-        success: vec![pb::RequestOp {
-            request: Some(change),
-        }],
-        failure: Vec::new(),
-    };
-    match control
-        .propose(system_identity(), Op::Txn(txn))
-        .await?
-        .reply
-    {
-        Reply::Txn(response) => Ok(response.succeeded),
-        other => unreachable!("a transaction is answered with {other:?}"),
-    }
+/// What a token's row holds next: nothing after its last use.
+fn row_of(stored: &StoredToken) -> Option<Bytes> {
+    (stored.uses_left > 0).then(|| stored.encode_to_vec().into())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Face, caller::Caller};
+use super::Face;
 use crate::{
     api::ControlApi,
     driver::rotation::{self, RotationError},
@@ -26,13 +26,6 @@ impl From<RotationError> for Status {
 type Answer = Result<Response<AuthorityStatusResponse>, Status>;
 
 impl<C: ControlApi> Face<C> {
-    fn authority_admin<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let caller = Caller::new(request.metadata().as_ref(), request.extensions());
-        let standing = self.enter(caller, false)?;
-        self.admin(caller, &standing)?;
-        Ok(())
-    }
-
     async fn authority_status(&self) -> Answer {
         Ok(Response::new(rotation::status(&self.control).await?))
     }
@@ -41,24 +34,24 @@ impl<C: ControlApi> Face<C> {
 #[tonic::async_trait]
 impl<C: ControlApi> Authority for Face<C> {
     async fn status(&self, request: Request<AuthorityStatusRequest>) -> Answer {
-        self.authority_admin(&request)?;
+        self.administer(&request)?;
         self.authority_status().await
     }
 
     async fn rotate(&self, request: Request<RotateAuthorityRequest>) -> Answer {
-        self.authority_admin(&request)?;
+        self.administer(&request)?;
         rotation::rotate(&self.control).await?;
         self.authority_status().await
     }
 
     async fn finish(&self, request: Request<FinishAuthorityRequest>) -> Answer {
-        self.authority_admin(&request)?;
+        self.administer(&request)?;
         rotation::finish(&self.control, request.get_ref().force).await?;
         self.authority_status().await
     }
 
     async fn abort(&self, request: Request<AbortAuthorityRequest>) -> Answer {
-        self.authority_admin(&request)?;
+        self.administer(&request)?;
         rotation::abort(&self.control).await?;
         self.authority_status().await
     }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use tonic::codegen::http::{Extensions, HeaderMap, HeaderValue};
+use tonic::{
+    Request, Status,
+    codegen::http::{Extensions, HeaderMap, HeaderValue},
+};
 
 use super::Face;
 use crate::{
@@ -165,6 +168,14 @@ impl<C: ControlApi> Face<C> {
         let identity = self.identity(caller, standing)?;
         self.control.require_admin(&identity)?;
         Ok(identity)
+    }
+
+    /// Lets nobody past but those who may administer the cluster.
+    pub(crate) fn administer<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let caller = Caller::new(request.metadata().as_ref(), request.extensions());
+        let standing = self.enter(caller, false)?;
+        self.admin(caller, &standing)?;
+        Ok(())
     }
 }
 

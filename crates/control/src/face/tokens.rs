@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Face, caller::Caller};
+use super::Face;
 use crate::{
     api::ControlApi,
     driver::tokens::{self, TokenError},
@@ -28,22 +28,13 @@ impl From<TokenError> for Status {
     }
 }
 
-impl<C: ControlApi> Face<C> {
-    fn token_admin<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let caller = Caller::new(request.metadata().as_ref(), request.extensions());
-        let standing = self.enter(caller, false)?;
-        self.admin(caller, &standing)?;
-        Ok(())
-    }
-}
-
 #[tonic::async_trait]
 impl<C: ControlApi> Tokens for Face<C> {
     async fn create(
         &self,
         request: Request<CreateTokenRequest>,
     ) -> Result<Response<CreateTokenResponse>, Status> {
-        self.token_admin(&request)?;
+        self.administer(&request)?;
         let CreateTokenRequest { uses, ttl_s } = request.into_inner();
         if !(1..=USES_MAX).contains(&uses) || !(1..=TTL_S_MAX).contains(&ttl_s) {
             return Err(Status::invalid_argument(format!(
@@ -65,7 +56,7 @@ impl<C: ControlApi> Tokens for Face<C> {
         &self,
         request: Request<ListTokensRequest>,
     ) -> Result<Response<ListTokensResponse>, Status> {
-        self.token_admin(&request)?;
+        self.administer(&request)?;
         Ok(Response::new(ListTokensResponse {
             tokens: tokens::list(&self.control).await?,
         }))
@@ -75,7 +66,7 @@ impl<C: ControlApi> Tokens for Face<C> {
         &self,
         request: Request<RevokeTokenRequest>,
     ) -> Result<Response<RevokeTokenResponse>, Status> {
-        self.token_admin(&request)?;
+        self.administer(&request)?;
         tokens::revoke(&self.control, &request.get_ref().id).await?;
         Ok(Response::new(RevokeTokenResponse {}))
     }

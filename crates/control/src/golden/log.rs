@@ -4,7 +4,7 @@ use openraft::{EntryPayload, Membership};
 
 use super::*;
 use crate::{
-    log::types::{self, BatchBytes, DecodeError, Entry, Vote, log_id},
+    log::types::{self, BatchBytes, Entry, Vote, log_id},
     proto::{
         authpb,
         internal::{Batch, SessionOpen},
@@ -179,17 +179,5 @@ fn a_newer_record_is_refused_by_both_numbers() {
         version: 2,
     };
     let error = types::decode_record(newer.encode_to_vec().into()).expect_err("it is newer");
-    assert!(matches!(
-        error,
-        DecodeError::Newer {
-            found: 2,
-            known: 1,
-            ..
-        }
-    ));
-    let text = error.to_string();
-    assert!(
-        text.contains("version 2") && text.contains("up to 1"),
-        "{text}"
-    );
+    assert_refuses_2_for_1(&error);
 }
