@@ -1,0 +1,86 @@
+//! Reading arguments.
+
+use bytes::Bytes;
+
+use super::error::CommandError;
+use crate::core::data::{Milliseconds, parse_integer};
+
+/// A whole number of 64 bits.
+pub(super) fn integer(argument: &[u8]) -> Result<i64, CommandError> {
+    parse_integer(argument).ok_or(CommandError::NotInteger)
+}
+
+/// A floating point number: decimal or `inf`, never NaN, no spaces.
+pub(super) fn float(argument: &[u8]) -> Result<f64, CommandError> {
+    let text = std::str::from_utf8(argument).map_err(|_| CommandError::NotFloat)?;
+    let number: f64 = text.parse().map_err(|_| CommandError::NotFloat)?;
+    if number.is_nan() {
+        return Err(CommandError::NotFloat);
+    }
+    Ok(number)
+}
+
+/// Whether the argument is this word, in any case.
+pub(super) fn is(argument: &[u8], word: &str) -> bool {
+    argument.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// Arguments one after the other.
+pub(super) struct Words<'a> {
+    rest: std::slice::Iter<'a, Bytes>,
+}
+
+impl<'a> Words<'a> {
+    /// The words of a command from the given place on; place 0 is its name.
+    pub(super) fn from(arguments: &'a [Bytes], place: usize) -> Self {
+        Words {
+            rest: arguments.get(place..).unwrap_or_default().iter(),
+        }
+    }
+
+    /// The next word, or a syntax error.
+    pub(super) fn expect(&mut self) -> Result<&'a Bytes, CommandError> {
+        self.rest.next().ok_or(CommandError::Syntax)
+    }
+
+    /// The next word as a whole number, or a syntax error.
+    pub(super) fn expect_integer(&mut self) -> Result<i64, CommandError> {
+        integer(self.expect()?)
+    }
+
+    /// Number of words left.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a Bytes;
+
+    fn next(&mut self) -> Option<&'a Bytes> {
+        self.rest.next()
+    }
+}
+
+/// A moment of expiry from a number of `unit_ms` since `since_ms` (0 for absolute times).
+///
+/// # Errors
+/// [`CommandError::NotInteger`], or [`CommandError::ExpireTime`] where it is zero, negative or
+/// beyond what fits.
+pub(super) fn expiry(
+    argument: &[u8],
+    unit_ms: i64,
+    since_ms: Milliseconds,
+    command: &'static str,
+) -> Result<Milliseconds, CommandError> {
+    let number = integer(argument)?;
+    let refused = CommandError::ExpireTime(command);
+    if number <= 0 {
+        return Err(refused);
+    }
+    number
+        .checked_mul(unit_ms)
+        .and_then(|ms| ms.checked_add_unsigned(since_ms))
+        .and_then(|ms| Milliseconds::try_from(ms).ok())
+        .ok_or(refused)
+}

@@ -1,0 +1,323 @@
+//! What a command works on.
+
+use super::error::CommandError;
+use crate::core::{
+    data::{Database, Entry, Key, Keyspace, Kind, Milliseconds, Value},
+    reply::Reply,
+};
+
+/// When a command runs, and by which chance. Fixed by the owner before the command is logged,
+/// so every replica sees the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The partition's time; it never goes back.
+    pub now_ms: Milliseconds,
+    /// Where the command's random numbers come from.
+    pub seed: u64,
+    /// The place of the command in the partition's log: the version of keys that it changes.
+    pub version: u64,
+    /// Whether it may change anything. Where it may not, keys that have ended are only noted.
+    pub reading: bool,
+}
+
+/// A family of keyspace events; the letters of `notify-keyspace-events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventClass {
+    /// `g`: DEL, EXPIRE, RENAME and the like.
+    Generic,
+    /// `$`
+    String,
+    /// `l`
+    List,
+    /// `s`
+    Set,
+    /// `h`
+    Hash,
+    /// `z`
+    SortedSet,
+    /// `t`
+    Stream,
+    /// `x`: a key ended.
+    Expired,
+    /// `e`: a key was evicted.
+    Evicted,
+    /// `n`: a new key.
+    New,
+}
+
+/// One keyspace event, as subscribers may hear of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its family.
+    pub class: EventClass,
+    /// Its name: `set`, `expired`.
+    pub name: &'static str,
+    /// The database.
+    pub database: usize,
+    /// The key.
+    pub key: Key,
+}
+
+/// What running a command brought about, apart from the reply and the change itself.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Keys that were changed, added or removed, in order; a key may come more than once.
+    pub changed: Vec<(usize, Key)>,
+    /// Events in order.
+    pub events: Vec<Event>,
+    /// Ended keys met while reading: they are to be removed by an entry of the log before the
+    /// reply is given.
+    pub ended: Vec<(usize, Key)>,
+    /// The command found nothing to do and would wait, were that possible; its reply is for
+    /// where it is not (in MULTI, in a script, or at the end of its time).
+    pub blocks: bool,
+}
+
+/// A keyspace, seen from one database at one moment.
+#[derive(Debug)]
+pub struct Context<'a> {
+    keyspace: &'a mut Keyspace,
+    database: usize,
+    moment: Moment,
+    random: u64,
+    effects: &'a mut Effects,
+}
+
+impl<'a> Context<'a> {
+    /// `database` is below [`DATABASES`](crate::core::data::DATABASES).
+    pub fn new(
+        keyspace: &'a mut Keyspace,
+        database: usize,
+        moment: Moment,
+        effects: &'a mut Effects,
+    ) -> Self {
+        Context {
+            keyspace,
+            database,
+            random: moment.seed,
+            moment,
+            effects,
+        }
+    }
+
+    /// The partition's time.
+    pub fn now_ms(&self) -> Milliseconds {
+        self.moment.now_ms
+    }
+
+    /// The index of the chosen database.
+    pub fn database_index(&self) -> usize {
+        self.database
+    }
+
+    /// The chosen database, ended keys included.
+    pub fn database(&self) -> &Database {
+        self.keyspace.database(self.database)
+    }
+
+    /// Another database: what `work` does happens there.
+    pub fn in_database<T>(&mut self, database: usize, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.database, database);
+        let result = work(self);
+        self.database = before;
+        result
+    }
+
+    /// The next random number (SplitMix64, Steele and others 2014), the same on every replica.
+    pub fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A random number below `bound`, which is not 0.
+    pub fn random_below(&mut self, bound: usize) -> usize {
+        let wide = u128::from(self.random()) * bound as u128;
+        usize::try_from(wide >> 64).unwrap_or(0)
+    }
+
+    /// Makes sure that a key that has ended is gone: takes it out, or notes it when reading.
+    /// Says whether the key is there and has not ended.
+    fn settle(&mut self, key: &[u8]) -> bool {
+        let Some(entry) = self.database().get(key) else {
+            return false;
+        };
+        if !entry.has_ended(self.moment.now_ms) {
+            return true;
+        }
+        if self.moment.reading {
+            self.effects.ended.push((self.database, key.into()));
+        } else {
+            self.expire(key);
+        }
+        false
+    }
+
+    /// Takes a key out because it has ended.
+    fn expire(&mut self, key: &[u8]) {
+        let removed = self
+            .keyspace
+            .database_mut(self.database)
+            .remove(key)
+            .is_some();
+        if removed {
+            self.changed(key, EventClass::Expired, "expired");
+        }
+    }
+
+    /// Takes a key out if it has ended; what an entry of the log that says so does.
+    pub fn expire_if_ended(&mut self, key: &[u8]) {
+        debug_assert!(!self.moment.reading);
+        self.settle(key);
+    }
+
+    /// The key's entry, if it is there and has not ended.
+    pub fn entry(&mut self, key: &[u8]) -> Option<&Entry> {
+        if self.settle(key) {
+            self.database().get(key)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the key is there.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// The key's value, of any type.
+    pub fn value(&mut self, key: &[u8]) -> Option<&Value> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    /// The key's value of the type that the command means.
+    ///
+    /// # Errors
+    /// [`CommandError::WrongType`]
+    pub fn get<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&T>, CommandError> {
+        self.value(key)
+            .map(|value| T::of(value).ok_or(CommandError::WrongType))
+            .transpose()
+    }
+
+    /// The same, to change it; say [`changed`](Self::changed) afterwards, and
+    /// [`remove_if_spent`](Self::remove_if_spent) where members were taken out.
+    ///
+    /// # Errors
+    /// [`CommandError::WrongType`]
+    pub fn get_mut<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&mut T>, CommandError> {
+        self.assert_writing();
+        if !self.settle(key) {
+            return Ok(None);
+        }
+        self.keyspace
+            .database_mut(self.database)
+            .get_mut(key)
+            .map(|(value, _)| T::of_mut(value).ok_or(CommandError::WrongType))
+            .transpose()
+    }
+
+    /// The same; a key that is not there is added with `T::default()`. To be called when nothing
+    /// can fail any more.
+    ///
+    /// # Errors
+    /// [`CommandError::WrongType`]
+    pub fn get_or_add<T: Kind + Default>(&mut self, key: &[u8]) -> Result<&mut T, CommandError> {
+        self.assert_writing();
+        if !self.settle(key) {
+            self.insert(key, T::default().into_value(), None);
+        }
+        match self.get_mut(key)? {
+            Some(value) => Ok(value),
+            None => unreachable!("the key was just added"),
+        }
+    }
+
+    /// Puts a value, with its time of expiry, in the place of whatever was there. Say
+    /// [`changed`](Self::changed) afterwards.
+    pub fn insert(&mut self, key: &[u8], value: Value, expires_at_ms: Option<Milliseconds>) {
+        self.assert_writing();
+        let entry = Entry {
+            value,
+            expires_at_ms,
+            version: self.moment.version,
+        };
+        let before = self.keyspace.database_mut(self.database).insert(key, entry);
+        if before.is_none() {
+            self.event(EventClass::New, "new", key);
+        }
+    }
+
+    /// Takes a key out, if it is there and has not ended. Say [`changed`](Self::changed)
+    /// afterwards.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
+        self.assert_writing();
+        if !self.settle(key) {
+            return None;
+        }
+        self.keyspace.database_mut(self.database).remove(key)
+    }
+
+    /// Takes the key out if its value has no members left, and tells so (`del`).
+    pub fn remove_if_spent<T: Kind>(&mut self, key: &[u8]) -> bool {
+        let spent = self
+            .database()
+            .get(key)
+            .and_then(|entry| T::of(&entry.value))
+            .is_some_and(Kind::is_spent);
+        if spent {
+            self.keyspace.database_mut(self.database).remove(key);
+            self.changed(key, EventClass::Generic, "del");
+        }
+        spent
+    }
+
+    /// Says when the key ends (never, if none); false if it is not there.
+    pub fn expire_at(&mut self, key: &[u8], at_ms: Option<Milliseconds>) -> bool {
+        self.assert_writing();
+        self.settle(key)
+            && self
+                .keyspace
+                .database_mut(self.database)
+                .expire_at(key, at_ms)
+    }
+
+    /// Tells that the key was changed, added or removed: watchers of it fail, caches of it are
+    /// told, and subscribers hear of the event.
+    pub fn changed(&mut self, key: &[u8], class: EventClass, name: &'static str) {
+        self.touched(key);
+        self.event(class, name, key);
+    }
+
+    /// Tells that the key was changed, without an event.
+    pub fn touched(&mut self, key: &[u8]) {
+        let version = self.moment.version;
+        if let Some((_, at)) = self.keyspace.database_mut(self.database).get_mut(key) {
+            *at = version;
+        }
+        self.effects.changed.push((self.database, key.into()));
+    }
+
+    /// Tells of an event without a change.
+    pub fn event(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        self.effects.events.push(Event {
+            class,
+            name,
+            database: self.database,
+            key: key.into(),
+        });
+    }
+
+    /// Says that the command would wait; `otherwise` is the reply where nobody can.
+    pub fn block(&mut self, otherwise: Reply) -> Reply {
+        self.effects.blocks = true;
+        otherwise
+    }
+
+    /// Our own mistake, not a client's: a command that is flagged as reading writes.
+    fn assert_writing(&self) {
+        assert!(!self.moment.reading, "a reading command wrote");
+    }
+}

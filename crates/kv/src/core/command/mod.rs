@@ -1,0 +1,23 @@
+//! Commands: the table of what there is, and what each does to a keyspace.
+//!
+//! A command is a function of its arguments and a [`Context`]: keyspace, database, time and
+//! chance. The same command on the same keyspace with the same time and seed does the same on
+//! every replica. Checks come before changes: a command that fails has changed nothing.
+
+mod args;
+mod context;
+mod error;
+mod strings;
+mod table;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use context::{Context, Effects, Event, EventClass, Moment};
+pub use error::CommandError;
+pub use table::{Command, Flags, Group, KeyPlaces, find};
+
+use super::reply::Reply;
+
+/// What a command comes to.
+pub type Executed = Result<Reply, CommandError>;

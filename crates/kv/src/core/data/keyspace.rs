@@ -1,0 +1,149 @@
+//! Databases of keys with their times of expiry.
+
+use std::collections::BTreeSet;
+
+use super::{Key, Milliseconds, Table, Value};
+
+/// So many logical databases there are, as in a Redis of default configuration.
+pub const DATABASES: usize = 16;
+
+/// What belongs to a key.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The value.
+    pub value: Value,
+    /// When the key ends; never, if none.
+    pub expires_at_ms: Option<Milliseconds>,
+    /// The place in the partition's log of the last change, for WATCH.
+    pub version: u64,
+}
+
+impl Entry {
+    /// Whether the key has ended: only after its last millisecond, as in Redis.
+    pub fn has_ended(&self, now_ms: Milliseconds) -> bool {
+        self.expires_at_ms.is_some_and(|at_ms| at_ms < now_ms)
+    }
+}
+
+/// One logical database, as far as this partition holds it.
+#[derive(Clone, Debug, Default)]
+pub struct Database {
+    entries: Table<Entry>,
+    /// Keys that end, soonest first.
+    expiries: BTreeSet<(Milliseconds, Key)>,
+}
+
+impl Database {
+    /// Number of keys, those included that ended and were not removed yet.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no key is there.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The key's entry, whether or not it has ended.
+    pub fn get(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// The key's value and version, to change them in place. The time of expiry is changed by
+    /// [`expire_at`](Self::expire_at).
+    pub(in crate::core) fn get_mut(&mut self, key: &[u8]) -> Option<(&mut Value, &mut u64)> {
+        let entry = self.entries.get_mut(key)?;
+        Some((&mut entry.value, &mut entry.version))
+    }
+
+    /// Puts an entry in the place of what was there, which is returned.
+    pub(in crate::core) fn insert(&mut self, key: &[u8], entry: Entry) -> Option<Entry> {
+        let expires_at_ms = entry.expires_at_ms;
+        // An existing key keeps its place in the order.
+        let before = match self.entries.get_mut(key) {
+            Some(place) => Some(std::mem::replace(place, entry)),
+            None => self.entries.insert(key.into(), entry),
+        };
+        let expired_before = before.as_ref().and_then(|before| before.expires_at_ms);
+        self.index_expiry(key, expired_before, expires_at_ms);
+        before
+    }
+
+    /// Takes the key out.
+    pub(in crate::core) fn remove(&mut self, key: &[u8]) -> Option<Entry> {
+        let entry = self.entries.swap_remove(key)?;
+        self.index_expiry(key, entry.expires_at_ms, None);
+        Some(entry)
+    }
+
+    /// Says when the key ends, if it is there.
+    pub(in crate::core) fn expire_at(&mut self, key: &[u8], at_ms: Option<Milliseconds>) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut entry.expires_at_ms, at_ms);
+        self.index_expiry(key, before, at_ms);
+        true
+    }
+
+    fn index_expiry(
+        &mut self,
+        key: &[u8],
+        before: Option<Milliseconds>,
+        after: Option<Milliseconds>,
+    ) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before {
+            self.expiries.remove(&(before, key.into()));
+        }
+        if let Some(after) = after {
+            self.expiries.insert((after, key.into()));
+        }
+    }
+
+    /// Keys that have ended at `now_ms`, soonest first.
+    pub fn expired(&self, now_ms: Milliseconds) -> impl Iterator<Item = &Key> {
+        self.expiries
+            .iter()
+            .take_while(move |(at_ms, _)| *at_ms < now_ms)
+            .map(|(_, key)| key)
+    }
+
+    /// Number of keys with a time of expiry.
+    pub fn expiring(&self) -> usize {
+        self.expiries.len()
+    }
+
+    /// The entry at a place of the table's order; places are `0..len`.
+    pub fn at(&self, place: usize) -> Option<(&Key, &Entry)> {
+        self.entries.get_index(place)
+    }
+}
+
+/// All logical databases of one partition.
+#[derive(Clone, Debug)]
+pub struct Keyspace {
+    databases: Vec<Database>,
+}
+
+impl Default for Keyspace {
+    fn default() -> Self {
+        Keyspace {
+            databases: vec![Database::default(); DATABASES],
+        }
+    }
+}
+
+impl Keyspace {
+    /// One database; `index` is below [`DATABASES`].
+    pub fn database(&self, index: usize) -> &Database {
+        &self.databases[index]
+    }
+
+    /// The same, to change it.
+    pub(in crate::core) fn database_mut(&mut self, index: usize) -> &mut Database {
+        &mut self.databases[index]
+    }
+}

@@ -1,0 +1,85 @@
+//! What a partition holds: databases of keys, each with a value of one of Redis's types.
+//!
+//! Every table keeps an order that follows from what was done to it (insertion, and "the last
+//! one takes the place of the removed one"), so replicas that applied the same commands agree
+//! on SCAN, RANDOMKEY and the like.
+
+mod keyspace;
+mod string;
+
+pub use keyspace::{DATABASES, Database, Entry, Keyspace};
+pub use string::{RedisString, parse_integer};
+
+/// A key or a member: bytes with nothing to spare.
+pub type Key = Box<[u8]>;
+
+/// A table of this crate: insertion order, `swap_remove` on removal. Scans go from the end to
+/// the beginning, so that what takes a removed one's place was not passed yet.
+pub type Table<V> = indexmap::IndexMap<Key, V, foldhash::fast::RandomState>;
+
+/// Milliseconds since the Unix epoch.
+pub type Milliseconds = u64;
+
+/// A value: one of Redis's types.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Bytes, or a number.
+    String(RedisString),
+}
+
+impl Value {
+    /// What TYPE answers.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::String(_) => "string",
+        }
+    }
+}
+
+/// One of the types a [`Value`] can be; lets [`Context`](super::command::Context) look keys up
+/// by the type that a command means.
+pub trait Kind: Sized {
+    /// The value as this type, if it is.
+    fn of(value: &Value) -> Option<&Self>;
+    /// The same, to change it.
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    /// Into a value.
+    fn into_value(self) -> Value;
+    /// Whether the key goes when the value is this (an aggregate without members).
+    fn is_spent(&self) -> bool;
+}
+
+/// Makes a type one of the kinds of values.
+macro_rules! kind {
+    ($type:ty, $variant:ident, |$this:ident| $spent:expr) => {
+        impl $crate::core::data::Kind for $type {
+            fn of(value: &$crate::core::data::Value) -> Option<&Self> {
+                #[allow(irrefutable_let_patterns, reason = "more kinds are to come")]
+                if let $crate::core::data::Value::$variant(this) = value {
+                    Some(this)
+                } else {
+                    None
+                }
+            }
+
+            fn of_mut(value: &mut $crate::core::data::Value) -> Option<&mut Self> {
+                #[allow(irrefutable_let_patterns, reason = "more kinds are to come")]
+                if let $crate::core::data::Value::$variant(this) = value {
+                    Some(this)
+                } else {
+                    None
+                }
+            }
+
+            fn into_value(self) -> $crate::core::data::Value {
+                $crate::core::data::Value::$variant(self)
+            }
+
+            fn is_spent(&self) -> bool {
+                let $this = self;
+                $spent
+            }
+        }
+    };
+}
+pub(crate) use kind;

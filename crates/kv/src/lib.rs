@@ -1,0 +1,9 @@
+//! Hot values: Redis data types behind a Paxos log per partition.
+//!
+//! Floor 4. It must never know of the command line, transactions across partitions, objects or
+//! pods.
+//!
+//! [`core`] is pure: no async, clock, thread, I/O or hash order. Time and chance come in as
+//! arguments, what has to be done comes out as values.
+
+pub mod core;
