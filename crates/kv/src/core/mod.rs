@@ -1,5 +1,9 @@
-//! The pure part: what a partition holds and what commands do to it.
+//! The pure part: what a partition holds, what commands do to it, and how its replicas agree.
 
+pub mod codec;
 pub mod command;
 pub mod data;
+pub mod partition;
+pub mod paxos;
 pub mod reply;
+pub mod sessions;

@@ -1,0 +1,471 @@
+//! One partition at one replica: the log, the state that it makes, and who waits for answers.
+//!
+//! A request comes from a coordinator ([`Coordinator`]), on this node or another. The owner puts
+//! what arrives together into one entry and answers when that was applied. A replica that is not
+//! the owner says who is; asked to see to it that there is one, it takes over, or relays where
+//! it can reach the owner and the coordinator can't.
+
+mod batch;
+mod coordinator;
+mod request;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
+
+use atoll_base::id::ReplicaId;
+use bytes::Bytes;
+
+use super::{
+    data::Milliseconds,
+    paxos::{
+        Done, Durable, Entry, LogIndex, Message, Payload, Position, ReadId, Record, Refused,
+        Replica, Settings, Snapshot, TakeOver,
+    },
+    sessions::{Known, Origin, Sessions},
+};
+
+pub use batch::Batch;
+pub use coordinator::{Coordinator, Given, Task};
+pub use request::{Outcome, Request, Response};
+
+/// What entries of the log make: commands in, replies out, the same on every replica.
+pub trait StateMachine: Clone {
+    /// What a request comes to.
+    type Reply: Clone + fmt::Debug + PartialEq;
+
+    /// Applies one request.
+    fn apply(&mut self, at: Moment, operation: &Bytes) -> Self::Reply;
+
+    /// Answers a request that changes nothing.
+    fn read(&mut self, now_ms: Milliseconds, operation: &Bytes) -> Self::Reply;
+}
+
+/// When a request is applied, and by which chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The partition's time.
+    pub now_ms: Milliseconds,
+    /// Where random numbers come from.
+    pub seed: u64,
+    /// The entry's place in the log.
+    pub index: LogIndex,
+}
+
+/// Everything that entries of the log make, with what is needed to apply each request once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State<M: StateMachine> {
+    /// What commands work on.
+    pub machine: M,
+    /// Which requests were applied.
+    pub sessions: Sessions<M::Reply>,
+    /// The partition's time: the highest that an owner gave an entry.
+    pub now_ms: Milliseconds,
+    /// The last entry that was applied.
+    pub applied: Position,
+}
+
+impl<M: StateMachine> State<M> {
+    /// Before the first entry.
+    pub fn new(machine: M) -> Self {
+        State {
+            machine,
+            sessions: Sessions::default(),
+            now_ms: 0,
+            applied: Position::default(),
+        }
+    }
+
+    /// Applies an entry; tells what each of its requests came to.
+    ///
+    /// # Panics
+    /// The entry is not the next one, or holds no batch. Owners make sure of both before they
+    /// log anything, and a replica that goes on with something else would diverge.
+    pub fn apply(&mut self, entry: &Entry) -> Vec<(Origin, Outcome<M::Reply>)> {
+        assert_eq!(entry.index(), self.applied.index.next(), "out of order");
+        self.applied = entry.position;
+        let Payload::Batch(bytes) = &entry.payload else {
+            return Vec::new();
+        };
+        let batch = match Batch::decode(bytes.clone()) {
+            Ok(batch) => batch,
+            Err(error) => panic!("entry {} holds no batch: {error}", entry.index()),
+        };
+        self.now_ms = self.now_ms.max(batch.now_ms);
+        let mut done = Vec::with_capacity(batch.requests.len());
+        for (at, (origin, operation)) in batch.requests.iter().enumerate() {
+            let outcome = match self.sessions.look(origin) {
+                Known::Applied(reply) => Outcome::Done(reply),
+                Known::Stale => Outcome::Stale,
+                Known::New => {
+                    let moment = Moment {
+                        now_ms: self.now_ms,
+                        seed: batch.seed.wrapping_add(at as u64),
+                        index: entry.index(),
+                    };
+                    let reply = self.machine.apply(moment, operation);
+                    self.sessions.keep(origin, reply.clone());
+                    Outcome::Done(reply)
+                }
+            };
+            done.push((*origin, outcome));
+        }
+        done
+    }
+}
+
+/// One replica of one partition.
+#[derive(Clone, Debug)]
+pub struct Partition<M: StateMachine> {
+    replica: Replica,
+    state: State<M>,
+    limits: Limits,
+    /// Requests for the next entry.
+    queue: Vec<(Origin, Bytes)>,
+    /// Who waits for requests that are logged.
+    waiting: BTreeMap<Origin, ReplicaId>,
+    /// Reads that wait for a confirmed moment, by number.
+    reads: BTreeMap<ReadId, Waiting>,
+    next_read: ReadId,
+    /// Reads that wait for the state to get there.
+    due: VecDeque<(LogIndex, Waiting)>,
+    /// Requests that wait until it is clear who the owner is.
+    held: VecDeque<Waiting>,
+    /// Whom relayed requests are for.
+    relayed: BTreeMap<Origin, ReplicaId>,
+    requests: Vec<(ReplicaId, Request)>,
+    responses: Vec<(ReplicaId, Response<M::Reply>)>,
+    chance: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    from: ReplicaId,
+    request: Request,
+}
+
+/// Bounds of what waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests that wait at one replica of a partition, whatever for.
+    pub waiting_max: usize,
+    /// Bytes of requests in one entry; one request may be larger.
+    pub batch_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            waiting_max: 65_536,
+            batch_bytes_max: 1 << 20,
+        }
+    }
+}
+
+/// What has to be done: the log's part, and answers.
+#[derive(Debug)]
+pub struct Work<M: StateMachine> {
+    /// To be written; then [`Partition::advance`].
+    pub records: Vec<Record>,
+    /// The number of the last record ever handed out.
+    pub written: u64,
+    /// To other replicas of the partition.
+    pub messages: Vec<(ReplicaId, Message)>,
+    /// Relayed requests, to the owner.
+    pub requests: Vec<(ReplicaId, Request)>,
+    /// Answers.
+    pub responses: Vec<(ReplicaId, Response<M::Reply>)>,
+    /// What was applied.
+    pub applied: Vec<Entry>,
+    /// Replicas that need the state: [`Partition::send_snapshot`].
+    pub snapshots: Vec<ReplicaId>,
+}
+
+impl<M: StateMachine> Partition<M> {
+    /// A partition as it comes out of its journal; `state` is that of the log's base.
+    pub fn new(
+        id: ReplicaId,
+        durable: Durable,
+        state: State<M>,
+        settings: Settings,
+        limits: Limits,
+        seed: u64,
+    ) -> Self {
+        assert_eq!(state.applied, durable.log.base(), "not the base's state");
+        Partition {
+            replica: Replica::new(id, durable, settings, seed),
+            state,
+            limits,
+            queue: Vec::new(),
+            waiting: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            next_read: 0,
+            due: VecDeque::new(),
+            held: VecDeque::new(),
+            relayed: BTreeMap::new(),
+            requests: Vec::new(),
+            responses: Vec::new(),
+            chance: seed,
+        }
+    }
+
+    /// The log's part.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// The log's part, to tell it of configurations, links, learners and snapshots.
+    pub fn replica_mut(&mut self) -> &mut Replica {
+        &mut self.replica
+    }
+
+    /// The state.
+    pub fn state(&self) -> &State<M> {
+        &self.state
+    }
+
+    /// Takes a request.
+    pub fn request(&mut self, from: ReplicaId, request: Request, now_ms: u64) {
+        let waiting = self.waiting.len() + self.reads.len() + self.held.len() + self.queue.len();
+        if waiting >= self.limits.waiting_max {
+            self.respond(from, request.origin, Outcome::Busy);
+            return;
+        }
+        let waiting = Waiting { from, request };
+        if self.replica.owned().is_some() {
+            self.serve(waiting);
+            return;
+        }
+        if !waiting.request.takes_over {
+            let owner = self.replica.owner();
+            if self.replica.is_taking_over() {
+                self.held.push_back(waiting);
+            } else {
+                self.respond(from, waiting.request.origin, Outcome::NotOwner(owner));
+            }
+            return;
+        }
+        match self.replica.take_over(now_ms) {
+            TakeOver::Owner | TakeOver::Begun => self.held.push_back(waiting),
+            TakeOver::Forward(owner) => {
+                let outcome = Outcome::NotOwner(Some(owner));
+                self.respond(from, waiting.request.origin, outcome);
+            }
+            TakeOver::NoVoter => {
+                let owner = self.replica.owner();
+                self.respond(from, waiting.request.origin, Outcome::NotOwner(owner));
+            }
+        }
+    }
+
+    /// Takes the answer to a relayed request.
+    pub fn response(&mut self, response: Response<M::Reply>) {
+        if let Some(from) = self.relayed.remove(&response.origin) {
+            self.responses.push((from, response));
+        }
+    }
+
+    /// Does what the owner does with a request.
+    fn serve(&mut self, waiting: Waiting) {
+        let origin = waiting.request.origin;
+        if waiting.request.reads {
+            self.next_read += 1;
+            match self.replica.read(self.next_read) {
+                Ok(()) => {
+                    self.reads.insert(self.next_read, waiting);
+                }
+                Err(refused) => self.respond(waiting.from, origin, refusal(refused)),
+            }
+        } else {
+            self.waiting.insert(origin, waiting.from);
+            self.queue.push((origin, waiting.request.operation));
+        }
+    }
+
+    /// Takes a message of another replica.
+    pub fn step(&mut self, from: ReplicaId, message: Message, now_ms: u64) {
+        self.replica.step(from, message, now_ms);
+    }
+
+    /// Takes the time.
+    pub fn tick(&mut self, now_ms: u64) {
+        self.replica.tick(now_ms);
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub fn wants_tick_at_ms(&self) -> Option<u64> {
+        self.replica.wants_tick_at_ms()
+    }
+
+    /// Hears what was done.
+    pub fn advance(&mut self, done: Done) {
+        self.replica.advance(done);
+    }
+
+    /// Gives a state to a replica that asked for one.
+    pub fn send_snapshot(&mut self, to: ReplicaId, snapshot: Snapshot) {
+        self.replica.send_snapshot(to, snapshot);
+    }
+
+    /// What has to be done now. `wall_ms` is the wall clock, `restore` makes a state of a
+    /// snapshot's bytes.
+    pub fn ready(
+        &mut self,
+        wall_ms: Milliseconds,
+        restore: impl Fn(&Snapshot) -> State<M>,
+    ) -> Work<M> {
+        self.settle_held();
+        self.log_queue(wall_ms);
+        let ready = self.replica.ready();
+        for record in &ready.records {
+            if let Record::Install(snapshot) = record {
+                self.state = restore(snapshot);
+                assert_eq!(
+                    self.state.applied, snapshot.base,
+                    "not the snapshot's state"
+                );
+            }
+        }
+        for entry in &ready.committed {
+            for (origin, outcome) in self.state.apply(entry) {
+                if let Some(from) = self.waiting.remove(&origin) {
+                    self.respond(from, origin, outcome);
+                }
+            }
+        }
+        for (id, index) in ready.reads {
+            if let Some(waiting) = self.reads.remove(&id) {
+                self.due.push_back((index, waiting));
+            }
+        }
+        for id in ready.failed_reads {
+            if let Some(waiting) = self.reads.remove(&id) {
+                let outcome = Outcome::NotOwner(self.replica.owner());
+                self.respond(waiting.from, waiting.request.origin, outcome);
+            }
+        }
+        self.answer_reads(wall_ms);
+        if self.replica.owned().is_none() {
+            self.send_away();
+            if !self.replica.settings().rules.replicates_sessions {
+                self.state.sessions = Sessions::default();
+            }
+        }
+        Work {
+            records: ready.records,
+            written: ready.written,
+            messages: ready.messages,
+            requests: std::mem::take(&mut self.requests),
+            responses: std::mem::take(&mut self.responses),
+            applied: ready.committed,
+            snapshots: ready.snapshots,
+        }
+    }
+
+    /// Once it is clear who the owner is, requests that waited for that go on.
+    fn settle_held(&mut self) {
+        if self.replica.is_taking_over() {
+            return;
+        }
+        while let Some(waiting) = self.held.pop_front() {
+            if self.replica.owned().is_some() {
+                self.serve(waiting);
+            } else if let (Some(_), Some(owner)) = (self.replica.relay(), self.replica.owner()) {
+                self.relay(owner, waiting);
+            } else {
+                let outcome = Outcome::NotOwner(self.replica.owner());
+                self.respond(waiting.from, waiting.request.origin, outcome);
+            }
+        }
+    }
+
+    /// Passes a request on to the owner, or to whoever reaches it.
+    fn relay(&mut self, owner: ReplicaId, waiting: Waiting) {
+        let via = self.replica.relay().unwrap_or(owner);
+        self.relayed.insert(waiting.request.origin, waiting.from);
+        while self.relayed.len() > self.limits.waiting_max {
+            self.relayed.pop_first();
+        }
+        let request = Request {
+            takes_over: via != owner,
+            ..waiting.request
+        };
+        self.requests.push((via, request));
+    }
+
+    /// Makes entries of what waits.
+    fn log_queue(&mut self, wall_ms: Milliseconds) {
+        while !self.queue.is_empty() {
+            let mut bytes = 0;
+            let fits = |(_, operation): &&(Origin, Bytes)| {
+                bytes += operation.len();
+                bytes <= self.limits.batch_bytes_max
+            };
+            let count = self.queue.iter().take_while(fits).count().max(1);
+            let requests: Vec<(Origin, Bytes)> = self.queue.drain(..count).collect();
+            let origins: Vec<Origin> = requests.iter().map(|(origin, _)| *origin).collect();
+            self.chance = self
+                .chance
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(1);
+            let batch = Batch {
+                now_ms: wall_ms,
+                seed: self.chance,
+                requests,
+            };
+            if let Err(refused) = self.replica.propose(Payload::Batch(batch.encode())) {
+                for origin in origins {
+                    if let Some(from) = self.waiting.remove(&origin) {
+                        self.respond(from, origin, refusal(refused));
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer_reads(&mut self, wall_ms: Milliseconds) {
+        let applied = self.state.applied.index;
+        let now_ms = self.state.now_ms.max(wall_ms);
+        let waiting = std::mem::take(&mut self.due);
+        for (index, read) in waiting {
+            if index > applied {
+                self.due.push_back((index, read));
+            } else {
+                let reply = self.state.machine.read(now_ms, &read.request.operation);
+                self.respond(read.from, read.request.origin, Outcome::Done(reply));
+            }
+        }
+    }
+
+    /// What waits here for somebody who is not the owner any more is sent on; if it was logged,
+    /// the next owner knows its reply.
+    fn send_away(&mut self) {
+        let outcome = || Outcome::NotOwner(self.replica.owner());
+        let waiting = std::mem::take(&mut self.waiting);
+        let sent: Vec<_> = waiting
+            .into_iter()
+            .map(|(origin, from)| {
+                (
+                    from,
+                    Response {
+                        origin,
+                        outcome: outcome(),
+                    },
+                )
+            })
+            .collect();
+        self.responses.extend(sent);
+    }
+
+    fn respond(&mut self, to: ReplicaId, origin: Origin, outcome: Outcome<M::Reply>) {
+        self.responses.push((to, Response { origin, outcome }));
+    }
+}
+
+fn refusal<R>(refused: Refused) -> Outcome<R> {
+    match refused {
+        Refused::NotOwner(owner) => Outcome::NotOwner(owner),
+        Refused::Busy => Outcome::Busy,
+    }
+}

@@ -1,0 +1,180 @@
+//! Which requests were applied, and what was answered: a coordinator may hand one request to
+//! several owners, and it takes effect once (Ongaro's dissertation, 2014, section 6.3).
+//!
+//! The table is a part of the replicated state, so every replica would answer the same.
+
+use std::collections::BTreeMap;
+
+use atoll_base::id::ReplicaId;
+
+/// A coordinator, from its start to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Session {
+    /// Who coordinates.
+    pub replica: ReplicaId,
+    /// How many times it was started; an older start's requests are not applied any more.
+    pub boot: u64,
+}
+
+/// One request of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// Whose it is.
+    pub session: Session,
+    /// Its number, from 1; never used for another request.
+    pub sequence: u64,
+    /// Everything below this number is answered: nobody asks again.
+    pub answered_below: u64,
+}
+
+/// What is known of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Known<R> {
+    /// It is to be applied.
+    New,
+    /// It was applied; this was the reply.
+    Applied(R),
+    /// Nobody waits for it any more: it must not be applied.
+    Stale,
+}
+
+/// The table: of each coordinator's newest session, the replies that may be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sessions<R>(BTreeMap<ReplicaId, Replies<R>>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Replies<R> {
+    boot: u64,
+    answered_below: u64,
+    replies: BTreeMap<u64, R>,
+}
+
+impl<R> Default for Sessions<R> {
+    fn default() -> Self {
+        Sessions(BTreeMap::new())
+    }
+}
+
+impl<R: Clone> Sessions<R> {
+    /// What is known of a request.
+    pub fn look(&self, origin: &Origin) -> Known<R> {
+        let Some(session) = self.0.get(&origin.session.replica) else {
+            return Known::New;
+        };
+        if origin.session.boot > session.boot {
+            return Known::New;
+        }
+        if origin.session.boot < session.boot || origin.sequence < session.answered_below {
+            return Known::Stale;
+        }
+        match session.replies.get(&origin.sequence) {
+            Some(reply) => Known::Applied(reply.clone()),
+            None => Known::New,
+        }
+    }
+
+    /// Keeps the reply of a request that was just applied.
+    pub fn keep(&mut self, origin: &Origin, reply: R) {
+        let new = || Replies {
+            boot: origin.session.boot,
+            answered_below: 0,
+            replies: BTreeMap::new(),
+        };
+        let session = self.0.entry(origin.session.replica).or_insert_with(new);
+        if session.boot < origin.session.boot {
+            *session = new();
+        }
+        session.replies.insert(origin.sequence, reply);
+        if origin.answered_below > session.answered_below {
+            session.answered_below = origin.answered_below;
+            session.replies = session.replies.split_off(&origin.answered_below);
+        }
+    }
+
+    /// Forgets coordinators that are gone for good.
+    pub fn retain(&mut self, stays: impl Fn(ReplicaId) -> bool) {
+        self.0.retain(|replica, _| stays(*replica));
+    }
+
+    /// Each session with its mark and replies, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Session, u64, impl Iterator<Item = (u64, &R)>)> {
+        self.0.iter().map(|(replica, session)| {
+            let replies = session.replies.iter();
+            (
+                Session {
+                    replica: *replica,
+                    boot: session.boot,
+                },
+                session.answered_below,
+                replies.map(|(sequence, reply)| (*sequence, reply)),
+            )
+        })
+    }
+
+    /// Puts a session back, as [`iter`](Self::iter) told of it.
+    pub fn restore(
+        &mut self,
+        session: Session,
+        answered_below: u64,
+        replies: impl IntoIterator<Item = (u64, R)>,
+    ) {
+        self.0.insert(
+            session.replica,
+            Replies {
+                boot: session.boot,
+                answered_below,
+                replies: replies.into_iter().collect(),
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(boot: u64, sequence: u64, answered_below: u64) -> Origin {
+        Origin {
+            session: Session {
+                replica: ReplicaId(1),
+                boot,
+            },
+            sequence,
+            answered_below,
+        }
+    }
+
+    #[test]
+    fn a_reply_is_kept_until_it_was_heard() {
+        let mut sessions = Sessions::default();
+        sessions.keep(&origin(1, 2, 1), "two");
+        sessions.keep(&origin(1, 1, 1), "one");
+        assert_eq!(sessions.look(&origin(1, 2, 1)), Known::Applied("two"));
+        assert_eq!(sessions.look(&origin(1, 3, 1)), Known::New);
+        sessions.keep(&origin(1, 4, 3), "four");
+        assert_eq!(sessions.look(&origin(1, 2, 1)), Known::Stale);
+        assert_eq!(sessions.look(&origin(1, 3, 3)), Known::New);
+        assert_eq!(sessions.look(&origin(1, 4, 3)), Known::Applied("four"));
+    }
+
+    #[test]
+    fn a_new_start_ends_the_one_before() {
+        let mut sessions = Sessions::default();
+        sessions.keep(&origin(1, 9, 9), ());
+        assert_eq!(sessions.look(&origin(2, 1, 1)), Known::New);
+        sessions.keep(&origin(2, 1, 1), ());
+        assert_eq!(sessions.look(&origin(1, 10, 9)), Known::Stale);
+    }
+
+    #[test]
+    fn a_table_can_be_told_and_put_back() {
+        let mut sessions = Sessions::default();
+        sessions.keep(&origin(3, 7, 5), "seven");
+        let mut restored = Sessions::default();
+        for (session, answered_below, replies) in sessions.iter() {
+            let replies = replies.map(|(sequence, reply)| (sequence, *reply));
+            restored.restore(session, answered_below, replies);
+        }
+        assert_eq!(restored, sessions);
+    }
+}
