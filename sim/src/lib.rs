@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod history;
 pub mod node;
 pub mod observers;
+pub mod partition;
 pub mod plan;
 pub mod scenario;
 pub mod shrink;

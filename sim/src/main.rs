@@ -13,7 +13,7 @@ use std::{
 };
 
 use atoll_sim::{
-    plan::Script,
+    plan::{Plan, Script},
     scenario::{chaos, failover},
     shrink,
 };
@@ -151,7 +151,7 @@ fn smallest(seed: u64) -> String {
         return format!("seed {seed}: its storm does not fail by itself");
     };
     let property = shrink::property(&first);
-    let fails = |plan: &_| {
+    let fails = |plan: &Plan| {
         let found = violations(plan);
         found
             .iter()
@@ -161,7 +161,9 @@ fn smallest(seed: u64) -> String {
         version: Script::VERSION,
         about: first.clone(),
         seed,
-        plan: shrink::shrink(&plan, fails),
+        plan: Plan(shrink::shrink(&plan.0, |steps| {
+            fails(&Plan(steps.to_vec()))
+        })),
     };
     serde_json::to_string_pretty(&script).expect("a plan has only what JSON knows")
 }

@@ -10,6 +10,7 @@ mod linearizable;
 mod lost_writes;
 mod reads;
 mod revisions;
+pub(crate) mod search;
 mod timeline;
 mod watches;
 

@@ -30,6 +30,16 @@ pub(crate) fn simulate<F: Future>(seed: u64, run: impl FnOnce() -> F) -> (F::Out
     (output, PANICS.take())
 }
 
+/// Runs something on this thread as a simulation; its panic, if it panics, is the error.
+pub(crate) fn catch<T>(run: impl FnOnce() -> T + panic::UnwindSafe) -> Result<T, String> {
+    note_panics();
+    PANICS.take();
+    random::seed_thread(0);
+    let result = panic::catch_unwind(run);
+    random::unseed_thread();
+    result.map_err(|_| PANICS.take().join("; "))
+}
+
 /// Keeps the messages of panics on simulated threads, instead of printing them.
 fn note_panics() {
     static HOOK: Once = Once::new();

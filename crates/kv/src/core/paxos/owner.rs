@@ -85,7 +85,14 @@ impl Replica {
             return Err(Refused::NotOwner(self.owner()));
         };
         let ballot = owner.ballot;
-        if self.durable.log.last().index.0 - self.commit.0 >= self.settings.uncommitted_max {
+        let uncommitted = self
+            .durable
+            .log
+            .last()
+            .index
+            .0
+            .saturating_sub(self.commit.0);
+        if uncommitted >= self.settings.uncommitted_max {
             return Err(Refused::Busy);
         }
         Ok(self.append(ballot, payload))
