@@ -5,5 +5,7 @@
 //!
 //! [`core`] is pure: no async, clock, thread, I/O or hash order. Time and chance come in as
 //! arguments, what has to be done comes out as values.
+//! [`face`] is the Redis protocol.
 
 pub mod core;
+pub mod face;
