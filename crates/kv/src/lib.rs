@@ -9,3 +9,4 @@
 
 pub mod core;
 pub mod face;
+pub mod fuzzing;

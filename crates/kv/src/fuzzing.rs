@@ -1,0 +1,84 @@
+//! What fuzz targets call: every parser here of bytes that come from outside, with what must
+//! hold whatever the bytes are. The same functions replay the corpora in a normal test.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::face::resp::{Limits, Parser, ProtocolError, write_request};
+
+/// What a client sends; the first byte chooses how it is cut into reads, and whether the client
+/// is known. The cut does not matter, and what was read is the same after it was written and
+/// read again.
+pub fn resp(bytes: &[u8]) {
+    /// Larger than a fuzzer's inputs, so that no cut makes a difference.
+    const REQUEST_BYTES_MAX: usize = 1 << 24;
+    let Some((cut, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let limits = Limits {
+        word_bytes_max: REQUEST_BYTES_MAX / 2,
+        request_bytes_max: REQUEST_BYTES_MAX,
+    };
+    let known = cut & 1 == 1;
+    let (whole, end) = read(bytes, bytes.len().max(1), limits, known);
+    let (cut, end_of_cut) = read(bytes, usize::from(cut >> 1) + 1, limits, known);
+    assert_eq!(whole, cut);
+    assert_eq!(end, end_of_cut);
+
+    let mut written = BytesMut::new();
+    for words in &whole {
+        assert!(!words.is_empty());
+        write_request(&mut written, words);
+    }
+    let (again, end) = read(&written, written.len().max(1), limits, true);
+    assert_eq!(whole, again);
+    assert_eq!(end, None);
+}
+
+/// The requests in these bytes, and what ended them.
+fn read(
+    bytes: &[u8],
+    piece: usize,
+    limits: Limits,
+    known: bool,
+) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
+    let mut parser = Parser::new(limits);
+    let mut buffer = BytesMut::new();
+    let mut requests = Vec::new();
+    for piece in bytes.chunks(piece) {
+        buffer.extend_from_slice(piece);
+        loop {
+            match parser.next(&mut buffer, known) {
+                Ok(Some(words)) => requests.push(words),
+                Ok(None) => break,
+                Err(error) => return (requests, Some(error)),
+            }
+        }
+    }
+    (requests, None)
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "reads the corpora")]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    /// Shows every file of a corpus to its target.
+    fn replay(name: &str, target: fn(&[u8])) {
+        let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../../fuzz/corpus")
+            .join(name);
+        let files: Vec<_> = fs::read_dir(&corpus)
+            .expect("every target has a corpus")
+            .collect();
+        assert!(files.len() >= 3, "{name} has files to begin with");
+        for file in files {
+            let path = file.expect("it was listed").path();
+            target(&fs::read(path).expect("it was listed"));
+        }
+    }
+
+    #[test]
+    fn the_corpora_of_the_fuzzer_are_read() {
+        replay("resp", super::resp);
+    }
+}
