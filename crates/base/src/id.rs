@@ -42,3 +42,23 @@ id!(
     /// keyspace stands at 1, so its first write is 2, as in etcd.
     Revision, i64, "{}"
 );
+id!(
+    /// One of the parts that the data is cut into: the unit of replication, of snapshots and of
+    /// movement. Counted from 0.
+    PartitionId, u16, "{}"
+);
+id!(
+    /// A voice in the partitions' logs. A node has one at a time, and a new one when its disk may
+    /// have forgotten what it promised. The cluster counts them up from 1 and never gives one
+    /// twice.
+    ReplicaId, u64, "{}"
+);
+id!(
+    /// The number of the cluster's topology: one higher with every change of it.
+    Epoch, u64, "{}"
+);
+id!(
+    /// The number of one partition's configuration: one higher with every change of who votes
+    /// and who learns there. The first part of that partition's ballots.
+    ConfigurationNumber, u64, "{}"
+);
