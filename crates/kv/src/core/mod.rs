@@ -7,3 +7,4 @@ pub mod partition;
 pub mod paxos;
 pub mod reply;
 pub mod sessions;
+pub mod route;
