@@ -5,8 +5,9 @@
 //!
 //! [`core`] is pure: no async, clock, thread, I/O or hash order. Time and chance come in as
 //! arguments, what has to be done comes out as values.
-//! [`face`] is the Redis protocol.
+//! [`api`] is what faces and other crates ask; [`face`] is the Redis protocol.
 
+pub mod api;
 pub mod core;
 pub mod face;
 pub mod fuzzing;

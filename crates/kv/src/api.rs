@@ -1,0 +1,207 @@
+//! What faces and other crates may ask of hot data.
+//!
+//! A [`Request`] names no partition: whoever implements [`Api`] finds them
+//! ([`route`](crate::core::route)), and hands what has to be done in several at one moment to
+//! the [`CrossPartition`] executor.
+
+use std::{future::Future, pin::Pin};
+
+use atoll_base::id::PartitionId;
+use bytes::Bytes;
+
+use crate::core::{command::Command, reply::Reply};
+
+/// How new what is read has to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// What was acknowledged before the request began is seen.
+    #[default]
+    Linearizable,
+    /// Whatever the nearest replica knows. Requests that write are linearizable all the same.
+    Stale,
+}
+
+/// A command with its words, the name among them. Their number was checked.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What the words call.
+    pub command: &'static Command,
+    /// The words; views of what a client sent.
+    pub words: Vec<Bytes>,
+}
+
+/// A message to all who subscribed to a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The channel.
+    pub channel: Bytes,
+    /// The message.
+    pub message: Bytes,
+    /// Only those who subscribed by SSUBSCRIBE hear it, or only the others.
+    pub sharded: bool,
+}
+
+/// Where a key stands: the place of its last change in its partition's log; 0 while there is no
+/// such key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Version(pub u64);
+
+/// A key in one of the logical databases.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DatabaseKey {
+    /// The database's index.
+    pub database: usize,
+    /// The key.
+    pub key: Bytes,
+}
+
+/// One thing that a transaction does.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Runs a command.
+    Call {
+        /// The database's index.
+        database: usize,
+        /// The command.
+        call: Call,
+    },
+    /// Publishes, once the transaction is done.
+    Publish(Publication),
+}
+
+/// Steps that are taken one after the other, with nothing of others between them.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// What is done, in order. A step that fails does not keep the others from being taken, as
+    /// in Redis.
+    pub steps: Vec<Step>,
+    /// Nothing is done unless these keys still stand where they stood.
+    pub watched: Vec<(DatabaseKey, Version)>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Run a command in a database: [`Answer::Reply`]. Dropping the question of a command that
+    /// waits ends its waiting.
+    Call {
+        /// The database's index.
+        database: usize,
+        /// The command.
+        call: Call,
+    },
+    /// Run a transaction: [`Answer::Executed`] or [`Answer::Discarded`].
+    Transaction(Transaction),
+    /// Tell where keys stand: [`Answer::Versions`].
+    Versions(Vec<DatabaseKey>),
+    /// Publish: [`Answer::Reply`], the number of those who heard it on the node that was asked,
+    /// as in a Redis Cluster.
+    Publish(Publication),
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// How new what is read has to be.
+    pub consistency: Consistency,
+    /// What is asked.
+    pub body: Body,
+}
+
+/// What a [`Request`] comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The command's reply; errors of commands are replies, too.
+    Reply(Reply),
+    /// One reply for each step.
+    Executed(Vec<Reply>),
+    /// A watched key had changed; nothing was done.
+    Discarded,
+    /// One version for each key.
+    Versions(Vec<Version>),
+    /// It was not done, or nobody knows.
+    Refused(Refusal),
+}
+
+/// Why a request was not done. Its text is the error reply, in words that Redis's clients know
+/// where there are such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It has to happen at one moment in several partitions, which nobody here can do. Nothing
+    /// was done. Keys with one hash tag are in one partition.
+    #[error(
+        "CROSSSLOT Keys in request don't hash to the same partition; \
+         this command needs them in one: give them the same {{hash tag}}"
+    )]
+    CrossPartition,
+    /// No majority of a partition's replicas can be reached. Nothing was done.
+    #[error("CLUSTERDOWN A majority of the replicas of this key's partition can't be reached")]
+    Unavailable,
+    /// Too much is waiting. Nothing was done; it may be tried again.
+    #[error("TRYAGAIN Too many commands are waiting for this key's partition")]
+    Overloaded,
+    /// No answer came, so it was done or it was not.
+    #[error("ERR No answer in time; the command may have been executed or not")]
+    Unknown,
+}
+
+/// Hot data, as a node offers it.
+pub trait Api: Send + Sync + 'static {
+    /// Answers questions, one answer for each, in their order. Handed over together are those
+    /// that came together from one connection. They begin in their order, and those that touch
+    /// one partition take effect in it; those of different partitions run at the same time.
+    fn ask(&self, requests: Vec<Request>) -> impl Future<Output = Vec<Answer>> + Send;
+}
+
+/// Does in several partitions at one moment, or not at all, what Redis does at one moment: MSET,
+/// RENAME, SUNIONSTORE, and MULTI over any keys. The binary brings one.
+pub trait CrossPartition: Send + Sync + 'static {
+    /// Runs a [`Body::Call`] or a [`Body::Transaction`], which touches these partitions, two at
+    /// least, in order.
+    fn execute<'a>(
+        &'a self,
+        request: Request,
+        partitions: Vec<PartitionId>,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+}
+
+/// Where no executor was brought: refuses, and has done nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoCrossPartition;
+
+impl CrossPartition for NoCrossPartition {
+    fn execute<'a>(
+        &'a self,
+        _request: Request,
+        _partitions: Vec<PartitionId>,
+    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
+        Box::pin(std::future::ready(Answer::Refused(Refusal::CrossPartition)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn what_needs_several_partitions_is_refused_until_somebody_can_do_it() {
+        let executor: Box<dyn CrossPartition> = Box::new(NoCrossPartition);
+        let request = Request {
+            consistency: Consistency::default(),
+            body: Body::Transaction(Transaction::default()),
+        };
+        let mut answer = executor.execute(request, vec![PartitionId(0), PartitionId(1)]);
+        let polled = answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(
+            polled,
+            Poll::Ready(Answer::Refused(Refusal::CrossPartition))
+        );
+        let text = Refusal::CrossPartition.to_string();
+        assert!(text.starts_with("CROSSSLOT Keys in request don't hash to the same"));
+        assert!(text.ends_with("{hash tag}"));
+    }
+}
