@@ -7,6 +7,7 @@
 mod args;
 mod context;
 mod error;
+mod session;
 mod strings;
 mod table;
 
@@ -15,7 +16,7 @@ pub(crate) mod testing;
 
 pub use context::{Context, Effects, Event, EventClass, Moment};
 pub use error::CommandError;
-pub use table::{Command, Flags, Group, KeyPlaces, find};
+pub use table::{Command, Flags, Group, KeyPlaces, all, find};
 
 use super::reply::Reply;
 

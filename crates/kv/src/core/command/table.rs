@@ -4,7 +4,7 @@ use std::{collections::HashMap, ops::BitOr, sync::LazyLock};
 
 use bytes::Bytes;
 
-use super::{Context, Executed, strings};
+use super::{Context, Executed, session, strings};
 
 /// One command, as COMMAND tells of it.
 #[derive(Debug)]
@@ -62,6 +62,9 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(1 << 11);
     /// Key places depend on the words.
     pub const MOVABLEKEYS: Flags = Flags(1 << 12);
+    /// Is about the connection that it came on, not about a keyspace. Our own word; the highest
+    /// bit, so that Redis's have room.
+    pub const SESSION: Flags = Flags(1 << 31);
 
     /// Whether all of these are set.
     pub const fn has(self, flags: Flags) -> bool {
@@ -208,7 +211,15 @@ impl Group {
 }
 
 /// Each family's commands.
-const FAMILIES: &[&[Command]] = &[strings::COMMANDS];
+const FAMILIES: &[&[Command]] = &[
+    strings::COMMANDS,
+    session::CONNECTION,
+    session::TRANSACTIONS,
+    session::PUB_SUB,
+    session::CLUSTER,
+    session::SERVER,
+    session::GENERIC,
+];
 
 /// The longest name of a command, in bytes.
 const NAME_BYTES_MAX: usize = 32;
@@ -217,7 +228,7 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static Command>> =
     LazyLock::new(|| all().map(|command| (command.name, command)).collect());
 
 /// Every command, family by family; subcommands are inside theirs.
-pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
+pub fn all() -> impl Iterator<Item = &'static Command> {
     FAMILIES.iter().copied().flatten()
 }
 
