@@ -5,6 +5,7 @@ pub mod command;
 pub mod data;
 pub mod partition;
 pub mod paxos;
+pub mod glob;
 pub mod reply;
 pub mod sessions;
 pub mod route;
