@@ -22,6 +22,8 @@ pub enum Reply {
     Array(Vec<Reply>),
     /// Pairs; in RESP2 a flat array.
     Map(Vec<(Reply, Reply)>),
+    /// Pairs in an array: each an array of two in RESP3, in RESP2 one flat array.
+    Pairs(Vec<(Reply, Reply)>),
     /// Members without order; in RESP2 an array.
     Set(Vec<Reply>),
     /// A floating point number; in RESP2 a string.

@@ -33,17 +33,23 @@ pub(crate) fn story(text: &str) {
 
 fn tell(text: &str) -> Keyspace {
     let mut teller = Teller::default();
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     let mut at = 0;
     while at < lines.len() {
-        let line = lines[at];
+        let line = lines[at].trim_start();
+        // Answers are indented as their commands are; what is beyond shows nesting.
+        let indent = lines[at].len() - line.len();
         at += 1;
         if let Some(call) = line.strip_prefix("> ") {
             let begin = at;
             while at < lines.len() && !is_next(lines[at]) {
                 at += 1;
             }
-            let expected = lines[begin..at].join("\n");
+            let expected: Vec<&str> = lines[begin..at]
+                .iter()
+                .map(|line| line.get(indent..).unwrap_or_default())
+                .collect();
+            let expected = expected.join("\n");
             let answered = teller.call(call);
             assert_eq!(answered.trim_end(), expected.trim_end(), "> {call}");
         } else if let Some(now) = line.strip_prefix("@ ") {
@@ -58,6 +64,7 @@ fn tell(text: &str) -> Keyspace {
 }
 
 fn is_next(line: &str) -> bool {
+    let line = line.trim_start();
     line.is_empty() || ["> ", "@ ", "! "].iter().any(|mark| line.starts_with(mark))
 }
 
@@ -110,10 +117,14 @@ impl Teller {
             Ok(reply) => write(&mut shown, &reply, 0),
             Err(error) => {
                 assert!(
-                    effects.changed.iter().all(|(_, key)| effects
-                        .events
+                    effects
+                        .changed
                         .iter()
-                        .any(|event| event.name == "expired" && event.key == *key)),
+                        .all(|(_, key)| effects
+                            .events
+                            .iter()
+                            .any(|event| ["expired", "hexpired"].contains(&event.name)
+                                && event.key == *key)),
                     "{call} failed and changed something"
                 );
                 let _ = writeln!(shown, "(error) {error}");
@@ -139,6 +150,14 @@ fn write(out: &mut String, reply: &Reply, depth: usize) {
         }
         Reply::Set(items) => {
             return write_all(out, items, "empty set", depth, |at| format!("{at}~"));
+        }
+        // As RESP3 has them.
+        Reply::Pairs(pairs) => {
+            let items: Vec<Reply> = pairs
+                .iter()
+                .map(|(first, second)| Reply::Array(vec![first.clone(), second.clone()]))
+                .collect();
+            return write_all(out, &items, "empty array", depth, |at| format!("{at})"));
         }
         Reply::Map(pairs) => {
             if pairs.is_empty() {
