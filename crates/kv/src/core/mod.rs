@@ -6,6 +6,7 @@ pub mod data;
 pub mod partition;
 pub mod paxos;
 pub mod glob;
+pub mod number;
 pub mod reply;
 pub mod sessions;
 pub mod route;
