@@ -4,7 +4,6 @@
 //! [`Parser`] takes requests off a buffer, [`write`] puts replies into one. Neither knows of
 //! connections.
 
-mod double;
 mod error;
 mod inline;
 mod limits;
@@ -16,7 +15,6 @@ mod tests;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-pub use double::format_double;
 pub use error::ProtocolError;
 pub use limits::Limits;
 pub use parser::Parser;

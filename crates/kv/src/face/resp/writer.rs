@@ -2,8 +2,7 @@
 
 use bytes::{BufMut as _, BytesMut};
 
-use super::format_double;
-use crate::core::reply::Reply;
+use crate::core::{number::format_double, reply::Reply};
 
 /// The version of the protocol that a connection speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +18,8 @@ pub enum Version {
 enum Rest<'a> {
     Items(std::slice::Iter<'a, Reply>),
     Pairs(std::slice::Iter<'a, (Reply, Reply)>),
+    /// Each pair is an array of its own.
+    Twos(std::slice::Iter<'a, (Reply, Reply)>),
     /// The value of a pair whose key was just written, and the pairs after it.
     Value(&'a Reply, std::slice::Iter<'a, (Reply, Reply)>),
 }
@@ -35,6 +36,11 @@ pub fn write(out: &mut BytesMut, version: Version, reply: &Reply) {
                 .next()
                 .map(|(key, value)| (key, Rest::Value(value, pairs))),
             Rest::Value(value, pairs) => Some((value, Rest::Pairs(pairs))),
+            Rest::Twos(mut pairs) => pairs.next().map(|(key, value)| {
+                write_array_header(out, 2);
+                open.push(Rest::Twos(pairs));
+                (key, Rest::Value(value, [].iter()))
+            }),
         };
         if let Some((reply, rest)) = next {
             open.push(rest);
@@ -113,6 +119,14 @@ fn write_one<'a>(out: &mut BytesMut, version: Version, reply: &'a Reply) -> Opti
         Reply::Set(items) => {
             write_header(out, if resp3 { b'~' } else { b'*' }, items.len());
             return Some(Rest::Items(items.iter()));
+        }
+        Reply::Pairs(pairs) if resp3 => {
+            write_array_header(out, pairs.len());
+            return Some(Rest::Twos(pairs.iter()));
+        }
+        Reply::Pairs(pairs) => {
+            write_array_header(out, 2 * pairs.len());
+            return Some(Rest::Pairs(pairs.iter()));
         }
         Reply::Map(pairs) => {
             if resp3 {
@@ -220,6 +234,14 @@ mod tests {
                 )]),
                 "*2\r\n$1\r\na\r\n*3\r\n:1\r\n*2\r\n:1\r\n:1\r\n:1\r\n",
                 "%1\r\n$1\r\na\r\n*3\r\n:1\r\n%1\r\n:1\r\n:1\r\n:1\r\n",
+            ),
+            (
+                Reply::Array(vec![
+                    Reply::Pairs(vec![(Reply::Null, one()), (one(), Reply::Null)]),
+                    one(),
+                ]),
+                "*2\r\n*4\r\n$-1\r\n:1\r\n:1\r\n$-1\r\n:1\r\n",
+                "*2\r\n*2\r\n*2\r\n_\r\n:1\r\n*2\r\n:1\r\n_\r\n:1\r\n",
             ),
         ] {
             assert_eq!(both(&reply), (resp2.to_owned(), resp3.to_owned()));
