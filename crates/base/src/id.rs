@@ -29,11 +29,6 @@ id!(
     ClusterId, u64, "{:x}"
 );
 id!(
-    /// One replica of hot data: a data folder of one node, for as long as the folder holds what
-    /// it held. Assigned by the cluster; a wiped disk is a new replica.
-    ReplicaId, u64, "{}"
-);
-id!(
     /// A lease of the etcd API. Positive.
     LeaseId, i64, "{:x}"
 );
