@@ -7,6 +7,7 @@ pub mod partition;
 pub mod paxos;
 pub mod glob;
 pub mod number;
+pub mod glob;
 pub mod reply;
 pub mod sessions;
 pub mod route;
