@@ -68,6 +68,9 @@ pub struct Effects {
     /// Ended keys met while reading: they are to be removed by an entry of the log before the
     /// reply is given.
     pub ended: Vec<(usize, Key)>,
+    /// Databases that were changed as a whole (emptied, exchanged): any key of theirs may have
+    /// been changed, added or removed, and [`changed`](Self::changed) does not mention them.
+    pub databases: Vec<usize>,
     /// The command found nothing to do and would wait, were that possible; its reply is for
     /// where it is not (in MULTI, in a script, or at the end of its time).
     pub blocks: bool,
@@ -282,6 +285,22 @@ impl<'a> Context<'a> {
                 .keyspace
                 .database_mut(self.database)
                 .expire_at(key, at_ms)
+    }
+
+    /// Removes every key of the chosen database, and tells so.
+    pub fn flush(&mut self) {
+        self.assert_writing();
+        *self.keyspace.database_mut(self.database) = Database::default();
+        self.effects.databases.push(self.database);
+    }
+
+    /// Exchanges two databases, and tells so.
+    pub fn swap_databases(&mut self, first: usize, second: usize) {
+        self.assert_writing();
+        if first != second {
+            self.keyspace.swap(first, second);
+            self.effects.databases.extend([first, second]);
+        }
     }
 
     /// Tells that the key was changed, added or removed: watchers of it fail, caches of it are

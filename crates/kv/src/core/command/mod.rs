@@ -8,6 +8,7 @@ mod args;
 mod context;
 mod error;
 mod session;
+mod keys;
 mod strings;
 mod table;
 

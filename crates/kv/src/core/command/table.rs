@@ -5,6 +5,7 @@ use std::{collections::HashMap, ops::BitOr, sync::LazyLock};
 use bytes::Bytes;
 
 use super::{Context, Executed, session, strings};
+use super::{Context, Executed, keys, strings};
 
 /// One command, as COMMAND tells of it.
 #[derive(Debug)]
@@ -220,6 +221,7 @@ const FAMILIES: &[&[Command]] = &[
     session::SERVER,
     session::GENERIC,
 ];
+const FAMILIES: &[&[Command]] = &[strings::COMMANDS, keys::COMMANDS];
 
 /// The longest name of a command, in bytes.
 const NAME_BYTES_MAX: usize = 32;

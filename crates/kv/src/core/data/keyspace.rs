@@ -146,4 +146,9 @@ impl Keyspace {
     pub(in crate::core) fn database_mut(&mut self, index: usize) -> &mut Database {
         &mut self.databases[index]
     }
+
+    /// Exchanges two databases; their indexes are below [`DATABASES`].
+    pub(in crate::core) fn swap(&mut self, first: usize, second: usize) {
+        self.databases.swap(first, second);
+    }
 }

@@ -4,11 +4,13 @@
 //! one takes the place of the removed one"), so replicas that applied the same commands agree
 //! on SCAN, RANDOMKEY and the like.
 
+mod decimal;
 mod keyspace;
 mod string;
 
+pub use decimal::Decimal;
 pub use keyspace::{DATABASES, Database, Entry, Keyspace};
-pub use string::{RedisString, parse_integer};
+pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
 
 /// A key or a member: bytes with nothing to spare.
 pub type Key = Box<[u8]>;
@@ -32,6 +34,13 @@ impl Value {
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::String(_) => "string",
+        }
+    }
+
+    /// What OBJECT ENCODING answers: how Redis would keep such a value.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Value::String(string) => string.encoding(),
         }
     }
 }

@@ -4,24 +4,48 @@ use std::borrow::Cow;
 
 use super::kind;
 
+/// A string is never longer, in bytes; Redis's default for `proto-max-bulk-len`.
+pub const STRING_BYTES_MAX: usize = 512 << 20;
+
+/// Strings up to this length, in bytes, are called `embstr` (Redis: "OBJECT ENCODING").
+const EMBEDDED_BYTES_MAX: usize = 44;
+
 /// A string value. Numbers are kept as numbers when their text is exactly what printing them
 /// gives; OBJECT ENCODING says `int` of those.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RedisString {
     /// A number.
     Integer(i64),
-    /// Bytes.
-    Bytes(Vec<u8>),
+    /// A few bytes, with nothing to spare.
+    Embedded(Box<[u8]>),
+    /// Bytes that are many, or were changed in place.
+    Raw(Vec<u8>),
 }
 
 kind!(RedisString, String, |_this| false);
+
+impl Default for RedisString {
+    /// No bytes, about to be changed.
+    fn default() -> Self {
+        RedisString::Raw(Vec::new())
+    }
+}
 
 impl RedisString {
     /// The string with these bytes.
     pub fn new(bytes: &[u8]) -> Self {
         match parse_integer(bytes) {
             Some(integer) => RedisString::Integer(integer),
-            None => RedisString::Bytes(bytes.to_vec()),
+            None => RedisString::text(bytes),
+        }
+    }
+
+    /// The same, but not as a number.
+    pub fn text(bytes: &[u8]) -> Self {
+        if bytes.len() <= EMBEDDED_BYTES_MAX {
+            RedisString::Embedded(bytes.into())
+        } else {
+            RedisString::Raw(bytes.to_vec())
         }
     }
 
@@ -29,7 +53,54 @@ impl RedisString {
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         match self {
             RedisString::Integer(integer) => Cow::Owned(integer.to_string().into_bytes()),
-            RedisString::Bytes(bytes) => Cow::Borrowed(bytes),
+            RedisString::Embedded(bytes) => Cow::Borrowed(bytes),
+            RedisString::Raw(bytes) => Cow::Borrowed(bytes),
+        }
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            RedisString::Integer(integer) => {
+                let digits = integer.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
+                digits + usize::from(*integer < 0)
+            }
+            RedisString::Embedded(bytes) => bytes.len(),
+            RedisString::Raw(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number that its bytes write, if they do.
+    pub fn integer(&self) -> Option<i64> {
+        match self {
+            RedisString::Integer(integer) => Some(*integer),
+            RedisString::Embedded(bytes) => parse_integer(bytes),
+            RedisString::Raw(bytes) => parse_integer(bytes),
+        }
+    }
+
+    /// Its bytes, to change them in place.
+    pub fn edit(&mut self) -> &mut Vec<u8> {
+        if !matches!(self, RedisString::Raw(_)) {
+            *self = RedisString::Raw(self.bytes().into_owned());
+        }
+        match self {
+            RedisString::Raw(bytes) => bytes,
+            _ => unreachable!("it was just made raw"),
+        }
+    }
+
+    /// What OBJECT ENCODING answers.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            RedisString::Integer(_) => "int",
+            RedisString::Embedded(_) => "embstr",
+            RedisString::Raw(_) => "raw",
         }
     }
 }
@@ -50,6 +121,8 @@ pub fn parse_integer(bytes: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -68,6 +141,19 @@ mod tests {
             ("-", None),
         ] {
             assert_eq!(parse_integer(text.as_bytes()), integer, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_as_long_as_its_text(number in any::<i64>(), short in -1000i64..1000) {
+            for number in [number, short, i64::MIN, i64::MAX] {
+                let text = number.to_string();
+                let string = RedisString::new(text.as_bytes());
+                prop_assert_eq!(&string, &RedisString::Integer(number));
+                prop_assert_eq!(string.len(), text.len());
+                prop_assert_eq!(string.bytes().into_owned(), text.into_bytes());
+            }
         }
     }
 }
