@@ -5,6 +5,7 @@
 //! every replica. Checks come before changes: a command that fails has changed nothing.
 
 mod args;
+mod bits;
 mod context;
 mod error;
 mod session;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Context, Executed, session, strings};
 use super::{Context, Executed, keys, strings};
+use super::{Context, Executed, bits, keys, strings};
 
 /// One command, as COMMAND tells of it.
 #[derive(Debug)]
@@ -222,6 +223,7 @@ const FAMILIES: &[&[Command]] = &[
     session::GENERIC,
 ];
 const FAMILIES: &[&[Command]] = &[strings::COMMANDS, keys::COMMANDS];
+const FAMILIES: &[&[Command]] = &[strings::COMMANDS, bits::COMMANDS, keys::COMMANDS];
 
 /// The longest name of a command, in bytes.
 const NAME_BYTES_MAX: usize = 32;

@@ -6,7 +6,8 @@
 //! @ 6                   the clock, in milliseconds since the story began
 //! > GET a
 //! (nil)
-//! ! set a               (optional, after an answer) the events of the last command, in order
+//! ! set a               (optional, after an answer) the events of the last command, in order;
+//!                       nothing after the mark if there are none
 //! ```
 //! Every story is told twice, on two keyspaces; they have to end the same. Commands that only
 //! read are run as reads.
@@ -54,8 +55,8 @@ fn tell(text: &str) -> Keyspace {
             assert_eq!(answered.trim_end(), expected.trim_end(), "> {call}");
         } else if let Some(now) = line.strip_prefix("@ ") {
             teller.now_ms = now.parse().expect("milliseconds");
-        } else if let Some(events) = line.strip_prefix("! ") {
-            assert_eq!(teller.events, events, "events before line {at}");
+        } else if let Some(events) = line.strip_prefix('!') {
+            assert_eq!(teller.events, events.trim(), "events before line {at}");
         } else {
             assert!(line.is_empty(), "what is {line:?}?");
         }
@@ -65,7 +66,7 @@ fn tell(text: &str) -> Keyspace {
 
 fn is_next(line: &str) -> bool {
     let line = line.trim_start();
-    line.is_empty() || ["> ", "@ ", "! "].iter().any(|mark| line.starts_with(mark))
+    line.is_empty() || ["> ", "@ ", "!"].iter().any(|mark| line.starts_with(mark))
 }
 
 #[derive(Default)]
