@@ -1,5 +1,7 @@
 //! Why a command was refused, in Redis's own words, since clients match on them.
 
+use crate::core::data::hyperloglog::HyperLogLogFault;
+
 /// A refusal; its text is the error reply, code first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -24,6 +26,9 @@ pub enum CommandError {
     /// The key has to be there.
     #[error("ERR no such key")]
     NoSuchKey,
+    /// The string is no HyperLogLog.
+    #[error("{0}")]
+    HyperLogLog(#[source] HyperLogLogFault),
     /// Anything else; the whole text.
     #[error("{0}")]
     Other(&'static str),

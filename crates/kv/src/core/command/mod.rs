@@ -9,6 +9,7 @@ mod bits;
 mod context;
 mod error;
 mod session;
+mod hyperloglog;
 mod keys;
 mod strings;
 mod table;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Context, Executed, session, strings};
 use super::{Context, Executed, keys, strings};
 use super::{Context, Executed, bits, keys, strings};
+use super::{Context, Executed, bits, hyperloglog, keys, strings};
 
 /// One command, as COMMAND tells of it.
 #[derive(Debug)]
@@ -224,6 +225,10 @@ const FAMILIES: &[&[Command]] = &[
 ];
 const FAMILIES: &[&[Command]] = &[strings::COMMANDS, keys::COMMANDS];
 const FAMILIES: &[&[Command]] = &[strings::COMMANDS, bits::COMMANDS, keys::COMMANDS];
+    bits::COMMANDS,
+    keys::COMMANDS,
+    hyperloglog::COMMANDS,
+];
 
 /// The longest name of a command, in bytes.
 const NAME_BYTES_MAX: usize = 32;

@@ -5,6 +5,7 @@
 //! on SCAN, RANDOMKEY and the like.
 
 mod decimal;
+pub mod hyperloglog;
 mod keyspace;
 mod string;
 

@@ -1,0 +1,215 @@
+//! HyperLogLog: counting what is different.
+
+use bytes::Bytes;
+
+use super::{
+    CommandError, Context, EventClass, Executed,
+    table::{Command, Flags, Group, KeyPlaces},
+};
+use crate::core::{
+    data::{
+        RedisString, Value,
+        hyperloglog::{self, HyperLogLog, HyperLogLogFault, Registers},
+    },
+    reply::Reply,
+};
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        name: "pfadd",
+        arity: -2,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+        keys: KeyPlaces::ONE,
+        group: Group::HyperLogLog,
+        since: "2.8.9",
+        summary: "Lets a HyperLogLog see elements, and says whether its estimate may have changed.",
+        complexity: "O(1) for each element",
+        execute: pfadd,
+        subcommands: &[],
+    },
+    Command {
+        name: "pfcount",
+        arity: -2,
+        flags: Flags::READONLY,
+        keys: KeyPlaces::Range {
+            first: 1,
+            last: -1,
+            step: 1,
+        },
+        group: Group::HyperLogLog,
+        since: "2.8.9",
+        summary: "Estimates how many different elements HyperLogLogs have seen together.",
+        complexity: "O(N) where N is the number of keys",
+        execute: pfcount,
+        subcommands: &[],
+    },
+    Command {
+        name: "pfmerge",
+        arity: -2,
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        keys: KeyPlaces::Range {
+            first: 1,
+            last: -1,
+            step: 1,
+        },
+        group: Group::HyperLogLog,
+        since: "2.8.9",
+        summary: "Lets a HyperLogLog see what others have seen.",
+        complexity: "O(N) where N is the number of keys",
+        execute: pfmerge,
+        subcommands: &[],
+    },
+];
+
+/// Works on the key's HyperLogLog, if the key is there.
+fn look<T>(
+    context: &mut Context<'_>,
+    key: &[u8],
+    work: impl FnOnce(HyperLogLog<'_>) -> T,
+) -> Result<Option<T>, CommandError> {
+    let Some(string) = context.get::<RedisString>(key)? else {
+        return Ok(None);
+    };
+    let bytes = string.bytes();
+    let log = HyperLogLog::of(&bytes)?;
+    Ok(Some(work(log)))
+}
+
+impl From<HyperLogLogFault> for CommandError {
+    fn from(fault: HyperLogLogFault) -> Self {
+        CommandError::HyperLogLog(fault)
+    }
+}
+
+fn pfadd(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
+    let key = &words[1];
+    let is_new = look(context, key, |_| ())?.is_none();
+    let string = context.get_or_add::<RedisString>(key)?;
+    if is_new {
+        *string = RedisString::Raw(hyperloglog::empty());
+    }
+    let bytes = string.edit();
+    let mut changed = is_new;
+    for element in &words[2..] {
+        changed |= hyperloglog::add(bytes, element);
+    }
+    if changed {
+        context.changed(key, EventClass::String, "pfadd");
+    }
+    Ok(Reply::Integer(i64::from(changed)))
+}
+
+fn pfcount(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
+    let estimate = match &words[1..] {
+        [key] => look(context, key, |log| log.estimate())?.unwrap_or(0),
+        keys => {
+            let mut registers = Registers::default();
+            for key in keys {
+                look(context, key, |log| log.merge_into(&mut registers))?;
+            }
+            registers.estimate()
+        }
+    };
+    Ok(Reply::Integer(i64::try_from(estimate).unwrap_or(i64::MAX)))
+}
+
+fn pfmerge(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
+    let mut registers = Registers::default();
+    let mut be_dense = false;
+    // The destination is a source, too.
+    for key in &words[1..] {
+        let dense = look(context, key, |log| {
+            log.merge_into(&mut registers);
+            log.is_dense()
+        })?;
+        be_dense |= dense.unwrap_or(false);
+    }
+    let to = &words[1];
+    let merged = RedisString::Raw(hyperloglog::with(&registers, be_dense));
+    match context.get_mut::<RedisString>(to)? {
+        Some(string) => *string = merged,
+        None => context.insert(to, Value::String(merged), None),
+    }
+    // Redis tells of it as of an addition of many.
+    context.changed(to, EventClass::String, "pfadd");
+    Ok(Reply::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::command::testing::story;
+
+    /// The bytes are Redis's.
+    #[test]
+    fn seen_and_counted() {
+        story(
+            r#"
+            > PFCOUNT a
+            (integer) 0
+            > PFADD a
+            (integer) 1
+            ! new a, pfadd a
+            > GET a
+            "HYLL\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x7f\xff"
+            > PFADD a
+            (integer) 0
+            !
+            > PFADD a foo bar zap
+            (integer) 1
+            ! pfadd a
+            > PFADD a zap zap zap
+            (integer) 0
+            > GET a
+            "HYLL\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\\\xb3\x90B\x07\x84HX\x80X\xe7"
+            > PFADD a "a rather long element of several words"
+            (integer) 1
+            > PFCOUNT a
+            (integer) 4
+            > PFADD b bar baz ""
+            (integer) 1
+            > PFCOUNT a b missing
+            (integer) 6
+            > EXPIRE a 10
+            (integer) 1
+            > PFMERGE a b missing
+            OK
+            ! pfadd a
+            > PFCOUNT a
+            (integer) 6
+            > TTL a
+            (integer) 10
+            > PFMERGE c
+            OK
+            ! new c, pfadd c
+            > PFCOUNT c
+            (integer) 0
+            "#,
+        );
+    }
+
+    #[test]
+    fn refused() {
+        story(
+            r#"
+            > SET a x
+            OK
+            > PFADD a 1
+            (error) WRONGTYPE Key is not a valid HyperLogLog string value.
+            > PFCOUNT missing a
+            (error) WRONGTYPE Key is not a valid HyperLogLog string value.
+            > PFMERGE b a
+            (error) WRONGTYPE Key is not a valid HyperLogLog string value.
+            > SET a "HYLL\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x7f\xfe"
+            OK
+            > PFADD a 1
+            (error) INVALIDOBJ Corrupted HLL object detected
+            > PFCOUNT a
+            (error) INVALIDOBJ Corrupted HLL object detected
+            > PFMERGE b a
+            (error) INVALIDOBJ Corrupted HLL object detected
+            > EXISTS b
+            (integer) 0
+            "#,
+        );
+    }
+}
