@@ -7,6 +7,7 @@
 mod decimal;
 pub mod hyperloglog;
 mod keyspace;
+mod pack;
 mod string;
 
 pub use decimal::Decimal;
