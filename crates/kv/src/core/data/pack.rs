@@ -106,10 +106,7 @@ impl Pack {
             walk.by_ref().take(place).for_each(drop);
             self.bytes.len() - walk.rest.len()
         } else {
-            walk.by_ref()
-                .rev()
-                .take(self.len() - place)
-                .for_each(drop);
+            walk.by_ref().rev().take(self.len() - place).for_each(drop);
             walk.rest.len()
         }
     }
