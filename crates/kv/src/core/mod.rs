@@ -8,6 +8,7 @@ pub mod paxos;
 pub mod glob;
 pub mod number;
 pub mod glob;
+pub mod number;
 pub mod reply;
 pub mod sessions;
 pub mod route;
