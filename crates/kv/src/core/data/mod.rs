@@ -8,11 +8,14 @@ mod decimal;
 pub mod hyperloglog;
 mod keyspace;
 mod pack;
+mod set;
 mod string;
 
 pub use decimal::Decimal;
 pub use keyspace::{DATABASES, Database, Entry, Keyspace};
 pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
+pub use set::Set;
+pub use string::{RedisString, parse_integer};
 
 /// A key or a member: bytes with nothing to spare.
 pub type Key = Box<[u8]>;
@@ -29,6 +32,8 @@ pub type Milliseconds = u64;
 pub enum Value {
     /// Bytes, or a number.
     String(RedisString),
+    /// Members without order.
+    Set(Set),
 }
 
 impl Value {
@@ -36,6 +41,7 @@ impl Value {
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::String(_) => "string",
+            Value::Set(_) => "set",
         }
     }
 
