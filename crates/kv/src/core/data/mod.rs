@@ -9,12 +9,14 @@ pub mod hyperloglog;
 mod keyspace;
 mod pack;
 mod set;
+mod sorted_set;
 mod string;
 
 pub use decimal::Decimal;
 pub use keyspace::{DATABASES, Database, Entry, Keyspace};
 pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
 pub use set::Set;
+pub use sorted_set::{Members, SortedSet};
 pub use string::{RedisString, parse_integer};
 
 /// A key or a member: bytes with nothing to spare.
@@ -34,6 +36,8 @@ pub enum Value {
     String(RedisString),
     /// Members without order.
     Set(Set),
+    /// Members with scores, in their order.
+    SortedSet(SortedSet),
 }
 
 impl Value {
@@ -42,6 +46,7 @@ impl Value {
         match self {
             Value::String(_) => "string",
             Value::Set(_) => "set",
+            Value::SortedSet(_) => "zset",
         }
     }
 
