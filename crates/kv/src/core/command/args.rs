@@ -10,6 +10,21 @@ pub(super) fn integer(argument: &[u8]) -> Result<i64, CommandError> {
     parse_integer(argument).ok_or(CommandError::NotInteger)
 }
 
+/// A whole number from `min` on.
+///
+/// # Errors
+/// The given refusal, whether it is no number or too small a one.
+pub(super) fn at_least(
+    argument: &[u8],
+    min: i64,
+    refusal: &'static str,
+) -> Result<usize, CommandError> {
+    parse_integer(argument)
+        .filter(|number| *number >= min)
+        .and_then(|number| usize::try_from(number).ok())
+        .ok_or(CommandError::Other(refusal))
+}
+
 /// A floating point number: decimal or `inf`, never NaN, no spaces.
 pub(super) fn float(argument: &[u8]) -> Result<f64, CommandError> {
     let text = std::str::from_utf8(argument).map_err(|_| CommandError::NotFloat)?;

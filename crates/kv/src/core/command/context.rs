@@ -195,6 +195,19 @@ impl<'a> Context<'a> {
         self.entry(key).map(|entry| &entry.value)
     }
 
+    /// The values of several keys, of any types, all at once.
+    pub fn values(&mut self, keys: &[impl AsRef<[u8]>]) -> Vec<Option<&Value>> {
+        let there: Vec<bool> = keys.iter().map(|key| self.exists(key.as_ref())).collect();
+        let database = self.database();
+        keys.iter()
+            .zip(there)
+            .map(|(key, there)| {
+                let entry = database.get(key.as_ref()).filter(|_| there);
+                entry.map(|entry| &entry.value)
+            })
+            .collect()
+    }
+
     /// The key's value of the type that the command means.
     ///
     /// # Errors
@@ -261,6 +274,17 @@ impl<'a> Context<'a> {
             return None;
         }
         self.keyspace.database_mut(self.database).remove(key)
+    }
+
+    /// Puts a result in the place of whatever was at the key, and tells so; where the result
+    /// has no members, the key goes (`del`).
+    pub fn store<T: Kind>(&mut self, key: &[u8], value: T, class: EventClass, name: &'static str) {
+        if !value.is_spent() {
+            self.insert(key, value.into_value(), None);
+            self.changed(key, class, name);
+        } else if self.remove(key).is_some() {
+            self.changed(key, EventClass::Generic, "del");
+        }
     }
 
     /// Takes the key out if its value has no members left, and tells so (`del`).

@@ -11,6 +11,9 @@ mod error;
 mod session;
 mod hyperloglog;
 mod keys;
+mod sample;
+mod scan;
+mod sets;
 mod strings;
 mod table;
 

@@ -8,6 +8,7 @@ use super::{Context, Executed, session, strings};
 use super::{Context, Executed, keys, strings};
 use super::{Context, Executed, bits, keys, strings};
 use super::{Context, Executed, bits, hyperloglog, keys, strings};
+use super::{Context, Executed, sets, strings};
 
 /// One command, as COMMAND tells of it.
 #[derive(Debug)]
@@ -229,6 +230,7 @@ const FAMILIES: &[&[Command]] = &[strings::COMMANDS, bits::COMMANDS, keys::COMMA
     keys::COMMANDS,
     hyperloglog::COMMANDS,
 ];
+const FAMILIES: &[&[Command]] = &[strings::COMMANDS, sets::COMMANDS];
 
 /// The longest name of a command, in bytes.
 const NAME_BYTES_MAX: usize = 32;

@@ -15,6 +15,7 @@ mod string;
 pub use decimal::Decimal;
 pub use keyspace::{DATABASES, Database, Entry, Keyspace};
 pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
+pub use pack::{Pack, PackIter};
 pub use set::Set;
 pub use sorted_set::{Members, SortedSet};
 pub use string::{RedisString, parse_integer};
