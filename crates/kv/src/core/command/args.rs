@@ -29,7 +29,10 @@ pub(super) fn at_least(
 pub(super) fn float(argument: &[u8]) -> Result<f64, CommandError> {
     let text = std::str::from_utf8(argument).map_err(|_| CommandError::NotFloat)?;
     let number: f64 = text.parse().map_err(|_| CommandError::NotFloat)?;
-    if number.is_nan() {
+    let is_digits = text.contains(|letter: char| letter.is_ascii_digit());
+    // Digits that no double can hold are no number either.
+    let lost = is_digits && (number.is_infinite() || (number == 0.0 && names_more(text)));
+    if number.is_nan() || lost {
         return Err(CommandError::NotFloat);
     }
     Ok(number)
@@ -79,6 +82,27 @@ pub(super) fn range(start: i64, end: i64, length: usize) -> Option<std::ops::Ran
     };
     let (start, end) = (place(start), place(end).min(length - 1));
     (start <= end).then(|| start..end + 1)
+/// Whether the digits before the exponent are not all zero.
+fn names_more(text: &str) -> bool {
+    text.bytes()
+        .take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'))
+        .any(|byte| matches!(byte, b'1'..=b'9'))
+}
+
+/// For how long a command waits, from a number of seconds with or without a fraction; 0 is for
+/// ever (Redis: "BLPOP").
+pub(super) fn timeout_ms(argument: &[u8]) -> Result<Milliseconds, CommandError> {
+    let seconds = float(argument)
+        .map_err(|_| CommandError::Other("ERR timeout is not a float or out of range"))?;
+    // A part of a millisecond is a whole one, else waiting shortly would be waiting for ever.
+    let ms = (seconds * 1_000.0).ceil();
+    if ms >= i64::MAX as f64 {
+        return Err(CommandError::Other("ERR timeout is out of range"));
+    }
+    if ms < 0.0 {
+        return Err(CommandError::Other("ERR timeout is negative"));
+    }
+    Ok(ms as Milliseconds)
 }
 
 /// Whether the argument is this word, in any case.
@@ -144,4 +168,50 @@ pub(super) fn expiry(
         .and_then(|ms| ms.checked_add_unsigned(since_ms))
         .and_then(|ms| Milliseconds::try_from(ms).ok())
         .ok_or(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats() {
+        for (text, number) in [
+            ("1.5", Some(1.5)),
+            ("-0", Some(-0.0)),
+            ("0e999", Some(0.0)),
+            ("1e3", Some(1_000.0)),
+            ("INF", Some(f64::INFINITY)),
+            ("-inf", Some(f64::NEG_INFINITY)),
+            ("+infinity", Some(f64::INFINITY)),
+            ("1e400", None),
+            ("-1e400", None),
+            ("1e-400", None),
+            ("nan", None),
+            (" 1", None),
+            ("1 ", None),
+            ("1x", None),
+            ("", None),
+        ] {
+            assert_eq!(float(text.as_bytes()).ok(), number, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn timeouts() {
+        for (text, answer) in [
+            ("0", Ok(0)),
+            ("1.5", Ok(1_500)),
+            ("0.0001", Ok(1)),
+            ("-1", Err("ERR timeout is negative")),
+            ("-inf", Err("ERR timeout is negative")),
+            ("inf", Err("ERR timeout is out of range")),
+            ("1e18", Err("ERR timeout is out of range")),
+            ("x", Err("ERR timeout is not a float or out of range")),
+            ("nan", Err("ERR timeout is not a float or out of range")),
+        ] {
+            let read = timeout_ms(text.as_bytes()).map_err(|error| error.to_string());
+            assert_eq!(read, answer.map_err(str::to_owned), "{text:?}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod keys;
 mod sample;
 mod scan;
 mod sets;
+mod sorted_sets;
 mod strings;
 mod table;
 

@@ -9,6 +9,7 @@ use super::{Context, Executed, keys, strings};
 use super::{Context, Executed, bits, keys, strings};
 use super::{Context, Executed, bits, hyperloglog, keys, strings};
 use super::{Context, Executed, sets, strings};
+use super::{Context, Executed, sets, sorted_sets, strings};
 
 /// One command, as COMMAND tells of it.
 #[derive(Debug)]
@@ -231,6 +232,10 @@ const FAMILIES: &[&[Command]] = &[strings::COMMANDS, bits::COMMANDS, keys::COMMA
     hyperloglog::COMMANDS,
 ];
 const FAMILIES: &[&[Command]] = &[strings::COMMANDS, sets::COMMANDS];
+    sets::COMMANDS,
+    sorted_sets::COMMANDS,
+    sorted_sets::ALGEBRA,
+];
 
 /// The longest name of a command, in bytes.
 const NAME_BYTES_MAX: usize = 32;

@@ -5,7 +5,7 @@
 //! limits between the forms are the defaults of Redis ("Memory optimization"), and a sorted set
 //! never goes back to the smaller form.
 //!
-//! Scores are never NaN. Minus nothing is as large as nothing, as in Redis.
+//! Scores are never NaN. Minus nothing becomes nothing, as in Redis's small sorted sets.
 
 mod small;
 mod tree;
@@ -115,6 +115,8 @@ impl SortedSet {
     /// Adds a member, or gives it another score; returns the score that it had.
     pub fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
         assert!(!score.is_nan(), "NaN has no place in an order");
+        // Minus nothing plus nothing is nothing; any other number stays the same.
+        let score = score + 0.0;
         if let Form::Small(small) = &mut self.0 {
             let before = small.find(member);
             let fits = small.len() < SMALL_MEMBERS_MAX && member.len() <= SMALL_MEMBER_BYTES_MAX;
