@@ -9,6 +9,7 @@ pub mod glob;
 pub mod number;
 pub mod glob;
 pub mod number;
+pub mod glob;
 pub mod reply;
 pub mod sessions;
 pub mod route;
