@@ -2,7 +2,7 @@
 
 use super::error::CommandError;
 use crate::core::{
-    data::{Database, Entry, Key, Keyspace, Kind, Milliseconds, Value},
+    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Value},
     reply::Reply,
 };
 
@@ -65,8 +65,8 @@ pub struct Effects {
     pub changed: Vec<(usize, Key)>,
     /// Events in order.
     pub events: Vec<Event>,
-    /// Ended keys met while reading: they are to be removed by an entry of the log before the
-    /// reply is given.
+    /// Ended keys, and hashes with ended fields, met while reading: they are to be removed by an
+    /// entry of the log ([`Context::expire_if_ended`]) before the reply is given.
     pub ended: Vec<(usize, Key)>,
     /// Databases that were changed as a whole (emptied, exchanged): any key of theirs may have
     /// been changed, added or removed, and [`changed`](Self::changed) does not mention them.
@@ -141,14 +141,22 @@ impl<'a> Context<'a> {
         usize::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// Makes sure that a key that has ended is gone: takes it out, or notes it when reading.
-    /// Says whether the key is there and has not ended.
+    /// Makes sure that a key that has ended is gone, and so are fields of a hash: takes them
+    /// out, or notes the key when reading. Says whether the key is there and has not ended; a
+    /// hash whose fields have all ended is not there.
     fn settle(&mut self, key: &[u8]) -> bool {
         let Some(entry) = self.database().get(key) else {
             return false;
         };
         if !entry.has_ended(self.moment.now_ms) {
-            return true;
+            return match &entry.value {
+                Value::Hash(hash) if hash.has_ended_fields(self.moment.now_ms) => {
+                    let all = hash.is_empty(self.moment.now_ms);
+                    self.settle_fields(key);
+                    !all
+                }
+                _ => true,
+            };
         }
         if self.moment.reading {
             self.effects.ended.push((self.database, key.into()));
@@ -156,6 +164,20 @@ impl<'a> Context<'a> {
             self.expire(key);
         }
         false
+    }
+
+    fn settle_fields(&mut self, key: &[u8]) {
+        if self.moment.reading {
+            self.effects.ended.push((self.database, key.into()));
+            return;
+        }
+        let now_ms = self.moment.now_ms;
+        let database = self.keyspace.database_mut(self.database);
+        if let Some((Value::Hash(hash), _)) = database.get_mut(key) {
+            hash.remove_ended(now_ms);
+            self.changed(key, EventClass::Hash, "hexpired");
+            self.remove_if_spent::<Hash>(key);
+        }
     }
 
     /// Takes a key out because it has ended.
@@ -170,7 +192,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Takes a key out if it has ended; what an entry of the log that says so does.
+    /// Takes a key out if it has ended, and its fields that have; what an entry of the log that says so does.
     pub fn expire_if_ended(&mut self, key: &[u8]) {
         debug_assert!(!self.moment.reading);
         self.settle(key);
@@ -337,8 +359,12 @@ impl<'a> Context<'a> {
     /// Tells that the key was changed, without an event.
     pub fn touched(&mut self, key: &[u8]) {
         let version = self.moment.version;
-        if let Some((_, at)) = self.keyspace.database_mut(self.database).get_mut(key) {
+        let database = self.keyspace.database_mut(self.database);
+        if let Some((value, at)) = database.get_mut(key) {
             *at = version;
+            if let Value::Hash(_) = value {
+                database.index_fields(key);
+            }
         }
         self.effects.changed.push((self.database, key.into()));
     }

@@ -31,6 +31,8 @@ pub struct Database {
     entries: Table<Entry>,
     /// Keys that end, soonest first.
     expiries: BTreeSet<(Milliseconds, Key)>,
+    /// Hashes with fields that end, by the time of the first; soonest first.
+    field_expiries: BTreeSet<(Milliseconds, Key)>,
 }
 
 impl Database {
@@ -57,22 +59,31 @@ impl Database {
     }
 
     /// Puts an entry in the place of what was there, which is returned.
-    pub(in crate::core) fn insert(&mut self, key: &[u8], entry: Entry) -> Option<Entry> {
+    pub(in crate::core) fn insert(&mut self, key: &[u8], mut entry: Entry) -> Option<Entry> {
         let expires_at_ms = entry.expires_at_ms;
+        // What another key's, or another database's, index knew of it means nothing here.
+        if let Value::Hash(hash) = &mut entry.value {
+            hash.leave_index();
+        }
         // An existing key keeps its place in the order.
-        let before = match self.entries.get_mut(key) {
+        let mut before = match self.entries.get_mut(key) {
             Some(place) => Some(std::mem::replace(place, entry)),
             None => self.entries.insert(key.into(), entry),
         };
         let expired_before = before.as_ref().and_then(|before| before.expires_at_ms);
         self.index_expiry(key, expired_before, expires_at_ms);
+        if let Some(before) = &mut before {
+            self.forget_fields(key, before);
+        }
+        self.index_fields(key);
         before
     }
 
     /// Takes the key out.
     pub(in crate::core) fn remove(&mut self, key: &[u8]) -> Option<Entry> {
-        let entry = self.entries.swap_remove(key)?;
+        let mut entry = self.entries.swap_remove(key)?;
         self.index_expiry(key, entry.expires_at_ms, None);
+        self.forget_fields(key, &mut entry);
         Some(entry)
     }
 
@@ -92,15 +103,32 @@ impl Database {
         before: Option<Milliseconds>,
         after: Option<Milliseconds>,
     ) {
-        if before == after {
-            return;
+        replace(&mut self.expiries, key, before, after);
+    }
+
+    /// Brings the index of fields that end up to date, after the key's value was changed in
+    /// place.
+    pub(in crate::core) fn index_fields(&mut self, key: &[u8]) {
+        if let Some(Value::Hash(hash)) = self.entries.get_mut(key).map(|entry| &mut entry.value) {
+            let (before, after) = hash.reindex();
+            replace(&mut self.field_expiries, key, before, after);
         }
-        if let Some(before) = before {
-            self.expiries.remove(&(before, key.into()));
+    }
+
+    /// Takes a value that is here no more out of the index of fields that end.
+    fn forget_fields(&mut self, key: &[u8], entry: &mut Entry) {
+        if let Value::Hash(hash) = &mut entry.value {
+            let before = hash.leave_index();
+            replace(&mut self.field_expiries, key, before, None);
         }
-        if let Some(after) = after {
-            self.expiries.insert((after, key.into()));
-        }
+    }
+
+    /// Hashes with fields that have ended at `now_ms`, soonest first.
+    pub fn with_ended_fields(&self, now_ms: Milliseconds) -> impl Iterator<Item = &Key> {
+        self.field_expiries
+            .iter()
+            .take_while(move |(at_ms, _)| *at_ms < now_ms)
+            .map(|(_, key)| key)
     }
 
     /// Keys that have ended at `now_ms`, soonest first.
@@ -119,6 +147,24 @@ impl Database {
     /// The entry at a place of the table's order; places are `0..len`.
     pub fn at(&self, place: usize) -> Option<(&Key, &Entry)> {
         self.entries.get_index(place)
+    }
+}
+
+/// Moves a key of an index from one time to another.
+fn replace(
+    index: &mut BTreeSet<(Milliseconds, Key)>,
+    key: &[u8],
+    before: Option<Milliseconds>,
+    after: Option<Milliseconds>,
+) {
+    if before == after {
+        return;
+    }
+    if let Some(before) = before {
+        index.remove(&(before, key.into()));
+    }
+    if let Some(after) = after {
+        index.insert((after, key.into()));
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod decimal;
 pub mod hyperloglog;
+mod hash;
 mod keyspace;
 mod pack;
 mod set;
@@ -18,6 +19,9 @@ pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
 pub use pack::{Pack, PackIter};
 pub use set::Set;
 pub use sorted_set::{Members, SortedSet};
+pub use hash::Hash;
+pub use keyspace::{DATABASES, Database, Entry, Keyspace};
+pub use pack::{Pack, PackIter};
 pub use string::{RedisString, parse_integer};
 
 /// A key or a member: bytes with nothing to spare.
@@ -39,6 +43,8 @@ pub enum Value {
     Set(Set),
     /// Members with scores, in their order.
     SortedSet(SortedSet),
+    /// Fields with values.
+    Hash(Hash),
 }
 
 impl Value {
@@ -55,6 +61,7 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Value::String(string) => string.encoding(),
+            Value::Hash(_) => "hash",
         }
     }
 }

@@ -1,0 +1,410 @@
+//! Hashes: fields with values, each of which may end.
+//!
+//! A small hash is one [`Pack`] of fields and values in turn, in order of arrival, and is
+//! searched by walking: five short fields take one allocation. A hash of more fields than
+//! [`PACKED_FIELDS_MAX`], or with a longer word than [`PACKED_BYTES_MAX`], becomes a table for
+//! good. Both limits are Redis's defaults (`hash-max-listpack-entries`, `-value`).
+//!
+//! Fields that have ended are still here until an entry of the log takes them out
+//! ([`Hash::remove_ended`]); whoever reads says what time it is and doesn't see them.
+
+use std::collections::BTreeSet;
+
+use super::{Key, Milliseconds, Table, kind, pack::Pack};
+
+/// So many fields a small hash has at most.
+const PACKED_FIELDS_MAX: usize = 128;
+
+/// So long a word of a small hash is at most, in bytes.
+const PACKED_BYTES_MAX: usize = 64;
+
+/// A hash. One pointer wide, so that strings don't pay for it in every entry.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hash {
+    body: Box<Body>,
+}
+
+kind!(Hash, Hash, |hash| hash.stored() == 0);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Body {
+    fields: Fields,
+    expiries: Option<Box<Expiries>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Fields {
+    /// Field, value, field, value…
+    Packed(Pack),
+    Table(Box<Table<Box<[u8]>>>),
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Fields::Packed(Pack::default())
+    }
+}
+
+/// When fields end.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Expiries {
+    by_field: Table<Milliseconds>,
+    by_time: BTreeSet<(Milliseconds, Key)>,
+    /// What the database's index has noted for this hash.
+    indexed_ms: Option<Milliseconds>,
+}
+
+impl Expiries {
+    fn set(&mut self, field: &[u8], at_ms: Option<Milliseconds>) {
+        let before = match at_ms {
+            Some(at_ms) => {
+                self.by_time.insert((at_ms, field.into()));
+                self.by_field.insert(field.into(), at_ms)
+            }
+            None => self.by_field.swap_remove(field),
+        };
+        if let Some(before) = before
+            && at_ms != Some(before)
+        {
+            self.by_time.remove(&(before, field.into()));
+        }
+    }
+
+    /// Fields that have ended: only after their last millisecond, like keys.
+    fn ended(&self, now_ms: Milliseconds) -> impl Iterator<Item = &Key> {
+        self.by_time
+            .iter()
+            .take_while(move |(at_ms, _)| *at_ms < now_ms)
+            .map(|(_, field)| field)
+    }
+
+    fn earliest(&self) -> Option<Milliseconds> {
+        self.by_time.first().map(|(at_ms, _)| *at_ms)
+    }
+}
+
+impl Hash {
+    /// Number of fields, those included that have ended.
+    pub fn stored(&self) -> usize {
+        match &self.body.fields {
+            Fields::Packed(pack) => pack.len() / 2,
+            Fields::Table(table) => table.len(),
+        }
+    }
+
+    /// Number of fields that have not ended.
+    pub fn len(&self, now_ms: Milliseconds) -> usize {
+        let ended = self.body.expiries.as_ref();
+        self.stored() - ended.map_or(0, |expiries| expiries.ended(now_ms).count())
+    }
+
+    /// Whether every field has ended.
+    pub fn is_empty(&self, now_ms: Milliseconds) -> bool {
+        self.len(now_ms) == 0
+    }
+
+    /// The field's value, unless it has ended.
+    pub fn get(&self, field: &[u8], now_ms: Milliseconds) -> Option<&[u8]> {
+        if self.has_field_ended(field, now_ms) {
+            return None;
+        }
+        match &self.body.fields {
+            Fields::Packed(pack) => find(pack, field).and_then(|place| pack.get(2 * place + 1)),
+            Fields::Table(table) => table.get(field).map(AsRef::as_ref),
+        }
+    }
+
+    /// Fields and values that have not ended, in order.
+    pub fn iter(&self, now_ms: Milliseconds) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.iter_stored()
+            .filter(move |(field, _)| !self.has_field_ended(field, now_ms))
+    }
+
+    /// Fields and values in order, those included that have ended.
+    pub fn iter_stored(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let (pack, table) = match &self.body.fields {
+            Fields::Packed(pack) => (Some(pack), None),
+            Fields::Table(table) => (None, Some(table)),
+        };
+        let mut words = pack.map(Pack::iter);
+        let packed = std::iter::from_fn(move || {
+            let words = words.as_mut()?;
+            Some((words.next()?, words.next()?))
+        });
+        let table = table.into_iter().flat_map(|table| table.iter());
+        packed.chain(table.map(|(field, value)| (field.as_ref(), value.as_ref())))
+    }
+
+    /// The field and value at a place of a table's order; nothing for a small hash, which is
+    /// scanned whole.
+    pub fn at(&self, place: usize) -> Option<(&[u8], &[u8])> {
+        match &self.body.fields {
+            Fields::Packed(_) => None,
+            Fields::Table(table) => table
+                .get_index(place)
+                .map(|(field, value)| (field.as_ref(), value.as_ref())),
+        }
+    }
+
+    /// Whether this is a small hash.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.body.fields, Fields::Packed(_))
+    }
+
+    /// What OBJECT ENCODING answers.
+    pub fn encoding(&self) -> &'static str {
+        match (&self.body.fields, &self.body.expiries) {
+            (Fields::Packed(_), None) => "listpack",
+            (Fields::Packed(_), Some(_)) => "listpackex",
+            (Fields::Table(_), _) => "hashtable",
+        }
+    }
+
+    /// Sets a field, which from now on never ends; whether it is new.
+    pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
+        self.expire_at(field, None);
+        self.set_value(field, value)
+    }
+
+    /// Sets a field's value and lets it end when it did; whether it is new.
+    pub fn set_value(&mut self, field: &[u8], value: &[u8]) -> bool {
+        if let Fields::Packed(pack) = &mut self.body.fields {
+            let short = field.len().max(value.len()) <= PACKED_BYTES_MAX;
+            match find(pack, field) {
+                Some(place) if short => {
+                    pack.replace(2 * place + 1, value);
+                    return false;
+                }
+                None if short && pack.len() / 2 < PACKED_FIELDS_MAX => {
+                    pack.push_back(field);
+                    pack.push_back(value);
+                    return true;
+                }
+                _ => self.unpack(),
+            }
+        }
+        match &mut self.body.fields {
+            Fields::Table(table) => match table.get_mut(field) {
+                Some(place) => {
+                    *place = value.into();
+                    false
+                }
+                None => table.insert(field.into(), value.into()).is_none(),
+            },
+            Fields::Packed(_) => unreachable!("it was just unpacked"),
+        }
+    }
+
+    /// Takes a field out; whether it was there.
+    pub fn remove(&mut self, field: &[u8]) -> bool {
+        self.expire_at(field, None);
+        match &mut self.body.fields {
+            Fields::Packed(pack) => match find(pack, field) {
+                Some(place) => {
+                    pack.remove(2 * place..2 * place + 2);
+                    true
+                }
+                None => false,
+            },
+            Fields::Table(table) => table.swap_remove(field).is_some(),
+        }
+    }
+
+    fn unpack(&mut self) {
+        let table: Table<Box<[u8]>> = self
+            .iter_stored()
+            .map(|(field, value)| (field.into(), value.into()))
+            .collect();
+        self.body.fields = Fields::Table(Box::new(table));
+    }
+
+    /// When the field ends, if it does.
+    pub fn expires_at(&self, field: &[u8]) -> Option<Milliseconds> {
+        self.body.expiries.as_ref()?.by_field.get(field).copied()
+    }
+
+    /// Says when the field, which is there, ends; never, if none.
+    pub fn expire_at(&mut self, field: &[u8], at_ms: Option<Milliseconds>) {
+        if at_ms.is_some() || self.body.expiries.is_some() {
+            let expiries = self.body.expiries.get_or_insert_default();
+            expiries.set(field, at_ms);
+        }
+    }
+
+    fn has_field_ended(&self, field: &[u8], now_ms: Milliseconds) -> bool {
+        self.expires_at(field).is_some_and(|at_ms| at_ms < now_ms)
+    }
+
+    /// Whether any field has ended.
+    pub fn has_ended_fields(&self, now_ms: Milliseconds) -> bool {
+        let expiries = self.body.expiries.as_ref();
+        expiries
+            .and_then(|expiries| expiries.earliest())
+            .is_some_and(|at_ms| at_ms < now_ms)
+    }
+
+    /// Takes out the fields that have ended; how many.
+    pub fn remove_ended(&mut self, now_ms: Milliseconds) -> usize {
+        let Some(expiries) = &self.body.expiries else {
+            return 0;
+        };
+        let ended: Vec<Key> = expiries.ended(now_ms).cloned().collect();
+        for field in &ended {
+            self.remove(field);
+        }
+        ended.len()
+    }
+
+    /// What the database's index has noted, and what it has to note from now on: when the first
+    /// field ends.
+    pub(in crate::core) fn reindex(&mut self) -> (Option<Milliseconds>, Option<Milliseconds>) {
+        let Some(expiries) = &mut self.body.expiries else {
+            return (None, None);
+        };
+        let earliest = expiries.earliest();
+        let before = std::mem::replace(&mut expiries.indexed_ms, earliest);
+        if earliest.is_none() {
+            self.body.expiries = None;
+        }
+        (before, earliest)
+    }
+
+    /// What the database's index has noted; from now on it has noted nothing.
+    pub(in crate::core) fn leave_index(&mut self) -> Option<Milliseconds> {
+        let expiries = self.body.expiries.as_mut()?;
+        expiries.indexed_ms.take()
+    }
+}
+
+/// Which pair of a pack has this field.
+fn find(pack: &Pack, field: &[u8]) -> Option<usize> {
+    pack.iter().step_by(2).position(|other| other == field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set(u8, u8),
+        Keep(u8, u8),
+        Remove(u8),
+        Expire(u8, Option<Milliseconds>),
+        Pass(Milliseconds),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let field = 0_u8..12;
+        prop_oneof![
+            // A value of 80 bytes is too long for a small hash.
+            (field.clone(), prop_oneof![20 => 0_u8..20, 1 => Just(80)])
+                .prop_map(|(field, value)| Step::Set(field, value)),
+            (field.clone(), 0_u8..20).prop_map(|(field, value)| Step::Keep(field, value)),
+            field.clone().prop_map(Step::Remove),
+            (field, proptest::option::of(0_u64..50))
+                .prop_map(|(field, at)| Step::Expire(field, at)),
+            (1_u64..9).prop_map(Step::Pass),
+        ]
+    }
+
+    fn value(length: u8) -> Vec<u8> {
+        vec![length; usize::from(length)]
+    }
+
+    proptest! {
+        /// A hash is a map whose fields end; what is stored and what is seen differ only by
+        /// fields that have ended, and the earliest end is always known.
+        #[test]
+        fn a_hash_is_a_map_with_ends(steps in proptest::collection::vec(step(), 0..80)) {
+            let mut model: BTreeMap<Vec<u8>, (Vec<u8>, Option<Milliseconds>)> = BTreeMap::new();
+            let (mut hash, mut again) = (Hash::default(), Hash::default());
+            let mut now_ms = 0;
+            for step in steps {
+                for hash in [&mut hash, &mut again] {
+                    hash.remove_ended(now_ms);
+                    match step {
+                        Step::Set(field, length) => {
+                            let new = hash.set(&[field], &value(length));
+                            prop_assert_eq!(new, !model.contains_key(&[field][..]));
+                        }
+                        Step::Keep(field, length) => {
+                            let new = hash.set_value(&[field], &value(length));
+                            prop_assert_eq!(new, !model.contains_key(&[field][..]));
+                        }
+                        Step::Remove(field) => {
+                            prop_assert_eq!(hash.remove(&[field]), model.contains_key(&[field][..]));
+                        }
+                        Step::Expire(field, at) if model.contains_key(&[field][..]) => {
+                            hash.expire_at(&[field], at);
+                        }
+                        Step::Expire(..) | Step::Pass(_) => {}
+                    }
+                }
+                match step {
+                    Step::Set(field, length) => {
+                        model.insert(vec![field], (value(length), None));
+                    }
+                    Step::Keep(field, length) => {
+                        model.entry(vec![field]).or_default().0 = value(length);
+                    }
+                    Step::Remove(field) => {
+                        model.remove(&[field][..]);
+                    }
+                    Step::Expire(field, at) => {
+                        if let Some((_, place)) = model.get_mut(&[field][..]) {
+                            *place = at;
+                        }
+                    }
+                    Step::Pass(ms) => now_ms += ms,
+                }
+                let earliest = model.values().filter_map(|(_, at)| *at).min();
+                prop_assert_eq!(hash.reindex().1, earliest);
+                again.reindex();
+                prop_assert_eq!(hash.stored(), model.len());
+                model.retain(|_, (_, at)| at.is_none_or(|at| at >= now_ms));
+                prop_assert_eq!(hash.len(now_ms), model.len());
+                let mut seen: Vec<_> = hash
+                    .iter(now_ms)
+                    .map(|(field, value)| (field.to_vec(), value.to_vec()))
+                    .collect();
+                seen.sort();
+                let there: Vec<_> = model
+                    .iter()
+                    .map(|(field, (value, _))| (field.clone(), value.clone()))
+                    .collect();
+                prop_assert_eq!(seen, there);
+                for (field, (value, at)) in &model {
+                    prop_assert_eq!(hash.get(field, now_ms), Some(value.as_slice()));
+                    prop_assert_eq!(hash.expires_at(field), *at);
+                }
+                // The same history gives the same order.
+                prop_assert!(hash.iter_stored().eq(again.iter_stored()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_hash_grows_out_of_its_pack_in_order() {
+        let mut hash = Hash::default();
+        for field in 0..=PACKED_FIELDS_MAX {
+            assert_eq!(hash.encoding(), "listpack");
+            hash.set(field.to_string().as_bytes(), b"v");
+        }
+        assert_eq!(hash.encoding(), "hashtable");
+        assert!(
+            hash.iter_stored()
+                .enumerate()
+                .all(|(at, (field, _))| field == at.to_string().as_bytes())
+        );
+        let mut long = Hash::default();
+        long.set(b"f", &[0; PACKED_BYTES_MAX]);
+        assert_eq!(long.encoding(), "listpack");
+        long.expire_at(b"f", Some(1));
+        assert_eq!(long.encoding(), "listpackex");
+        long.set(b"f", &[0; PACKED_BYTES_MAX + 1]);
+        assert_eq!(long.encoding(), "hashtable");
+    }
+}
