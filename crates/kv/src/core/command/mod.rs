@@ -15,6 +15,7 @@ mod sample;
 mod scan;
 mod sets;
 mod sorted_sets;
+mod hashes;
 mod strings;
 mod table;
 

@@ -10,6 +10,7 @@ use super::{Context, Executed, bits, keys, strings};
 use super::{Context, Executed, bits, hyperloglog, keys, strings};
 use super::{Context, Executed, sets, strings};
 use super::{Context, Executed, sets, sorted_sets, strings};
+use super::{Context, Executed, hashes, strings};
 
 /// One command, as COMMAND tells of it.
 #[derive(Debug)]
@@ -236,6 +237,7 @@ const FAMILIES: &[&[Command]] = &[strings::COMMANDS, sets::COMMANDS];
     sorted_sets::COMMANDS,
     sorted_sets::ALGEBRA,
 ];
+const FAMILIES: &[&[Command]] = &[strings::COMMANDS, hashes::COMMANDS];
 
 /// The longest name of a command, in bytes.
 const NAME_BYTES_MAX: usize = 32;
