@@ -8,6 +8,7 @@ mod decimal;
 pub mod hyperloglog;
 mod hash;
 mod keyspace;
+mod list;
 mod pack;
 mod set;
 mod sorted_set;
@@ -21,6 +22,7 @@ pub use set::Set;
 pub use sorted_set::{Members, SortedSet};
 pub use hash::Hash;
 pub use keyspace::{DATABASES, Database, Entry, Keyspace};
+pub use list::{End, List};
 pub use pack::{Pack, PackIter};
 pub use string::{RedisString, parse_integer};
 
@@ -45,6 +47,8 @@ pub enum Value {
     SortedSet(SortedSet),
     /// Fields with values.
     Hash(Hash),
+    /// Elements in order.
+    List(List),
 }
 
 impl Value {
@@ -62,6 +66,7 @@ impl Value {
         match self {
             Value::String(string) => string.encoding(),
             Value::Hash(_) => "hash",
+            Value::List(_) => "list",
         }
     }
 }
