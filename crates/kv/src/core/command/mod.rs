@@ -6,6 +6,7 @@
 
 mod args;
 mod bits;
+mod blocking;
 mod context;
 mod error;
 mod session;
@@ -16,12 +17,14 @@ mod scan;
 mod sets;
 mod sorted_sets;
 mod hashes;
+mod lists;
 mod strings;
 mod table;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use blocking::{Wait, wait_of};
 pub use context::{Context, Effects, Event, EventClass, Moment};
 pub use error::CommandError;
 pub use table::{Command, Flags, Group, KeyPlaces, all, find};

@@ -11,6 +11,7 @@ use super::{Context, Executed, bits, hyperloglog, keys, strings};
 use super::{Context, Executed, sets, strings};
 use super::{Context, Executed, sets, sorted_sets, strings};
 use super::{Context, Executed, hashes, strings};
+use super::{Context, Executed, hashes, lists, strings};
 
 /// One command, as COMMAND tells of it.
 #[derive(Debug)]
@@ -238,6 +239,7 @@ const FAMILIES: &[&[Command]] = &[strings::COMMANDS, sets::COMMANDS];
     sorted_sets::ALGEBRA,
 ];
 const FAMILIES: &[&[Command]] = &[strings::COMMANDS, hashes::COMMANDS];
+const FAMILIES: &[&[Command]] = &[strings::COMMANDS, hashes::COMMANDS, lists::COMMANDS];
 
 /// The longest name of a command, in bytes.
 const NAME_BYTES_MAX: usize = 32;

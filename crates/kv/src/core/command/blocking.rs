@@ -1,0 +1,124 @@
+//! Commands that wait for a key to be filled.
+//!
+//! Such a command looks, and if there is nothing, says so by
+//! [`Context::block`](super::Context::block). The waiting is its caller's: it keeps the words
+//! with what [`wait_of`] tells of them, runs them again whenever one of the keys was changed, in
+//! the order in which they came, and gives up at the end of the time.
+
+use bytes::Bytes;
+
+use super::{CommandError, args, table::Command};
+use crate::core::data::Milliseconds;
+
+/// For what a command waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// For how long; for ever, if none.
+    pub timeout_ms: Option<Milliseconds>,
+    /// The places of the keys among the words, in order. A destination is not waited for.
+    pub keys: Vec<usize>,
+}
+
+/// For what these words, that call this command, would wait. None if they never do.
+///
+/// # Errors
+/// [`CommandError`] where the timeout is none; running the command gives the same one.
+pub fn wait_of(command: &Command, words: &[Bytes]) -> Result<Option<Wait>, CommandError> {
+    let place = match command.name {
+        "blpop" | "brpop" | "bzpopmin" | "bzpopmax" => words.len().saturating_sub(1),
+        "blmove" => 5,
+        "brpoplpush" => 3,
+        "blmpop" | "bzmpop" => 1,
+        _ => return Ok(None),
+    };
+    let word = words.get(place).ok_or(CommandError::Arity(command.name))?;
+    let mut keys = command.keys.of(words);
+    if ["blmove", "brpoplpush"].contains(&command.name) {
+        keys.truncate(1);
+    }
+    Ok(Some(Wait {
+        timeout_ms: Some(timeout(word)?).filter(|ms| *ms > 0),
+        keys,
+    }))
+}
+
+/// A number of seconds, with a fraction, as milliseconds; 0 is for ever.
+///
+/// # Errors
+/// [`CommandError`] where it is no number, negative, or beyond what fits.
+pub(super) fn timeout(word: &[u8]) -> Result<Milliseconds, CommandError> {
+    let seconds = seconds(word).ok_or(CommandError::Other(
+        "ERR timeout is not a float or out of range",
+    ))?;
+    let ms = (seconds * 1_000.0).ceil();
+    if ms < 0.0 {
+        return Err(CommandError::Other("ERR timeout is negative"));
+    }
+    // The moment has to fit as well, and the clock is far below half of what does.
+    if ms >= (i64::MAX / 2) as f64 {
+        return Err(CommandError::Other("ERR timeout is out of range"));
+    }
+    // Whole and in range, so the cast changes nothing.
+    Ok(ms as Milliseconds)
+}
+
+/// A number; Redis reads hexadecimal ones here, too.
+fn seconds(word: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(word).ok()?;
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16)
+            .ok()
+            .map(|number| number as f64),
+        None => args::float(word).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::command::find;
+
+    fn wait(call: &str) -> Result<Option<Wait>, CommandError> {
+        let words: Vec<Bytes> = call
+            .split(' ')
+            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+            .collect();
+        wait_of(find(&words).expect("a command"), &words)
+    }
+
+    #[test]
+    fn waits_are_for_sources() {
+        for (call, timeout_ms, keys) in [
+            ("BLPOP a b 0", None, vec![1, 2]),
+            ("BRPOP a 1.5", Some(1_500), vec![1]),
+            ("BLMOVE a b LEFT RIGHT 0.0001", Some(1), vec![1]),
+            ("BRPOPLPUSH a b 10", Some(10_000), vec![1]),
+            ("BLMPOP 2 2 a b LEFT", Some(2_000), vec![3, 4]),
+        ] {
+            assert_eq!(wait(call), Ok(Some(Wait { timeout_ms, keys })), "{call}");
+        }
+        assert_eq!(wait("LPOP a"), Ok(None));
+        assert!(wait("BLPOP a x").is_err());
+    }
+
+    #[test]
+    fn timeouts() {
+        for (word, expected) in [
+            ("0", "0"),
+            ("0x10", "16000"),
+            ("1e3", "1000000"),
+            ("-1", "ERR timeout is negative"),
+            ("x", "ERR timeout is not a float or out of range"),
+            ("nan", "ERR timeout is not a float or out of range"),
+            ("inf", "ERR timeout is out of range"),
+            ("0x7FFFFFFFFFFFFF", "ERR timeout is out of range"),
+            ("9223372036854775807", "ERR timeout is out of range"),
+        ] {
+            let read = match timeout(word.as_bytes()) {
+                Ok(ms) => ms.to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(read, expected, "{word}");
+        }
+    }
+}
