@@ -1,0 +1,3 @@
+//! Who owns what.
+pub mod partition;
+pub mod slot;
