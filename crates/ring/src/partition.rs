@@ -107,10 +107,7 @@ mod tests {
 
     #[test]
     fn a_count_out_of_range_is_refused() {
-        assert_eq!(
-            Partitions::new(0),
-            Err(PartitionError::Count { count: 0 })
-        );
+        assert_eq!(Partitions::new(0), Err(PartitionError::Count { count: 0 }));
         assert_eq!(
             Partitions::new(1_025).map_err(|error| error.to_string()),
             Err("a cluster has 1 to 1024 partitions, not 1025".to_owned())

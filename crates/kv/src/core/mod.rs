@@ -3,13 +3,10 @@
 pub mod codec;
 pub mod command;
 pub mod data;
+pub mod glob;
+pub mod number;
 pub mod partition;
 pub mod paxos;
-pub mod glob;
-pub mod number;
-pub mod glob;
-pub mod number;
-pub mod glob;
 pub mod reply;
-pub mod sessions;
 pub mod route;
+pub mod sessions;

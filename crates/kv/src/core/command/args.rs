@@ -82,6 +82,8 @@ pub(super) fn range(start: i64, end: i64, length: usize) -> Option<std::ops::Ran
     };
     let (start, end) = (place(start), place(end).min(length - 1));
     (start <= end).then(|| start..end + 1)
+}
+
 /// Whether the digits before the exponent are not all zero.
 fn names_more(text: &str) -> bool {
     text.bytes()

@@ -9,15 +9,15 @@ mod bits;
 mod blocking;
 mod context;
 mod error;
-mod session;
+mod hashes;
 mod hyperloglog;
 mod keys;
+mod lists;
 mod sample;
 mod scan;
+mod session;
 mod sets;
 mod sorted_sets;
-mod hashes;
-mod lists;
 mod strings;
 mod table;
 

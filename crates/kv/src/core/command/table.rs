@@ -4,14 +4,9 @@ use std::{collections::HashMap, ops::BitOr, sync::LazyLock};
 
 use bytes::Bytes;
 
-use super::{Context, Executed, session, strings};
-use super::{Context, Executed, keys, strings};
-use super::{Context, Executed, bits, keys, strings};
-use super::{Context, Executed, bits, hyperloglog, keys, strings};
-use super::{Context, Executed, sets, strings};
-use super::{Context, Executed, sets, sorted_sets, strings};
-use super::{Context, Executed, hashes, strings};
-use super::{Context, Executed, hashes, lists, strings};
+use super::{
+    Context, Executed, bits, hashes, hyperloglog, keys, lists, session, sets, sorted_sets, strings,
+};
 
 /// One command, as COMMAND tells of it.
 #[derive(Debug)]
@@ -220,6 +215,14 @@ impl Group {
 /// Each family's commands.
 const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
+    bits::COMMANDS,
+    keys::COMMANDS,
+    hashes::COMMANDS,
+    lists::COMMANDS,
+    sets::COMMANDS,
+    sorted_sets::COMMANDS,
+    sorted_sets::ALGEBRA,
+    hyperloglog::COMMANDS,
     session::CONNECTION,
     session::TRANSACTIONS,
     session::PUB_SUB,
@@ -227,19 +230,6 @@ const FAMILIES: &[&[Command]] = &[
     session::SERVER,
     session::GENERIC,
 ];
-const FAMILIES: &[&[Command]] = &[strings::COMMANDS, keys::COMMANDS];
-const FAMILIES: &[&[Command]] = &[strings::COMMANDS, bits::COMMANDS, keys::COMMANDS];
-    bits::COMMANDS,
-    keys::COMMANDS,
-    hyperloglog::COMMANDS,
-];
-const FAMILIES: &[&[Command]] = &[strings::COMMANDS, sets::COMMANDS];
-    sets::COMMANDS,
-    sorted_sets::COMMANDS,
-    sorted_sets::ALGEBRA,
-];
-const FAMILIES: &[&[Command]] = &[strings::COMMANDS, hashes::COMMANDS];
-const FAMILIES: &[&[Command]] = &[strings::COMMANDS, hashes::COMMANDS, lists::COMMANDS];
 
 /// The longest name of a command, in bytes.
 const NAME_BYTES_MAX: usize = 32;

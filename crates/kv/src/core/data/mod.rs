@@ -5,8 +5,8 @@
 //! on SCAN, RANDOMKEY and the like.
 
 mod decimal;
-pub mod hyperloglog;
 mod hash;
+pub mod hyperloglog;
 mod keyspace;
 mod list;
 mod pack;
@@ -15,16 +15,13 @@ mod sorted_set;
 mod string;
 
 pub use decimal::Decimal;
-pub use keyspace::{DATABASES, Database, Entry, Keyspace};
-pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
-pub use pack::{Pack, PackIter};
-pub use set::Set;
-pub use sorted_set::{Members, SortedSet};
 pub use hash::Hash;
 pub use keyspace::{DATABASES, Database, Entry, Keyspace};
 pub use list::{End, List};
 pub use pack::{Pack, PackIter};
-pub use string::{RedisString, parse_integer};
+pub use set::Set;
+pub use sorted_set::{Members, SortedSet};
+pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
 
 /// A key or a member: bytes with nothing to spare.
 pub type Key = Box<[u8]>;
@@ -58,6 +55,8 @@ impl Value {
             Value::String(_) => "string",
             Value::Set(_) => "set",
             Value::SortedSet(_) => "zset",
+            Value::Hash(_) => "hash",
+            Value::List(_) => "list",
         }
     }
 
@@ -65,8 +64,10 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Value::String(string) => string.encoding(),
-            Value::Hash(_) => "hash",
-            Value::List(_) => "list",
+            Value::Set(set) => set.encoding(),
+            Value::SortedSet(sorted) => sorted.encoding(),
+            Value::Hash(hash) => hash.encoding(),
+            Value::List(list) => list.encoding(),
         }
     }
 }
@@ -89,7 +90,6 @@ macro_rules! kind {
     ($type:ty, $variant:ident, |$this:ident| $spent:expr) => {
         impl $crate::core::data::Kind for $type {
             fn of(value: &$crate::core::data::Value) -> Option<&Self> {
-                #[allow(irrefutable_let_patterns, reason = "more kinds are to come")]
                 if let $crate::core::data::Value::$variant(this) = value {
                     Some(this)
                 } else {
@@ -98,7 +98,6 @@ macro_rules! kind {
             }
 
             fn of_mut(value: &mut $crate::core::data::Value) -> Option<&mut Self> {
-                #[allow(irrefutable_let_patterns, reason = "more kinds are to come")]
                 if let $crate::core::data::Value::$variant(this) = value {
                     Some(this)
                 } else {
