@@ -2,7 +2,7 @@
 
 use atoll_kv::core::{
     data::Milliseconds,
-    partition::{Moment, StateMachine},
+    partition::{Moment, Read, StateMachine},
 };
 use bytes::Bytes;
 
@@ -85,8 +85,8 @@ impl StateMachine for Registers {
         answer
     }
 
-    fn read(&mut self, _: Milliseconds, operation: &Bytes) -> u64 {
+    fn read(&mut self, _: Milliseconds, _: u64, operation: &Bytes) -> Read<u64> {
         let (op, key) = Op::decode(operation);
-        op.on(self.values[key]).1
+        Read::Reply(op.on(self.values[key]).1)
     }
 }

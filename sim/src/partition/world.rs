@@ -379,7 +379,8 @@ impl World {
                     && work.messages.is_empty()
                     && work.requests.is_empty()
                     && work.responses.is_empty()
-                    && work.snapshots.is_empty();
+                    && work.snapshots.is_empty()
+                    && !work.again;
                 disk.write(work.records, work.written);
                 for entry in &work.applied {
                     self.history.applied(node, entry);

@@ -66,6 +66,16 @@ impl Writer {
         self
     }
 
+    /// Size so far, in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All that was written.
     pub fn finish(self) -> Bytes {
         self.0.freeze()
@@ -132,6 +142,11 @@ impl Reader {
     pub fn bytes(&mut self) -> Result<Bytes, CodecError> {
         let length = self.count(1)?;
         Ok(self.0.split_to(length))
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether everything was read.

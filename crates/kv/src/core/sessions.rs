@@ -27,6 +27,22 @@ pub struct Origin {
     pub answered_below: u64,
 }
 
+impl Origin {
+    /// Of what an owner logs by itself: nobody asks again, so it is not remembered.
+    pub fn own(replica: ReplicaId) -> Origin {
+        Origin {
+            session: Session { replica, boot: 0 },
+            sequence: 0,
+            answered_below: 0,
+        }
+    }
+
+    /// Whether it is an owner's own.
+    pub fn is_own(&self) -> bool {
+        self.sequence == 0
+    }
+}
+
 /// What is known of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Known<R> {

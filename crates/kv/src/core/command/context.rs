@@ -59,7 +59,7 @@ pub struct Event {
 }
 
 /// What running a command brought about, apart from the reply and the change itself.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Effects {
     /// Keys that were changed, added or removed, in order; a key may come more than once.
     pub changed: Vec<(usize, Key)>,

@@ -188,6 +188,16 @@ impl Keyspace {
         &self.databases[index]
     }
 
+    /// Keys that have ended at `now_ms`, or have fields that have, with their databases.
+    pub fn ended(&self, now_ms: Milliseconds) -> impl Iterator<Item = (usize, &Key)> {
+        let databases = self.databases.iter().enumerate();
+        databases.flat_map(move |(index, database)| {
+            let keys = database.expired(now_ms);
+            keys.chain(database.with_ended_fields(now_ms))
+                .map(move |key| (index, key))
+        })
+    }
+
     /// The same, to change it.
     pub(in crate::core) fn database_mut(&mut self, index: usize) -> &mut Database {
         &mut self.databases[index]

@@ -38,8 +38,17 @@ pub trait StateMachine: Clone {
     /// Applies one request.
     fn apply(&mut self, at: Moment, operation: &Bytes) -> Self::Reply;
 
-    /// Answers a request that changes nothing.
-    fn read(&mut self, now_ms: Milliseconds, operation: &Bytes) -> Self::Reply;
+    /// Answers a request that changes nothing. `seed` is for what is drawn.
+    fn read(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Read<Self::Reply>;
+}
+
+/// What a read comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Read<R> {
+    /// The reply.
+    Reply(R),
+    /// This has to be applied first: what the read would tell rests on the owner's clock.
+    After(Bytes),
 }
 
 /// When a request is applied, and by which chance.
@@ -95,7 +104,11 @@ impl<M: StateMachine> State<M> {
         self.now_ms = self.now_ms.max(batch.now_ms);
         let mut done = Vec::with_capacity(batch.requests.len());
         for (at, (origin, operation)) in batch.requests.iter().enumerate() {
-            let outcome = match self.sessions.look(origin) {
+            let known = match origin.is_own() {
+                true => Known::New,
+                false => self.sessions.look(origin),
+            };
+            let outcome = match known {
                 Known::Applied(reply) => Outcome::Done(reply),
                 Known::Stale => Outcome::Stale,
                 Known::New => {
@@ -105,7 +118,9 @@ impl<M: StateMachine> State<M> {
                         index: entry.index(),
                     };
                     let reply = self.machine.apply(moment, operation);
-                    self.sessions.keep(origin, reply.clone());
+                    if !origin.is_own() {
+                        self.sessions.keep(origin, reply.clone());
+                    }
                     Outcome::Done(reply)
                 }
             };
@@ -180,6 +195,8 @@ pub struct Work<M: StateMachine> {
     pub applied: Vec<Entry>,
     /// Replicas that need the state: [`Partition::send_snapshot`].
     pub snapshots: Vec<ReplicaId>,
+    /// Whether there is more to do already.
+    pub again: bool,
 }
 
 impl<M: StateMachine> Partition<M> {
@@ -360,6 +377,16 @@ impl<M: StateMachine> Partition<M> {
             responses: std::mem::take(&mut self.responses),
             applied: ready.committed,
             snapshots: ready.snapshots,
+            again: !self.queue.is_empty(),
+        }
+    }
+
+    /// Has the owner log something of its own, which nobody waits for. Elsewhere nothing comes of
+    /// it.
+    pub fn propose(&mut self, operation: Bytes) {
+        if self.replica.owned().is_some() {
+            let origin = Origin::own(self.replica.id());
+            self.queue.push((origin, operation));
         }
     }
 
@@ -405,13 +432,10 @@ impl<M: StateMachine> Partition<M> {
             let count = self.queue.iter().take_while(fits).count().max(1);
             let requests: Vec<(Origin, Bytes)> = self.queue.drain(..count).collect();
             let origins: Vec<Origin> = requests.iter().map(|(origin, _)| *origin).collect();
-            self.chance = self
-                .chance
-                .wrapping_mul(0x5851_f42d_4c95_7f2d)
-                .wrapping_add(1);
+            let seed = self.next_chance();
             let batch = Batch {
                 now_ms: wall_ms,
-                seed: self.chance,
+                seed,
                 requests,
             };
             if let Err(refused) = self.replica.propose(Payload::Batch(batch.encode())) {
@@ -427,15 +451,38 @@ impl<M: StateMachine> Partition<M> {
     fn answer_reads(&mut self, wall_ms: Milliseconds) {
         let applied = self.state.applied.index;
         let now_ms = self.state.now_ms.max(wall_ms);
-        let waiting = std::mem::take(&mut self.due);
-        for (index, read) in waiting {
+        for (index, waiting) in std::mem::take(&mut self.due) {
             if index > applied {
-                self.due.push_back((index, read));
-            } else {
-                let reply = self.state.machine.read(now_ms, &read.request.operation);
-                self.respond(read.from, read.request.origin, Outcome::Done(reply));
+                self.due.push_back((index, waiting));
+                continue;
+            }
+            let seed = self.next_chance();
+            let operation = &waiting.request.operation;
+            match self.state.machine.read(now_ms, seed, operation) {
+                Read::Reply(reply) => {
+                    let outcome = Outcome::Done(reply);
+                    self.respond(waiting.from, waiting.request.origin, outcome);
+                }
+                Read::After(first) if self.replica.owned().is_some() => {
+                    let last = self.replica.durable().log.last().index;
+                    self.propose(first);
+                    self.due.push_back((last.next(), waiting));
+                }
+                Read::After(_) => {
+                    let outcome = Outcome::NotOwner(self.replica.owner());
+                    self.respond(waiting.from, waiting.request.origin, outcome);
+                }
             }
         }
+    }
+
+    fn next_chance(&mut self) -> u64 {
+        // Knuth's MMIX generator; operations scatter it.
+        self.chance = self
+            .chance
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        self.chance
     }
 
     /// What waits here for somebody who is not the owner any more is sent on; if it was logged,

@@ -1,0 +1,210 @@
+//! What an operation comes to, as messages and the table of sessions hold it.
+
+use bytes::Bytes;
+
+use crate::core::{
+    codec::{CodecError, Reader, Writer},
+    reply::Reply,
+};
+
+/// Version of the encoded form.
+const VERSION: u8 = 1;
+/// Replies inside replies, at the most.
+const DEPTH_MAX: usize = 32;
+
+/// What an operation comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answered {
+    /// A command's reply.
+    Reply {
+        /// The reply.
+        reply: Reply,
+        /// Nothing was done, and the command would wait, were that possible.
+        blocks: bool,
+    },
+    /// A transaction's replies.
+    Executed(Vec<Reply>),
+    /// A watched key had changed.
+    Discarded,
+    /// Where keys stand.
+    Versions(Vec<u64>),
+}
+
+/// Statuses that commands answer, by their place in the encoded form. New ones come last.
+const STATUSES: [&str; 12] = [
+    "OK", "none", "string", "list", "set", "zset", "hash", "stream", "PONG", "QUEUED", "RESET",
+    "NOKEY",
+];
+
+impl Answered {
+    /// As messages hold it.
+    pub fn encode(&self) -> Bytes {
+        let mut writer = Writer::default();
+        writer.byte(VERSION);
+        match self {
+            Answered::Reply { reply, blocks } => {
+                writer.byte(u8::from(*blocks));
+                write(&mut writer, reply);
+            }
+            Answered::Executed(replies) => {
+                writer.byte(2);
+                write_all(&mut writer, replies);
+            }
+            Answered::Discarded => {
+                writer.byte(3);
+            }
+            Answered::Versions(versions) => {
+                writer.byte(4).length(versions.len());
+                for version in versions {
+                    writer.number(*version);
+                }
+            }
+        }
+        writer.finish()
+    }
+
+    /// # Errors
+    /// These bytes are no answer, or one of a newer version.
+    pub fn decode(bytes: Bytes) -> Result<Answered, CodecError> {
+        let mut reader = Reader::new(bytes);
+        let found = reader.byte()?;
+        if found != VERSION {
+            return Err(CodecError::Version {
+                found,
+                known: VERSION,
+            });
+        }
+        let answered = match reader.byte()? {
+            blocks @ (0 | 1) => Answered::Reply {
+                reply: read(&mut reader, DEPTH_MAX)?,
+                blocks: blocks == 1,
+            },
+            2 => Answered::Executed(read_all(&mut reader, DEPTH_MAX)?),
+            3 => Answered::Discarded,
+            4 => {
+                let count = reader.count(1)?;
+                let versions = (0..count).map(|_| reader.number());
+                Answered::Versions(versions.collect::<Result<_, _>>()?)
+            }
+            mark => return Err(CodecError::Mark(mark)),
+        };
+        reader.finish()?;
+        Ok(answered)
+    }
+}
+
+fn write(writer: &mut Writer, reply: &Reply) {
+    match reply {
+        Reply::Status(text) => match STATUSES.iter().position(|known| known == text) {
+            Some(place) => {
+                writer.byte(0).length(place);
+            }
+            // Older versions show it as a string.
+            None => {
+                writer.byte(3).bytes(text.as_bytes());
+            }
+        },
+        Reply::Error(text) => {
+            writer.byte(1).bytes(text);
+        }
+        Reply::Integer(integer) => {
+            // Small numbers of either sign are short.
+            let zigzag = (integer << 1) ^ (integer >> 63);
+            writer.byte(2).number(zigzag.cast_unsigned());
+        }
+        Reply::Bulk(bytes) => {
+            writer.byte(3).bytes(bytes);
+        }
+        Reply::Null => {
+            writer.byte(4);
+        }
+        Reply::NullArray => {
+            writer.byte(5);
+        }
+        Reply::Array(items) => {
+            writer.byte(6);
+            write_all(writer, items);
+        }
+        Reply::Map(pairs) => {
+            writer.byte(7);
+            write_pairs(writer, pairs);
+        }
+        Reply::Pairs(pairs) => {
+            writer.byte(8);
+            write_pairs(writer, pairs);
+        }
+        Reply::Set(items) => {
+            writer.byte(9);
+            write_all(writer, items);
+        }
+        Reply::Double(number) => {
+            writer.byte(10).bytes(&number.to_be_bytes());
+        }
+        Reply::Boolean(truth) => {
+            writer.byte(11).byte(u8::from(*truth));
+        }
+        Reply::Verbatim(text) => {
+            writer.byte(12).bytes(text);
+        }
+    }
+}
+
+fn write_all(writer: &mut Writer, replies: &[Reply]) {
+    writer.length(replies.len());
+    for reply in replies {
+        write(writer, reply);
+    }
+}
+
+fn write_pairs(writer: &mut Writer, pairs: &[(Reply, Reply)]) {
+    writer.length(pairs.len());
+    for (key, value) in pairs {
+        write(writer, key);
+        write(writer, value);
+    }
+}
+
+fn read(reader: &mut Reader, depth: usize) -> Result<Reply, CodecError> {
+    let mark = reader.byte()?;
+    let inner = depth.checked_sub(1).ok_or(CodecError::Mark(mark));
+    Ok(match mark {
+        0 => {
+            let length = reader.number()?;
+            let place = usize::try_from(length).ok();
+            let status = place.and_then(|place| STATUSES.get(place));
+            Reply::Status(status.ok_or(CodecError::Length { length })?)
+        }
+        1 => Reply::Error(reader.bytes()?),
+        2 => {
+            let zigzag = reader.number()?;
+            Reply::Integer((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+        }
+        3 => Reply::Bulk(reader.bytes()?),
+        4 => Reply::Null,
+        5 => Reply::NullArray,
+        6 => Reply::Array(read_all(reader, inner?)?),
+        7 => Reply::Map(read_pairs(reader, inner?)?),
+        8 => Reply::Pairs(read_pairs(reader, inner?)?),
+        9 => Reply::Set(read_all(reader, inner?)?),
+        10 => {
+            let bytes = reader.bytes()?;
+            let bytes: [u8; 8] = bytes[..].try_into().map_err(|_| CodecError::Short)?;
+            Reply::Double(f64::from_be_bytes(bytes))
+        }
+        11 => Reply::Boolean(reader.byte()? == 1),
+        12 => Reply::Verbatim(reader.bytes()?),
+        mark => return Err(CodecError::Mark(mark)),
+    })
+}
+
+fn read_all(reader: &mut Reader, depth: usize) -> Result<Vec<Reply>, CodecError> {
+    let count = reader.count(1)?;
+    (0..count).map(|_| read(reader, depth)).collect()
+}
+
+fn read_pairs(reader: &mut Reader, depth: usize) -> Result<Vec<(Reply, Reply)>, CodecError> {
+    let count = reader.count(2)?;
+    (0..count)
+        .map(|_| Ok((read(reader, depth)?, read(reader, depth)?)))
+        .collect()
+}

@@ -1,0 +1,131 @@
+//! Operations and answers come back from their bytes; reads remove nothing by themselves.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::paxos::LogIndex;
+
+fn words(text: &str) -> Vec<Bytes> {
+    text.split(' ')
+        .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+        .collect()
+}
+
+fn call(text: &str) -> Operation {
+    Operation::Call(Call {
+        database: 3,
+        words: words(text),
+    })
+}
+
+fn at(now_ms: u64, index: u64) -> Moment {
+    Moment {
+        now_ms,
+        seed: 7,
+        index: LogIndex(index),
+    }
+}
+
+fn reply(reply: Reply) -> Answered {
+    Answered::Reply {
+        reply,
+        blocks: false,
+    }
+}
+
+#[test]
+fn a_read_of_an_ended_key_asks_for_its_removal_first() {
+    let mut machine = Machine::default();
+    machine.apply(at(1_000, 1), &call("SET a 1 PX 10").encode());
+    let get = call("GET a").encode();
+    assert_eq!(
+        machine.read(1_010, 0, &get),
+        Read::Reply(reply(Reply::bulk("1")))
+    );
+    let Read::After(removal) = machine.read(1_011, 0, &get) else {
+        panic!("an ended key was read as if its end were known to all");
+    };
+    machine.apply(at(1_011, 2), &removal);
+    assert_eq!(
+        machine.read(1_000, 0, &get),
+        Read::Reply(reply(Reply::Null))
+    );
+    assert_eq!(machine.expire(5_000), None);
+}
+
+#[test]
+fn watched_keys_decide() {
+    let mut machine = Machine::default();
+    let key = Bytes::from_static(b"a");
+    let versions = Operation::Versions(vec![(3, key.clone())]).encode();
+    assert_eq!(
+        machine.read(0, 0, &versions),
+        Read::Reply(Answered::Versions(vec![0]))
+    );
+    machine.apply(at(0, 4), &call("SET a 1").encode());
+    let add = |version| {
+        let Operation::Call(add) = call("INCRBY a 1") else {
+            unreachable!()
+        };
+        Operation::Transaction {
+            calls: vec![add.clone(), add],
+            watched: vec![(3, key.clone(), version)],
+        }
+        .encode()
+    };
+    assert_eq!(machine.apply(at(0, 5), &add(0)), Answered::Discarded);
+    assert_eq!(
+        machine.apply(at(0, 6), &add(4)),
+        Answered::Executed(vec![Reply::Integer(2), Reply::Integer(3)])
+    );
+}
+
+#[test]
+fn a_read_can_not_write() {
+    let mut machine = Machine::default();
+    let Read::Reply(Answered::Reply { reply, .. }) = machine.read(0, 0, &call("SET a 1").encode())
+    else {
+        panic!("no reply");
+    };
+    assert!(matches!(reply, Reply::Error(_)), "{reply:?}");
+}
+
+fn replies() -> impl Strategy<Value = Reply> {
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from);
+    let leaf = prop_oneof![
+        Just(Reply::OK),
+        Just(Reply::Null),
+        Just(Reply::NullArray),
+        any::<i64>().prop_map(Reply::Integer),
+        any::<bool>().prop_map(Reply::Boolean),
+        (-1e9..1e9).prop_map(Reply::Double),
+        bytes().prop_map(Reply::Bulk),
+        bytes().prop_map(Reply::Error),
+        bytes().prop_map(Reply::Verbatim),
+    ];
+    leaf.prop_recursive(4, 64, 8, |inner| {
+        let many = || proptest::collection::vec(inner.clone(), 0..8);
+        let pairs = || proptest::collection::vec((inner.clone(), inner.clone()), 0..8);
+        prop_oneof![
+            many().prop_map(Reply::Array),
+            many().prop_map(Reply::Set),
+            pairs().prop_map(Reply::Map),
+            pairs().prop_map(Reply::Pairs),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn answers_come_back(reply in replies(), blocks: bool) {
+        let answered = Answered::Reply { reply, blocks };
+        prop_assert_eq!(Answered::decode(answered.encode()), Ok(answered));
+    }
+
+    #[test]
+    fn noise_is_refused(noise in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let noise = Bytes::from(noise);
+        let _ = Answered::decode(noise.clone());
+        let _ = Operation::decode(noise);
+    }
+}

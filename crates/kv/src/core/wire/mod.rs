@@ -1,0 +1,10 @@
+//! The partitions' logs as bytes: records of the journal, and what nodes send each other.
+
+mod packet;
+mod parts;
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub use packet::{Bundle, Packet};
+pub use record::{decode_record, encode_record};
