@@ -50,6 +50,11 @@ impl Machine {
         (!keys.is_empty()).then(|| Operation::Expire(keys).encode())
     }
 
+    /// Whether anything here ends by itself.
+    pub fn has_expiring(&self) -> bool {
+        self.keyspace.ended(Milliseconds::MAX).next().is_some()
+    }
+
     fn run(&mut self, at: CommandMoment, operation: &Bytes, effects: &mut Effects) -> Answered {
         // What can't be read was written by a newer version: every replica of this one refuses
         // it in the same words.

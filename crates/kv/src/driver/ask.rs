@@ -1,0 +1,391 @@
+//! From questions to partitions, and back.
+
+use std::{pin::Pin, time::Duration};
+
+use atoll_base::id::PartitionId;
+use atoll_world::clock;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{
+    Door, Kv,
+    shard::{AskOf, Input},
+};
+use crate::{
+    api::{Answer, Body, Call, DatabaseKey, Refusal, Request, Step, Transaction, Version},
+    core::{
+        command::{Command, Flags, wait_of},
+        machine::{self, Answered, Operation},
+        partition::Given,
+        reply::Reply,
+        route::{self, Merge, Part, Plan},
+    },
+};
+
+/// A command that waits looks again after so long, and less often the longer it waits.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(5);
+/// The longest time between two looks.
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(50);
+
+type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Receiver = oneshot::Receiver<Given<Answered>>;
+
+/// An answer on its way.
+enum Pending {
+    Ready(Answer),
+    One(Receiver),
+    Later(Later),
+}
+
+/// Operations for shards, in order.
+struct Dealer<'a> {
+    kv: &'a Kv,
+    dealt: Vec<Vec<AskOf>>,
+}
+
+impl Dealer<'_> {
+    fn new(kv: &Kv) -> Dealer<'_> {
+        Dealer {
+            dealt: kv.0.shards.iter().map(|_| Vec::new()).collect(),
+            kv,
+        }
+    }
+
+    fn deal(&mut self, partition: PartitionId, reads: bool, operation: &Operation) -> Receiver {
+        let (given, receiver) = oneshot::channel();
+        let place = usize::from(partition.0) % self.dealt.len();
+        self.dealt[place].push(AskOf {
+            partition,
+            reads,
+            operation: operation.encode(),
+            given,
+        });
+        receiver
+    }
+
+    /// Hands everything over. What a shard has no room for is dropped, which its receivers
+    /// notice: nothing of it was done.
+    fn hand_over(self) {
+        let shards: &[Door] = &self.kv.0.shards;
+        for (door, asks) in shards.iter().zip(self.dealt) {
+            if !asks.is_empty() && door.inputs.try_send(Input::Asks(asks)).is_err() {
+                tracing::debug!("a shard has too much to do; requests are refused");
+            }
+        }
+    }
+}
+
+/// Answers questions, one for each, in their order.
+pub(super) async fn all(kv: &Kv, requests: Vec<Request>) -> Vec<Answer> {
+    let mut dealer = Dealer::new(kv);
+    let pending: Vec<Pending> = requests
+        .into_iter()
+        .map(|request| begin(kv, &mut dealer, request))
+        .collect();
+    dealer.hand_over();
+    let mut answers = Vec::with_capacity(pending.len());
+    for one in pending {
+        answers.push(match one {
+            Pending::Ready(answer) => answer,
+            Pending::One(receiver) => answer(receiver.await),
+            Pending::Later(later) => later.await,
+        });
+    }
+    answers
+}
+
+fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
+    match &request.body {
+        Body::Call { database, call } => {
+            let (database, call) = (*database, call.clone());
+            begin_call(kv, dealer, request, database, call)
+        }
+        Body::Transaction(transaction) => {
+            let transaction = transaction.clone();
+            begin_transaction(kv, dealer, request, transaction)
+        }
+        Body::Versions(keys) => {
+            let keys = keys.clone();
+            let kv = kv.clone();
+            Pending::Later(Box::pin(async move { versions(&kv, keys).await }))
+        }
+        Body::Publish(_) => Pending::Ready(Answer::Reply(Reply::Integer(0))),
+        // What was acknowledged is held by a majority already; how many more hold it is not
+        // counted yet, so no more is claimed.
+        Body::Wait(_) => Pending::Ready(Answer::Reply(Reply::Integer(0))),
+    }
+}
+
+fn is_read(command: &Command) -> bool {
+    !command.flags.has(Flags::WRITE)
+}
+
+fn operation(database: usize, words: Vec<Bytes>) -> Operation {
+    Operation::Call(machine::Call { database, words })
+}
+
+fn begin_call(
+    kv: &Kv,
+    dealer: &mut Dealer<'_>,
+    request: Request,
+    database: usize,
+    call: Call,
+) -> Pending {
+    let partitions = kv.0.partitions;
+    let plan = route::plan(call.command, &call.words, partitions.count(), |key| {
+        partitions.of_key(key)
+    });
+    let reads = is_read(call.command);
+    match plan {
+        Err(error) => Pending::Ready(error_reply(error.to_string())),
+        Ok(Plan::One(_) | Plan::Anywhere) if call.command.flags.has(Flags::BLOCKING) => {
+            let partition = match plan {
+                Ok(Plan::One(partition)) => partition,
+                _ => PartitionId(0),
+            };
+            let kv = kv.clone();
+            let waits = async move { wait(&kv, partition, database, call).await };
+            Pending::Later(Box::pin(waits))
+        }
+        Ok(Plan::One(partition)) => {
+            Pending::One(dealer.deal(partition, reads, &operation(database, call.words)))
+        }
+        Ok(Plan::Anywhere) => {
+            Pending::One(dealer.deal(PartitionId(0), reads, &operation(database, call.words)))
+        }
+        Ok(Plan::Parts(parts, merge)) => {
+            let receivers: Vec<Receiver> = parts
+                .iter()
+                .map(|part| {
+                    dealer.deal(
+                        part.partition,
+                        reads,
+                        &operation(database, part.words.clone()),
+                    )
+                })
+                .collect();
+            Pending::Later(Box::pin(merged(receivers, Some(parts), merge)))
+        }
+        Ok(Plan::Every(merge)) => {
+            let operation = operation(database, call.words);
+            let receivers: Vec<Receiver> = partitions
+                .ids()
+                .map(|partition| dealer.deal(partition, reads, &operation))
+                .collect();
+            Pending::Later(Box::pin(merged(receivers, None, merge)))
+        }
+        Ok(Plan::Search) => {
+            let kv = kv.clone();
+            let search = async move { search(&kv, database, call.words).await };
+            Pending::Later(Box::pin(search))
+        }
+        Ok(Plan::Scan(mut scan)) => {
+            let kv = kv.clone();
+            Pending::Later(Box::pin(async move {
+                loop {
+                    let (partition, words) = scan.ask();
+                    match one(&kv, partition, true, &operation(database, words)).await {
+                        Answer::Reply(reply) => {
+                            if let Some(reply) = scan.take(reply) {
+                                return Answer::Reply(reply);
+                            }
+                        }
+                        refused => return refused,
+                    }
+                }
+            }))
+        }
+        Ok(Plan::Atomic(touched)) => {
+            let executor = kv.0.cross_partition.clone();
+            Pending::Later(Box::pin(
+                async move { executor.execute(request, touched).await },
+            ))
+        }
+    }
+}
+
+fn begin_transaction(
+    kv: &Kv,
+    dealer: &mut Dealer<'_>,
+    request: Request,
+    transaction: Transaction,
+) -> Pending {
+    let partitions = kv.0.partitions;
+    let calls = transaction.steps.iter().filter_map(|step| match step {
+        Step::Call { call, .. } => Some((call.command, &call.words[..])),
+        Step::Publish(_) => None,
+    });
+    let watched = transaction.watched.iter().map(|(key, _)| &key.key[..]);
+    let plan = route::plan_transaction(calls, watched, partitions.count(), |key| {
+        partitions.of_key(key)
+    });
+    let partition = match plan {
+        Err(error) => return Pending::Ready(error_reply(error.to_string())),
+        Ok(Plan::One(partition)) => partition,
+        Ok(Plan::Atomic(touched)) => {
+            let executor = kv.0.cross_partition.clone();
+            return Pending::Later(Box::pin(
+                async move { executor.execute(request, touched).await },
+            ));
+        }
+        Ok(_) => PartitionId(0),
+    };
+    let reads = transaction.steps.iter().all(|step| match step {
+        Step::Call { call, .. } => is_read(call.command),
+        Step::Publish(_) => true,
+    });
+    // What is published is nobody's key: its place among the replies is kept.
+    let mut published = Vec::new();
+    let mut calls = Vec::new();
+    for (place, step) in transaction.steps.into_iter().enumerate() {
+        match step {
+            Step::Call { database, call } => calls.push(machine::Call {
+                database,
+                words: call.words,
+            }),
+            Step::Publish(_) => published.push(place),
+        }
+    }
+    let watched = transaction
+        .watched
+        .into_iter()
+        .map(|(key, version)| (key.database, key.key, version.0))
+        .collect();
+    let operation = Operation::Transaction { calls, watched };
+    let receiver = dealer.deal(partition, reads, &operation);
+    Pending::Later(Box::pin(async move {
+        match answer(receiver.await) {
+            Answer::Executed(mut replies) => {
+                for place in published {
+                    replies.insert(place.min(replies.len()), Reply::Integer(0));
+                }
+                Answer::Executed(replies)
+            }
+            other => other,
+        }
+    }))
+}
+
+/// Asks one partition for one thing.
+async fn one(kv: &Kv, partition: PartitionId, reads: bool, operation: &Operation) -> Answer {
+    answer(given(kv, partition, reads, operation).await)
+}
+
+async fn given(
+    kv: &Kv,
+    partition: PartitionId,
+    reads: bool,
+    operation: &Operation,
+) -> Result<Given<Answered>, oneshot::error::RecvError> {
+    let mut dealer = Dealer::new(kv);
+    let receiver = dealer.deal(partition, reads, operation);
+    dealer.hand_over();
+    receiver.await
+}
+
+fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) -> Answer {
+    match given {
+        Ok(Given::Reply(Answered::Reply { reply, .. })) => Answer::Reply(reply),
+        Ok(Given::Reply(Answered::Executed(replies))) => Answer::Executed(replies),
+        Ok(Given::Reply(Answered::Discarded)) => Answer::Discarded,
+        Ok(Given::Reply(Answered::Versions(versions))) => {
+            Answer::Versions(versions.into_iter().map(Version).collect())
+        }
+        Ok(Given::Refused) => Answer::Refused(Refusal::Unavailable),
+        Ok(Given::Unknown) => Answer::Refused(Refusal::Unknown),
+        // It was never handed to a shard.
+        Err(_) => Answer::Refused(Refusal::Overloaded),
+    }
+}
+
+fn error_reply(text: String) -> Answer {
+    Answer::Reply(Reply::Error(Bytes::from(text)))
+}
+
+async fn merged(receivers: Vec<Receiver>, parts: Option<Vec<Part>>, merge: Merge) -> Answer {
+    let mut replies = Vec::with_capacity(receivers.len());
+    for receiver in receivers {
+        match answer(receiver.await) {
+            Answer::Reply(reply) => replies.push(reply),
+            refused => return refused,
+        }
+    }
+    Answer::Reply(match parts {
+        Some(parts) => merge.of_parts(&parts, replies),
+        None => merge.of_all(replies),
+    })
+}
+
+/// One partition after the other, from a random one on, until one answers something.
+async fn search(kv: &Kv, database: usize, words: Vec<Bytes>) -> Answer {
+    let count = kv.0.partitions.count();
+    // Steps of an odd number other than the count's factors meet every partition once; with a
+    // random beginning each is as likely to be the first.
+    let begin = atoll_world::random::range(0..count);
+    let mut order: Vec<u16> = (0..count).collect();
+    for at in (1..order.len()).rev() {
+        order.swap(at, atoll_world::random::range(0..=at));
+    }
+    order.rotate_left(usize::from(begin));
+    for partition in order {
+        let operation = operation(database, words.clone());
+        match one(kv, PartitionId(partition), true, &operation).await {
+            Answer::Reply(Reply::Null) => {}
+            found => return found,
+        }
+    }
+    Answer::Reply(Reply::Null)
+}
+
+/// Where keys of any partitions stand.
+async fn versions(kv: &Kv, keys: Vec<DatabaseKey>) -> Answer {
+    let mut dealer = Dealer::new(kv);
+    let receivers: Vec<Receiver> = keys
+        .into_iter()
+        .map(|key| {
+            let partition = kv.0.partitions.of_key(&key.key);
+            let operation = Operation::Versions(vec![(key.database, key.key)]);
+            dealer.deal(partition, true, &operation)
+        })
+        .collect();
+    dealer.hand_over();
+    let mut all = Vec::with_capacity(receivers.len());
+    for receiver in receivers {
+        match answer(receiver.await) {
+            Answer::Versions(mut versions) => all.append(&mut versions),
+            refused => return refused,
+        }
+    }
+    Answer::Versions(all)
+}
+
+/// Runs a command that may wait: it is run again and again, until it finds something to do or
+/// its time is over. Each run is a request of its own, so whoever stops waiting has taken
+/// nothing.
+async fn wait(kv: &Kv, partition: PartitionId, database: usize, call: Call) -> Answer {
+    let deadline = match wait_of(call.command, &call.words) {
+        Ok(Some(wait)) => wait
+            .timeout_ms
+            .and_then(|ms| clock::now().checked_add(Duration::from_millis(ms))),
+        // It never waits.
+        Ok(None) => Some(clock::now()),
+        Err(error) => return error_reply(error.to_string()),
+    };
+    let mut pause = LOOK_AGAIN_MIN;
+    let reads = is_read(call.command);
+    let operation = operation(database, call.words);
+    loop {
+        let found = given(kv, partition, reads, &operation).await;
+        let Ok(Given::Reply(Answered::Reply { blocks: true, .. })) = &found else {
+            return answer(found);
+        };
+        let now = clock::now();
+        let wake = now + pause;
+        match deadline {
+            Some(deadline) if deadline <= now => return answer(found),
+            Some(deadline) => clock::sleep_until(wake.min(deadline)).await,
+            None => clock::sleep_until(wake).await,
+        }
+        pause = (pause * 2).min(LOOK_AGAIN_MAX);
+    }
+}

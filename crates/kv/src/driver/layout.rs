@@ -1,0 +1,80 @@
+//! Who holds what, as the cluster has decided.
+
+use std::collections::BTreeMap;
+
+use atoll_base::id::{NodeId, PartitionId, ReplicaId};
+use atoll_ring::partition::Partitions;
+
+use crate::core::paxos::{Configuration, Members};
+
+/// Who holds what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layout {
+    /// How the data is cut.
+    pub partitions: Partitions,
+    /// Whose voice each replica is.
+    pub nodes: BTreeMap<ReplicaId, NodeId>,
+    /// Each partition's place.
+    pub places: BTreeMap<PartitionId, Place>,
+}
+
+/// Who holds a partition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// Who votes.
+    pub configuration: Configuration,
+    /// Who gets the log, and will vote.
+    pub learners: Vec<ReplicaId>,
+    /// The voters in the ring's order: who is asked first when no owner is known.
+    pub order: Vec<ReplicaId>,
+}
+
+impl Layout {
+    /// Everything on one node.
+    pub fn single(partitions: Partitions, node: NodeId, replica: ReplicaId) -> Layout {
+        Layout::fixed(partitions, BTreeMap::from([(replica, node)]), |_| {
+            vec![replica]
+        })
+    }
+
+    /// Every partition on the replicas that a function names, at least one, in their order.
+    ///
+    /// # Panics
+    /// It names none.
+    pub fn fixed(
+        partitions: Partitions,
+        nodes: BTreeMap<ReplicaId, NodeId>,
+        holders: impl Fn(PartitionId) -> Vec<ReplicaId>,
+    ) -> Layout {
+        let place = |partition| {
+            let order = holders(partition);
+            let Some(members) = Members::new(order.clone()) else {
+                panic!("partition {partition} is held by nobody");
+            };
+            let place = Place {
+                configuration: Configuration::first(members),
+                learners: Vec::new(),
+                order,
+            };
+            (partition, place)
+        };
+        Layout {
+            partitions,
+            nodes,
+            places: partitions.ids().map(place).collect(),
+        }
+    }
+
+    /// Whether a replica is to have a partition's log.
+    pub(super) fn holds(&self, replica: ReplicaId, partition: PartitionId) -> bool {
+        self.places.get(&partition).is_some_and(|place| {
+            place.configuration.is_voter(replica) || place.learners.contains(&replica)
+        })
+    }
+
+    /// The replica of a node.
+    pub(super) fn replica_of(&self, node: NodeId) -> Option<ReplicaId> {
+        let mut replicas = self.nodes.iter();
+        replicas.find_map(|(replica, at)| (*at == node).then_some(*replica))
+    }
+}

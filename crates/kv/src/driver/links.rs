@@ -1,0 +1,170 @@
+//! Packets to and from other nodes.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use atoll_base::id::{NodeId, PartitionId, ReplicaId};
+use atoll_world::{
+    clock,
+    peers::{Handler, PeerError, Peers, Reply, Service},
+    task,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{Door, Layout, shard::Input, shard::Urgent};
+use crate::core::wire::{Bundle, Packet};
+
+/// Bundles of packets.
+const PACKETS: Service = Service(32);
+
+/// A bundle is sent when it has grown to so many bytes.
+pub(super) const BUNDLE_BYTES_MAX: usize = 4 << 20;
+
+/// Bundles that may wait for one node; further ones are lost, as on a network.
+const BUNDLES_MAX: usize = 1_024;
+
+/// A node that can't be reached is tried this often.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// The links of a node. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Links(Arc<Shared>);
+
+struct Shared {
+    peers: Arc<dyn Peers>,
+    own: ReplicaId,
+    layout: Mutex<Arc<Layout>>,
+    doors: Mutex<Vec<Door>>,
+    queues: Mutex<BTreeMap<NodeId, mpsc::Sender<Bytes>>>,
+}
+
+impl Links {
+    pub(super) fn new(peers: Arc<dyn Peers>, own: ReplicaId, layout: Arc<Layout>) -> Self {
+        Links(Arc::new(Shared {
+            peers,
+            own,
+            layout: Mutex::new(layout),
+            doors: Mutex::default(),
+            queues: Mutex::default(),
+        }))
+    }
+
+    /// Begins to take packets in.
+    pub(super) fn serve(&self, doors: Vec<Door>) {
+        *self.0.doors.lock() = doors;
+        let handler = Arc::new(Inbound(self.clone()));
+        self.0.peers.serve(PACKETS, handler);
+    }
+
+    pub(super) fn set_layout(&self, layout: Arc<Layout>) {
+        *self.0.layout.lock() = layout;
+    }
+
+    /// An empty bundle.
+    pub(super) fn bundle(&self) -> Bundle {
+        Bundle::new(self.0.own)
+    }
+
+    /// Sends a bundle, or loses it.
+    pub(super) fn send(&self, to: ReplicaId, bundle: Bundle) {
+        let Some(node) = self.0.layout.lock().nodes.get(&to).copied() else {
+            tracing::debug!(replica = %to, "packets for a replica that no node has are lost");
+            return;
+        };
+        let mut queues = self.0.queues.lock();
+        let queue = queues.entry(node).or_insert_with(|| {
+            let (queue, bundles) = mpsc::channel(BUNDLES_MAX);
+            task::spawn(self.clone().carry(node, bundles));
+            queue
+        });
+        if queue.try_send(bundle.encode()).is_err() {
+            tracing::debug!(%node, "the queue of packets is full; they are lost");
+        }
+    }
+
+    /// Carries bundles to one node, and tells the shards whether it can be reached.
+    async fn carry(self, node: NodeId, mut bundles: mpsc::Receiver<Bytes>) {
+        let mut answers = FuturesUnordered::new();
+        let mut is_up = true;
+        loop {
+            tokio::select! {
+                bundle = bundles.recv() => {
+                    let Some(bundle) = bundle else {
+                        return;
+                    };
+                    answers.push(self.0.peers.call(node, PACKETS, bundle));
+                }
+                Some(answer) = answers.next(), if !answers.is_empty() => {
+                    let reached = !matches!(
+                        answer,
+                        Err(PeerError::Unreachable { .. } | PeerError::UnknownPeer(_))
+                    );
+                    if let Err(error) = answer {
+                        tracing::debug!(%node, %error, "packets were lost");
+                    }
+                    if reached != is_up {
+                        is_up = reached;
+                        self.tell(node, is_up);
+                    }
+                }
+                // An empty bundle asks whether it is back.
+                () = clock::sleep(RETRY), if !is_up && answers.is_empty() => {
+                    let hello = self.bundle().encode();
+                    answers.push(self.0.peers.call(node, PACKETS, hello));
+                }
+            }
+        }
+    }
+
+    fn tell(&self, node: NodeId, is_up: bool) {
+        let Some(replica) = self.0.layout.lock().replica_of(node) else {
+            return;
+        };
+        tracing::info!(%node, is_up, "a link of hot data changed");
+        for door in self.0.doors.lock().iter() {
+            // A shard that is gone needs to know nothing.
+            let _ = door.urgent.send(Urgent::Link { replica, is_up });
+        }
+    }
+}
+
+/// Takes bundles in.
+struct Inbound(Links);
+
+impl Handler for Inbound {
+    fn handle(&self, from: NodeId, payload: Bytes, reply: Reply) {
+        let shared = &self.0.0;
+        let (sender, packets) = match Bundle::decode(payload) {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                tracing::warn!(%from, %error, "a bundle of packets can't be read");
+                return;
+            }
+        };
+        // The link vouches for the node, the cluster for whose voice it is.
+        if shared.layout.lock().nodes.get(&sender) != Some(&from) {
+            tracing::debug!(%from, replica = %sender, "packets in another's name, or of a replica not heard of yet");
+            return;
+        }
+        let doors = shared.doors.lock();
+        let mut dealt: Vec<Vec<(PartitionId, Packet)>> = vec![Vec::new(); doors.len()];
+        for (partition, packet) in packets {
+            dealt[usize::from(partition.0) % doors.len()].push((partition, packet));
+        }
+        for (door, packets) in doors.iter().zip(dealt) {
+            if packets.is_empty() {
+                continue;
+            }
+            let input = Input::Packets {
+                from: sender,
+                packets,
+            };
+            if door.inputs.try_send(input).is_err() {
+                tracing::debug!(%from, "a shard has too much to do; packets are lost");
+            }
+        }
+        reply.send(Bytes::new());
+    }
+}

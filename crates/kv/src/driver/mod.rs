@@ -1,0 +1,163 @@
+//! Moves bytes between the partitions' cores and the world.
+//!
+//! Partitions are dealt to [`shard`]s, each a task that owns its partitions and their
+//! coordinators, so that cores need no locks. What a shard took in at once is handled at once:
+//! its records go to the node's one journal in one append, its packets for a node in one frame.
+
+mod ask;
+mod error;
+mod journal;
+mod layout;
+mod links;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, sync::Arc};
+
+use atoll_base::id::{NodeId, PartitionId, ReplicaId};
+use atoll_ring::partition::Partitions;
+use atoll_world::{disk::Disk, journal as world_journal, peers::Peers, task};
+use tokio::sync::mpsc;
+
+pub use error::StartError;
+pub use layout::{Layout, Place};
+
+use crate::{
+    api::{Answer, Api, CrossPartition, Request},
+    core::paxos::Settings as PaxosSettings,
+};
+use links::Links;
+use shard::{Input, Shard, Urgent};
+
+/// Inputs that may wait for one shard; further ones are refused.
+const INPUTS_MAX: usize = 16_384;
+
+/// Where a node's hot data is, and whom it talks to.
+pub struct Setup {
+    /// This node.
+    pub node: NodeId,
+    /// Its voice in the partitions' logs.
+    pub replica: ReplicaId,
+    /// How many times it was started.
+    pub boot: u64,
+    /// Its disk.
+    pub disk: Arc<dyn Disk>,
+    /// The folder of hot data.
+    pub dir: PathBuf,
+    /// How its journal is kept.
+    pub journal: world_journal::Options,
+    /// Links to the other nodes.
+    pub peers: Arc<dyn Peers>,
+    /// Who holds what.
+    pub layout: Arc<Layout>,
+    /// Number of shards, at least one.
+    pub shards: usize,
+    /// How long a request is tried for, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// What does in several partitions at one moment what has to be done so.
+    pub cross_partition: Arc<dyn CrossPartition>,
+}
+
+/// A node's hot data. Clones are the same.
+#[derive(Clone)]
+pub struct Kv(Arc<Inner>);
+
+struct Inner {
+    partitions: Partitions,
+    shards: Vec<Door>,
+    cross_partition: Arc<dyn CrossPartition>,
+    journal: world_journal::Journal,
+}
+
+/// The way into a shard.
+#[derive(Clone)]
+struct Door {
+    inputs: mpsc::Sender<Input>,
+    urgent: mpsc::UnboundedSender<Urgent>,
+}
+
+impl Kv {
+    /// Reads what is on disk and begins to serve.
+    ///
+    /// # Errors
+    /// What the journal says; see [`StartError`].
+    pub fn start(setup: Setup) -> Result<Kv, StartError> {
+        let partitions = setup.layout.partitions;
+        let (recovered, journal) = journal::open(&setup)?;
+        let links = Links::new(setup.peers.clone(), setup.replica, setup.layout.clone());
+        let count = setup.shards.max(1);
+        let mut doors = Vec::with_capacity(count);
+        let mut shards = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (inputs, taken) = mpsc::channel(INPUTS_MAX);
+            let (urgent, first) = mpsc::unbounded_channel();
+            doors.push(Door {
+                inputs,
+                urgent: urgent.clone(),
+            });
+            shards.push((taken, first, urgent));
+        }
+        let mut recovered = recovered;
+        for (number, (inputs, first, urgent)) in shards.into_iter().enumerate() {
+            let mine = |partition: &PartitionId| usize::from(partition.0) % count == number;
+            let held = recovered.extract_if(.., |partition, _| mine(partition));
+            let shard = Shard::new(
+                &setup,
+                partitions.ids().filter(mine).collect(),
+                held.collect(),
+                journal.clone(),
+                links.clone(),
+                urgent,
+            );
+            task::spawn(shard.run(inputs, first));
+        }
+        links.serve(doors.clone());
+        Ok(Kv(Arc::new(Inner {
+            partitions,
+            shards: doors,
+            cross_partition: setup.cross_partition,
+            journal,
+        })))
+    }
+
+    /// The cluster has decided anew who holds what.
+    pub fn set_layout(&self, layout: &Arc<Layout>) {
+        for door in &self.0.shards {
+            // A shard that is gone needs to know nothing.
+            let _ = door.urgent.send(Urgent::Layout(layout.clone()));
+        }
+    }
+
+    /// How the cluster's data is cut.
+    pub fn partitions(&self) -> Partitions {
+        self.0.partitions
+    }
+
+    /// Writes what waits for the disk, and ends.
+    pub async fn stop(&self) {
+        for door in &self.0.shards {
+            let _ = door.urgent.send(Urgent::Stop);
+        }
+        for door in &self.0.shards {
+            door.inputs.closed().await;
+        }
+        let journal = self.0.journal.clone();
+        task::blocking(move || journal.close()).await;
+    }
+
+    fn door(&self, partition: PartitionId) -> &Door {
+        &self.0.shards[usize::from(partition.0) % self.0.shards.len()]
+    }
+}
+
+impl Api for Kv {
+    async fn ask(&self, requests: Vec<Request>) -> Vec<Answer> {
+        ask::all(self, requests).await
+    }
+}
+
+/// Which settings the cores of this node run with.
+fn paxos_settings() -> PaxosSettings {
+    PaxosSettings::default()
+}
