@@ -10,8 +10,6 @@ mod journal;
 mod layout;
 mod links;
 mod shard;
-#[cfg(test)]
-mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -15,9 +15,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Setup, paxos_settings,
+    Setup,
     layout::Layout,
     links::{BUNDLE_BYTES_MAX, Links},
+    paxos_settings,
 };
 use crate::core::{
     machine::{Answered, Machine},
@@ -314,7 +315,9 @@ impl Shard {
                         ..Ballot::default()
                     }),
                 ];
-                let encoded = records.iter().map(|record| wire::encode_record(*id, record));
+                let encoded = records
+                    .iter()
+                    .map(|record| wire::encode_record(*id, record));
                 self.records.extend(encoded);
                 self.open(*id, durable, State::new(Machine::default()));
             }

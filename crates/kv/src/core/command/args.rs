@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::error::CommandError;
-use crate::core::data::{DATABASES, Milliseconds, parse_integer};
+use crate::core::data::{Milliseconds, parse_integer};
 
 /// A whole number of 64 bits.
 pub(super) fn integer(argument: &[u8]) -> Result<i64, CommandError> {
@@ -36,52 +36,6 @@ pub(super) fn float(argument: &[u8]) -> Result<f64, CommandError> {
         return Err(CommandError::NotFloat);
     }
     Ok(number)
-}
-
-/// A database's index is a number, but there is none of that number.
-pub(super) const NO_SUCH_DATABASE: CommandError =
-    CommandError::Other("ERR DB index is out of range");
-
-/// The index of a database.
-///
-/// # Errors
-/// The given one for what is no number of 32 bits, [`NO_SUCH_DATABASE`].
-pub(super) fn database(argument: &[u8], refused: CommandError) -> Result<usize, CommandError> {
-    let number = parse_integer(argument).and_then(|number| i32::try_from(number).ok());
-    usize::try_from(number.ok_or(refused)?)
-        .ok()
-        .filter(|index| *index < DATABASES)
-        .ok_or(NO_SUCH_DATABASE)
-}
-
-/// A cursor of the SCAN family.
-///
-/// # Errors
-/// Where it is no number of 64 bits without a sign.
-pub(super) fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
-    std::str::from_utf8(argument)
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|text| text.parse().ok())
-        .ok_or(CommandError::Other("ERR invalid cursor"))
-}
-
-/// The part of a string from `start` to `end`, both included and counted from the end where
-/// negative (Redis: "GETRANGE"). What is before the beginning counts as the beginning, even an
-/// end; so 0 to -100 is the first byte of a shorter string.
-pub(super) fn range(start: i64, end: i64, length: usize) -> Option<std::ops::Range<usize>> {
-    if length == 0 || (start < 0 && end < 0 && start > end) {
-        return None;
-    }
-    let place = |index: i64| match usize::try_from(index) {
-        Ok(index) => index,
-        Err(_) => {
-            let back = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
-            length.saturating_sub(back)
-        }
-    };
-    let (start, end) = (place(start), place(end).min(length - 1));
-    (start <= end).then(|| start..end + 1)
 }
 
 /// Whether the digits before the exponent are not all zero.

@@ -8,6 +8,7 @@ mod args;
 mod bits;
 mod blocking;
 mod context;
+mod databases;
 mod error;
 mod hashes;
 mod hyperloglog;

@@ -5,7 +5,8 @@ use std::{collections::HashMap, ops::BitOr, sync::LazyLock};
 use bytes::Bytes;
 
 use super::{
-    Context, Executed, bits, hashes, hyperloglog, keys, lists, session, sets, sorted_sets, strings,
+    Context, Executed, bits, databases, hashes, hyperloglog, keys, lists, session, sets,
+    sorted_sets, strings,
 };
 
 /// One command, as COMMAND tells of it.
@@ -217,6 +218,7 @@ const FAMILIES: &[&[Command]] = &[
     strings::COMMANDS,
     bits::COMMANDS,
     keys::COMMANDS,
+    databases::COMMANDS,
     hashes::COMMANDS,
     lists::COMMANDS,
     sets::COMMANDS,

@@ -95,6 +95,21 @@ impl RedisString {
         }
     }
 
+    /// Changes its bytes in place, if `change` says that it did so. Where it did not, the string
+    /// stays kept as it was: a command without an effect leaves no trace.
+    pub fn edit_if(&mut self, change: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        if let RedisString::Raw(bytes) = self {
+            return change(bytes);
+        }
+        // Only a few.
+        let mut bytes = self.bytes().into_owned();
+        let changed = change(&mut bytes);
+        if changed {
+            *self = RedisString::Raw(bytes);
+        }
+        changed
+    }
+
     /// What OBJECT ENCODING answers.
     pub fn encoding(&self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{counts_bits, offset};
 use crate::core::{
-    command::{CommandError, Context, EventClass, Executed, args},
+    command::{CommandError, Context, EventClass, Executed, args, strings},
     data::RedisString,
     reply::Reply,
 };
@@ -62,12 +62,15 @@ pub(super) fn setbit(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     Ok(Reply::Integer(i64::from(was_set)))
 }
 
+/// How `start` and `end` become a range of so many.
+type Cut = fn(i64, i64, usize) -> Option<Range<usize>>;
+
 /// The bits that `start` and `end` mean, of a string of so many bytes; none if there are none.
-fn chosen(start: i64, end: i64, in_bits: bool, bytes: usize) -> Option<Range<usize>> {
+fn chosen(cut: Cut, (start, end): (i64, i64), in_bits: bool, bytes: usize) -> Option<Range<usize>> {
     if in_bits {
-        return args::range(start, end, bytes * 8);
+        return cut(start, end, bytes * 8);
     }
-    let range = args::range(start, end, bytes)?;
+    let range = cut(start, end, bytes)?;
     Some(range.start * 8..range.end * 8)
 }
 
@@ -85,7 +88,8 @@ pub(super) fn bitcount(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         return Ok(Reply::Integer(0));
     };
     let bytes = string.bytes();
-    let set = chosen(start, end, in_bits, bytes.len()).map_or(0, |bits| count(&bytes, bits));
+    let bits = chosen(strings::part, (start, end), in_bits, bytes.len());
+    let set = bits.map_or(0, |bits| count(&bytes, bits));
     Ok(Reply::count(set))
 }
 
@@ -138,7 +142,12 @@ pub(super) fn bitpos(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         return Ok(Reply::Integer(if wanted { -1 } else { 0 }));
     };
     let bytes = string.bytes();
-    let Some(bits) = chosen(start, end.unwrap_or(-1), in_bits, bytes.len()) else {
+    let Some(bits) = chosen(
+        strings::clamped,
+        (start, end.unwrap_or(-1)),
+        in_bits,
+        bytes.len(),
+    ) else {
         return Ok(Reply::Integer(-1));
     };
     Ok(match position(&bytes, bits, wanted) {
@@ -285,6 +294,14 @@ mod tests {
             (integer) -1
             > BITPOS a 1 7 -3 BIT
             (integer) 7
+            > BITPOS a 1 -1 -100
+            (integer) -1
+            > SET a "\x01"
+            OK
+            > BITPOS a 1 -1 -100
+            (integer) 7
+            > BITCOUNT a -1 -100
+            (integer) 0
             > SET a "\xff\xff"
             OK
             > BITPOS a 0

@@ -226,20 +226,23 @@ pub(super) fn bitfield(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     };
     // The string grows for whatever might be written, even if it is not, as in Redis.
     let before = context.get::<RedisString>(key)?.map_or(0, RedisString::len);
-    let bytes = context.get_or_add::<RedisString>(key)?.edit();
-    let mut changed = before < bytes_min;
-    if changed {
-        bytes.resize(bytes_min, 0);
-    }
     let mut replies = Vec::with_capacity(operations.len());
-    for operation in &operations {
-        let (before, after, reply) = operation.apply(bytes);
-        replies.push(reply);
-        if let Some(after) = after.filter(|after| *after != before) {
-            operation.width.set(bytes, operation.offset, after);
-            changed = true;
+    let string = context.get_or_add::<RedisString>(key)?;
+    let changed = string.edit_if(|bytes| {
+        let mut changed = before < bytes_min;
+        if changed {
+            bytes.resize(bytes_min, 0);
         }
-    }
+        for operation in &operations {
+            let (before, after, reply) = operation.apply(bytes);
+            replies.push(reply);
+            if let Some(after) = after.filter(|after| *after != before) {
+                operation.width.set(bytes, operation.offset, after);
+                changed = true;
+            }
+        }
+        changed
+    });
     if changed {
         context.changed(key, EventClass::String, "setbit");
     }
@@ -279,6 +282,12 @@ mod tests {
             !
             > SET b 1
             OK
+            > BITFIELD b SET u8 0 49 OVERFLOW FAIL INCRBY u8 0 250
+            1) (integer) 49
+            2) (nil)
+            !
+            > OBJECT ENCODING b
+            "int"
             > BITFIELD b INCRBY u8 0 1
             1) (integer) 50
             > GET b

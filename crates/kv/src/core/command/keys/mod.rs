@@ -1,13 +1,13 @@
-//! Keys of any type, and whole databases: the table of their commands.
+//! Keys of any type: the table of their commands.
 
 use super::table::{Command, Flags, Group, KeyPlaces};
 
-mod database;
 mod expire;
 mod moving;
 mod object;
 mod presence;
 mod scan;
+mod sort;
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {
@@ -24,18 +24,6 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "Copies a key's value, and when it ends, to another key.",
         complexity: "O(N) where N is the number of the value's members",
         execute: moving::copy,
-        subcommands: &[],
-    },
-    Command {
-        name: "dbsize",
-        arity: 1,
-        flags: Flags::READONLY.and(Flags::FAST),
-        keys: KeyPlaces::None,
-        group: Group::Server,
-        since: "1.0.0",
-        summary: "Returns the number of keys of the database.",
-        complexity: "O(1)",
-        execute: scan::dbsize,
         subcommands: &[],
     },
     Command {
@@ -104,30 +92,6 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "Returns in seconds since 1970 when a key ends.",
         complexity: "O(1)",
         execute: expire::expiretime,
-        subcommands: &[],
-    },
-    Command {
-        name: "flushall",
-        arity: -1,
-        flags: Flags::WRITE,
-        keys: KeyPlaces::None,
-        group: Group::Server,
-        since: "1.0.0",
-        summary: "Removes the keys of every database.",
-        complexity: "O(N) where N is the number of keys",
-        execute: database::flushall,
-        subcommands: &[],
-    },
-    Command {
-        name: "flushdb",
-        arity: -1,
-        flags: Flags::WRITE,
-        keys: KeyPlaces::None,
-        group: Group::Server,
-        since: "1.0.0",
-        summary: "Removes the keys of the database.",
-        complexity: "O(N) where N is the number of keys",
-        execute: database::flushdb,
         subcommands: &[],
     },
     Command {
@@ -283,15 +247,27 @@ pub(super) const COMMANDS: &[Command] = &[
         subcommands: &[],
     },
     Command {
-        name: "swapdb",
-        arity: 3,
-        flags: Flags::WRITE.and(Flags::FAST),
-        keys: KeyPlaces::None,
-        group: Group::Server,
-        since: "4.0.0",
-        summary: "Exchanges two databases.",
-        complexity: "O(1)",
-        execute: database::swapdb,
+        name: "sort",
+        arity: -2,
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
+        keys: KeyPlaces::Custom(sort::keys),
+        group: Group::Generic,
+        since: "1.0.0",
+        summary: "Sorts the elements of a list, a set or a sorted set, and may store the result as a list.",
+        complexity: "O(N+M*log(M)) where N is the number of elements and M how many are returned",
+        execute: sort::sort,
+        subcommands: &[],
+    },
+    Command {
+        name: "sort_ro",
+        arity: -2,
+        flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+        keys: KeyPlaces::ONE,
+        group: Group::Generic,
+        since: "7.0.0",
+        summary: "Sorts the elements of a list, a set or a sorted set.",
+        complexity: "O(N+M*log(M)) where N is the number of elements and M how many are returned",
+        execute: sort::sort_ro,
         subcommands: &[],
     },
     Command {
@@ -372,7 +348,7 @@ const OBJECT: &[Command] = &[
     Command {
         name: "object|help",
         arity: 2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::LOADING).and(Flags::STALE),
         keys: KeyPlaces::None,
         group: Group::Generic,
         since: "6.2.0",

@@ -6,6 +6,7 @@ use crate::core::{
     command::{
         CommandError, Context, EventClass, Executed,
         args::{self, Words},
+        databases,
     },
     data::Entry,
     reply::Reply,
@@ -60,7 +61,8 @@ pub(super) fn copy(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         match () {
             () if args::is(option, "REPLACE") => replace = true,
             () if args::is(option, "DB") => {
-                database = args::database(options.expect()?, CommandError::NotInteger)?;
+                let index = databases::index(options.expect()?, CommandError::NotInteger)?;
+                database = databases::existing(index)?;
             }
             () => return Err(CommandError::Syntax),
         }
@@ -83,7 +85,8 @@ pub(super) fn copy(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
 
 pub(super) fn move_key(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let key = &words[1];
-    let database = args::database(&words[2], CommandError::NotInteger)?;
+    let index = databases::index(&words[2], CommandError::NotInteger)?;
+    let database = databases::existing(index)?;
     if database == context.database_index() {
         return Err(SAME);
     }

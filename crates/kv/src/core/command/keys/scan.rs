@@ -18,10 +18,6 @@ const COUNT_DEFAULT: usize = 10;
 /// So many times RANDOMKEY picks anew when it met a key that has ended.
 const PICKS_MAX: usize = 100;
 
-pub(super) fn dbsize(context: &mut Context<'_>, _words: &[Bytes]) -> Executed {
-    Ok(Reply::count(context.database().len()))
-}
-
 pub(super) fn keys(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let places = 0..context.database().len();
     Ok(found(context, places, |key, _| {
@@ -72,11 +68,23 @@ fn key_at(context: &mut Context<'_>, place: usize) -> Option<Bytes> {
     context.exists(&key).then_some(key)
 }
 
+/// A cursor.
+///
+/// # Errors
+/// Where it is no number of 64 bits without a sign.
+fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
+    std::str::from_utf8(argument)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .ok_or(CommandError::Other("ERR invalid cursor"))
+}
+
 /// The cursor is the number of places still to be looked at. It goes from the last place to the
 /// first, and what is removed gives its place to the last key; so a key that is there all the
 /// time is met, maybe twice.
 pub(super) fn scan(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let cursor = args::cursor(&words[1])?;
+    let left = cursor(&words[1])?;
     let (mut pattern, mut type_name) = (None, None);
     let mut count = COUNT_DEFAULT;
     let mut options = Words::from(words, 2);
@@ -94,9 +102,9 @@ pub(super) fn scan(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         }
     }
     let keys = context.database().len();
-    let begin = match usize::try_from(cursor) {
+    let begin = match usize::try_from(left) {
         Ok(0) | Err(_) => keys,
-        Ok(cursor) => cursor.min(keys),
+        Ok(left) => left.min(keys),
     };
     let end = begin.saturating_sub(count);
     let found = found(context, (end..begin).rev(), |key, entry| {

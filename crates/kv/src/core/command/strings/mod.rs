@@ -9,6 +9,8 @@ mod number;
 mod range;
 mod set;
 
+pub(super) use range::{clamped, part};
+
 pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "append",

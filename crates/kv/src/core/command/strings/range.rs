@@ -1,5 +1,7 @@
 //! Parts of strings, and their ends.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::core::{
@@ -18,6 +20,33 @@ fn length_of(first: usize, second: usize) -> Result<usize, CommandError> {
         .checked_add(second)
         .filter(|length| *length <= STRING_BYTES_MAX)
         .ok_or(TOO_LONG)
+}
+
+/// The part of a string from `start` to `end`, both included and counted from the end where
+/// negative (Redis: "GETRANGE"). Negative ones in the wrong order mean nothing.
+pub(in crate::core::command) fn part(start: i64, end: i64, length: usize) -> Option<Range<usize>> {
+    if start < 0 && end < 0 && start > end {
+        return None;
+    }
+    clamped(start, end, length)
+}
+
+/// The same, as BITPOS has it: what is before the beginning counts as the beginning, even an
+/// end, so -1 to -100 is the first byte of a string of one.
+pub(in crate::core::command) fn clamped(
+    start: i64,
+    end: i64,
+    length: usize,
+) -> Option<Range<usize>> {
+    let place = |index: i64| match usize::try_from(index) {
+        Ok(index) => index,
+        Err(_) => {
+            let back = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
+            length.saturating_sub(back)
+        }
+    };
+    let (start, end) = (place(start), place(end).min(length.checked_sub(1)?));
+    (start <= end).then(|| start..end + 1)
 }
 
 pub(super) fn strlen(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
@@ -62,7 +91,7 @@ pub(super) fn getrange(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         return Ok(Reply::bulk([]));
     };
     let bytes = string.bytes();
-    let part = args::range(start, end, bytes.len()).map_or(&[][..], |range| &bytes[range]);
+    let part = part(start, end, bytes.len()).map_or(&[][..], |range| &bytes[range]);
     Ok(Reply::bulk(part))
 }
 

@@ -119,7 +119,7 @@ fn what_is_none_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// Sparse or dense, registers are as in a plain array.
     #[test]
