@@ -57,3 +57,7 @@ id!(
     /// and who learns there. The first part of that partition's ballots.
     ConfigurationNumber, u64, "{}"
 );
+id!(
+    /// A place in one partition's log. The first entry stands at 1.
+    LogIndex, u64, "{}"
+);

@@ -71,10 +71,6 @@ impl Partitions {
     }
 
     /// The partition that a slot belongs to.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the quotient is below the count"
-    )]
     pub const fn of_slot(self, slot: Slot) -> PartitionId {
         PartitionId((slot.number() as u32 * self.count as u32 / SLOTS as u32) as u16)
     }
@@ -90,10 +86,6 @@ impl Partitions {
             .then(|| self.begin(partition.0)..=self.begin(partition.0 + 1) - 1)
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "at most the number of slots, as `number` is at most the count"
-    )]
     const fn begin(self, number: u16) -> u16 {
         (number as u32 * SLOTS as u32).div_ceil(self.count as u32) as u16
     }
