@@ -69,7 +69,8 @@ pub enum Step {
     Publish(Publication),
 }
 
-/// Steps that are taken one after the other, with nothing of others between them.
+/// Steps that are taken one after the other, with nothing of others between them. Commands that
+/// would wait don't.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
     /// What is done, in order. A step that fails does not keep the others from being taken, as
@@ -77,6 +78,26 @@ pub struct Transaction {
     pub steps: Vec<Step>,
     /// Nothing is done unless these keys still stand where they stood.
     pub watched: Vec<(DatabaseKey, Version)>,
+}
+
+/// A wait until what was acknowledged is held by more than the majority that acknowledged it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// So many replicas apart from the owner.
+    pub replicas: u64,
+    /// Whether they, and the owner, must have it on disk; the owner only, if it is asked for.
+    pub on_disk: Option<OwnDisk>,
+    /// No longer than this; 0 waits for ever.
+    pub timeout_ms: u64,
+}
+
+/// Whether WAITAOF waits for the owner's own disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnDisk {
+    /// It does.
+    Awaited,
+    /// It does not.
+    Ignored,
 }
 
 /// What is asked.
@@ -97,6 +118,9 @@ pub enum Body {
     /// Publish: [`Answer::Reply`], the number of those who heard it on the node that was asked,
     /// as in a Redis Cluster.
     Publish(Publication),
+    /// Wait: [`Answer::Reply`], what WAIT or, with disks, WAITAOF answers. It tells the truth of
+    /// the partition that fares worst.
+    Wait(Wait),
 }
 
 /// A question.

@@ -1,0 +1,403 @@
+//! What a connection is between its bytes: a pure state machine.
+//!
+//! [`Session::handle`] takes a request and writes its reply, or says what has to be asked first
+//! ([`Step::Ask`]) and writes the reply when it hears the answer ([`Session::finish`]). While
+//! answers are awaited more requests may be handled, unless [`Ticket::waits`]: a pipeline costs
+//! one round trip. Replies have to be sent in the order of their requests, so whoever calls
+//! keeps the places of those that are not written yet.
+
+mod ask;
+mod client;
+mod command;
+mod connection;
+mod describe;
+mod help;
+mod identity;
+mod info;
+mod outcome;
+mod pubsub;
+mod tracking;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+
+pub use ask::{
+    Ask, Channels, Credentials, Heard, PauseOf, Registry, Step, SubscriptionChange,
+    SubscriptionKind, Ticket,
+};
+pub use info::{ClientFilter, ClientInfo, ClientKind, Traffic};
+pub use pubsub::Message;
+pub use tracking::Tracking;
+
+use super::resp::{Version, write, write_error};
+use crate::{
+    api::{Answer, Body, Call, Consistency, Request},
+    core::{
+        command::{Command, CommandError, Flags, find},
+        reply::Reply,
+    },
+};
+use ask::Finish;
+use outcome::{Handled, Outcome, Refused, unhandled, unknown};
+use pubsub::Subscriptions;
+use transaction::{Exec, Queue, Watched};
+
+/// The Redis whose commands, texts and shapes of replies these are.
+pub const REDIS_VERSION: &str = "7.4.0";
+
+/// How a listener treats its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Who does not say a name is nobody, not the user `default`.
+    pub auth_required: bool,
+    /// Clients are told that this is a Redis Cluster: there is one database, and keys are asked
+    /// for where they are.
+    pub cluster: bool,
+}
+
+/// Whether the client wants to be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Replies {
+    #[default]
+    On,
+    Off,
+    /// Not the next time.
+    SkipNext,
+}
+
+/// The name by which nobody in particular goes.
+const DEFAULT_USER: &[u8] = b"default";
+
+/// A connection's state.
+pub struct Session {
+    settings: Settings,
+    id: u64,
+    version: Version,
+    database: usize,
+    /// None until the client has said who it is.
+    user: Option<Bytes>,
+    name: Bytes,
+    library_name: Bytes,
+    library_version: Bytes,
+    consistency: Consistency,
+    replies: Replies,
+    no_evict: bool,
+    no_touch: bool,
+    queue: Option<Queue>,
+    watched: Watched,
+    subscriptions: Subscriptions,
+    tracking: Option<Tracking>,
+    last_command: &'static str,
+}
+
+impl fmt::Debug for Session {
+    /// Without what clients sent: there may be passwords in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("last_command", &self.last_command)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A new connection's; no other connection of this node has or had the same `id`.
+    pub fn new(id: u64, settings: Settings) -> Self {
+        Session {
+            user: Self::first_user(settings),
+            settings,
+            id,
+            version: Version::default(),
+            database: 0,
+            name: Bytes::new(),
+            library_name: Bytes::new(),
+            library_version: Bytes::new(),
+            consistency: Consistency::default(),
+            replies: Replies::default(),
+            no_evict: false,
+            no_touch: false,
+            queue: None,
+            watched: Watched::default(),
+            subscriptions: Subscriptions::default(),
+            tracking: None,
+            last_command: "NULL",
+        }
+    }
+
+    fn first_user(settings: Settings) -> Option<Bytes> {
+        (!settings.auth_required).then(|| Bytes::from_static(DEFAULT_USER))
+    }
+
+    /// Whether the client has said who it is, or has not to.
+    pub fn is_authenticated(&self) -> bool {
+        self.user.is_some()
+    }
+
+    /// Who the client is.
+    pub fn user(&self) -> Option<&Bytes> {
+        self.user.as_ref()
+    }
+
+    /// How the client wants to hear of changes to keys that it read.
+    pub fn tracking(&self) -> Option<&Tracking> {
+        self.tracking.as_ref()
+    }
+
+    /// Whether the connection's commands don't count as uses of keys.
+    pub fn is_no_touch(&self) -> bool {
+        self.no_touch
+    }
+
+    /// What was subscribed to or no longer, since this was asked last. It has to be done before
+    /// what was written is sent.
+    pub fn take_subscription_changes(&mut self) -> Vec<SubscriptionChange> {
+        self.subscriptions.take_changes()
+    }
+
+    /// Handles a request: at least one word.
+    pub fn handle(&mut self, words: Vec<Bytes>, out: &mut BytesMut) -> Step {
+        let begin = out.len();
+        let muted = match self.replies {
+            Replies::On => false,
+            Replies::Off => true,
+            Replies::SkipNext => {
+                self.replies = Replies::On;
+                true
+            }
+        };
+        let command = match self.admit(&words) {
+            Ok(Some(command)) => command,
+            Ok(None) => {
+                write(out, self.version, &Reply::Status("QUEUED"));
+                mute(out, begin, muted);
+                return Step::Done;
+            }
+            Err((command, error)) => {
+                self.refuse(command, &error, out);
+                mute(out, begin, muted);
+                return Step::Done;
+            }
+        };
+        let handled = self.run(command, words, out);
+        // CLIENT REPLY ON is answered, and what is pushed is no answer.
+        let muted = muted && command.name != "client|reply" && !pubsub::pushes(command);
+        let step = self.conclude(handled, muted, None, out);
+        mute(out, begin, muted);
+        step
+    }
+
+    /// Goes on with what [`handle`](Self::handle) asked for.
+    pub fn finish(&mut self, ticket: Ticket, heard: Heard, out: &mut BytesMut) -> Step {
+        let begin = out.len();
+        let Ticket {
+            finish,
+            version,
+            muted,
+            exec,
+            ..
+        } = ticket;
+        let handled = match finish {
+            Finish::Reply => {
+                write(out, version, &heard.into_reply());
+                Ok(Outcome::Written)
+            }
+            Finish::Watch(keys) => self.finish_watch(keys, heard),
+            Finish::Authenticate(authentication) => {
+                self.finish_authentication(*authentication, heard)
+            }
+            Finish::Tracking(tracking) => self.finish_tracking(*tracking, heard),
+            Finish::Exec(exec) => {
+                let step = self.begin_replies(*exec, heard, muted, out);
+                mute(out, begin, muted);
+                return step;
+            }
+        };
+        let step = self.conclude(handled, muted, exec, out);
+        mute(out, begin, muted);
+        step
+    }
+
+    /// Ends the waiting of a command, as CLIENT UNBLOCK wants: as if its time were over, or with
+    /// an error. The question is to be dropped.
+    pub fn unblock(&mut self, ticket: Ticket, with_error: bool, out: &mut BytesMut) -> Step {
+        let reply = if with_error {
+            Reply::Error(Bytes::from_static(
+                b"UNBLOCKED client unblocked via CLIENT UNBLOCK",
+            ))
+        } else {
+            match self.last_command {
+                "blmove" | "brpoplpush" => Reply::Null,
+                // Nobody is known to have it.
+                "wait" => Reply::Integer(0),
+                "waitaof" => Reply::Array(vec![Reply::Integer(0); 2]),
+                _ => Reply::NullArray,
+            }
+        };
+        self.finish(ticket, Heard::Api(Answer::Reply(reply)), out)
+    }
+
+    /// The command that is to run now; none if it was queued.
+    fn admit(&mut self, words: &[Bytes]) -> Result<Option<&'static Command>, Refused> {
+        let command = find(words)
+            // A container with words that name none of what it contains.
+            .filter(|command| command.subcommands.is_empty() || words.len() == 1)
+            .ok_or_else(|| (None, unknown(words)))?;
+        let admitted = self
+            .check(command, words)
+            .and_then(|()| self.queue(command, words));
+        match admitted {
+            Ok(true) => Ok(None),
+            Ok(false) => {
+                self.last_command = command.name;
+                Ok(Some(command))
+            }
+            Err(error) => Err((Some(command), error)),
+        }
+    }
+
+    /// What the table of commands and the state of the connection say against it.
+    fn check(&self, command: &'static Command, words: &[Bytes]) -> Result<(), CommandError> {
+        if !command.takes(words.len()) {
+            return Err(CommandError::Arity(command.name));
+        }
+        if !self.is_authenticated() && !command.flags.has(Flags::NO_AUTH) {
+            return Err(CommandError::Other("NOAUTH Authentication required."));
+        }
+        if self.queue.is_some() && command.flags.has(Flags::NO_MULTI) {
+            return Err(CommandError::Other(
+                "ERR Command not allowed inside a transaction",
+            ));
+        }
+        let listening = self.version == Version::Resp2 && !self.subscriptions.is_empty();
+        if listening && !pubsub::is_for_listeners(command) {
+            return Err(CommandError::Text(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+                 RESET are allowed in this context",
+                command.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// Tells the client no, which also spoils a transaction.
+    fn refuse(
+        &mut self,
+        command: Option<&'static Command>,
+        error: &CommandError,
+        out: &mut BytesMut,
+    ) {
+        let text = error.to_string();
+        let Some(queue) = &mut self.queue else {
+            write_error(out, text.as_bytes());
+            return;
+        };
+        if command.is_some_and(|command| command.name == "exec") {
+            self.end_transaction();
+            let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+            let text = format!("EXECABORT Transaction discarded because of: {reason}");
+            write_error(out, text.as_bytes());
+        } else {
+            queue.spoil();
+            write_error(out, text.as_bytes());
+        }
+    }
+
+    fn run(&mut self, command: &'static Command, words: Vec<Bytes>, out: &mut BytesMut) -> Handled {
+        if command.flags.has(Flags::SESSION) {
+            return self.run_here(command, &words, out);
+        }
+        let waits = command.flags.has(Flags::BLOCKING);
+        let body = Body::Call {
+            database: self.database,
+            call: Call { command, words },
+        };
+        Ok(Outcome::Ask {
+            ask: Ask::Api(self.request(body)),
+            finish: Finish::Reply,
+            waits,
+        })
+    }
+
+    fn request(&self, body: Body) -> Request {
+        Request {
+            consistency: self.consistency,
+            body,
+        }
+    }
+
+    /// Runs a command that is about the connection.
+    fn run_here(
+        &mut self,
+        command: &'static Command,
+        words: &[Bytes],
+        out: &mut BytesMut,
+    ) -> Handled {
+        match command.name.split_once('|') {
+            Some(("client", name)) => self.run_client(name, words),
+            Some(("pubsub", name)) => pubsub::run_pubsub(name, words),
+            Some(("command", name)) => command::run_command(name, words),
+            _ => match command.name {
+                "multi" | "exec" | "discard" | "watch" | "unwatch" => {
+                    self.run_transaction(command.name, words, out)
+                }
+                "auth" => self.auth(words),
+                "hello" => self.hello(words),
+                "reset" => Ok(self.reset()),
+                "command" => Ok(describe::all_commands().into()),
+                name if pubsub::pushes(command) => self.run_subscription(name, words, out),
+                name => self.run_connection(name, words, out),
+            },
+        }
+    }
+
+    /// Writes what a command came to, unless something has to be asked.
+    fn conclude(
+        &mut self,
+        handled: Handled,
+        muted: bool,
+        exec: Option<Box<Exec>>,
+        out: &mut BytesMut,
+    ) -> Step {
+        let step = match handled {
+            Ok(Outcome::Ask { ask, finish, waits }) => {
+                let ticket = Ticket {
+                    finish,
+                    version: self.version,
+                    muted,
+                    waits: waits || exec.is_some(),
+                    exec,
+                };
+                return Step::Ask(ask, ticket);
+            }
+            Ok(Outcome::Reply(reply)) => {
+                write(out, self.version, &reply);
+                Step::Done
+            }
+            Ok(Outcome::Written) => Step::Done,
+            Ok(Outcome::Close) => Step::Close,
+            Err(error) => {
+                write_error(out, error.to_string().as_bytes());
+                Step::Done
+            }
+        };
+        match exec {
+            Some(mut exec) => {
+                exec.speak(self.version);
+                self.go_on(exec, step, muted, out)
+            }
+            None => step,
+        }
+    }
+}
+
+/// Takes back what was written, if the client wants no replies.
+fn mute(out: &mut BytesMut, begin: usize, muted: bool) {
+    if muted {
+        out.truncate(begin);
+    }
+}
