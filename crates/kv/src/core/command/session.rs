@@ -207,9 +207,9 @@ const COMMAND: &[Command] = commands! { Group::Server;
         "Counts the commands.";
     "command|docs", -2, ALWAYS, "7.0.0", "O(N) where N is the number of commands to look up",
         "Tells what commands are for.";
-    "command|getkeys", -3, ALWAYS, "2.8.13", "O(N) where N is the number of arguments to the command",
+    "command|getkeys", -4, ALWAYS, "2.8.13", "O(N) where N is the number of arguments to the command",
         "Finds the keys in a call.";
-    "command|getkeysandflags", -3, ALWAYS, "7.0.0", "O(N) where N is the number of arguments to the command",
+    "command|getkeysandflags", -4, ALWAYS, "7.0.0", "O(N) where N is the number of arguments to the command",
         "Finds the keys in a call, and what is done to them.";
     "command|help", 2, ALWAYS, "5.0.0", "O(1)",
         "Tells what COMMAND can do.";

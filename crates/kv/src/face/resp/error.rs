@@ -49,6 +49,11 @@ impl ProtocolError {
     pub fn reply(&self) -> Option<Bytes> {
         match self {
             ProtocolError::TooLarge { .. } | ProtocolError::Http => None,
+            // As it came, whatever it is.
+            ProtocolError::NoWord(byte) => {
+                let text: &[u8] = b"ERR Protocol error: expected '$', got '";
+                Some([text, &[*byte], b"'"].concat().into())
+            }
             told => Some(Bytes::from(told.to_string())),
         }
     }

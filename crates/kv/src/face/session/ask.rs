@@ -76,9 +76,9 @@ pub enum Channels {
 /// another is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Registry {
-    /// CLIENT INFO: a line about the connection that asks.
+    /// CLIENT INFO: a line about the connection that asks, as a [`Reply::Verbatim`].
     Info,
-    /// CLIENT LIST: a line for each that passes.
+    /// CLIENT LIST: a line for each that passes, as a [`Reply::Verbatim`].
     List(Box<ClientFilter>),
     /// CLIENT KILL with filters: closes each that passes, and counts them.
     Kill(Box<ClientFilter>),

@@ -8,6 +8,7 @@ use super::{
     connection::timeout_ms,
     help,
     info::{ClientFilter, ClientKind},
+    outcome::wrong_arguments,
     unhandled,
 };
 use crate::core::{command::CommandError, data::parse_integer, reply::Reply};
@@ -50,9 +51,9 @@ impl Session {
             "info" => Registry::Info,
             "list" => Registry::List(Box::new(list_filter(&words[2..])?)),
             "kill" => self.kill(&words[2..])?,
-            "pause" => pause(&words[2..])?,
+            "pause" => pause(words)?,
             "unpause" => Registry::Unpause,
-            "unblock" => unblock(&words[2..])?,
+            "unblock" => unblock(words)?,
             "help" => return Ok(help::of(help::CLIENT).into()),
             _ => return Err(unhandled(name)),
         };
@@ -161,7 +162,8 @@ fn list_filter(words: &[Bytes]) -> Result<ClientFilter, CommandError> {
         [option, ids @ ..] if option.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
             let ids: Option<Vec<u64>> = ids
                 .iter()
-                .map(|id| parse_integer(id).and_then(|id| u64::try_from(id).ok()))
+                // No connection has number 0.
+                .map(|id| parse_integer(id).map(|id| u64::try_from(id).unwrap_or(0)))
                 .collect();
             filter.ids = Some(ids.ok_or(CommandError::Other("ERR Invalid client ID"))?);
         }
@@ -180,35 +182,36 @@ fn kind(word: &[u8]) -> Result<ClientKind, CommandError> {
 }
 
 fn pause(words: &[Bytes]) -> Result<Registry, CommandError> {
-    let of = match words {
-        [_] => PauseOf::All,
-        [_, of] if of.eq_ignore_ascii_case(b"ALL") => PauseOf::All,
-        [_, of] if of.eq_ignore_ascii_case(b"WRITE") => PauseOf::Writes,
-        [_, _] => {
+    let of = match &words[3..] {
+        [] => PauseOf::All,
+        [of] if of.eq_ignore_ascii_case(b"ALL") => PauseOf::All,
+        [of] if of.eq_ignore_ascii_case(b"WRITE") => PauseOf::Writes,
+        [_] => {
             return Err(CommandError::Other(
                 "ERR CLIENT PAUSE mode must be WRITE or ALL",
             ));
         }
-        _ => return Err(CommandError::Syntax),
+        _ => return Err(wrong_arguments(words)),
     };
     Ok(Registry::Pause {
-        timeout_ms: timeout_ms(&words[0])?,
+        timeout_ms: timeout_ms(&words[2])?,
         of,
     })
 }
 
 fn unblock(words: &[Bytes]) -> Result<Registry, CommandError> {
-    let with_error = match words {
-        [_] => false,
-        [_, reason] if reason.eq_ignore_ascii_case(b"TIMEOUT") => false,
-        [_, reason] if reason.eq_ignore_ascii_case(b"ERROR") => true,
+    let with_error = match &words[3..] {
+        [] => false,
+        [reason] if reason.eq_ignore_ascii_case(b"TIMEOUT") => false,
+        [reason] if reason.eq_ignore_ascii_case(b"ERROR") => true,
+        [_, _, ..] => return Err(wrong_arguments(words)),
         _ => {
             return Err(CommandError::Other(
                 "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
             ));
         }
     };
-    let id = parse_integer(&words[0]).ok_or(CommandError::NotInteger)?;
+    let id = parse_integer(&words[2]).ok_or(CommandError::NotInteger)?;
     Ok(Registry::Unblock {
         // No connection has number 0.
         id: u64::try_from(id).unwrap_or(0),

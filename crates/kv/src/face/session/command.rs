@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Handled, describe, help, unhandled};
 use crate::core::{
-    command::{Command, CommandError, all, find},
+    command::{Command, CommandError, Group, KeyPlaces, all, find},
     glob,
     reply::Reply,
 };
@@ -17,7 +17,7 @@ pub(super) fn run_command(name: &str, words: &[Bytes]) -> Handled {
         "info" if rest.is_empty() => describe::all_commands(),
         "info" => Reply::Array(
             rest.iter()
-                .map(|name| named(name).map_or(Reply::NullArray, describe::command))
+                .map(|name| named(name).map_or(Reply::Null, describe::command))
                 .collect(),
         ),
         "docs" if rest.is_empty() => Reply::Map(all().map(describe::docs).collect()),
@@ -59,7 +59,7 @@ fn named(name: &Bytes) -> Option<&'static Command> {
 /// The keys in a call.
 fn keys(call: &[Bytes]) -> Result<(&'static Command, Vec<Reply>), CommandError> {
     let command = find(call).ok_or(CommandError::Other("ERR Invalid command specified"))?;
-    if matches!(command.keys, crate::core::command::KeyPlaces::None) {
+    if matches!(command.keys, KeyPlaces::None) {
         return Err(CommandError::Other("ERR The command has no key arguments"));
     }
     if !command.takes(call.len()) {
@@ -68,7 +68,8 @@ fn keys(call: &[Bytes]) -> Result<(&'static Command, Vec<Reply>), CommandError> 
         ));
     }
     let places = command.keys.of(call);
-    if places.is_empty() {
+    // Scripts may do without keys.
+    if places.is_empty() && command.group != Group::Scripting {
         return Err(CommandError::Other(
             "ERR Invalid arguments specified for command",
         ));

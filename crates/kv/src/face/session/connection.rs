@@ -48,7 +48,10 @@ impl Session {
             "publish" => Ok(self.ask_publish(false, words)),
             "spublish" => Ok(self.ask_publish(true, words)),
             "wait" => Ok(self.ask_wait(Wait {
-                replicas: replicas(&words[1])?,
+                // Less than none is none; WAITAOF has another opinion.
+                replicas: parse_integer(&words[1])
+                    .map(|replicas| u64::try_from(replicas).unwrap_or(0))
+                    .ok_or(CommandError::NotInteger)?,
                 on_disk: None,
                 timeout_ms: timeout_ms(&words[2])?,
             })),

@@ -28,9 +28,13 @@ pub(super) fn command(command: &'static Command) -> Reply {
                 .map(Reply::Status)
                 .collect(),
         ),
-        Reply::Array(Vec::new()),
-        Reply::Array(key_specifications(command)),
-        Reply::Array(command.subcommands.iter().map(self::command).collect()),
+        Reply::Set(Vec::new()),
+        Reply::Set(key_specifications(command)),
+        if command.subcommands.is_empty() {
+            Reply::Set(Vec::new())
+        } else {
+            Reply::Array(command.subcommands.iter().map(self::command).collect())
+        },
     ])
 }
 
@@ -109,7 +113,10 @@ fn categories_with_mark(command: &Command) -> Vec<&'static str> {
     let group = match command.group {
         Group::String => Some("@string"),
         Group::Bitmap => Some("@bitmap"),
-        Group::Generic if !has(Flags::SESSION) => Some("@keyspace"),
+        Group::Generic | Group::Server | Group::Cluster if has(Flags::SESSION) => {
+            Some("@connection")
+        }
+        Group::Generic => Some("@keyspace"),
         Group::Hash => Some("@hash"),
         Group::List => Some("@list"),
         Group::Set => Some("@set"),
@@ -121,7 +128,7 @@ fn categories_with_mark(command: &Command) -> Vec<&'static str> {
         Group::Scripting => Some("@scripting"),
         Group::PubSub => Some("@pubsub"),
         Group::Connection => Some("@connection"),
-        Group::Generic | Group::Server | Group::Cluster => None,
+        Group::Server | Group::Cluster => None,
     };
     let reads = has(Flags::READONLY) && command.group != Group::Scripting;
     let mut categories: Vec<&str> = group.into_iter().collect();

@@ -50,6 +50,19 @@ pub(super) fn unhandled(name: &str) -> CommandError {
     CommandError::Text(format!("ERR '{name}' is not supported on a connection"))
 }
 
+/// What to say to a subcommand that has too many words, where the table can't tell.
+pub(super) fn wrong_arguments(words: &[Bytes]) -> CommandError {
+    let text = |place: usize| {
+        let word = words.get(place).map_or(&[][..], |word| word);
+        String::from_utf8_lossy(&word[..word.len().min(ECHOED_BYTES_MAX)]).into_owned()
+    };
+    CommandError::Text(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+        text(1),
+        text(0).to_ascii_uppercase()
+    ))
+}
+
 /// What to say to words that call nothing.
 pub(super) fn unknown(words: &[Bytes]) -> CommandError {
     let text = |word: &Bytes, bytes_max: usize| {

@@ -7,7 +7,9 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Handled, Outcome, Session,
     ask::{Ask, Channels, Finish, Registry, SubscriptionChange, SubscriptionKind},
-    help, unhandled,
+    help,
+    outcome::wrong_arguments,
+    unhandled,
 };
 use crate::{
     api::Publication,
@@ -268,7 +270,7 @@ pub(super) fn run_pubsub(name: &str, words: &[Bytes]) -> Handled {
     let registry = match name {
         "channels" | "shardchannels" => {
             if words.len() > 3 {
-                return Err(wrong_arguments(&words[1]));
+                return Err(wrong_arguments(words));
             }
             Registry::Channels {
                 of: channels(name),
@@ -284,13 +286,6 @@ pub(super) fn run_pubsub(name: &str, words: &[Bytes]) -> Handled {
         _ => return Err(unhandled(name)),
     };
     Ok(Outcome::wait(Ask::Registry(registry), Finish::Reply))
-}
-
-fn wrong_arguments(subcommand: &[u8]) -> CommandError {
-    CommandError::Text(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try PUBSUB HELP.",
-        String::from_utf8_lossy(subcommand)
-    ))
 }
 
 fn channels(name: &str) -> Channels {

@@ -20,7 +20,7 @@ pub struct Tracking {
     pub redirect: Option<u64>,
     /// Changes to all keys that begin so are told, read or not.
     pub broadcast: bool,
-    /// Such prefixes; all keys, if none.
+    /// Such prefixes; the empty one is of all keys.
     pub prefixes: Vec<Bytes>,
     /// Keys are tracked only after CLIENT CACHING YES.
     pub opt_in: bool,
@@ -85,8 +85,11 @@ impl Session {
                 "ERR You can't specify both OPTIN mode and OPTOUT mode",
             ));
         }
-        let old = self.tracking.iter().flat_map(|old| old.prefixes.clone());
-        new.prefixes = join(old.collect(), new.prefixes)?;
+        let old = self.tracking.as_ref().map_or(&[][..], |old| &old.prefixes);
+        new.prefixes = join(old, &new.prefixes)?;
+        if new.broadcast && new.prefixes.is_empty() {
+            new.prefixes.push(Bytes::new());
+        }
         Ok(new)
     }
 
@@ -204,29 +207,27 @@ fn parse(words: &[Bytes]) -> Result<Tracking, CommandError> {
 }
 
 /// All prefixes, none of which is the beginning of another.
-fn join(old: Vec<Bytes>, new: Vec<Bytes>) -> Result<Vec<Bytes>, CommandError> {
-    let mut all = old;
-    for prefix in new {
-        if all.contains(&prefix) {
-            continue;
-        }
-        if let Some(other) = all
-            .iter()
-            .find(|other| other.starts_with(&prefix) || prefix.starts_with(other))
-        {
-            return Err(CommandError::Text(format!(
-                "ERR Prefix '{}' overlaps with an existing prefix '{}'. Prefixes for a single \
-                 client must not overlap.",
-                String::from_utf8_lossy(&prefix),
-                String::from_utf8_lossy(other)
-            )));
-        }
-        if all.len() == PREFIXES_MAX {
-            return Err(CommandError::Text(format!(
-                "ERR a client can have {PREFIXES_MAX} prefixes"
-            )));
-        }
-        all.push(prefix);
+fn join(old: &[Bytes], new: &[Bytes]) -> Result<Vec<Bytes>, CommandError> {
+    if old.len() + new.len() > PREFIXES_MAX {
+        return Err(CommandError::Text(format!(
+            "ERR a client can have {PREFIXES_MAX} prefixes"
+        )));
     }
-    Ok(all)
+    for (place, prefix) in new.iter().enumerate() {
+        let overlaps =
+            |other: &&Bytes| other.starts_with(prefix) || prefix.starts_with(other.as_ref());
+        let others = &new[place + 1..];
+        let (kind, other) = match (old.iter().find(overlaps), others.iter().find(overlaps)) {
+            (Some(other), _) => ("an existing", other),
+            (None, Some(other)) => ("another provided", other),
+            (None, None) => continue,
+        };
+        return Err(CommandError::Text(format!(
+            "ERR Prefix '{}' overlaps with {kind} prefix '{}'. Prefixes for a single client must \
+             not overlap.",
+            String::from_utf8_lossy(prefix),
+            String::from_utf8_lossy(other)
+        )));
+    }
+    Ok([old, new].concat())
 }

@@ -132,6 +132,8 @@ fn the_list_of_connections_is_asked() {
         -ERR timeout is negative
         > CLIENT PAUSE 1 x
         -ERR CLIENT PAUSE mode must be WRITE or ALL
+        > CLIENT PAUSE 1 ALL ALL
+        -ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.
         > CLIENT UNPAUSE
         -ASKED Unpause
         > CLIENT UNBLOCK 9 ERROR
@@ -259,10 +261,20 @@ fn tracking() {
         +OK
         > CLIENT TRACKING ON BCAST PREFIX ab
         -ERR Prefix 'ab' overlaps with an existing prefix 'a'. Prefixes for a single client must not overlap.
+        > CLIENT TRACKING ON BCAST PREFIX a
+        -ERR Prefix 'a' overlaps with an existing prefix 'a'. Prefixes for a single client must not overlap.
+        > CLIENT TRACKING ON BCAST PREFIX c PREFIX c
+        -ERR Prefix 'c' overlaps with another provided prefix 'c'. Prefixes for a single client must not overlap.
         > CLIENT TRACKING ON BCAST PREFIX c
         +OK
         > CLIENT TRACKINGINFO
         *6 $5 flags *2 $2 on $5 bcast $8 redirect :0 $8 prefixes *3 $1 a $1 b $1 c
+        > CLIENT TRACKING OFF
+        +OK
+        > CLIENT TRACKING ON BCAST
+        +OK
+        > CLIENT TRACKINGINFO
+        *6 $5 flags *2 $2 on $5 bcast $8 redirect :0 $8 prefixes *1 $0
         > CLIENT TRACKING OFF
         +OK
         > CLIENT TRACKING ON REDIRECT 6

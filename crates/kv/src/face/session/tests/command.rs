@@ -8,7 +8,7 @@ fn commands_are_described() {
     story(
         "
         > COMMAND INFO get foo
-        *2 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@string +@read +@fast *0 *1 *6 $5 flags *2 +RO +access $12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0 *-1
+        *2 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@string +@read +@fast *0 *1 *6 $5 flags *2 +RO +access $12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0 $-1
         > COMMAND INFO client|id
         *1 *10 $9 client|id :2 *3 +noscript +loading +stale :0 :0 :0 *2 +@connection +@slow *0 *0 *0
         > COMMAND DOCS get foo
@@ -27,11 +27,11 @@ fn commands_are_described() {
         *1 $1 a
         > COMMAND GETKEYS watch a b
         *2 $1 a $1 b
-        > COMMAND GETKEYS ping
+        > COMMAND GETKEYS ping a
         -ERR The command has no key arguments
-        > COMMAND GETKEYS foo
+        > COMMAND GETKEYS foo a
         -ERR Invalid command specified
-        > COMMAND GETKEYS get
+        > COMMAND GETKEYS get a b
         -ERR Invalid number of arguments specified for command
         > COMMAND GETKEYSANDFLAGS get a
         *1 *2 $1 a *2 +RO +access

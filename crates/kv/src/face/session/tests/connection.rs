@@ -206,6 +206,8 @@ fn consistency_and_waiting_are_asked_for() {
         > WAITAOF 1 2 0
         -ASKED Wait { replicas: 2, on_disk: Some(Awaited), timeout_ms: 0 }
         > WAIT -1 0
+        -ASKED Wait { replicas: 0, on_disk: None, timeout_ms: 0 }
+        > WAITAOF 0 -1 0
         -ERR value is out of range, must be positive
         > WAIT 1 -1
         -ERR timeout is negative

@@ -29,7 +29,7 @@ impl World {
                     age_s: 5,
                     ..Traffic::default()
                 };
-                Heard::Registry(Reply::bulk(session.info(traffic).line()))
+                Heard::Registry(Reply::Verbatim(session.info(traffic).line().into()))
             }
             Ask::Registry(other) => Heard::Registry(asked(&other)),
         }
