@@ -273,8 +273,7 @@ impl Session {
                 "ERR Command not allowed inside a transaction",
             ));
         }
-        let listening = self.version == Version::Resp2 && !self.subscriptions.is_empty();
-        if listening && !pubsub::is_for_listeners(command) {
+        if self.listens_in_resp2() && !pubsub::is_for_listeners(command) {
             return Err(CommandError::Text(format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
                  RESET are allowed in this context",
@@ -291,20 +290,15 @@ impl Session {
         error: &CommandError,
         out: &mut BytesMut,
     ) {
-        let text = error.to_string();
-        let Some(queue) = &mut self.queue else {
-            write_error(out, text.as_bytes());
-            return;
-        };
+        let mut text = error.to_string();
         if command.is_some_and(|command| command.name == "exec") {
             self.end_transaction();
             let reason = text.strip_prefix("ERR ").unwrap_or(&text);
-            let text = format!("EXECABORT Transaction discarded because of: {reason}");
-            write_error(out, text.as_bytes());
-        } else {
+            text = format!("EXECABORT Transaction discarded because of: {reason}");
+        } else if let Some(queue) = &mut self.queue {
             queue.spoil();
-            write_error(out, text.as_bytes());
         }
+        write_error(out, text.as_bytes());
     }
 
     fn run(&mut self, command: &'static Command, words: Vec<Bytes>, out: &mut BytesMut) -> Handled {

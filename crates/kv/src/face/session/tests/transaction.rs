@@ -72,6 +72,8 @@ fn an_error_while_queueing_spoils_it() {
         -EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command
         > EXEC
         -ERR EXEC without MULTI
+        > EXEC a
+        -EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command
         ",
     );
 }
