@@ -9,6 +9,7 @@
 
 mod merge;
 mod scan;
+mod sort;
 
 #[cfg(test)]
 mod tests;
@@ -111,6 +112,9 @@ pub fn plan(
     if partitions <= 1 {
         return Ok(Plan::One(PartitionId(0)));
     }
+    if matches!(command.name, "sort" | "sort_ro") {
+        return Ok(plan_sort(command, words, partitions, partition_of));
+    }
     // Most commands have one key; it needs no list.
     let one = matches!(
         command.keys,
@@ -148,6 +152,35 @@ pub fn plan(
     }
     let all: BTreeSet<PartitionId> = owners.into_iter().collect();
     Ok(Plan::Atomic(all.into_iter().collect()))
+}
+
+/// SORT looks at its keys, and at those that BY and GET make of what it finds: if nothing says
+/// where these are, they may be anywhere.
+fn plan_sort(
+    command: &Command,
+    words: &[Bytes],
+    partitions: u16,
+    partition_of: impl Fn(&[u8]) -> PartitionId,
+) -> Plan {
+    let keys = command
+        .keys
+        .of(words)
+        .into_iter()
+        .map(|place| &words[place]);
+    let mut touched: BTreeSet<PartitionId> = keys.map(|key| partition_of(key)).collect();
+    for pattern in sort::patterns(words) {
+        if !sort::has_fixed_tag(pattern) {
+            touched.extend((0..partitions).map(PartitionId));
+            break;
+        }
+        touched.insert(partition_of(pattern));
+    }
+    let touched: Vec<PartitionId> = touched.into_iter().collect();
+    match touched[..] {
+        [] => Plan::Anywhere,
+        [one] => Plan::One(one),
+        _ => Plan::Atomic(touched),
+    }
 }
 
 /// One part for each of the keys' partitions, in their order. Words before the first key are in

@@ -121,6 +121,38 @@ fn each_command_has_its_way() {
 }
 
 #[test]
+fn sort_goes_where_its_patterns_may_lead() {
+    /// As a Redis Cluster places keys: by the tag, if there is one.
+    fn by_tag(key: &[u8]) -> PartitionId {
+        let tag = key.split(|byte| matches!(byte, b'{' | b'}')).nth(1);
+        partition_of(tag.unwrap_or(key))
+    }
+    for name in ["sort", "sort_ro"] {
+        let sort = command(name, KeyPlaces::ONE);
+        for (line, touched) in [
+            ("sort 1", 1),
+            ("sort 1 BY nosort GET #", 1),
+            ("sort 1 by w_* GET #", 7),
+            ("sort 1 GET w_*", 7),
+            ("sort 1 GET {1}*", 1),
+            ("sort 1 GET {0}* BY {1}*", 2),
+            ("sort 1 GET *{1}", 7),
+            ("sort 1 GET {*}", 7),
+            ("sort 1 GET {}*{1}", 7),
+            ("sort 1 GET {1*", 7),
+        ] {
+            let plan = plan(&sort, &words(line), PARTITIONS, by_tag).unwrap();
+            let counted = match plan {
+                Plan::One(partition) if partition == by_tag(b"1") => 1,
+                Plan::Atomic(partitions) => partitions.len(),
+                other => panic!("{line}: {other:?}"),
+            };
+            assert_eq!(counted, touched, "{line}");
+        }
+    }
+}
+
+#[test]
 fn one_partition_takes_everything() {
     for (name, line) in [
         ("mset", "mset 0 x 1 y"),
