@@ -1,7 +1,7 @@
 //! RESP, the Redis serialization protocol, versions 2 and 3 (Redis: "RESP protocol
 //! description").
 //!
-//! [`Parser`] takes requests off a buffer, [`write`] puts replies into one. Neither knows of
+//! [`Parser`] takes requests off a buffer, [`write()`] puts replies into one. Neither knows of
 //! connections.
 
 mod error;
