@@ -12,6 +12,7 @@ mod list;
 mod pack;
 mod set;
 mod sorted_set;
+mod stream;
 mod string;
 
 pub use decimal::Decimal;
@@ -21,6 +22,7 @@ pub use list::{End, List};
 pub use pack::{Pack, PackIter};
 pub use set::Set;
 pub use sorted_set::{Members, SortedSet};
+pub use stream::{Consumer, Group, Keep, Pending, Stream, StreamId, TRIMMED_AT_ONCE, Trim};
 pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
 
 /// A key or a member: bytes with nothing to spare.
@@ -46,6 +48,8 @@ pub enum Value {
     Hash(Hash),
     /// Elements in order.
     List(List),
+    /// Entries by id.
+    Stream(Stream),
 }
 
 impl Value {
@@ -57,6 +61,7 @@ impl Value {
             Value::SortedSet(_) => "zset",
             Value::Hash(_) => "hash",
             Value::List(_) => "list",
+            Value::Stream(_) => "stream",
         }
     }
 
@@ -68,6 +73,7 @@ impl Value {
             Value::SortedSet(sorted) => sorted.encoding(),
             Value::Hash(hash) => hash.encoding(),
             Value::List(list) => list.encoding(),
+            Value::Stream(stream) => stream.encoding(),
         }
     }
 }
