@@ -24,6 +24,8 @@ pub enum Reply {
     Map(Vec<(Reply, Reply)>),
     /// Pairs in an array: each an array of two in RESP3, in RESP2 one flat array.
     Pairs(Vec<(Reply, Reply)>),
+    /// Pairs that are a map in RESP3; in RESP2 each is an array of two.
+    PairsOrMap(Vec<(Reply, Reply)>),
     /// Members without order; in RESP2 an array.
     Set(Vec<Reply>),
     /// A floating point number; in RESP2 a string.

@@ -7,8 +7,8 @@
 
 use bytes::Bytes;
 
-use super::{CommandError, args, table::Command};
-use crate::core::data::Milliseconds;
+use super::{CommandError, args, streams, table::Command};
+use crate::core::data::{Milliseconds, parse_integer};
 
 /// For what a command waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,13 @@ pub fn wait_of(command: &Command, words: &[Bytes]) -> Result<Option<Wait>, Comma
         "blmove" => 5,
         "brpoplpush" => 3,
         "blmpop" | "bzmpop" => 1,
+        "xread" | "xreadgroup" => {
+            let timeout_ms = streams::timeout_of(command.name, words)?;
+            return Ok(timeout_ms.map(|ms| Wait {
+                timeout_ms: Some(ms).filter(|ms| *ms > 0),
+                keys: command.keys.of(words),
+            }));
+        }
         _ => return Ok(None),
     };
     let word = words.get(place).ok_or(CommandError::Arity(command.name))?;
@@ -60,6 +67,17 @@ pub(super) fn timeout(word: &[u8]) -> Result<Milliseconds, CommandError> {
     }
     // Whole and in range, so the cast changes nothing.
     Ok(ms as Milliseconds)
+}
+
+/// A number of milliseconds; 0 is for ever.
+///
+/// # Errors
+/// [`CommandError`] where it is no number, or negative.
+pub(super) fn timeout_ms(word: &[u8]) -> Result<Milliseconds, CommandError> {
+    let ms = parse_integer(word).ok_or(CommandError::Other(
+        "ERR timeout is not an integer or out of range",
+    ))?;
+    Milliseconds::try_from(ms).map_err(|_| CommandError::Other("ERR timeout is negative"))
 }
 
 /// A number; Redis reads hexadecimal ones here, too.
@@ -94,10 +112,17 @@ mod tests {
             ("BLMOVE a b LEFT RIGHT 0.0001", Some(1), vec![1]),
             ("BRPOPLPUSH a b 10", Some(10_000), vec![1]),
             ("BLMPOP 2 2 a b LEFT", Some(2_000), vec![3, 4]),
+            ("XREAD COUNT 2 BLOCK 0 STREAMS a b 1 2", None, vec![6, 7]),
+            (
+                "XREADGROUP GROUP STREAMS c BLOCK 7 STREAMS a >",
+                Some(7),
+                vec![7],
+            ),
         ] {
             assert_eq!(wait(call), Ok(Some(Wait { timeout_ms, keys })), "{call}");
         }
         assert_eq!(wait("LPOP a"), Ok(None));
+        assert_eq!(wait("XREAD STREAMS a 0"), Ok(None));
         assert!(wait("BLPOP a x").is_err());
     }
 

@@ -19,6 +19,7 @@ mod scan;
 mod session;
 mod sets;
 mod sorted_sets;
+mod streams;
 mod strings;
 mod table;
 
@@ -28,6 +29,7 @@ pub(crate) mod testing;
 pub use blocking::{Wait, wait_of};
 pub use context::{Context, Effects, Event, EventClass, Moment};
 pub use error::CommandError;
+pub use streams::fix_last_ids;
 pub use table::{Command, Flags, Group, KeyPlaces, all, find};
 
 use super::reply::Reply;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Context, Executed, bits, databases, hashes, hyperloglog, keys, lists, session, sets,
-    sorted_sets, strings,
+    sorted_sets, streams, strings,
 };
 
 /// One command, as COMMAND tells of it.
@@ -39,6 +39,8 @@ pub struct Command {
 pub struct Flags(u32);
 
 impl Flags {
+    /// None: of a command that only has subcommands.
+    pub const NONE: Flags = Flags(0);
     /// Changes the keyspace.
     pub const WRITE: Flags = Flags(1);
     /// Only looks.
@@ -225,6 +227,7 @@ const FAMILIES: &[&[Command]] = &[
     sorted_sets::COMMANDS,
     sorted_sets::ALGEBRA,
     hyperloglog::COMMANDS,
+    streams::COMMANDS,
     session::CONNECTION,
     session::TRANSACTIONS,
     session::PUB_SUB,

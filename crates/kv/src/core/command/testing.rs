@@ -160,7 +160,7 @@ fn write(out: &mut String, reply: &Reply, depth: usize) {
                 .collect();
             return write_all(out, &items, "empty array", depth, |at| format!("{at})"));
         }
-        Reply::Map(pairs) => {
+        Reply::Map(pairs) | Reply::PairsOrMap(pairs) => {
             if pairs.is_empty() {
                 out.push_str("(empty hash)\n");
             }

@@ -146,6 +146,10 @@ fn write(writer: &mut Writer, reply: &Reply) {
         Reply::Verbatim(text) => {
             writer.byte(12).bytes(text);
         }
+        Reply::PairsOrMap(pairs) => {
+            writer.byte(13);
+            write_pairs(writer, pairs);
+        }
     }
 }
 
@@ -193,6 +197,7 @@ fn read(reader: &mut Reader, depth: usize) -> Result<Reply, CodecError> {
         }
         11 => Reply::Boolean(reader.byte()? == 1),
         12 => Reply::Verbatim(reader.bytes()?),
+        13 => Reply::PairsOrMap(read_pairs(reader, inner?)?),
         mark => return Err(CodecError::Mark(mark)),
     })
 }

@@ -111,6 +111,7 @@ fn replies() -> impl Strategy<Value = Reply> {
             many().prop_map(Reply::Set),
             pairs().prop_map(Reply::Map),
             pairs().prop_map(Reply::Pairs),
+            pairs().prop_map(Reply::PairsOrMap),
         ]
     })
 }

@@ -120,6 +120,14 @@ fn write_one<'a>(out: &mut BytesMut, version: Version, reply: &'a Reply) -> Opti
             write_header(out, if resp3 { b'~' } else { b'*' }, items.len());
             return Some(Rest::Items(items.iter()));
         }
+        Reply::PairsOrMap(pairs) if resp3 => {
+            write_header(out, b'%', pairs.len());
+            return Some(Rest::Pairs(pairs.iter()));
+        }
+        Reply::PairsOrMap(pairs) => {
+            write_array_header(out, pairs.len());
+            return Some(Rest::Twos(pairs.iter()));
+        }
         Reply::Pairs(pairs) if resp3 => {
             write_array_header(out, pairs.len());
             return Some(Rest::Twos(pairs.iter()));
@@ -242,6 +250,11 @@ mod tests {
                 ]),
                 "*2\r\n*4\r\n$-1\r\n:1\r\n:1\r\n$-1\r\n:1\r\n",
                 "*2\r\n*2\r\n*2\r\n_\r\n:1\r\n*2\r\n:1\r\n_\r\n:1\r\n",
+            ),
+            (
+                Reply::PairsOrMap(vec![(Reply::Null, one()), (one(), Reply::Null)]),
+                "*2\r\n*2\r\n$-1\r\n:1\r\n*2\r\n:1\r\n$-1\r\n",
+                "%2\r\n_\r\n:1\r\n:1\r\n_\r\n",
             ),
         ] {
             assert_eq!(both(&reply), (resp2.to_owned(), resp3.to_owned()));
