@@ -362,7 +362,9 @@ impl<'a> Context<'a> {
         let database = self.keyspace.database_mut(self.database);
         if let Some((value, at)) = database.get_mut(key) {
             *at = version;
-            if let Value::Hash(_) = value {
+            if let Value::Hash(hash) = value
+                && hash.may_end()
+            {
                 database.index_fields(key);
             }
         }

@@ -38,6 +38,13 @@ impl Sample {
         }
     }
 
+    /// Whether more than so many are asked for.
+    pub(super) fn is_beyond(self, count: usize) -> bool {
+        match self {
+            Sample::Distinct(asked) | Sample::Repeated(asked) => asked > count,
+        }
+    }
+
     /// Places of that many members of `length`.
     pub(super) fn places(self, context: &mut Context<'_>, length: usize) -> Vec<usize> {
         match self {

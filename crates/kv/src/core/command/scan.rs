@@ -30,6 +30,15 @@ pub(super) fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
 impl<'a> Scan<'a> {
     /// Reads `[MATCH pattern] [COUNT count]` from a place on.
     pub(super) fn from(words: &'a [Bytes], place: usize) -> Result<Self, CommandError> {
+        Scan::with(words, place, |_| false)
+    }
+
+    /// The same; `takes` sees every other word, and says whether it is an option, too.
+    pub(super) fn with(
+        words: &'a [Bytes],
+        place: usize,
+        mut takes: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Self, CommandError> {
         let mut scan = Scan {
             count: COUNT_DEFAULT,
             pattern: None,
@@ -44,7 +53,7 @@ impl<'a> Scan<'a> {
                     .ok_or(CommandError::Syntax)?;
             } else if args::is(option, "MATCH") {
                 scan.pattern = Some(options.expect()?);
-            } else {
+            } else if !takes(option) {
                 return Err(CommandError::Syntax);
             }
         }

@@ -109,7 +109,9 @@ impl Hash {
             return None;
         }
         match &self.body.fields {
-            Fields::Packed(pack) => find(pack, field).and_then(|place| pack.get(2 * place + 1)),
+            Fields::Packed(pack) => pairs(pack)
+                .find(|(other, _)| *other == field)
+                .map(|(_, value)| value),
             Fields::Table(table) => table.get(field).map(AsRef::as_ref),
         }
     }
@@ -126,17 +128,13 @@ impl Hash {
             Fields::Packed(pack) => (Some(pack), None),
             Fields::Table(table) => (None, Some(table)),
         };
-        let mut words = pack.map(Pack::iter);
-        let packed = std::iter::from_fn(move || {
-            let words = words.as_mut()?;
-            Some((words.next()?, words.next()?))
-        });
+        let packed = pack.into_iter().flat_map(pairs);
         let table = table.into_iter().flat_map(|table| table.iter());
         packed.chain(table.map(|(field, value)| (field.as_ref(), value.as_ref())))
     }
 
-    /// The field and value at a place of a table's order; nothing for a small hash, which is
-    /// scanned whole.
+    /// The field and value at a place of a table's order, whether or not the field has ended;
+    /// nothing for a small hash, which is scanned whole.
     pub fn at(&self, place: usize) -> Option<(&[u8], &[u8])> {
         match &self.body.fields {
             Fields::Packed(_) => None,
@@ -235,6 +233,11 @@ impl Hash {
         self.expires_at(field).is_some_and(|at_ms| at_ms < now_ms)
     }
 
+    /// Whether any field ends, or the database's index still thinks so.
+    pub(in crate::core) fn may_end(&self) -> bool {
+        self.body.expiries.is_some()
+    }
+
     /// Whether any field has ended.
     pub fn has_ended_fields(&self, now_ms: Milliseconds) -> bool {
         let expiries = self.body.expiries.as_ref();
@@ -276,9 +279,15 @@ impl Hash {
     }
 }
 
+/// A pack's words two by two.
+fn pairs(pack: &Pack) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut words = pack.iter();
+    std::iter::from_fn(move || Some((words.next()?, words.next()?)))
+}
+
 /// Which pair of a pack has this field.
 fn find(pack: &Pack, field: &[u8]) -> Option<usize> {
-    pack.iter().step_by(2).position(|other| other == field)
+    pairs(pack).position(|(other, _)| other == field)
 }
 
 #[cfg(test)]

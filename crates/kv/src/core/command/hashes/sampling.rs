@@ -4,56 +4,37 @@ use bytes::Bytes;
 
 use crate::core::{
     command::{
-        CommandError, Context, Executed,
-        args::{self, Words},
+        CommandError, Context, Executed, args,
+        sample::Sample,
+        scan::{self, Scan, scanned},
     },
-    data::Hash,
-    glob,
+    data::{Hash, Milliseconds},
     reply::Reply,
 };
-
-/// So many fields HRANDFIELD answers at most where they may repeat. Redis has no such limit; a
-/// reply of any size that a client cares to name would take the node's memory.
-const REPEATED_MAX: usize = 1 << 20;
 
 pub(super) fn hrandfield(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let key = &words[1];
     let Some(count) = words.get(2) else {
         return one(context, key);
     };
-    let count = args::integer(count)?;
-    if count == i64::MIN {
-        return Err(CommandError::Text(format!(
-            "ERR value is out of range, value must between {} and {}",
-            -i64::MAX,
-            i64::MAX
-        )));
-    }
+    let sample = Sample::parse(count)?;
     let with_values = match &words[3..] {
         [] => false,
         [word] if args::is(word, "WITHVALUES") => true,
         _ => return Err(CommandError::Syntax),
     };
-    let asked = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-    let repeats = count < 0;
-    if (repeats && asked > REPEATED_MAX) || (with_values && count.unsigned_abs() > 1 << 62) {
+    // Redis refuses what would be twice as many words as it can count.
+    if with_values && sample.is_beyond(usize::MAX >> 2) {
         return Err(CommandError::Other("ERR value is out of range"));
     }
     let now_ms = context.now_ms();
     let fields = context.get::<Hash>(key)?.map_or(0, |hash| hash.len(now_ms));
-    if fields == 0 || asked == 0 {
-        return Ok(Reply::Array(Vec::new()));
-    }
-    let chosen: Vec<usize> = if repeats {
-        (0..asked).map(|_| context.random_below(fields)).collect()
-    } else {
-        some(context, asked.min(fields), fields)
-    };
+    let chosen = sample.places(context, fields);
     let Some(hash) = context.get::<Hash>(key)? else {
         return Ok(Reply::Array(Vec::new()));
     };
-    let pairs: Vec<(&[u8], &[u8])> = hash.iter(now_ms).collect();
-    let chosen = chosen.into_iter().map(|place| pairs[place]);
+    let found = at_places(hash, &chosen, now_ms);
+    let chosen = found.into_iter();
     Ok(if with_values {
         let pairs = chosen.map(|(field, value)| (Reply::bulk(field), Reply::bulk(value)));
         Reply::Pairs(pairs.collect())
@@ -72,79 +53,44 @@ fn one(context: &mut Context<'_>, key: &[u8]) -> Executed {
     let Some(hash) = context.get::<Hash>(key)? else {
         return Ok(Reply::Null);
     };
-    // Places are those of the table unless some fields have ended.
-    let direct = (fields == hash.stored()).then(|| hash.at(place)).flatten();
-    let chosen = direct.or_else(|| hash.iter(now_ms).nth(place));
-    Ok(Reply::optional(chosen.map(|(field, _)| field)))
+    let chosen = at_places(hash, &[place], now_ms);
+    Ok(Reply::optional(chosen.first().map(|(field, _)| *field)))
 }
 
-/// So many different places below `all`: the first steps of a Fisher-Yates shuffle.
-fn some(context: &mut Context<'_>, wanted: usize, all: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..all).collect();
-    if wanted < all {
-        for at in 0..wanted {
-            let other = at + context.random_below(all - at);
-            places.swap(at, other);
-        }
-        places.truncate(wanted);
+/// What is at these places among the fields that have not ended.
+fn at_places<'a>(
+    hash: &'a Hash,
+    places: &[usize],
+    now_ms: Milliseconds,
+) -> Vec<(&'a [u8], &'a [u8])> {
+    // In a table of which none has ended, places are found without a walk.
+    if !hash.is_packed() && !hash.has_ended_fields(now_ms) {
+        return places.iter().filter_map(|place| hash.at(*place)).collect();
     }
-    places
-}
-
-/// What HSCAN is asked for. Redis gives about ten where no COUNT is named.
-struct Scan<'a> {
-    count: usize,
-    pattern: Option<&'a [u8]>,
-    values: bool,
-}
-
-impl<'a> Scan<'a> {
-    fn of(words: &'a [Bytes]) -> Result<Self, CommandError> {
-        let mut scan = Scan {
-            count: 10,
-            pattern: None,
-            values: true,
-        };
-        let mut options = Words::from(words, 3);
-        while let Some(option) = options.next() {
-            if args::is(option, "COUNT") {
-                let count = options.expect_integer()?;
-                scan.count = usize::try_from(count).map_err(|_| CommandError::Syntax)?;
-                if scan.count == 0 {
-                    return Err(CommandError::Syntax);
-                }
-            } else if args::is(option, "MATCH") {
-                scan.pattern = Some(options.expect()?);
-            } else if args::is(option, "NOVALUES") {
-                scan.values = false;
-            } else {
-                return Err(CommandError::Syntax);
-            }
-        }
-        Ok(scan)
-    }
+    let pairs: Vec<_> = hash.iter(now_ms).collect();
+    let found = places.iter().filter_map(|place| pairs.get(*place));
+    found.copied().collect()
 }
 
 /// A small hash is answered whole. A table is walked from its end to its beginning; the cursor
 /// is the number of places that are still to be looked at.
 pub(super) fn hscan(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let cursor = std::str::from_utf8(&words[2])
-        .ok()
-        .and_then(|text| text.parse::<u64>().ok())
-        .ok_or(CommandError::Other("ERR invalid cursor"))?;
+    let cursor = scan::cursor(&words[2])?;
     let now_ms = context.now_ms();
     let Some(hash) = context.get::<Hash>(&words[1])? else {
         return Ok(scanned(0, Vec::new()));
     };
-    let scan = Scan::of(words)?;
+    let mut values = true;
+    let scan = Scan::with(words, 3, |option| {
+        let is_novalues = args::is(option, "NOVALUES");
+        values &= !is_novalues;
+        is_novalues
+    })?;
     let mut found = Vec::new();
     let mut look = |(field, value): (&[u8], &[u8])| {
-        if scan
-            .pattern
-            .is_none_or(|pattern| glob::matches(pattern, field))
-        {
+        if scan.wants(field) {
             found.push(Reply::bulk(field));
-            if scan.values {
+            if values {
                 found.push(Reply::bulk(value));
             }
         }
@@ -153,22 +99,14 @@ pub(super) fn hscan(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         hash.iter(now_ms).for_each(look);
         return Ok(scanned(0, found));
     }
-    let stored = hash.stored();
-    let from = match usize::try_from(cursor).unwrap_or(usize::MAX) {
-        0 => stored,
-        cursor => cursor.min(stored),
-    };
-    let to = from.saturating_sub(scan.count);
-    (to..from)
+    let places = scan.places(cursor, hash.stored());
+    let next = places.start;
+    places
         .rev()
         .filter_map(|place| hash.at(place))
         .filter(|(field, _)| hash.get(field, now_ms).is_some())
         .for_each(&mut look);
-    Ok(scanned(to, found))
-}
-
-fn scanned(cursor: usize, found: Vec<Reply>) -> Reply {
-    Reply::Array(vec![Reply::bulk(cursor.to_string()), Reply::Array(found)])
+    Ok(scanned(next, found))
 }
 
 #[cfg(test)]
@@ -228,6 +166,40 @@ mod tests {
             "b"
             "#,
         );
+    }
+
+    #[test]
+    fn large_hashes_give_fields_by_chance() {
+        let mut told = String::new();
+        for field in 0..200 {
+            let _ = write!(told, "> HSET h {field} v{field}\n(integer) 1\n");
+        }
+        // Of 200 fields, one is left: every choice must be that one.
+        let ends: Vec<String> = (0..199).map(|field| field.to_string()).collect();
+        let every: String = (0..200)
+            .map(|at| format!("{}) \"{at}\"\n", at + 1))
+            .collect();
+        let ones = "(integer) 1\n";
+        let replies: String = (1..200).map(|at| format!("{at}) {ones}")).collect();
+        story(&format!(
+            r#"{told}
+            > HRANDFIELD h 0 WITHVALUES
+            (empty array)
+> HRANDFIELD h 300
+{every}
+> HPEXPIRE h 5 FIELDS 199 {}
+{replies}
+            @ 6
+            > HRANDFIELD h -2 WITHVALUES
+            1) 1) "199"
+               2) "v199"
+            2) 1) "199"
+               2) "v199"
+            > HRANDFIELD h
+            "199"
+            "#,
+            ends.join(" ")
+        ));
     }
 
     #[test]
