@@ -5,6 +5,9 @@ mod expiry;
 mod fields;
 mod sampling;
 
+#[cfg(test)]
+mod indexed;
+
 use super::table::{Command, Flags, Group, KeyPlaces};
 
 pub(super) const COMMANDS: &[Command] = &[

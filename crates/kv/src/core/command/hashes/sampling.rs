@@ -113,10 +113,7 @@ pub(super) fn hscan(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
 mod tests {
     use std::fmt::Write as _;
 
-    use crate::core::{
-        command::testing::story,
-        data::{Database, Hash, Keyspace, Kind as _},
-    };
+    use crate::core::command::testing::story;
 
     #[test]
     fn fields_by_chance() {
@@ -274,45 +271,5 @@ mod tests {
                6) "v"
             "#
         ));
-    }
-
-    /// The index of fields that end follows the hash into other places and out of them.
-    #[test]
-    fn ends_are_indexed_where_the_hash_is() {
-        use crate::core::data::Entry;
-
-        let mut keyspace = Keyspace::default();
-        let mut hash = Hash::default();
-        hash.set(b"f", b"v");
-        hash.expire_at(b"f", Some(7));
-        let entry = Entry {
-            value: hash.into_value(),
-            expires_at_ms: None,
-            version: 1,
-        };
-        let ended = |database: &Database| -> Vec<Vec<u8>> {
-            database
-                .with_ended_fields(8)
-                .map(|key| key.to_vec())
-                .collect()
-        };
-        let database = keyspace.database_mut(0);
-        database.insert(b"a", entry.clone());
-        assert_eq!(database.with_ended_fields(7).count(), 0);
-        assert_eq!(ended(database), [b"a"]);
-        let moved = database.remove(b"a").expect("it was put there");
-        assert!(ended(database).is_empty());
-        database.insert(b"b", moved.clone());
-        database.insert(b"c", moved);
-        assert_eq!(ended(database), [b"b", b"c"]);
-        database.insert(b"b", entry);
-        assert_eq!(ended(database), [b"b", b"c"]);
-        if let Some((value, _)) = database.get_mut(b"b")
-            && let Some(hash) = Hash::of_mut(value)
-        {
-            hash.expire_at(b"f", None);
-        }
-        database.index_fields(b"b");
-        assert_eq!(ended(database), [b"c"]);
     }
 }
