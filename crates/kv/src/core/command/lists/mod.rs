@@ -22,10 +22,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "blmove",
         arity: 6,
-        flags: Flags::WRITE
-            .and(Flags::DENYOOM)
-            .and(Flags::NOSCRIPT)
-            .and(Flags::BLOCKING),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::BLOCKING),
         keys: TWO,
         group: Group::List,
         since: "6.2.0",
@@ -52,7 +49,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "blpop",
         arity: -3,
-        flags: Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::BLOCKING),
+        flags: Flags::WRITE.and(Flags::BLOCKING),
         keys: KeyPlaces::Range {
             first: 1,
             last: -2,
@@ -68,7 +65,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "brpop",
         arity: -3,
-        flags: Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::BLOCKING),
+        flags: Flags::WRITE.and(Flags::BLOCKING),
         keys: KeyPlaces::Range {
             first: 1,
             last: -2,
@@ -84,10 +81,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "brpoplpush",
         arity: 4,
-        flags: Flags::WRITE
-            .and(Flags::DENYOOM)
-            .and(Flags::NOSCRIPT)
-            .and(Flags::BLOCKING),
+        flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::BLOCKING),
         keys: TWO,
         group: Group::List,
         since: "2.2.0",

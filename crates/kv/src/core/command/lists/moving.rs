@@ -50,41 +50,54 @@ pub(super) fn step(
 }
 
 pub(super) fn lmpop(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let taken = take_from_first(context, words, 1)?;
+    let taken = Pop::of(words, 1)?.run(context)?;
     Ok(taken.unwrap_or(Reply::NullArray))
 }
 
-/// What `numkeys key… LEFT|RIGHT [COUNT count]` says, numkeys being at `place`; none if all
-/// lists are empty.
-pub(super) fn take_from_first(
-    context: &mut Context<'_>,
-    words: &[Bytes],
-    place: usize,
-) -> Result<Option<Reply>, CommandError> {
-    let keys = args::at_least(&words[place], 1, "ERR numkeys should be greater than 0")?;
-    let (keys, rest) = words[place + 1..]
-        .split_at_checked(keys)
-        .ok_or(CommandError::Syntax)?;
-    let mut options = Words::from(rest, 0);
-    let end = end(options.expect()?)?;
-    let mut count = None;
-    while let Some(option) = options.next() {
-        if count.is_some() || !args::is(option, "COUNT") {
-            return Err(CommandError::Syntax);
+/// What LMPOP and BLMPOP are told.
+pub(super) struct Pop<'a> {
+    keys: &'a [Bytes],
+    end: End,
+    count: usize,
+}
+
+impl<'a> Pop<'a> {
+    /// Reads `numkeys key… LEFT|RIGHT [COUNT count]`, numkeys being at `place`.
+    pub(super) fn of(words: &'a [Bytes], place: usize) -> Result<Self, CommandError> {
+        let keys = args::at_least(&words[place], 1, "ERR numkeys should be greater than 0")?;
+        let (keys, rest) = words[place + 1..]
+            .split_at_checked(keys)
+            .ok_or(CommandError::Syntax)?;
+        let mut options = Words::from(rest, 0);
+        let end = end(options.expect()?)?;
+        let mut count = None;
+        while let Some(option) = options.next() {
+            if count.is_some() || !args::is(option, "COUNT") {
+                return Err(CommandError::Syntax);
+            }
+            let refusal = "ERR count should be greater than 0";
+            count = Some(args::at_least(options.expect()?, 1, refusal)?);
         }
-        let refusal = "ERR count should be greater than 0";
-        count = Some(args::at_least(options.expect()?, 1, refusal)?);
+        Ok(Pop {
+            keys,
+            end,
+            count: count.unwrap_or(1),
+        })
     }
-    for key in keys {
-        if context.get::<List>(key)?.is_some() {
-            let items = ends::take(context, key, end, count.unwrap_or(1))?;
-            return Ok(Some(Reply::Array(vec![
-                Reply::bulk(key),
-                ends::bulks(items),
-            ])));
+
+    /// Takes elements out of the first list; none if all are empty.
+    pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Option<Reply>, CommandError> {
+        for key in self.keys {
+            if context.get::<List>(key)?.is_some() {
+                let items = ends::take(context, key, self.end, self.count)?;
+                return Ok(Some(Reply::Array(vec![
+                    Reply::bulk(key),
+                    ends::bulks(items),
+                ])));
+            }
         }
+        Ok(None)
     }
-    Ok(None)
 }
 
 #[cfg(test)]

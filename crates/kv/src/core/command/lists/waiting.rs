@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{end, ends, moving};
+use super::{
+    end, ends,
+    moving::{self, Pop},
+};
 use crate::core::{
     command::{Context, Executed, blocking},
     data::{End, List},
@@ -46,9 +49,12 @@ pub(super) fn brpoplpush(context: &mut Context<'_>, words: &[Bytes]) -> Executed
 }
 
 pub(super) fn blmpop(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
+    // The timeout comes first, but is read last.
+    let pop = Pop::of(words, 2)?;
     blocking::timeout(&words[1])?;
-    let taken = moving::take_from_first(context, words, 2)?;
-    Ok(taken.unwrap_or_else(|| context.block(Reply::NullArray)))
+    Ok(pop
+        .run(context)?
+        .unwrap_or_else(|| context.block(Reply::NullArray)))
 }
 
 #[cfg(test)]
@@ -114,7 +120,7 @@ mod tests {
             (error) ERR timeout is negative
             > BLMPOP -1 2 a b LEFT
             (error) ERR timeout is negative
-            > BLMPOP 0 0 a LEFT
+            > BLMPOP x 0 a LEFT
             (error) ERR numkeys should be greater than 0
             "#,
         );

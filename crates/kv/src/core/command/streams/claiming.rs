@@ -15,6 +15,9 @@ const ATTEMPTS_PER_ENTRY: usize = 10;
 /// XAUTOCLAIM claims so many entries where the client doesn't say; as in Redis.
 const CLAIMED_DEFAULT: usize = 100;
 
+/// The largest COUNT that Redis takes.
+const COUNT_MAX: usize = usize::MAX >> 5;
+
 /// How entries are claimed.
 struct Claim<'a> {
     consumer: &'a [u8],
@@ -211,7 +214,11 @@ pub(super) fn xautoclaim(context: &mut Context<'_>, words: &[Bytes]) -> Executed
         } else if args::is(option, "COUNT")
             && let Some(value) = options.next()
         {
-            count = args::at_least(value, 1, "ERR COUNT must be > 0")?;
+            let refusal = "ERR COUNT must be > 0";
+            count = args::at_least(value, 1, refusal)?;
+            if count > COUNT_MAX {
+                return Err(CommandError::Other(refusal));
+            }
         } else {
             return Err(CommandError::Syntax);
         }
@@ -396,6 +403,8 @@ mod tests {
             > XAUTOCLAIM s g b 0 x
             (error) ERR Invalid stream ID specified as stream command argument
             > XAUTOCLAIM s g b 0 0 COUNT 0
+            (error) ERR COUNT must be > 0
+            > XAUTOCLAIM s g b 0 0 COUNT 9223372036854775807
             (error) ERR COUNT must be > 0
             > XAUTOCLAIM s g b 0 0 COUNT
             (error) ERR syntax error

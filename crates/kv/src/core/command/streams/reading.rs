@@ -47,11 +47,11 @@ pub(super) fn xread(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         let last = stream.map_or(StreamId::MIN, Stream::last_id);
         after.push(match word.as_ref() {
             b"$" => last,
-            // The last entry itself.
-            b"+" if stream.is_none() => StreamId::MIN,
-            b"+" => last
-                .previous()
-                .ok_or(CommandError::Other("ERR the stream last element ID is 0-0"))?,
+            // The last entry itself, of those that are there; the first to come, if none is.
+            b"+" => {
+                let entry = stream.map_or(StreamId::MIN, Stream::last_entry_id);
+                entry.previous().unwrap_or(last)
+            }
             b">" => {
                 return Err(CommandError::Other(
                     "ERR The > ID can be specified only when calling XREADGROUP using the GROUP \
@@ -114,6 +114,23 @@ mod tests {
                   2) 1) "f"
                      2) "2"
             > XREAD STREAMS none +
+            (nil)
+            > XADD c 1 f 1
+            "1-0"
+            > XADD c 2 f 2
+            "2-0"
+            > XDEL c 2
+            (integer) 1
+            > XREAD STREAMS c +
+            1# "c" => 1) 1) "1-0"
+                  2) 1) "f"
+                     2) "1"
+            > XDEL c 1
+            (integer) 1
+            > XREAD STREAMS c +
+            (nil)
+            > XREAD BLOCK 0 STREAMS c +
+            (blocks)
             (nil)
             > XREAD STREAMS a $
             (nil)
