@@ -10,6 +10,7 @@ mod blocking;
 mod context;
 mod databases;
 mod error;
+mod geo;
 mod hashes;
 mod hyperloglog;
 mod keys;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::BitOr, sync::LazyLock};
 use bytes::Bytes;
 
 use super::{
-    Context, Executed, bits, databases, hashes, hyperloglog, keys, lists, session, sets,
+    Context, Executed, bits, databases, geo, hashes, hyperloglog, keys, lists, session, sets,
     sorted_sets, streams, strings,
 };
 
@@ -226,6 +226,7 @@ const FAMILIES: &[&[Command]] = &[
     sets::COMMANDS,
     sorted_sets::COMMANDS,
     sorted_sets::ALGEBRA,
+    geo::COMMANDS,
     hyperloglog::COMMANDS,
     streams::COMMANDS,
     session::CONNECTION,

@@ -10,6 +10,7 @@ mod ranges;
 use super::table::{Command, Flags, Group, KeyPlaces};
 use crate::core::reply::Reply;
 
+pub(super) use add::{Rules, add};
 pub(super) use algebra::COMMANDS as ALGEBRA;
 
 /// What most commands of sorted sets have in common.
