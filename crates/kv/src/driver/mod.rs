@@ -143,10 +143,6 @@ impl Kv {
         let journal = self.0.journal.clone();
         task::blocking(move || journal.close()).await;
     }
-
-    fn door(&self, partition: PartitionId) -> &Door {
-        &self.0.shards[usize::from(partition.0) % self.0.shards.len()]
-    }
 }
 
 impl Api for Kv {

@@ -19,7 +19,7 @@ pub(super) fn elements(value: &Value) -> Option<Source> {
         Value::List(list) => list.iter().map(copy).collect(),
         Value::Set(set) => set.iter().map(|member| copy(&member)).collect(),
         Value::SortedSet(set) => set.iter().map(|(member, _)| copy(member)).collect(),
-        Value::String(_) | Value::Hash(_) => return None,
+        Value::String(_) | Value::Hash(_) | Value::Stream(_) => return None,
     };
     Some(Source {
         elements,
