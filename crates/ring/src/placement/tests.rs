@@ -252,4 +252,21 @@ proptest! {
         check_balance(&nodes, &after, 0.05, 2.0)?;
         check_rest(&nodes, &after)?;
     }
+
+    /// Where zones and full nodes leave few ways, partitions go round about.
+    #[test]
+    fn tight_clusters_are_balanced_too(
+        members in vec((1..=5u64, 0..4u8), 5..=9),
+        late in vec((1..=5u64, 0..4u8), 1..4),
+    ) {
+        let all = (1..).zip(members.into_iter().chain(late));
+        let all: Vec<_> =
+            all.map(|(id, (weight, zone))| node(id, weight, Some(zone))).collect();
+        let mut now = Vec::new();
+        for there in [0..5, 1..all.len(), 0..all.len(), 2..all.len(), 0..4] {
+            now = placed(&all[there.clone()], &now);
+            check_form(&all[there.clone()], &now)?;
+            check_balance(&all[there], &now, 0.05, 2.0)?;
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Lives of clusters: nodes join, drain, die and come back forgetful while partitions move, with
 //! steps lost and repeated and planners that are behind.
 
+use proptest::{collection::vec, prelude::*, sample::Index};
+
 use super::*;
 
 const MOVES_MAX: usize = 5;
