@@ -12,7 +12,7 @@ fn commands_are_described() {
         > COMMAND INFO client|id
         *1 *10 $9 client|id :2 *3 +noscript +loading +stale :0 :0 :0 *2 +@connection +@slow *0 *0 *0
         > COMMAND DOCS get foo
-        *2 $3 get *8 $7 summary $34 Returns the string value of a key. $5 since $5 1.0.0 $5 group $6 string $10 complexity $4 O(1)
+        *2 $3 get *8 $7 summary $28 Returns the string at a key. $5 since $5 1.0.0 $5 group $6 string $10 complexity $4 O(1)
         > COMMAND LIST FILTERBY PATTERN multi|watch
         *0
         > COMMAND LIST FILTERBY PATTERN CLIENT|I*
