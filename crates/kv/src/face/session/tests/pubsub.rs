@@ -176,8 +176,9 @@ fn changes_of_subscriptions_are_told_once() {
 #[test]
 fn subscriptions_are_bounded() {
     let mut client = Client::new(3, OPEN);
-    let name = Bytes::from(vec![b'a'; 200 * 1024 * 1024]);
-    let words = vec![Bytes::from("SUBSCRIBE"), name.clone(), name];
+    // Views of the same bytes, so that the test needs none of the memory that it speaks of.
+    let mut words = vec![Bytes::from(vec![b'a'; 1024 * 1024]); 258];
+    words[0] = Bytes::from("SUBSCRIBE");
     client.session.handle(words, &mut client.sent);
     assert_eq!(
         client.take(),
