@@ -88,7 +88,7 @@ pub(super) const CONNECTION: &[Command] = commands! { Group::Connection;
         "Authenticates the connection.";
     "select", 2, ALWAYS.and(Flags::FAST), "1.0.0", "O(1)",
         "Chooses the logical database.";
-    "client", -2, Flags::NOSCRIPT, "2.4.0", "Depends on subcommand.",
+    "client", -2, Flags::SESSION, "2.4.0", "Depends on subcommand.",
         "A container for commands about connections.", subcommands: CLIENT;
 };
 
@@ -162,7 +162,7 @@ pub(super) const PUB_SUB: &[Command] = commands! { Group::PubSub;
         "Sends a message to a channel.";
     "spublish", 3, PUBLISH, "7.0.0", "O(N) where N is the number of clients subscribed to the receiving shard channel.",
         "Sends a message to a shard channel.";
-    "pubsub", -2, Flags::LOADING, "2.8.0", "Depends on subcommand.",
+    "pubsub", -2, Flags::SESSION, "2.8.0", "Depends on subcommand.",
         "A container for commands about subscriptions.", subcommands: PUBSUB_SUBCOMMANDS;
 };
 

@@ -13,6 +13,8 @@ mod sort;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,11 +6,11 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
 use crate::core::{
-    command::{Context, Executed, Flags, Group, KeyPlaces},
+    command::{Context, Executed, Flags, Group, KeyPlaces, find},
     reply::Reply,
 };
 
-const PARTITIONS: u16 = 7;
+pub(super) const PARTITIONS: u16 = 7;
 
 fn nothing(_: &mut Context<'_>, _: &[Bytes]) -> Executed {
     Ok(Reply::Null)
@@ -44,11 +44,11 @@ const PAIRS: KeyPlaces = KeyPlaces::Range {
 };
 
 /// Keys that are numbers are in the partition of their last digit.
-fn partition_of(key: &[u8]) -> PartitionId {
+pub(super) fn partition_of(key: &[u8]) -> PartitionId {
     PartitionId(u16::from(key.last().copied().unwrap_or(0)) % PARTITIONS)
 }
 
-fn words(line: &str) -> Vec<Bytes> {
+pub(super) fn words(line: &str) -> Vec<Bytes> {
     line.split(' ')
         .map(|word| Bytes::copy_from_slice(word.as_bytes()))
         .collect()
@@ -307,5 +307,26 @@ proptest! {
             other => panic!("{other:?}"),
         };
         prop_assert_eq!(merged, Reply::Array(expected));
+    }
+}
+
+#[test]
+fn what_is_spread_is_in_the_table() {
+    for name in [
+        "del",
+        "unlink",
+        "exists",
+        "touch",
+        "mget",
+        "dbsize",
+        "keys",
+        "flushdb",
+        "flushall",
+        "randomkey",
+        "scan",
+        "swapdb",
+    ] {
+        let command = find(&[Bytes::from(name)]).unwrap_or_else(|| panic!("{name}"));
+        assert!(!matches!(spread(command), Spread::No), "{name}");
     }
 }

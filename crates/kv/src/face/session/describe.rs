@@ -14,7 +14,7 @@ pub(super) fn all_commands() -> Reply {
 /// One command: name, number of words, flags, places of keys, categories, tips, places of keys
 /// in detail, subcommands.
 pub(super) fn command(command: &'static Command) -> Reply {
-    let (first, last, step) = range(&command.keys);
+    let (first, last, step) = range(command);
     Reply::Array(vec![
         Reply::bulk(command.name),
         Reply::Integer(i64::from(command.arity)),
@@ -94,8 +94,14 @@ fn is_movable(command: &Command) -> bool {
 }
 
 /// First and last place of keys, and the step, as far as three numbers can tell.
-fn range(keys: &KeyPlaces) -> (usize, i64, usize) {
-    match *keys {
+fn range(command: &Command) -> (usize, i64, usize) {
+    match command.name {
+        // Shard channels are no keys, but they have slots, too, by which clients find nodes.
+        "spublish" => return (1, 1, 1),
+        "ssubscribe" | "sunsubscribe" => return (1, -1, 1),
+        _ => {}
+    }
+    match command.keys {
         KeyPlaces::Range { first, last, step } => {
             (first, i64::try_from(last).unwrap_or(i64::MAX), step)
         }

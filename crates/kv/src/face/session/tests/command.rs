@@ -9,10 +9,12 @@ fn commands_are_described() {
         "
         > COMMAND INFO get foo
         *2 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@string +@read +@fast *0 *1 *6 $5 flags *2 +RO +access $12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0 $-1
+        > COMMAND INFO sunsubscribe spublish
+        *2 *10 $12 sunsubscribe :-1 *4 +pubsub +noscript +loading +stale :1 :-1 :1 *2 +@pubsub +@slow *0 *0 *0 *10 $8 spublish :3 *4 +pubsub +loading +stale +fast :1 :1 :1 *2 +@pubsub +@fast *0 *0 *0
         > COMMAND INFO client|id
         *1 *10 $9 client|id :2 *3 +noscript +loading +stale :0 :0 :0 *2 +@connection +@slow *0 *0 *0
-        > COMMAND DOCS get foo
-        *2 $3 get *8 $7 summary $28 Returns the string at a key. $5 since $5 1.0.0 $5 group $6 string $10 complexity $4 O(1)
+        > COMMAND DOCS echo foo
+        *2 $4 echo *8 $7 summary $25 Returns the given string. $5 since $5 1.0.0 $5 group $10 connection $10 complexity $4 O(1)
         > COMMAND LIST FILTERBY PATTERN multi|watch
         *0
         > COMMAND LIST FILTERBY PATTERN CLIENT|I*
@@ -39,6 +41,20 @@ fn commands_are_described() {
         -ERR unknown subcommand 'foo'. Try COMMAND HELP.
         ",
     );
+}
+
+#[test]
+fn what_is_not_done_at_one_moment_says_so() {
+    let mut client = Client::new(3, OPEN);
+    for (name, says) in [
+        ("exists", true),
+        ("dbsize", true),
+        ("scan", true),
+        ("mset", false),
+    ] {
+        client.send(&format!("COMMAND DOCS {name}"), &mut World::default());
+        assert_eq!(client.take().contains(" partitions "), says, "{name}");
+    }
 }
 
 #[test]
