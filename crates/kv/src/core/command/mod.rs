@@ -25,6 +25,8 @@ mod strings;
 mod table;
 
 #[cfg(test)]
+mod noise;
+#[cfg(test)]
 pub(crate) mod testing;
 
 pub use blocking::{Wait, wait_of};
