@@ -1,4 +1,4 @@
-//! Fields that end (Redis 7.4: "HEXPIRE", "HTTL", "HPERSIST").
+//! Saying when fields end (Redis 7.4: "HEXPIRE").
 
 use bytes::Bytes;
 
@@ -11,20 +11,19 @@ use crate::core::{
 /// The last moment at which a field can end; Redis keeps 46 bits.
 const EXPIRES_AT_MS_MAX: Milliseconds = (1 << 46) - 1;
 
-const NO_FIELD: Reply = Reply::Integer(-2);
-const NO_EXPIRY: Reply = Reply::Integer(-1);
+pub(super) const NO_FIELD: Reply = Reply::Integer(-2);
 const NOT_MET: Reply = Reply::Integer(0);
-const DONE: Reply = Reply::Integer(1);
+pub(super) const DONE: Reply = Reply::Integer(1);
 const REMOVED: Reply = Reply::Integer(2);
 
 /// Seconds or milliseconds.
 #[derive(Clone, Copy)]
-struct Unit {
-    ms: u64,
+pub(super) struct Unit {
+    pub(super) ms: u64,
 }
 
-const SECONDS: Unit = Unit { ms: 1_000 };
-const MILLISECONDS: Unit = Unit { ms: 1 };
+pub(super) const SECONDS: Unit = Unit { ms: 1_000 };
+pub(super) const MILLISECONDS: Unit = Unit { ms: 1 };
 
 pub(super) fn hexpire(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let now_ms = context.now_ms();
@@ -146,7 +145,7 @@ fn moment(
 }
 
 /// `FIELDS numfields field…`, from this place to the end.
-fn fields<'a>(
+pub(super) fn fields<'a>(
     words: &'a [Bytes],
     place: usize,
     not_a_count: &'static str,
@@ -167,75 +166,6 @@ fn fields<'a>(
         ));
     }
     Ok(fields)
-}
-
-const NOT_A_COUNT: &str = "ERR Number of fields must be a positive integer";
-
-pub(super) fn hpersist(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let key = &words[1];
-    context.get::<Hash>(key)?;
-    let fields = fields(words, 2, NOT_A_COUNT)?;
-    let now_ms = context.now_ms();
-    let Some(hash) = context.get_mut::<Hash>(key)? else {
-        return Ok(Reply::Array(vec![NO_FIELD; fields.len()]));
-    };
-    let mut changed = false;
-    let replies = fields.iter().map(|field| {
-        if hash.get(field, now_ms).is_none() {
-            return NO_FIELD;
-        }
-        if hash.expires_at(field).is_none() {
-            return NO_EXPIRY;
-        }
-        hash.expire_at(field, None);
-        changed = true;
-        DONE
-    });
-    let replies = replies.collect();
-    if changed {
-        context.changed(key, EventClass::Hash, "hpersist");
-    }
-    Ok(Reply::Array(replies))
-}
-
-pub(super) fn httl(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let now_ms = context.now_ms();
-    tell(context, words, SECONDS, now_ms)
-}
-
-pub(super) fn hpttl(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let now_ms = context.now_ms();
-    tell(context, words, MILLISECONDS, now_ms)
-}
-
-pub(super) fn hexpiretime(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    tell(context, words, SECONDS, 0)
-}
-
-pub(super) fn hpexpiretime(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    tell(context, words, MILLISECONDS, 0)
-}
-
-/// When fields end, counted since a moment and rounded up.
-fn tell(
-    context: &mut Context<'_>,
-    words: &[Bytes],
-    unit: Unit,
-    since_ms: Milliseconds,
-) -> Executed {
-    let now_ms = context.now_ms();
-    let hash = context.get::<Hash>(&words[1])?;
-    let fields = fields(words, 2, NOT_A_COUNT)?;
-    let replies = fields.iter().map(|field| {
-        let Some(hash) = hash.filter(|hash| hash.get(field, now_ms).is_some()) else {
-            return NO_FIELD;
-        };
-        hash.expires_at(field).map_or(NO_EXPIRY, |at_ms| {
-            let ms = at_ms.saturating_sub(since_ms);
-            Reply::Integer(i64::try_from(ms.div_ceil(unit.ms)).unwrap_or(i64::MAX))
-        })
-    });
-    Ok(Reply::Array(replies.collect()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod counting;
 mod expiry;
 mod fields;
+mod lifetime;
 mod sampling;
 
 #[cfg(test)]
@@ -68,7 +69,7 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "7.4.0",
         summary: "The second at which fields of a hash end.",
         complexity: "O(N), N being the number of fields named",
-        execute: expiry::hexpiretime,
+        execute: lifetime::hexpiretime,
         subcommands: &[],
     },
     Command {
@@ -176,7 +177,7 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "7.4.0",
         summary: "Lets fields of a hash never end.",
         complexity: "O(N), N being the number of fields named",
-        execute: expiry::hpersist,
+        execute: lifetime::hpersist,
         subcommands: &[],
     },
     Command {
@@ -212,7 +213,7 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "7.4.0",
         summary: "The millisecond at which fields of a hash end.",
         complexity: "O(N), N being the number of fields named",
-        execute: expiry::hpexpiretime,
+        execute: lifetime::hpexpiretime,
         subcommands: &[],
     },
     Command {
@@ -224,7 +225,7 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "7.4.0",
         summary: "In how many milliseconds fields of a hash end.",
         complexity: "O(N), N being the number of fields named",
-        execute: expiry::hpttl,
+        execute: lifetime::hpttl,
         subcommands: &[],
     },
     Command {
@@ -296,7 +297,7 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "7.4.0",
         summary: "In how many seconds fields of a hash end.",
         complexity: "O(N), N being the number of fields named",
-        execute: expiry::httl,
+        execute: lifetime::httl,
         subcommands: &[],
     },
     Command {

@@ -1,6 +1,8 @@
 //! Streams: XADD, XREAD, groups of consumers.
 
+mod autoclaiming;
 mod call;
+mod claim;
 mod claiming;
 mod grouped;
 mod groups;
@@ -9,18 +11,11 @@ mod info;
 mod pending;
 mod ranges;
 mod reading;
+mod words;
 mod writing;
 
-use bytes::Bytes;
-
-use super::{
-    CommandError, Executed,
-    table::{Command, Flags, Group, KeyPlaces},
-};
-use crate::core::{
-    data::{Pack, StreamId},
-    reply::Reply,
-};
+use super::table::{Command, Flags, Group, KeyPlaces};
+use words::{entry, fields, help, id, no_group, no_group_of, odd_subcommand, unknown_subcommand};
 
 pub(super) use call::timeout_of;
 pub use reading::fix_last_ids;
@@ -66,7 +61,7 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "6.2.0",
         summary: "Gives entries that were pending for long to a consumer.",
         complexity: "O(1) where COUNT is small",
-        execute: claiming::xautoclaim,
+        execute: autoclaiming::xautoclaim,
         subcommands: &[],
     },
     Command {
@@ -336,64 +331,3 @@ pub(super) const COMMANDS: &[Command] = &[
         subcommands: &[],
     },
 ];
-
-/// An id.
-fn id(id: StreamId) -> Reply {
-    Reply::bulk(id.to_string())
-}
-
-/// Fields and values.
-fn fields(fields: &Pack) -> Reply {
-    Reply::Array(fields.iter().map(Reply::bulk).collect())
-}
-
-/// An entry: its id, its fields and values.
-fn entry(at: StreamId, pack: &Pack) -> Reply {
-    Reply::Array(vec![id(at), fields(pack)])
-}
-
-/// A key, or a group of it, that is not there.
-fn no_group(key: &[u8], group: &[u8], rest: &str) -> CommandError {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
-    CommandError::Text(format!(
-        "NOGROUP No such key '{key}' or consumer group '{group}'{rest}"
-    ))
-}
-
-/// A group that a stream which is there does not have.
-fn no_group_of(key: &[u8], group: &[u8]) -> CommandError {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
-    CommandError::Text(format!(
-        "NOGROUP No such consumer group '{group}' for key name '{key}'"
-    ))
-}
-
-/// A container called without one of its subcommands.
-fn unknown_subcommand(container: &str, words: &[Bytes]) -> Executed {
-    Err(CommandError::Text(format!(
-        "ERR unknown subcommand '{}'. Try {container} HELP.",
-        shown(&words[1])
-    )))
-}
-
-/// A subcommand with words that it doesn't know.
-fn odd_subcommand(container: &str, words: &[Bytes]) -> CommandError {
-    CommandError::Text(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try {container} HELP.",
-        shown(&words[1])
-    ))
-}
-
-/// So much of a word as an error tells, in bytes; as in Redis.
-const SHOWN_BYTES_MAX: usize = 128;
-
-fn shown(word: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(&word[..word.len().min(SHOWN_BYTES_MAX)])
-}
-
-/// What HELP answers.
-fn help(container: &'static str, lines: &[&'static str]) -> Reply {
-    let lines = [container].into_iter().chain(lines.iter().copied());
-    let last = ["HELP", "    Print this help."];
-    Reply::Array(lines.chain(last).map(Reply::Status).collect())
-}

@@ -8,9 +8,10 @@
 //! Fields that have ended are still here until an entry of the log takes them out
 //! ([`Hash::remove_ended`]); whoever reads says what time it is and doesn't see them.
 
-use std::collections::BTreeSet;
+mod expiries;
 
 use super::{Key, Milliseconds, Table, kind, pack::Pack};
+use expiries::Expiries;
 
 /// So many fields a small hash has at most.
 const PACKED_FIELDS_MAX: usize = 128;
@@ -42,44 +43,6 @@ enum Fields {
 impl Default for Fields {
     fn default() -> Self {
         Fields::Packed(Pack::default())
-    }
-}
-
-/// When fields end.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Expiries {
-    by_field: Table<Milliseconds>,
-    by_time: BTreeSet<(Milliseconds, Key)>,
-    /// What the database's index has noted for this hash.
-    indexed_ms: Option<Milliseconds>,
-}
-
-impl Expiries {
-    fn set(&mut self, field: &[u8], at_ms: Option<Milliseconds>) {
-        let before = match at_ms {
-            Some(at_ms) => {
-                self.by_time.insert((at_ms, field.into()));
-                self.by_field.insert(field.into(), at_ms)
-            }
-            None => self.by_field.swap_remove(field),
-        };
-        if let Some(before) = before
-            && at_ms != Some(before)
-        {
-            self.by_time.remove(&(before, field.into()));
-        }
-    }
-
-    /// Fields that have ended: only after their last millisecond, like keys.
-    fn ended(&self, now_ms: Milliseconds) -> impl Iterator<Item = &Key> {
-        self.by_time
-            .iter()
-            .take_while(move |(at_ms, _)| *at_ms < now_ms)
-            .map(|(_, field)| field)
-    }
-
-    fn earliest(&self) -> Option<Milliseconds> {
-        self.by_time.first().map(|(at_ms, _)| *at_ms)
     }
 }
 
