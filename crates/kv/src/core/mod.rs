@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod command;
 pub mod data;
+pub mod dump;
 pub mod geo;
 pub mod glob;
 pub mod machine;

@@ -9,6 +9,7 @@ mod bits;
 mod blocking;
 mod context;
 mod databases;
+mod dump;
 mod error;
 mod geo;
 mod hashes;
