@@ -59,11 +59,11 @@ mod kind {
     pub(super) const HASH_LISTPACK_WITH_TIMES: u8 = 25;
 }
 
-/// What DUMP answers.
-pub fn dump(value: &Value) -> Vec<u8> {
-    let mut out = write::value(value);
+/// What DUMP answers; none for streams, whose form is not written yet.
+pub fn dump(value: &Value) -> Option<Vec<u8>> {
+    let mut out = write::value(value)?;
     seal(&mut out);
-    out
+    Some(out)
 }
 
 /// Adds version and checksum.

@@ -3,8 +3,8 @@
 use super::kind;
 use crate::core::data::{Hash, RedisString, Value, parse_integer};
 
-/// The type and the value.
-pub(super) fn value(value: &Value) -> Vec<u8> {
+/// The type and the value; none for streams, whose form is not written yet.
+pub(super) fn value(value: &Value) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match value {
         Value::String(text) => {
@@ -30,8 +30,9 @@ pub(super) fn value(value: &Value) -> Vec<u8> {
             }
         }
         Value::Hash(fields) => hash(&mut out, fields),
+        Value::Stream(_) => return None,
     }
-    out
+    Some(out)
 }
 
 /// Fields that end come with what their moment is beyond the first one, plus 1; others with 0.
