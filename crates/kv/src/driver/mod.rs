@@ -9,6 +9,7 @@ mod error;
 mod journal;
 mod layout;
 mod links;
+mod placement;
 mod shard;
 
 use std::{path::PathBuf, sync::Arc};
@@ -16,10 +17,11 @@ use std::{path::PathBuf, sync::Arc};
 use atoll_base::id::{NodeId, PartitionId, ReplicaId};
 use atoll_ring::partition::Partitions;
 use atoll_world::{disk::Disk, journal as world_journal, peers::Peers, task};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use error::StartError;
 pub use layout::{Layout, Place};
+pub use placement::{Decisions, Known};
 
 use crate::{
     api::{Answer, Api, CrossPartition, Request},
@@ -125,6 +127,19 @@ impl Kv {
             // A shard that is gone needs to know nothing.
             let _ = door.urgent.send(Urgent::Layout(layout.clone()));
         }
+    }
+
+    /// What the owners of partitions that change tell of them.
+    async fn progress(&self) -> Vec<placement::Progress> {
+        let mut all = Vec::new();
+        for door in &self.0.shards {
+            let (answer, told) = oneshot::channel();
+            if door.urgent.send(Urgent::Report(answer)).is_ok() {
+                // A shard that ended tells nothing.
+                all.extend(told.await.unwrap_or_default());
+            }
+        }
+        all
     }
 
     /// How the cluster's data is cut.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use atoll_base::id::{PartitionId, ReplicaId};
+use atoll_base::id::{self as base, PartitionId, ReplicaId};
 use atoll_world::{
     clock,
     journal::{Journal, JournalError},
@@ -14,6 +14,7 @@ use atoll_world::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::placement::Progress;
 use super::{
     Setup,
     layout::Layout,
@@ -23,7 +24,7 @@ use super::{
 use crate::core::{
     machine::{Answered, Machine},
     partition::{Coordinator, Given, Limits, Partition, State, Task},
-    paxos::{Ballot, Done, Durable, Record},
+    paxos::{Ballot, Done, Durable, LogIndex, Record, Voters},
     sessions::Session,
     wire::{self, Bundle, Packet},
 };
@@ -32,6 +33,8 @@ use crate::core::{
 const TURN_INPUTS_MAX: usize = 512;
 /// How often the owner looks for keys that have ended.
 const EXPIRE_EVERY_MS: u64 = 100;
+/// A learner that lacks no more entries than this may be given a vote: it has the rest in no time.
+const CAUGHT_UP_ENTRIES: u64 = 64;
 /// What the journal refused is tried again after so long.
 const JOURNAL_RETRY_MS: u64 = 10;
 
@@ -62,6 +65,8 @@ pub(super) enum Urgent {
     Link { replica: ReplicaId, is_up: bool },
     /// Who holds what.
     Layout(Arc<Layout>),
+    /// Somebody wants to know how partitions that change get on.
+    Report(oneshot::Sender<Vec<Progress>>),
     /// The node stops.
     Stop,
 }
@@ -288,8 +293,61 @@ impl Shard {
                 self.links.set_layout(layout);
                 self.place_all();
             }
+            Urgent::Report(answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.report());
+            }
             Urgent::Stop => {}
         }
+    }
+
+    /// How partitions that change get on, where this node owns them. Where nobody does, this
+    /// node sees to it if it is the one to be asked first.
+    fn report(&mut self) -> Vec<Progress> {
+        let now_ms = self.now_ms();
+        let layout = self.layout.clone();
+        let mut all = Vec::new();
+        for (id, place) in &layout.places {
+            let is_joint = matches!(place.configuration.voters, Voters::Joint { .. });
+            if place.learners.is_empty() && !is_joint {
+                continue;
+            }
+            let room = self.rooms.get_mut(id);
+            let Some(partition) = room.and_then(|room| room.partition.as_mut()) else {
+                continue;
+            };
+            let replica = partition.replica_mut();
+            let Some(ballot) = replica.owned() else {
+                let has_owner = replica.owner().is_some_and(|it| replica.reaches(it));
+                let first = place.order.iter().find(|it| replica.reaches(**it));
+                if !has_owner && first == Some(&self.replica) {
+                    replica.take_over(now_ms);
+                    self.touched.insert(*id);
+                }
+                continue;
+            };
+            replica.set_learners(place.learners.clone());
+            self.touched.insert(*id);
+            let commit = replica.commit();
+            let has = |it: &ReplicaId, index: LogIndex| {
+                replica.matched(*it).is_some_and(|matched| matched >= index)
+            };
+            let nearly = LogIndex(commit.0.saturating_sub(CAUGHT_UP_ENTRIES));
+            let committed = replica.joint_proof().map(|proof| {
+                let index = proof.committed.index;
+                let holders = place.order.iter().copied();
+                let holders = holders.filter(|it| has(it, index)).collect();
+                (base::LogIndex(index.0), holders)
+            });
+            let learners = place.learners.iter().copied();
+            all.push(Progress {
+                partition: *id,
+                configuration: ballot.configuration,
+                caught_up: learners.filter(|it| has(it, nearly)).collect(),
+                committed,
+            });
+        }
+        all
     }
 
     /// Holds what this node is to hold, and lets go of the rest.

@@ -221,6 +221,11 @@ impl Replica {
         self.relay.filter(|_| self.follows)
     }
 
+    /// Whether a replica can be reached, as its link says; the replica itself always.
+    pub fn reaches(&self, replica: ReplicaId) -> bool {
+        !self.unreachable.contains(&replica)
+    }
+
     /// Takes a message.
     pub fn step(&mut self, from: ReplicaId, message: Message, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
