@@ -99,6 +99,8 @@ fn range(command: &Command) -> (usize, i64, usize) {
         // Shard channels are no keys, but they have slots, too, by which clients find nodes.
         "spublish" => return (1, 1, 1),
         "ssubscribe" | "sunsubscribe" => return (1, -1, 1),
+        // The first key is where it always is; only those after it move.
+        "sort" | "georadius" | "georadiusbymember" => return (1, 1, 1),
         _ => {}
     }
     match command.keys {

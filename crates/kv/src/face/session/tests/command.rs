@@ -43,6 +43,22 @@ fn commands_are_described() {
     );
 }
 
+/// Cluster clients find a command's node by its first key.
+#[test]
+fn the_first_key_is_told_where_later_ones_move() {
+    let mut client = Client::new(3, OPEN);
+    for name in [
+        "sort",
+        "sort_ro",
+        "georadius",
+        "georadiusbymember",
+        "zunionstore",
+    ] {
+        client.send(&format!("COMMAND INFO {name}"), &mut World::default());
+        assert!(client.take().contains(" :1 :1 :1 "), "{name}");
+    }
+}
+
 #[test]
 fn what_is_not_done_at_one_moment_says_so() {
     let mut client = Client::new(3, OPEN);
