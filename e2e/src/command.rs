@@ -43,6 +43,8 @@ pub struct Layout {
     pub client_port: u16,
     /// Loopback port for other nodes.
     pub peer_port: u16,
+    /// Where Redis clients come in, if the server has such a door.
+    pub redis_port: u16,
 }
 
 /// How a node comes into its cluster.
@@ -177,7 +179,9 @@ fn atoll_start(command: &mut Command, node: &Layout, entry: &Entry) {
         .arg("--listen-client")
         .arg(format!("127.0.0.1:{}", node.client_port))
         .arg("--listen-peer")
-        .arg(format!("127.0.0.1:{}", node.peer_port));
+        .arg(format!("127.0.0.1:{}", node.peer_port))
+        .arg("--listen-redis")
+        .arg(format!("127.0.0.1:{}", node.redis_port));
     match entry {
         Entry::Found | Entry::Again => {}
         Entry::Join { host, token } => {

@@ -96,6 +96,7 @@ impl Node {
             dir,
             client_port: ports::free_port(),
             peer_port: ports::free_port(),
+            redis_port: ports::free_port(),
         };
         Ok(Self {
             server,

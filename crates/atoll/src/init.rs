@@ -39,19 +39,24 @@ pub(crate) struct InitArgs {
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 
+/// Where Redis clients come in.
+const REDIS_PORT: u16 = 6379;
+
 impl InitArgs {
-    /// The settings, with both listeners at `--listen` unless they were named themselves.
+    /// The settings, with all listeners at `--listen` unless they were named themselves.
     pub(crate) fn settings(&self) -> SettingFlags {
         let address = self.listen.parse().unwrap_or(Address {
             host: self.listen.trim_matches(['[', ']']).to_owned(),
             port: CLIENT_PORT,
         });
-        let peer = Address {
-            port: PEER_PORT,
+        let at = |port| Address {
+            port,
             ..address.clone()
         };
+        let (peer, redis) = (at(PEER_PORT), at(REDIS_PORT));
         let mut all = SettingFlags::default();
         all.push("listen.client", address.to_string());
+        all.push("listen.redis", redis.to_string());
         all.push("listen.peer", peer.to_string());
         all.extend(&self.settings);
         all
@@ -135,6 +140,7 @@ pub(crate) async fn make(config: &Config) -> Result<(Record, String), CliError> 
         port: 0,
     };
     private.listen.peer = private.listen.client.clone();
+    private.listen.redis = private.listen.client.clone();
     private.node.port_offset = 0;
     let first = Node::start(&private, Origin::Directory).await?;
     let password = new_password();
@@ -146,8 +152,9 @@ pub(crate) async fn make(config: &Config) -> Result<(Record, String), CliError> 
 
 fn listeners(config: &Config) -> String {
     format!(
-        "--listen-client {} --listen-peer {}",
+        "--listen-client {} --listen-redis {} --listen-peer {}",
         config.client_address(),
+        config.redis_address(),
         config.peer_address()
     )
 }

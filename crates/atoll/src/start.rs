@@ -81,6 +81,8 @@ Atoll node {id} of cluster {cluster} is up, its data is in {dir}.
              try: {etcdctl}
   HTTP       {url}/health, /metrics, /version, /v3/kv/range
              try: curl {url}/version
+  Redis      {redis}
+             try: redis-cli -h {redis_host} -p {redis_port} set hello world
   peers      {peer} (mutual TLS)
              add a node: atoll token create, then on the other machine
              atoll start --join {peer} --token TOKEN
@@ -91,5 +93,8 @@ Ctrl-C stops it; starting it again finds everything.
         cluster = node.record.cluster,
         dir = config.node.dir.display(),
         peer = node.peer_address,
+        redis = node.redis_address,
+        redis_host = node.redis_address.ip(),
+        redis_port = node.redis_address.port(),
     )
 }

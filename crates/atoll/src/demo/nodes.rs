@@ -50,6 +50,9 @@ pub(super) enum State {
     Killed,
 }
 
+/// Listeners of a node.
+const PORTS: usize = 3;
+
 /// One process.
 pub(super) struct Node {
     pub(super) name: String,
@@ -57,6 +60,7 @@ pub(super) struct Node {
     pub(super) child: Option<Child>,
     client_port: u16,
     peer_port: u16,
+    redis_port: u16,
     client: Client,
 }
 
@@ -76,7 +80,7 @@ impl Nodes {
         fs::create_dir_all(&dir).map_err(|error| CliError::file("make", &dir, error))?;
         // All are held until all are found, so that no two are the same.
         let mut held = Vec::new();
-        for _ in 0..COUNT * 2 {
+        for _ in 0..COUNT * PORTS {
             let listener = net::listen("127.0.0.1:0").await;
             held.push(listener.map_err(|error| CliError::failed(error.to_string(), ""))?);
         }
@@ -85,9 +89,10 @@ impl Nodes {
             name: format!("node-{}", index + 1),
             state: State::Silent,
             child: None,
-            client_port: ports[index * 2],
-            peer_port: ports[index * 2 + 1],
-            client: client(ports[index * 2]),
+            client_port: ports[index * PORTS],
+            peer_port: ports[index * PORTS + 1],
+            redis_port: ports[index * PORTS + 2],
+            client: client(ports[index * PORTS]),
         };
         Ok(Nodes {
             list: (0..COUNT).map(node).collect(),
@@ -290,6 +295,7 @@ impl Nodes {
             format!("--node-name={}", node.name),
             format!("--listen-client=127.0.0.1:{}", node.client_port),
             format!("--listen-peer=127.0.0.1:{}", node.peer_port),
+            format!("--listen-redis=127.0.0.1:{}", node.redis_port),
         ];
         // Not as an argument: those are for everybody to see.
         let environment = token.map(|token| ("ATOLL_TOKEN", OsStr::new(token)));

@@ -6,13 +6,14 @@
 //! memory, release the directory.
 
 mod certificates;
+mod hot;
 mod join;
 pub(crate) mod record;
 mod serve;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use atoll_base::{
     config::{CompactionMode, Config, Durability},
@@ -160,8 +161,11 @@ pub(crate) struct Node {
     pub(crate) record: Record,
     /// Where clients reach it, as URL.
     pub(crate) client_url: String,
+    /// Where Redis clients reach it.
+    pub(crate) redis_address: SocketAddr,
     /// Where peers reach it, `host:port`.
     pub(crate) peer_address: String,
+    hot: hot::Hot,
     peers: Arc<TlsPeers>,
     stopping: watch::Sender<bool>,
     router: Router<Control>,
@@ -183,6 +187,7 @@ impl Node {
 
         let peer_listener = bind(&config.peer_address().to_string()).await?;
         let client_listener = bind(&config.client_address().to_string()).await?;
+        let redis_listener = bind(&config.redis_address().to_string()).await?;
         let settings = settings(config)?;
         let mut member = member(config, &peer_listener, &client_listener, exposed);
         settings.levels.announce(&mut member);
@@ -242,6 +247,19 @@ impl Node {
             crate::telemetry::metrics(control.clone(), peers.clone()),
         );
         let tls = exposed.then(|| certificates.clients.clone());
+        let redis_address = redis_listener.local_address();
+        let hot = hot::start(
+            config,
+            &directory,
+            &record,
+            control.clone(),
+            peers.clone(),
+            hot::Door {
+                listener: redis_listener,
+                tls: tls.clone(),
+                stopped: stopped.clone(),
+            },
+        );
         task::spawn(serve::clients(
             client_listener,
             tls,
@@ -258,7 +276,9 @@ impl Node {
             control,
             record,
             client_url,
+            redis_address,
             peer_address,
+            hot,
             peers,
             stopping,
             router,
@@ -269,6 +289,7 @@ impl Node {
     /// Stops in order.
     pub(crate) async fn stop(self) {
         self.stopping.send_replace(true);
+        self.hot.stop().await;
         self.control.stop().await;
         drop(self.router);
         // Connections hold a receiver; they end by themselves or are cut off.
@@ -293,6 +314,7 @@ pub(crate) fn hosts(config: &Config) -> Vec<String> {
     let own = [
         &config.listen.advertise_host,
         &config.listen.client.host,
+        &config.listen.redis.host,
         &config.listen.peer.host,
     ];
     for host in own {
@@ -417,16 +439,20 @@ pub(crate) fn stores(config: &Config) -> Arc<StoreSource> {
 pub(crate) fn journal_options(config: &Config) -> journal::Options {
     journal::Options {
         segment_bytes: config.journal.segment_bytes,
-        durability: match config.journal.durability {
-            Durability::Always => journal::Durability::Always,
-            Durability::Interval { interval_ms } => {
-                journal::Durability::Interval(Duration::from_millis(interval_ms))
-            }
-            Durability::None => journal::Durability::None,
-        },
+        durability: durability(config.journal.durability),
         reserve_bytes: config.journal.reserve_bytes,
         fatal: Arc::new(|error| crate::telemetry::die(&error.to_string())),
         ..journal::Options::default()
+    }
+}
+
+fn durability(setting: Durability) -> journal::Durability {
+    match setting {
+        Durability::Always => journal::Durability::Always,
+        Durability::Interval { interval_ms } => {
+            journal::Durability::Interval(Duration::from_millis(interval_ms))
+        }
+        Durability::None => journal::Durability::None,
     }
 }
 

@@ -6,6 +6,7 @@ use atoll_control::{
     driver::control::Control,
     face::{self, Connection, Router},
 };
+use atoll_kv::driver::Kv;
 use atoll_world::{
     net::{Incoming, Listener, NetError, Stream},
     peers::tls::TlsPeers,
@@ -92,6 +93,31 @@ pub(super) async fn peers(
                 Ok(stream) if stream.is_peer_link() => peers.accept(stream),
                 Ok(stream) => door.serve(stream).await,
                 Err(error) => tracing::debug!(%error, "a peer did not get through the handshake"),
+            }
+        });
+    }
+}
+
+/// Serves Redis clients until the node stops.
+pub(super) async fn redis(
+    listener: Listener,
+    tls: Option<Acceptor>,
+    kv: Kv,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let incoming = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            incoming = listener.accept() => incoming,
+        };
+        let (kv, tls) = (kv.clone(), tls.clone());
+        task::spawn(async move {
+            match shake(incoming, tls.as_ref()).await {
+                Ok(stream) => drop((stream, kv)),
+                Err(error) => {
+                    tracing::debug!(%error, "a client did not get through the handshake");
+                }
             }
         });
     }

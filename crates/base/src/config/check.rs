@@ -66,6 +66,19 @@ fn rules(config: &Config) -> Vec<Rule> {
             "clients and nodes come in through different ports",
         ),
         (
+            listen.redis.port != 0
+                && [listen.client.port, listen.peer.port].contains(&listen.redis.port),
+            "listen.redis",
+            "listen.client",
+            "clients of each protocol, and nodes, come in through different ports",
+        ),
+        (
+            too_high(listen.redis.port),
+            "listen.redis",
+            "node.port_offset",
+            "the port and the offset together must not be above 65535",
+        ),
+        (
             too_high(listen.client.port),
             "listen.client",
             "node.port_offset",

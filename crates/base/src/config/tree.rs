@@ -95,6 +95,8 @@ tree! {
     listen: Listen {
         /// Where clients come in: the etcd v3 API over gRPC, its JSON gateway, health and metrics.
         client: Address = "127.0.0.1:2379", Kind::Address;
+        /// Where Redis clients come in. Every node serves every key.
+        redis: Address = "127.0.0.1:6379", Kind::Address;
         /// Where the other nodes come in. Always mutual TLS.
         peer: Address = "127.0.0.1:2380", Kind::Address;
         /// The name or address under which others are told to reach this node; the listener's own host where it is empty.
@@ -148,6 +150,17 @@ tree! {
         /// How often an idle watcher that asked for progress is told where the cluster stands.
         watch_progress_s: u64 = "600", Kind::Integer { min: 1, max: 86_400 }, unit "s";
     }
+    /// Hot data: what Redis clients read and write.
+    kv: Kv {
+        /// Into how many parts the data of a new cluster is cut, each with a log of its own; never changed after that. With 1, everything is one log.
+        partitions: u16 = "1024", Kind::Integer { min: 1, max: 1_024 }, unit "partitions";
+        /// How many threads of work this node deals its partitions to; 0 is one for each processor.
+        shards: u64 = "0", Kind::Integer { min: 0, max: 256 }, unit "shards";
+        /// When a write is on the disk: always is before it is acknowledged; with an interval, or none, machines that lose power may lose what was acknowledged.
+        durability: Durability = "always", Kind::Durability;
+        /// How long a command is tried inside the cluster before it is given up.
+        request_timeout_ms: u64 = "5000", Kind::Integer { min: 100, max: 600_000 }, unit "ms";
+    }
     /// The write-ahead log on the disk.
     journal: Journal {
         /// The size of one file of the log.
@@ -182,9 +195,15 @@ impl Config {
         self.offset(&self.listen.peer)
     }
 
+    /// Where Redis clients come in, the offset added.
+    pub fn redis_address(&self) -> Address {
+        self.offset(&self.listen.redis)
+    }
+
     /// Whether any listener can be reached from another machine.
     pub fn leaves_loopback(&self) -> bool {
-        !self.listen.client.is_loopback() || !self.listen.peer.is_loopback()
+        let listeners = [&self.listen.client, &self.listen.redis, &self.listen.peer];
+        listeners.iter().any(|listener| !listener.is_loopback())
     }
 
     fn offset(&self, address: &Address) -> Address {

@@ -24,7 +24,7 @@ pub mod recovery;
 pub mod replica;
 pub mod rotation;
 pub(crate) mod services;
-pub(crate) mod swap;
+pub mod swap;
 pub mod tokens;
 pub mod watch;
 

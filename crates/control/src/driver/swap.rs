@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// Those of the cluster; the outcome is unknown then.
-pub(crate) async fn swap<C: ControlApi>(
+pub async fn swap<C: ControlApi>(
     control: &C,
     key: &Bytes,
     revision: i64,

@@ -11,6 +11,8 @@ mod layout;
 mod links;
 mod placement;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 

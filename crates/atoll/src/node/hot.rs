@@ -1,0 +1,191 @@
+//! Hot data at this node: waits until the cluster says what this node holds, then serves Redis
+//! clients.
+
+use std::{path::PathBuf, sync::Arc};
+
+use atoll_base::{config::Config, id::NodeId};
+use atoll_control::{
+    api::ControlApi as _,
+    driver::{control::Control, swap::swap, system_identity},
+    proto::etcdserverpb as pb,
+};
+use atoll_kv::{
+    api::NoCrossPartition,
+    driver::{Decisions, Known, Kv, Setup, StartError},
+};
+use atoll_ring::partition::Partitions;
+use atoll_world::{
+    disk::Disk,
+    journal,
+    net::Listener,
+    peers::{Peers, tls::TlsPeers},
+    task,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{Acceptor, Directory, durability, journal_options, record::Record};
+
+/// Where the cluster keeps who holds what.
+const TOPOLOGY_KEY: &str = "/atoll/kv/topology";
+
+/// The folder of hot data.
+const DIR: &str = "kv";
+
+/// The control plane, as hot data sees it.
+#[derive(Clone)]
+struct Decided {
+    control: Control,
+    node: NodeId,
+}
+
+impl Decisions for Decided {
+    async fn topology(&self) -> Option<(Bytes, i64)> {
+        let request = pb::RangeRequest {
+            key: Bytes::from_static(TOPOLOGY_KEY.as_bytes()),
+            // An old one does no harm, and this node's own is there when nobody else is.
+            serializable: true,
+            ..pb::RangeRequest::default()
+        };
+        match self.control.range(system_identity(), request).await {
+            Ok(mut found) => found.kvs.pop().map(|kv| (kv.value, kv.mod_revision)),
+            Err(error) => {
+                tracing::debug!(%error, "the topology can't be read");
+                None
+            }
+        }
+    }
+
+    async fn replace(&self, version: i64, next: Bytes) -> bool {
+        let key = Bytes::from_static(TOPOLOGY_KEY.as_bytes());
+        match swap(&self.control, &key, version, Some(next)).await {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::debug!(%error, "the topology was not written, or nobody knows");
+                false
+            }
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.control.status().leader == Some(self.node)
+    }
+
+    fn members(&self) -> Vec<NodeId> {
+        let members = self.control.members();
+        members.into_iter().map(|member| member.node).collect()
+    }
+}
+
+/// The listener of Redis clients.
+pub(super) struct Door {
+    pub(super) listener: Listener,
+    pub(super) tls: Option<Acceptor>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// Hot data, once it is there.
+pub(super) struct Hot(Arc<Mutex<Option<Kv>>>);
+
+impl Hot {
+    pub(super) async fn stop(&self) {
+        let kv = self.0.lock().take();
+        if let Some(kv) = kv {
+            kv.stop().await;
+        }
+    }
+}
+
+/// What has to be known before the cluster is asked.
+struct Plan {
+    node: NodeId,
+    boot: u64,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    journal: journal::Options,
+    partitions: u16,
+    shards: usize,
+    request_timeout_ms: u64,
+}
+
+/// Begins to serve hot data, as soon as the cluster says what this node holds.
+pub(super) fn start(
+    config: &Config,
+    directory: &Directory,
+    record: &Record,
+    control: Control,
+    peers: Arc<TlsPeers>,
+    door: Door,
+) -> Hot {
+    let shards = match config.kv.shards {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        shards => usize::try_from(shards).unwrap_or(1),
+    };
+    let plan = Plan {
+        node: record.node,
+        boot: record.boot,
+        disk: directory.disk.clone(),
+        dir: directory.path.join(DIR),
+        journal: journal::Options {
+            durability: durability(config.kv.durability),
+            ..journal_options(config)
+        },
+        partitions: config.kv.partitions,
+        shards,
+        request_timeout_ms: config.kv.request_timeout_ms,
+    };
+    let decided = Decided {
+        control,
+        node: record.node,
+    };
+    let hot = Hot(Arc::default());
+    let place = hot.0.clone();
+    task::spawn(run(plan, decided, peers, door, place));
+    hot
+}
+
+async fn run(
+    plan: Plan,
+    decided: Decided,
+    peers: Arc<TlsPeers>,
+    mut door: Door,
+    place: Arc<Mutex<Option<Kv>>>,
+) {
+    let opened = tokio::select! {
+        biased;
+        // An error means that the node is gone, which is the same.
+        _ = door.stopped.wait_for(|stopped| *stopped) => return,
+        opened = open(plan, &decided, peers) => opened,
+    };
+    let (kv, known) = match opened {
+        Ok(opened) => opened,
+        Err(error) => crate::telemetry::die(&error.to_string()),
+    };
+    *place.lock() = Some(kv.clone());
+    task::spawn(known.keep(decided, kv.clone()));
+    super::serve::redis(door.listener, door.tls, kv, door.stopped).await;
+}
+
+async fn open(
+    plan: Plan,
+    decided: &Decided,
+    peers: Arc<dyn Peers>,
+) -> Result<(Kv, Known), StartError> {
+    let partitions = Partitions::new(plan.partitions).unwrap_or_default();
+    let (known, replica) = Known::wait_for(decided, plan.node, partitions).await;
+    let setup = Setup {
+        node: plan.node,
+        replica,
+        boot: plan.boot,
+        disk: plan.disk,
+        dir: plan.dir,
+        journal: plan.journal,
+        peers,
+        layout: known.layout().into(),
+        shards: plan.shards,
+        request_timeout_ms: plan.request_timeout_ms,
+        cross_partition: Arc::new(NoCrossPartition),
+    };
+    Ok((Kv::start(setup)?, known))
+}
