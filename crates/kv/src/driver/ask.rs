@@ -285,7 +285,9 @@ async fn given(
 
 fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) -> Answer {
     match given {
-        Ok(Given::Reply(Answered::Reply { reply, .. })) => Answer::Reply(reply),
+        Ok(Given::Reply(Answered::Reply(reply) | Answered::Waits { reply, .. })) => {
+            Answer::Reply(reply)
+        }
         Ok(Given::Reply(Answered::Executed(replies))) => Answer::Executed(replies),
         Ok(Given::Reply(Answered::Discarded)) => Answer::Discarded,
         Ok(Given::Reply(Answered::Versions(versions))) => {
@@ -373,12 +375,15 @@ async fn wait(kv: &Kv, partition: PartitionId, database: usize, call: Call) -> A
     };
     let mut pause = LOOK_AGAIN_MIN;
     let reads = is_read(call.command);
-    let operation = operation(database, call.words);
+    let mut asked = operation(database, call.words);
     loop {
-        let found = given(kv, partition, reads, &operation).await;
-        let Ok(Given::Reply(Answered::Reply { blocks: true, .. })) = &found else {
+        let found = given(kv, partition, reads, &asked).await;
+        let Ok(Given::Reply(Answered::Waits { words, .. })) = &found else {
             return answer(found);
         };
+        if let Some(words) = words {
+            asked = operation(database, words.clone());
+        }
         let now = clock::now();
         let wake = now + pause;
         match deadline {

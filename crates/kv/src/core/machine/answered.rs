@@ -16,11 +16,13 @@ const DEPTH_MAX: usize = 32;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answered {
     /// A command's reply.
-    Reply {
-        /// The reply.
+    Reply(Reply),
+    /// Nothing was done, and the command would wait, were that possible.
+    Waits {
+        /// What it answers at the end of its time.
         reply: Reply,
-        /// Nothing was done, and the command would wait, were that possible.
-        blocks: bool,
+        /// The words to try again with, where they are not the same.
+        words: Option<Vec<Bytes>>,
     },
     /// A transaction's replies.
     Executed(Vec<Reply>),
@@ -42,9 +44,18 @@ impl Answered {
         let mut writer = Writer::default();
         writer.byte(VERSION);
         match self {
-            Answered::Reply { reply, blocks } => {
-                writer.byte(u8::from(*blocks));
+            Answered::Reply(reply) => {
+                writer.byte(0);
                 write(&mut writer, reply);
+            }
+            Answered::Waits { reply, words } => {
+                writer.byte(1);
+                write(&mut writer, reply);
+                let words = words.as_deref().unwrap_or_default();
+                writer.length(words.len());
+                for word in words {
+                    writer.bytes(word);
+                }
             }
             Answered::Executed(replies) => {
                 writer.byte(2);
@@ -75,10 +86,17 @@ impl Answered {
             });
         }
         let answered = match reader.byte()? {
-            blocks @ (0 | 1) => Answered::Reply {
-                reply: read(&mut reader, DEPTH_MAX)?,
-                blocks: blocks == 1,
-            },
+            0 => Answered::Reply(read(&mut reader, DEPTH_MAX)?),
+            1 => {
+                let reply = read(&mut reader, DEPTH_MAX)?;
+                let count = reader.count(1)?;
+                let words = (0..count).map(|_| reader.bytes());
+                let words: Vec<Bytes> = words.collect::<Result<_, _>>()?;
+                Answered::Waits {
+                    reply,
+                    words: (!words.is_empty()).then_some(words),
+                }
+            }
             2 => Answered::Executed(read_all(&mut reader, DEPTH_MAX)?),
             3 => Answered::Discarded,
             4 => {

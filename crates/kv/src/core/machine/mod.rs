@@ -65,9 +65,9 @@ impl Machine {
         match operation {
             Operation::Call(call) => {
                 let reply = self.call(at, &call, effects);
-                Answered::Reply {
-                    reply,
-                    blocks: effects.blocks,
+                match effects.blocks {
+                    true => self.waits(at, &call, effects, reply),
+                    false => Answered::Reply(reply),
                 }
             }
             Operation::Transaction { calls, watched } => {
@@ -97,10 +97,7 @@ impl Machine {
                     let mut context = Context::new(&mut self.keyspace, database, at, effects);
                     context.expire_if_ended(&key);
                 }
-                Answered::Reply {
-                    reply: Reply::OK,
-                    blocks: false,
-                }
+                Answered::Reply(Reply::OK)
             }
         }
     }
@@ -120,6 +117,21 @@ impl Machine {
         }
     }
 
+    /// What a command that would wait answers: words that mean the same at every later try, too.
+    fn waits(
+        &mut self,
+        at: CommandMoment,
+        call: &Call,
+        effects: &mut Effects,
+        reply: Reply,
+    ) -> Answered {
+        let words = command::find(&call.words).and_then(|command| {
+            let mut context = Context::new(&mut self.keyspace, call.database, at, effects);
+            command::fix_last_ids(&mut context, command, &call.words)
+        });
+        Answered::Waits { reply, words }
+    }
+
     /// Where a key stands: the place of its last change; 0 if there is none.
     fn version(&self, at: CommandMoment, database: usize, key: &[u8]) -> u64 {
         let entry = self.keyspace.database(database).get(key);
@@ -130,10 +142,7 @@ impl Machine {
 }
 
 fn refused(text: &str) -> Answered {
-    Answered::Reply {
-        reply: Reply::Error(Bytes::copy_from_slice(text.as_bytes())),
-        blocks: false,
-    }
+    Answered::Reply(Reply::Error(Bytes::copy_from_slice(text.as_bytes())))
 }
 
 impl StateMachine for Machine {

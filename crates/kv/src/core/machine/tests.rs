@@ -27,10 +27,7 @@ fn at(now_ms: u64, index: u64) -> Moment {
 }
 
 fn reply(reply: Reply) -> Answered {
-    Answered::Reply {
-        reply,
-        blocks: false,
-    }
+    Answered::Reply(reply)
 }
 
 #[test]
@@ -83,8 +80,7 @@ fn watched_keys_decide() {
 #[test]
 fn a_read_can_not_write() {
     let mut machine = Machine::default();
-    let Read::Reply(Answered::Reply { reply, .. }) = machine.read(0, 0, &call("SET a 1").encode())
-    else {
+    let Read::Reply(Answered::Reply(reply)) = machine.read(0, 0, &call("SET a 1").encode()) else {
         panic!("no reply");
     };
     assert!(matches!(reply, Reply::Error(_)), "{reply:?}");
@@ -118,8 +114,14 @@ fn replies() -> impl Strategy<Value = Reply> {
 
 proptest! {
     #[test]
-    fn answers_come_back(reply in replies(), blocks: bool) {
-        let answered = Answered::Reply { reply, blocks };
+    fn answers_come_back(reply in replies(), words: Option<[u8; 3]>) {
+        let answered = match words {
+            None => Answered::Reply(reply),
+            Some(word) => Answered::Waits {
+                reply,
+                words: Some(vec![Bytes::copy_from_slice(&word)]),
+            },
+        };
         prop_assert_eq!(Answered::decode(answered.encode()), Ok(answered));
     }
 
