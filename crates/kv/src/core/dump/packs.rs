@@ -129,12 +129,22 @@ pub(super) fn listpack(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
             END => return Some(None),
             _ => return None,
         };
-        // The item's length again, for those who walk back, in groups of seven bits.
-        let length = before - cursor.rest.len();
-        let groups = (length.ilog2() / 7 + 1) as usize;
-        cursor.take(groups)?;
+        // The item's length again, for those who walk back.
+        cursor.take(length_bytes(before - cursor.rest.len()))?;
         Some(Some(item))
     })
+}
+
+/// So many bytes the length of a listpack's item takes behind it. They hold seven bits each,
+/// but Redis does not use the last number of each width.
+pub(super) fn length_bytes(length: usize) -> usize {
+    match length {
+        0..=127 => 1,
+        128..16_383 => 2,
+        16_383..2_097_151 => 3,
+        2_097_151..268_435_455 => 4,
+        _ => 5,
+    }
 }
 
 /// Items of a ziplist: length and place of the last item in four bytes each, count in two.
