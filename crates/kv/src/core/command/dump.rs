@@ -41,12 +41,8 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 fn dump(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let Some(value) = context.value(&words[1]) else {
-        return Ok(Reply::Null);
-    };
-    dump::dump(value)
-        .map(Reply::bulk)
-        .ok_or(CommandError::Other("ERR DUMP of streams is not served yet"))
+    let value = context.value(&words[1]);
+    Ok(Reply::optional(value.map(dump::dump)))
 }
 
 /// Options of RESTORE.

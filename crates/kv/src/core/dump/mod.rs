@@ -9,10 +9,12 @@
 //! there, and unpacked strings together have a limit.
 
 mod crc64;
+mod listpack;
 mod lzf;
 mod packs;
 mod read;
 mod reader;
+mod stream;
 mod write;
 
 use self::{crc64::crc64, reader::Reader};
@@ -51,19 +53,22 @@ mod kind {
     pub(super) const SORTED_SET_ZIPLIST: u8 = 12;
     pub(super) const HASH_ZIPLIST: u8 = 13;
     pub(super) const LIST_OF_ZIPLISTS: u8 = 14;
+    pub(super) const STREAM: u8 = 15;
     pub(super) const HASH_LISTPACK: u8 = 16;
     pub(super) const SORTED_SET_LISTPACK: u8 = 17;
     pub(super) const LIST_OF_LISTPACKS: u8 = 18;
+    pub(super) const STREAM_COUNTED: u8 = 19;
     pub(super) const SET_LISTPACK: u8 = 20;
+    pub(super) const STREAM_ACTIVE: u8 = 21;
     pub(super) const HASH_WITH_TIMES: u8 = 24;
     pub(super) const HASH_LISTPACK_WITH_TIMES: u8 = 25;
 }
 
-/// What DUMP answers; none for streams, whose form is not written yet.
-pub fn dump(value: &Value) -> Option<Vec<u8>> {
-    let mut out = write::value(value)?;
+/// What DUMP answers.
+pub fn dump(value: &Value) -> Vec<u8> {
+    let mut out = write::value(value);
     seal(&mut out);
-    Some(out)
+    out
 }
 
 /// Adds version and checksum.

@@ -6,6 +6,7 @@ use super::{
     RestoreError, kind,
     packs::{Item, intset, listpack, ziplist, zipmap},
     reader::Reader,
+    stream,
 };
 use crate::core::data::{
     End, Hash, Kind as _, List, Milliseconds, RedisString, Set, SortedSet, Value,
@@ -35,6 +36,9 @@ pub(super) fn value(reader: &mut Reader<'_>) -> Result<Value, RestoreError> {
         kind::LIST_OF_ZIPLISTS => {
             list_of(reader, |_| Ok(PART_PACKED), |part| Box::new(ziplist(part)))
         }
+        kind::STREAM => stream::read(reader, stream::Version::First),
+        kind::STREAM_COUNTED => stream::read(reader, stream::Version::Counted),
+        kind::STREAM_ACTIVE => stream::read(reader, stream::Version::Active),
         kind::HASH_LISTPACK => hash(listpack(&reader.string()?)),
         kind::SORTED_SET_LISTPACK => sorted_set(listpack(&reader.string()?)),
         kind::LIST_OF_LISTPACKS => list_of(

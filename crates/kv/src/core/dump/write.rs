@@ -1,10 +1,10 @@
 //! Values into their plain encodings.
 
-use super::kind;
+use super::{kind, stream};
 use crate::core::data::{Hash, RedisString, Value, parse_integer};
 
-/// The type and the value; none for streams, whose form is not written yet.
-pub(super) fn value(value: &Value) -> Option<Vec<u8>> {
+/// The type and the value.
+pub(super) fn value(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     match value {
         Value::String(text) => {
@@ -30,9 +30,12 @@ pub(super) fn value(value: &Value) -> Option<Vec<u8>> {
             }
         }
         Value::Hash(fields) => hash(&mut out, fields),
-        Value::Stream(_) => return None,
+        Value::Stream(entries) => {
+            out.push(kind::STREAM_ACTIVE);
+            stream::write(&mut out, entries);
+        }
     }
-    Some(out)
+    out
 }
 
 /// Fields that end come with what their moment is beyond the first one, plus 1; others with 0.
@@ -60,7 +63,7 @@ fn hash(out: &mut Vec<u8>, hash: &Hash) {
 }
 
 /// A length, as short as it can be.
-fn count(out: &mut Vec<u8>, count: u64) {
+pub(super) fn count(out: &mut Vec<u8>, count: u64) {
     match (
         u8::try_from(count),
         u16::try_from(count),
@@ -82,7 +85,7 @@ fn count(out: &mut Vec<u8>, count: u64) {
 }
 
 /// A string; a number of up to four bytes as one.
-fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     let number = parse_integer(bytes).and_then(|number| i32::try_from(number).ok());
     let Some(number) = number else {
         count(out, bytes.len() as u64);
