@@ -3,7 +3,10 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::face::resp::{Limits, Parser, ProtocolError, write_request};
+use crate::{
+    core::dump,
+    face::resp::{Limits, Parser, ProtocolError, write_request},
+};
 
 /// What a client sends; the first byte chooses how it is cut into reads, and whether the client
 /// is known. The cut does not matter, and what was read is the same after it was written and
@@ -57,6 +60,18 @@ fn read(
     (requests, None)
 }
 
+/// What a client hands to RESTORE, but for version and checksum, which a fuzzer would never
+/// guess. What was read is the same after it was dumped and read again.
+pub fn dump(bytes: &[u8]) {
+    let mut payload = bytes.to_vec();
+    dump::seal(&mut payload);
+    if let Ok(value) = dump::restore(&payload) {
+        let dumped = dump::dump(&value);
+        let again = dump::restore(&dumped).map(|again| dump::dump(&again));
+        assert_eq!(again, Ok(dumped));
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "reads the corpora")]
 mod tests {
@@ -79,6 +94,7 @@ mod tests {
 
     #[test]
     fn the_corpora_of_the_fuzzer_are_read() {
+        replay("dump", super::dump);
         replay("resp", super::resp);
     }
 }

@@ -72,7 +72,7 @@ pub fn dump(value: &Value) -> Vec<u8> {
 }
 
 /// Adds version and checksum.
-fn seal(out: &mut Vec<u8>) {
+pub(crate) fn seal(out: &mut Vec<u8>) {
     out.extend_from_slice(&RDB_VERSION.to_le_bytes());
     let sum = crc64(out);
     out.extend_from_slice(&sum.to_le_bytes());
