@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use atoll_control::proto::etcdserverpb::{
     AlarmRequest, AlarmType, Member, MemberListRequest, StatusRequest, StatusResponse,
 };
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, join3};
 use serde::Serialize;
 
-use super::required;
+use super::{
+    hot::{HotStatus, hot},
+    required,
+};
 use crate::{
     client::{Client, Retry},
     error::CliError,
@@ -41,6 +44,9 @@ pub(super) struct ClusterStatus {
     /// How many more voters may fail before the cluster stops; none where it has stopped.
     failures_survived: Option<usize>,
     alarms: Vec<String>,
+    /// Who holds hot data, where that could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hot: Option<HotStatus>,
     /// Endpoints that were named and belong to other clusters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     strangers: Vec<Stranger>,
@@ -191,11 +197,16 @@ async fn alarms(client: &Client) -> Vec<String> {
 
 async fn gather(client: &Client) -> Result<ClusterStatus, CliError> {
     let (cluster, members) = members(client).await?;
-    let asked = join(answers(client, cluster, &members), alarms(client));
-    let ((answers, strangers), alarms) = asked.await;
+    let asked = join3(
+        answers(client, cluster, &members),
+        alarms(client),
+        hot(client, cluster),
+    );
+    let ((answers, strangers), alarms, hot) = asked.await;
     let status = summarize(cluster, &members, &answers, alarms);
     Ok(ClusterStatus {
         strangers,
+        hot,
         ..status
     })
 }
@@ -226,6 +237,7 @@ fn summarize(
         feature_level: reached().map(|s| s.atoll_feature_level).max().unwrap_or(0),
         failures_survived: failures_survived(voters.count(), voters_reached),
         alarms,
+        hot: None,
         strangers: Vec::new(),
         nodes: members
             .iter()
@@ -378,7 +390,9 @@ impl View for ClusterStatus {
             let Stranger { endpoint, cluster } = it;
             format!("NOT OF THIS CLUSTER: {endpoint} belongs to cluster {cluster}")
         };
-        let mut parts = vec![self.headline(), self.resilience(), self.features(), alarms];
+        let mut parts = vec![self.headline(), self.resilience()];
+        parts.extend(self.hot.as_ref().map(HotStatus::line));
+        parts.extend([self.features(), alarms]);
         parts.extend(self.strangers.iter().map(stranger));
         parts.extend([String::new(), table(&headings, &rows)]);
         parts.join("\n")

@@ -11,7 +11,7 @@ use atoll_control::{
 };
 use atoll_kv::{
     api::NoCrossPartition,
-    driver::{Decisions, Known, Kv, Setup, StartError},
+    driver::{Decisions, Known, Kv, Setup, StartError, topology_key},
 };
 use atoll_ring::partition::Partitions;
 use atoll_world::{
@@ -27,23 +27,18 @@ use tokio::sync::watch;
 
 use super::{Acceptor, Directory, durability, journal_options, record::Record};
 
-/// Where the cluster keeps who holds what.
-const TOPOLOGY_KEY: &str = "/atoll/kv/topology";
-
-/// The folder of hot data.
-const DIR: &str = "kv";
-
 /// The control plane, as hot data sees it.
 #[derive(Clone)]
 struct Decided {
     control: Control,
     node: NodeId,
+    key: Bytes,
 }
 
 impl Decisions for Decided {
     async fn topology(&self) -> Option<(Bytes, i64)> {
         let request = pb::RangeRequest {
-            key: Bytes::from_static(TOPOLOGY_KEY.as_bytes()),
+            key: self.key.clone(),
             // An old one does no harm, and this node's own is there when nobody else is.
             serializable: true,
             ..pb::RangeRequest::default()
@@ -58,8 +53,7 @@ impl Decisions for Decided {
     }
 
     async fn replace(&self, version: i64, next: Bytes) -> bool {
-        let key = Bytes::from_static(TOPOLOGY_KEY.as_bytes());
-        match swap(&self.control, &key, version, Some(next)).await {
+        match swap(&self.control, &self.key, version, Some(next)).await {
             Ok(done) => done,
             Err(error) => {
                 tracing::debug!(%error, "the topology was not written, or nobody knows");
@@ -126,7 +120,9 @@ pub(super) fn start(
         node: record.node,
         boot: record.boot,
         disk: directory.disk.clone(),
-        dir: directory.path.join(DIR),
+        // Hot data of another cluster, which this node's folder may have belonged to, is none of
+        // this one's.
+        dir: directory.path.join(format!("kv-{}", record.cluster)),
         journal: journal::Options {
             durability: durability(config.kv.durability),
             ..journal_options(config)
@@ -138,6 +134,7 @@ pub(super) fn start(
     let decided = Decided {
         control,
         node: record.node,
+        key: topology_key(record.cluster).into(),
     };
     let hot = Hot(Arc::default());
     let place = hot.0.clone();

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use error::StartError;
 pub use layout::{Layout, Place};
-pub use placement::{Decisions, Known};
+pub use placement::{Decisions, Known, topology_key};
 
 use crate::{
     api::{Answer, Api, CrossPartition, Request},

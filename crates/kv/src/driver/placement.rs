@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use atoll_base::id::{LogIndex, NodeId, PartitionId, ReplicaId};
+use atoll_base::id::{ClusterId, LogIndex, NodeId, PartitionId, ReplicaId};
 use atoll_ring::{
     hash_ring::{RingNode, Weight},
     partition::Partitions,
@@ -17,6 +17,12 @@ use super::{
     layout::{Layout, Place},
 };
 use crate::core::paxos::{Configuration, Members, Voters};
+
+/// Where the cluster keeps who holds what. A cluster that was made from another's snapshot, or
+/// of what is left of it, holds none of its hot data, so it looks elsewhere.
+pub fn topology_key(cluster: ClusterId) -> String {
+    format!("/atoll/kv/{cluster}/topology")
+}
 
 /// So many partitions change their members at a time.
 const MOVES_MAX: usize = 32;
