@@ -18,7 +18,7 @@ test *arguments:
 
 # What to run before each commit: under five minutes.
 check: (_verify "fmt" "clippy")
-    cargo test --lib --bins --test seeds --test plans --test planted
+    cargo test --lib --bins --test seeds --test plans --test planted --test partition
 
 # What to run before a merge: all that the build machine runs. Edits nothing.
 verify *steps:
@@ -32,9 +32,11 @@ bench *arguments:
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" \
         --etcd "${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}/etcd-3.5/etcd" {{ arguments }}
 
-# What takes long: so many seeds of the simulation, then kills of a leader with gaps and losses told.
+# What takes long: so many seeds of both simulations, mistakes made on purpose, then kills of a leader with gaps and losses told.
 soak seeds="10000" kills="200":
     cargo run --release --package atoll-sim -- --seeds {{ seeds }} --shrink
+    cargo run --release --package atoll-sim -- --partition --seeds {{ seeds }} --shrink
+    cargo run --release --package atoll-sim -- --partition --planted
     cargo build --release --package atoll --package atoll-bench
     "${CARGO_TARGET_DIR:-target}/release/bench" kill-series --kills {{ kills }} \
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll"

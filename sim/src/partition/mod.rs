@@ -17,6 +17,7 @@ use std::panic::AssertUnwindSafe;
 
 use atoll_kv::core::paxos::{Rules, Settings};
 use atoll_world::random::Stream;
+use serde::{Deserialize, Serialize};
 
 use plan::Step;
 
@@ -28,7 +29,7 @@ const REPLICAS: usize = 3;
 const STORM_US: u64 = 1_500_000;
 
 /// A mistake made on purpose, to show that it would be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Planted {
     /// Entries of a ballot are accepted after a higher one was promised.
     AcceptsLowerBallots,

@@ -6,7 +6,7 @@ use std::fmt;
 use atoll_world::random::Stream;
 use serde::{Deserialize, Serialize};
 
-use super::{NODES, REPLICAS};
+use super::{NODES, Planted, REPLICAS};
 
 /// Time from one fault to the next, at the most.
 const PAUSE_US_MAX: u64 = 120_000;
@@ -125,6 +125,9 @@ pub struct Script {
     pub about: String,
     /// What everything but the faults is drawn from.
     pub seed: u64,
+    /// The mistake that this finds, if it is made; made or not, nothing else is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<Planted>,
     /// The faults.
     pub steps: Vec<Step>,
 }

@@ -1,0 +1,154 @@
+//! Runs of one partition of hot data.
+
+use std::{path::Path, process::ExitCode};
+
+use atoll_sim::{
+    partition::{self, Planted, plan::Script},
+    shrink,
+};
+
+use super::Run;
+use crate::Arguments;
+
+/// Each planted mistake has to be found within so many seeds.
+const PLANTED_SEEDS_MAX: u64 = 1_000;
+
+#[derive(Default)]
+struct Sums {
+    calls: usize,
+    answered: usize,
+    entries: usize,
+    takeovers: usize,
+    moves: usize,
+    snapshots: usize,
+    undecided: usize,
+}
+
+/// Runs seeds.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let total = super::seeds(arguments, |seed| one(seed, arguments), add);
+    let sums = total.sums;
+    println!(
+        "{} seeds in {} s: {} calls, {} answered, {} entries, {} takeovers, {} moves, {} snapshots, {} keys undecided",
+        total.seeds,
+        total.took.as_secs(),
+        sums.calls,
+        sums.answered,
+        sums.entries,
+        sums.takeovers,
+        sums.moves,
+        sums.snapshots,
+        sums.undecided
+    );
+    let code = super::verdict(&total.failures, "--partition ");
+    if let Some(seed) = total.failures.keys().next().filter(|_| arguments.shrink) {
+        println!("{}", smallest(*seed, None));
+    }
+    code
+}
+
+/// Runs the plan in a file.
+pub(crate) fn replay(file: &Path) -> ExitCode {
+    match super::read(file, Script::parse) {
+        Ok(script) => {
+            let report = partition::run_plan(script.seed, &script.steps, None);
+            super::verdict_of_plan(file, &report.violations)
+        }
+        Err(code) => code,
+    }
+}
+
+/// Makes each mistake on purpose, and says at which seed it is found.
+pub(crate) fn planted(arguments: &Arguments) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for planted in Planted::ALL {
+        let seeds = arguments.first..=arguments.first.saturating_add(PLANTED_SEEDS_MAX - 1);
+        match seeds.into_iter().find(|seed| finds(*seed, planted)) {
+            Some(seed) => {
+                println!("{planted:?}: found at seed {seed}");
+                if arguments.shrink {
+                    println!("{}", smallest(seed, Some(planted)));
+                }
+            }
+            None => {
+                println!("{planted:?}: not found within {PLANTED_SEEDS_MAX} seeds");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
+
+fn finds(seed: u64, planted: Planted) -> bool {
+    let plan = partition::plan(seed);
+    let report = partition::run_plan(seed, &plan, Some(planted));
+    !report.violations.is_empty()
+}
+
+/// The smallest plan that still contradicts what a seed's run contradicts first, as a file.
+fn smallest(seed: u64, planted: Option<Planted>) -> String {
+    let steps = partition::plan(seed);
+    let violations = |steps: &[_]| partition::run_plan(seed, steps, planted).violations;
+    let Some(first) = violations(&steps).into_iter().next() else {
+        return format!("seed {seed}: its storm does not fail by itself");
+    };
+    let property = shrink::property(&first);
+    let fails = |steps: &[_]| {
+        let found = violations(steps);
+        found
+            .iter()
+            .any(|found| shrink::property(found) == property)
+    };
+    let script = Script {
+        version: Script::VERSION,
+        about: first.clone(),
+        seed,
+        planted,
+        steps: shrink::shrink(&steps, fails),
+    };
+    serde_json::to_string_pretty(&script).expect("a plan has only what JSON knows")
+}
+
+/// A storm, twice.
+fn one(seed: u64, arguments: &Arguments) -> Run<Sums> {
+    if arguments.trace {
+        eprintln!("plan of seed {seed}:");
+        for step in partition::plan(seed) {
+            eprintln!("{step}");
+        }
+    }
+    let mut report = partition::run(seed);
+    let again = partition::run(seed);
+    if again != report {
+        report.violations.push(format!(
+            "the same seed took two ways: {:016x} and {:016x}",
+            report.trace, again.trace
+        ));
+    }
+    if arguments.trace {
+        eprintln!("seed {seed}: {report:?}");
+    }
+    let sums = Sums {
+        calls: report.calls.0,
+        answered: report.calls.1,
+        entries: report.entries,
+        takeovers: report.takeovers,
+        moves: report.moves,
+        snapshots: report.snapshots,
+        undecided: report.undecided,
+    };
+    Run {
+        found: report.violations,
+        sums,
+    }
+}
+
+fn add(total: &mut Sums, run: Sums) {
+    total.calls += run.calls;
+    total.answered += run.answered;
+    total.entries += run.entries;
+    total.takeovers += run.takeovers;
+    total.moves += run.moves;
+    total.snapshots += run.snapshots;
+    total.undecided += run.undecided;
+}
