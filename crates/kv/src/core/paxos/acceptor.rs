@@ -38,6 +38,8 @@ impl Replica {
     /// Promises a higher ballot: whatever the replica was under a lower one, it is no more.
     pub(super) fn promise(&mut self, ballot: Ballot) {
         self.follow();
+        self.forget_unsaid();
+        self.asked_by.clear();
         self.persist(Record::Promise(ballot));
         self.round = self.round.max(ballot.round);
         self.follows = false;
@@ -86,10 +88,7 @@ impl Replica {
             self.follow();
             self.follows = true;
         }
-        if let Role::Asking(_) = self.role {
-            // It can be heard; whether it can be reached shows soon.
-            self.role = Role::Follower;
-        }
+        self.heard_owner();
         true
     }
 

@@ -120,9 +120,10 @@ impl Replica {
     }
 
     /// Replicas that get the log and have no vote, so that they have it before they get one.
-    pub fn set_learners(&mut self, learners: Vec<ReplicaId>) {
+    pub fn set_learners(&mut self, mut learners: Vec<ReplicaId>) {
         let next = self.durable.log.last().index.next();
         let voters = self.durable.configuration.voters();
+        learners.retain(|learner| !voters.contains(*learner));
         let now_ms = self.now_ms;
         if let Role::Owner(owner) = &mut self.role {
             owner
@@ -326,6 +327,11 @@ impl Replica {
             return;
         }
         if let Some(progress) = owner.peers.get_mut(&from) {
+            // Asked from there already. A replica that lost what it had synced would say so as
+            // often as it is asked, so that is left to the clock.
+            if index <= progress.matched && progress.probes_match() {
+                return;
+            }
             progress.heard_at_ms = self.now_ms;
             if progress.pace != Pace::Snapshot {
                 progress.probe(index.min(last.next()));

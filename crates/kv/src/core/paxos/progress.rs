@@ -110,6 +110,11 @@ impl Progress {
         Some(self.heard_at_ms + after_ms)
     }
 
+    /// Whether it is just being asked for what comes after all that matched.
+    pub(super) fn probes_match(&self) -> bool {
+        self.pace == Pace::Probe { waits: true } && self.next == self.matched.next()
+    }
+
     /// Begins anew from an index, where nothing below it is known to match.
     pub(super) fn probe(&mut self, from: LogIndex) {
         self.next = from.max(self.matched.next());

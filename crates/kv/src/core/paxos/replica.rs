@@ -40,6 +40,8 @@ pub struct Replica {
     pub(super) unreachable: BTreeSet<ReplicaId>,
     /// Somebody through whom the owner can be reached, where the way is cut.
     pub(super) relay: Option<ReplicaId>,
+    /// Who asked whether an owner can be reached, and was not told that it can't.
+    pub(super) asked_by: BTreeMap<ReplicaId, Ballot>,
     pub(super) now_ms: u64,
     random: u64,
     records: Vec<Record>,
@@ -90,6 +92,17 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// Adds what was handed out after this.
+    pub fn append(&mut self, later: Ready) {
+        self.records.extend(later.records);
+        self.written = later.written;
+        self.messages.extend(later.messages);
+        self.committed.extend(later.committed);
+        self.reads.extend(later.reads);
+        self.failed_reads.extend(later.failed_reads);
+        self.snapshots.extend(later.snapshots);
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -151,6 +164,7 @@ impl Replica {
             prepared_at_ms: None,
             unreachable: BTreeSet::new(),
             relay: None,
+            asked_by: BTreeMap::new(),
             now_ms: 0,
             random: seed,
             records: Vec::new(),
@@ -368,6 +382,7 @@ impl Replica {
         self.now_ms = self.now_ms.max(now_ms);
         if !is_up {
             self.unreachable.insert(replica);
+            self.tell_owner_down(replica);
             self.prepare_if_all_down();
         } else {
             self.unreachable.remove(&replica);
@@ -375,10 +390,11 @@ impl Replica {
                 owner.look_again(replica);
             }
         }
+        self.link_of_candidate(replica, is_up);
     }
 
     /// Says that the control plane has decided a configuration. An owner asks for a ballot under
-    /// it at once.
+    /// it at once; where the owner has no vote any more, the first who has one does.
     pub fn configure(&mut self, configuration: Configuration, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
         if configuration.number <= self.durable.configuration.number {
@@ -387,11 +403,19 @@ impl Replica {
         let was_at_it = matches!(self.role, Role::Owner(_) | Role::Candidate(_));
         self.adopt(configuration);
         if was_at_it && self.durable.configuration.is_voter(self.id) {
-            self.prepare(0);
+            self.stand(0);
         } else if was_at_it {
             self.follow();
             self.follows = false;
+        } else if self.follows && self.is_first_heir() {
+            self.stand(0);
         }
+    }
+
+    fn is_first_heir(&self) -> bool {
+        let configuration = &self.durable.configuration;
+        !configuration.is_voter(self.durable.promised.replica)
+            && configuration.voters().iter().next() == Some(self.id)
     }
 
     /// Gives the state that [`Ready::snapshots`] asked for.
@@ -430,11 +454,18 @@ impl Replica {
         self.outbox_synced.push_back((self.written, to, message));
     }
 
-    /// Takes over a newer configuration.
-    pub(super) fn adopt(&mut self, configuration: Configuration) {
-        if configuration.number > self.durable.configuration.number {
+    /// Takes over a newer configuration. Says whether it is one.
+    pub(super) fn adopt(&mut self, configuration: Configuration) -> bool {
+        let is_news = configuration.number > self.durable.configuration.number;
+        if is_news {
             self.persist(Record::Configure(configuration));
         }
+        is_news
+    }
+
+    /// What was to be said under a lower ballot does not help anybody any more.
+    pub(super) fn forget_unsaid(&mut self) {
+        self.outbox_synced.clear();
     }
 
     /// Gives up whatever it is, and follows.

@@ -18,6 +18,8 @@ pub(super) struct Asking {
     owner: Ballot,
     /// Nobody is waited for longer.
     pub(super) until_ms: u64,
+    /// Nor longer than this, although the owner can be heard.
+    heard_until_ms: u64,
     /// Who can't reach it.
     down: BTreeSet<ReplicaId>,
 }
@@ -42,6 +44,10 @@ struct Promised {
     tail: Vec<Entry>,
 }
 
+/// An owner that can be heard, but has not answered the question whether it is well, is waited
+/// for so many hedges at the most: it may hear nobody.
+const HEARD_HEDGES_MAX: u64 = 4;
+
 impl Replica {
     /// Somebody can't get an answer from the owner, or there is none: take its place, unless it
     /// turns out to be well.
@@ -63,10 +69,12 @@ impl Replica {
         {
             return TakeOver::Forward(promised.replica);
         }
-        if self.follows && promised.replica != self.id {
+        // An owner without a vote has to go, however well it is.
+        let may_stay = self.durable.configuration.is_voter(promised.replica);
+        if self.follows && may_stay && promised.replica != self.id {
             self.ask();
         } else {
-            self.prepare(0);
+            self.stand(0);
         }
         TakeOver::Begun
     }
@@ -76,6 +84,7 @@ impl Replica {
         self.role = Role::Asking(Asking {
             owner,
             until_ms: self.now_ms + self.settings.hedge_ms,
+            heard_until_ms: self.now_ms + self.settings.hedge_ms * HEARD_HEDGES_MAX,
             down: BTreeSet::from([self.id, owner.replica]),
         });
         // The asker's way may be cut, and this replica's not.
@@ -107,7 +116,16 @@ impl Replica {
         let owner = asking.owner.replica;
         let all_down = self.durable.configuration.voters().iter().all(is_out);
         if all_down && self.unreachable.contains(&owner) {
-            self.prepare(0);
+            self.stand(0);
+        }
+    }
+
+    /// While this replica asks, the owner is heard: it lives, but whether it can be reached is
+    /// not known. That shows soon, by its answer or by nobody's.
+    pub(super) fn heard_owner(&mut self) {
+        if let Role::Asking(asking) = &mut self.role {
+            let until_ms = self.now_ms + self.settings.hedge_ms;
+            asking.until_ms = asking.until_ms.max(until_ms).min(asking.heard_until_ms);
         }
     }
 
@@ -119,6 +137,8 @@ impl Replica {
             self.send(from, Message::OwnerDown { ballot });
         } else if owner != self.id {
             let asker = from;
+            // Should the link turn out to be broken, the asker hears of it.
+            self.asked_by.insert(asker, ballot);
             self.send(owner, Message::Probe { ballot, asker });
         } else {
             // It is the owner's own link to the asker that works in one direction.
@@ -139,6 +159,19 @@ impl Replica {
         }
     }
 
+    /// Tells those who asked that the owner can't be reached from here either.
+    pub(super) fn tell_owner_down(&mut self, owner: ReplicaId) {
+        let ballot = self.durable.promised;
+        let asked_by = std::mem::take(&mut self.asked_by);
+        for (asker, asked) in asked_by {
+            if asked.replica != owner {
+                self.asked_by.insert(asker, asked);
+            } else if asked >= ballot {
+                self.send(asker, Message::OwnerDown { ballot: asked });
+            }
+        }
+    }
+
     pub(super) fn on_owner_down(&mut self, from: ReplicaId, ballot: Ballot) {
         if let Role::Asking(asking) = &mut self.role
             && asking.owner == ballot
@@ -153,12 +186,38 @@ impl Replica {
             return;
         };
         if self.now_ms >= asking.until_ms {
-            self.prepare(0);
+            self.stand(0);
+        }
+    }
+
+    /// Asks for a ballot, if it still has a vote.
+    pub(super) fn stand(&mut self, attempts: u32) {
+        if attempts < self.settings.attempts_max && self.durable.configuration.is_voter(self.id) {
+            self.prepare(attempts);
+        } else {
+            self.follow();
+        }
+    }
+
+    /// A candidate's link changed: it does not wait for somebody who is away, nor longer than it
+    /// takes to come back.
+    pub(super) fn link_of_candidate(&mut self, replica: ReplicaId, is_up: bool) {
+        let pause_ms = self.random_below(self.settings.retry_ms);
+        let Role::Candidate(candidate) = &mut self.role else {
+            return;
+        };
+        let is_waited_for = match candidate.fetching {
+            Some((best, _)) => best == replica && !is_up,
+            None => is_up && !candidate.promises.contains_key(&replica),
+        };
+        if is_waited_for {
+            let at_ms = self.now_ms + pause_ms;
+            candidate.retry_at_ms = candidate.retry_at_ms.min(at_ms);
         }
     }
 
     /// Asks for a ballot that is higher than all that were heard of.
-    pub(super) fn prepare(&mut self, attempts: u32) {
+    fn prepare(&mut self, attempts: u32) {
         let ballot = Ballot {
             configuration: self.durable.configuration.number,
             round: self.round + 1,
@@ -303,7 +362,12 @@ impl Replica {
             return;
         };
         let (ballot, commit) = (candidate.ballot, candidate.commit);
-        self.become_owner(ballot, commit);
+        if ballot.configuration == self.durable.configuration.number {
+            self.become_owner(ballot, commit);
+        } else {
+            // Who votes has changed since it was asked for.
+            self.stand(candidate.attempts + 1);
+        }
     }
 
     pub(super) fn on_nack(
@@ -322,8 +386,13 @@ impl Replica {
         if !is_own || promised < ballot {
             return;
         }
-        self.adopt(configuration);
+        let is_news = self.adopt(configuration);
         match &mut self.role {
+            // Those who were asked are not those who decide.
+            Role::Candidate(candidate) if is_news => {
+                let attempts = candidate.attempts + 1;
+                self.stand(attempts);
+            }
             // Somebody else is at it: wait a while, then outbid them if they did not get it.
             Role::Candidate(candidate) => {
                 let pause_ms = self.settings.retry_ms << candidate.attempts.min(6);
@@ -333,7 +402,7 @@ impl Replica {
                 }
             }
             // The owner that can't be reached is not the owner any more.
-            Role::Asking(_) => self.prepare(0),
+            Role::Asking(_) => self.stand(0),
             _ => {
                 self.follow();
                 self.follows = false;
@@ -345,14 +414,8 @@ impl Replica {
         let Role::Candidate(candidate) = &self.role else {
             return;
         };
-        if self.now_ms < candidate.retry_at_ms {
-            return;
-        }
-        let attempts = candidate.attempts + 1;
-        if attempts < self.settings.attempts_max && self.durable.configuration.is_voter(self.id) {
-            self.prepare(attempts);
-        } else {
-            self.follow();
+        if self.now_ms >= candidate.retry_at_ms {
+            self.stand(candidate.attempts + 1);
         }
     }
 }
