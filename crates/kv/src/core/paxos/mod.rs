@@ -34,6 +34,8 @@ mod progress;
 mod replica;
 mod settings;
 mod takeover;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use configuration::{Configuration, Members, Proof, StepError, Voters};
