@@ -5,7 +5,7 @@
 //! replica is asked to see to it that there is an owner; whatever was asked before may still be
 //! done, and sessions make sure that it is done once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
@@ -36,8 +36,16 @@ pub struct Coordinator<R> {
     members: Vec<ReplicaId>,
     owner: Option<ReplicaId>,
     unreachable: BTreeSet<ReplicaId>,
+    hedge_ms_min: u64,
+    /// How long recent answers took.
+    took_ms: VecDeque<u64>,
+    /// Number of answers so far.
+    answers: usize,
+    /// What the hedge is just now.
     hedge_ms: u64,
     pending: BTreeMap<u64, Pending>,
+    /// When something is due, with the number of the request.
+    due: BTreeSet<(u64, u64)>,
     requests: Vec<(ReplicaId, Request)>,
     ended: Vec<(Task, Given<R>)>,
 }
@@ -48,6 +56,10 @@ struct Pending {
     reads: bool,
     operation: Bytes,
     asked: ReplicaId,
+    /// Whether it was asked to see to it that there is an owner.
+    takes_over: bool,
+    /// Who was asked first, and when, as long as it is not known not to be the owner.
+    first: Option<(ReplicaId, u64)>,
     attempts: u32,
     /// When somebody else is asked.
     hedge_at_ms: u64,
@@ -56,20 +68,41 @@ struct Pending {
     may_be_done: bool,
 }
 
-/// After so many detours in a row a request waits for the hedge.
-const DETOURS_MAX: u32 = 4;
+impl Pending {
+    fn due_at_ms(&self) -> u64 {
+        self.hedge_at_ms.min(self.deadline_ms)
+    }
+}
+
+/// After so many detours in a row a request rests: those who were asked don't agree yet.
+const DETOURS_MAX: u32 = 6;
+/// For so long.
+const REST_MS: u64 = 5;
+/// So many answers are remembered.
+const TOOK_MAX: usize = 256;
+/// The hedge is so many times what nearly all answers take.
+const HEDGE_FACTOR: u64 = 4;
+/// And never longer than this.
+const HEDGE_MS_MAX: u64 = 500;
+/// Looked at again after so many answers.
+const HEDGE_EVERY: usize = 16;
 
 impl<R> Coordinator<R> {
-    /// For one start of a node.
-    pub fn new(session: Session, members: Vec<ReplicaId>, hedge_ms: u64) -> Self {
+    /// For one start of a node. `hedge_ms_min` is the shortest time after which somebody else is
+    /// asked.
+    pub fn new(session: Session, members: Vec<ReplicaId>, hedge_ms_min: u64) -> Self {
         Coordinator {
             session,
             next_sequence: 1,
             members,
             owner: None,
             unreachable: BTreeSet::new(),
-            hedge_ms,
+            hedge_ms_min,
+            took_ms: VecDeque::new(),
+            answers: 0,
+            hedge_ms: hedge_ms_min,
             pending: BTreeMap::new(),
+            due: BTreeSet::new(),
             requests: Vec::new(),
             ended: Vec::new(),
         }
@@ -84,6 +117,28 @@ impl<R> Coordinator<R> {
     /// Number of requests on their way.
     pub fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    /// After so long without an answer somebody else is asked: four times what 99 of 100 recent
+    /// answers took at the most, within bounds.
+    pub fn hedge_ms(&self) -> u64 {
+        self.hedge_ms
+    }
+
+    /// Keeps how long an answer took.
+    fn learn(&mut self, took_ms: u64) {
+        self.took_ms.push_back(took_ms);
+        while self.took_ms.len() > TOOK_MAX {
+            self.took_ms.pop_front();
+        }
+        self.answers = self.answers.wrapping_add(1);
+        if self.answers.is_multiple_of(HEDGE_EVERY) {
+            let mut sorted: Vec<u64> = self.took_ms.iter().copied().collect();
+            sorted.sort_unstable();
+            let p99_ms = sorted[(sorted.len() * 99).div_ceil(100) - 1];
+            let hedge_ms = p99_ms.saturating_mul(HEDGE_FACTOR).min(HEDGE_MS_MAX);
+            self.hedge_ms = hedge_ms.max(self.hedge_ms_min);
+        }
     }
 
     /// Sends a request to the owner; its end comes by [`ended`](Self::ended).
@@ -101,19 +156,20 @@ impl<R> Coordinator<R> {
             self.ended.push((task, Given::Refused));
             return;
         };
-        self.pending.insert(
-            sequence,
-            Pending {
-                task,
-                reads,
-                operation,
-                asked: to,
-                attempts: 0,
-                hedge_at_ms: now_ms + self.hedge_ms,
-                deadline_ms,
-                may_be_done: false,
-            },
-        );
+        let pending = Pending {
+            task,
+            reads,
+            operation,
+            asked: to,
+            takes_over: false,
+            first: (self.owner == Some(to)).then_some((to, now_ms)),
+            attempts: 0,
+            hedge_at_ms: now_ms + self.hedge_ms,
+            deadline_ms,
+            may_be_done: false,
+        };
+        self.due.insert((pending.due_at_ms(), sequence));
+        self.pending.insert(sequence, pending);
         // Without an owner known, whoever is asked first shall see to it.
         let takes_over = self.owner.is_none_or(|owner| owner != to);
         self.send(sequence, to, takes_over);
@@ -139,6 +195,7 @@ impl<R> Coordinator<R> {
             return;
         };
         pending.asked = to;
+        pending.takes_over = takes_over;
         pending.may_be_done |= !pending.reads;
         let request = Request {
             origin: Origin {
@@ -162,6 +219,13 @@ impl<R> Coordinator<R> {
         match response.outcome {
             Outcome::Done(reply) => {
                 self.owner = Some(from);
+                // Anything else tells how long it took to find out whom to ask.
+                if let Some(pending) = self.pending.get(&sequence)
+                    && let Some((first, asked_at_ms)) = pending.first
+                    && first == from
+                {
+                    self.learn(now_ms.saturating_sub(asked_at_ms));
+                }
                 self.end(sequence, Given::Reply(reply));
             }
             // Only what was answered is forgotten: somebody got this answer in our name.
@@ -187,16 +251,18 @@ impl<R> Coordinator<R> {
         let Some(pending) = self.pending.get_mut(&sequence) else {
             return;
         };
+        pending.first = pending.first.filter(|(first, _)| *first != from);
         if pending.asked != from {
             // An answer to an older question.
             return;
         }
         pending.attempts += 1;
         if pending.attempts.is_multiple_of(DETOURS_MAX) {
-            // They don't agree yet: let the hedge decide.
+            self.hedge_at(sequence, now_ms + REST_MS);
             return;
         }
-        pending.hedge_at_ms = now_ms + self.hedge_ms;
+        let took_over = pending.takes_over;
+        self.hedge_at(sequence, now_ms + self.hedge_ms);
         let named = owner.filter(|owner| *owner != from && !self.unreachable.contains(owner));
         match named {
             Some(owner) => {
@@ -205,13 +271,24 @@ impl<R> Coordinator<R> {
             }
             None => {
                 self.owner = None;
-                self.send(sequence, from, true);
+                // Who was asked to see to it can't.
+                let next = self.target(Some(from)).filter(|_| took_over);
+                self.send(sequence, next.unwrap_or(from), true);
             }
+        }
+    }
+
+    fn hedge_at(&mut self, sequence: u64, at_ms: u64) {
+        if let Some(pending) = self.pending.get_mut(&sequence) {
+            self.due.remove(&(pending.due_at_ms(), sequence));
+            pending.hedge_at_ms = at_ms;
+            self.due.insert((pending.due_at_ms(), sequence));
         }
     }
 
     fn end(&mut self, sequence: u64, given: Given<R>) {
         if let Some(pending) = self.pending.remove(&sequence) {
+            self.due.remove(&(pending.due_at_ms(), sequence));
             self.ended.push((pending.task, given));
         }
     }
@@ -239,45 +316,37 @@ impl<R> Coordinator<R> {
 
     /// Takes the time: requests without an answer go to others, late ones end.
     pub fn tick(&mut self, now_ms: u64) {
-        let late: Vec<u64> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| now_ms >= pending.deadline_ms)
-            .map(|(sequence, _)| *sequence)
-            .collect();
-        for sequence in late {
-            let reads = self.pending.get(&sequence).is_some_and(|it| it.reads);
-            let given = if reads {
-                Given::Refused
-            } else {
-                Given::Unknown
-            };
-            self.end(sequence, given);
-        }
-        let due: Vec<u64> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| now_ms >= pending.hedge_at_ms)
-            .map(|(sequence, _)| *sequence)
-            .collect();
+        let due = self.due.range(..=(now_ms, u64::MAX));
+        let mut due: Vec<u64> = due.map(|(_, sequence)| *sequence).collect();
+        due.sort_unstable();
         for sequence in due {
-            self.hedge(sequence, now_ms);
+            match self.pending.get(&sequence) {
+                Some(pending) if now_ms < pending.deadline_ms => self.hedge(sequence, now_ms),
+                Some(pending) => {
+                    // Time was too short for a hedge, but the next request asks somebody else.
+                    self.owner = self.owner.filter(|owner| *owner != pending.asked);
+                    let given = if pending.reads {
+                        Given::Refused
+                    } else {
+                        Given::Unknown
+                    };
+                    self.end(sequence, given);
+                }
+                None => {}
+            }
         }
     }
 
     /// When [`tick`](Self::tick) has something to do.
     pub fn wants_tick_at_ms(&self) -> Option<u64> {
-        self.pending
-            .values()
-            .map(|pending| pending.hedge_at_ms.min(pending.deadline_ms))
-            .min()
+        self.due.first().map(|(at_ms, _)| *at_ms)
     }
 
     fn hedge(&mut self, sequence: u64, now_ms: u64) {
+        self.hedge_at(sequence, now_ms + self.hedge_ms);
         let Some(pending) = self.pending.get_mut(&sequence) else {
             return;
         };
-        pending.hedge_at_ms = now_ms + self.hedge_ms;
         pending.attempts += 1;
         let asked = pending.asked;
         if let Some(to) = self.target(Some(asked)) {

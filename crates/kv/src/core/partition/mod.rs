@@ -23,7 +23,7 @@ use super::{
         Done, Durable, Entry, LogIndex, Message, Payload, Position, ReadId, Record, Refused,
         Replica, Settings, Snapshot, TakeOver,
     },
-    sessions::{Known, Origin, Sessions},
+    sessions::{Known, Origin, Session, Sessions},
 };
 
 pub use batch::Batch;
@@ -138,20 +138,30 @@ pub struct Partition<M: StateMachine> {
     limits: Limits,
     /// Requests for the next entry.
     queue: Vec<(Origin, Bytes)>,
-    /// Who waits for requests that are logged.
-    waiting: BTreeMap<Origin, ReplicaId>,
+    /// Who waits for requests that are in the queue or logged.
+    waiting: BTreeMap<Name, (Origin, Vec<ReplicaId>)>,
+    /// Where the log ended when the ballot was last held. Until it is clear who the next owner
+    /// is, requests that were logged go on waiting: it may be this replica again.
+    owned_up_to: Option<Position>,
     /// Reads that wait for a confirmed moment, by number.
     reads: BTreeMap<ReadId, Waiting>,
     next_read: ReadId,
     /// Reads that wait for the state to get there.
     due: VecDeque<(LogIndex, Waiting)>,
     /// Requests that wait until it is clear who the owner is.
-    held: VecDeque<Waiting>,
+    held: BTreeMap<Name, Waiting>,
     /// Whom relayed requests are for.
-    relayed: BTreeMap<Origin, ReplicaId>,
+    relayed: BTreeMap<Name, ReplicaId>,
     requests: Vec<(ReplicaId, Request)>,
     responses: Vec<(ReplicaId, Response<M::Reply>)>,
     chance: u64,
+}
+
+/// Names a request, however often it is sent.
+type Name = (Session, u64);
+
+fn name(origin: &Origin) -> Name {
+    (origin.session, origin.sequence)
 }
 
 #[derive(Clone, Debug)]
@@ -216,10 +226,11 @@ impl<M: StateMachine> Partition<M> {
             limits,
             queue: Vec::new(),
             waiting: BTreeMap::new(),
+            owned_up_to: None,
             reads: BTreeMap::new(),
             next_read: 0,
             due: VecDeque::new(),
-            held: VecDeque::new(),
+            held: BTreeMap::new(),
             relayed: BTreeMap::new(),
             requests: Vec::new(),
             responses: Vec::new(),
@@ -244,7 +255,7 @@ impl<M: StateMachine> Partition<M> {
 
     /// Takes a request.
     pub fn request(&mut self, from: ReplicaId, request: Request, now_ms: u64) {
-        let waiting = self.waiting.len() + self.reads.len() + self.held.len() + self.queue.len();
+        let waiting = self.waiting.len() + self.reads.len() + self.due.len() + self.held.len();
         if waiting >= self.limits.waiting_max {
             self.respond(from, request.origin, Outcome::Busy);
             return;
@@ -257,14 +268,14 @@ impl<M: StateMachine> Partition<M> {
         if !waiting.request.takes_over {
             let owner = self.replica.owner();
             if self.replica.is_taking_over() {
-                self.held.push_back(waiting);
+                self.hold(waiting);
             } else {
                 self.respond(from, waiting.request.origin, Outcome::NotOwner(owner));
             }
             return;
         }
         match self.replica.take_over(now_ms) {
-            TakeOver::Owner | TakeOver::Begun => self.held.push_back(waiting),
+            TakeOver::Owner | TakeOver::Begun => self.hold(waiting),
             TakeOver::Forward(owner) => {
                 let outcome = Outcome::NotOwner(Some(owner));
                 self.respond(from, waiting.request.origin, outcome);
@@ -276,9 +287,14 @@ impl<M: StateMachine> Partition<M> {
         }
     }
 
+    /// Keeps a request until it is clear who the owner is; once, however often it is asked.
+    fn hold(&mut self, waiting: Waiting) {
+        self.held.insert(name(&waiting.request.origin), waiting);
+    }
+
     /// Takes the answer to a relayed request.
     pub fn response(&mut self, response: Response<M::Reply>) {
-        if let Some(from) = self.relayed.remove(&response.origin) {
+        if let Some(from) = self.relayed.remove(&name(&response.origin)) {
             self.responses.push((from, response));
         }
     }
@@ -295,8 +311,15 @@ impl<M: StateMachine> Partition<M> {
                 Err(refused) => self.respond(waiting.from, origin, refusal(refused)),
             }
         } else {
-            self.waiting.insert(origin, waiting.from);
-            self.queue.push((origin, waiting.request.operation));
+            // Asked again before it is committed: it is in the log, or soon will be.
+            let waits = self.waiting.entry(name(&origin));
+            let (_, waits) = waits.or_insert_with(|| (origin, Vec::new()));
+            if waits.is_empty() {
+                self.queue.push((origin, waiting.request.operation));
+            }
+            if !waits.contains(&waiting.from) {
+                waits.push(waiting.from);
+            }
         }
     }
 
@@ -334,7 +357,13 @@ impl<M: StateMachine> Partition<M> {
     ) -> Work<M> {
         self.settle_held();
         self.log_queue(wall_ms);
-        let ready = self.replica.ready();
+        let mut ready = self.replica.ready();
+        if self.replica.owned().is_some() && !self.held.is_empty() {
+            // The ballot was just won: what waited for that goes with its first entry.
+            self.settle_held();
+            self.log_queue(wall_ms);
+            ready.append(self.replica.ready());
+        }
         for record in &ready.records {
             if let Record::Install(snapshot) = record {
                 self.state = restore(snapshot);
@@ -346,9 +375,7 @@ impl<M: StateMachine> Partition<M> {
         }
         for entry in &ready.committed {
             for (origin, outcome) in self.state.apply(entry) {
-                if let Some(from) = self.waiting.remove(&origin) {
-                    self.respond(from, origin, outcome);
-                }
+                self.answer(&origin, &outcome);
             }
         }
         for (id, index) in ready.reads {
@@ -363,8 +390,15 @@ impl<M: StateMachine> Partition<M> {
             }
         }
         self.answer_reads(wall_ms);
-        if self.replica.owned().is_none() {
-            self.send_away();
+        if self.replica.relay().is_none() {
+            self.relayed.clear();
+        }
+        if self.replica.owned().is_some() {
+            self.owned_up_to = Some(self.replica.durable().log.last());
+        } else {
+            if !self.replica.is_taking_over() {
+                self.send_away();
+            }
             if !self.replica.settings().rules.replicates_sessions {
                 self.state.sessions = Sessions::default();
             }
@@ -395,7 +429,14 @@ impl<M: StateMachine> Partition<M> {
         if self.replica.is_taking_over() {
             return;
         }
-        while let Some(waiting) = self.held.pop_front() {
+        if self.replica.owned().is_some() {
+            let log = &self.replica.durable().log;
+            let was_cut = |end: Position| log.position(end.index) != Some(end);
+            if self.owned_up_to.is_some_and(was_cut) {
+                self.send_away();
+            }
+        }
+        while let Some((_, waiting)) = self.held.pop_first() {
             if self.replica.owned().is_some() {
                 self.serve(waiting);
             } else if let (Some(_), Some(owner)) = (self.replica.relay(), self.replica.owner()) {
@@ -410,7 +451,8 @@ impl<M: StateMachine> Partition<M> {
     /// Passes a request on to the owner, or to whoever reaches it.
     fn relay(&mut self, owner: ReplicaId, waiting: Waiting) {
         let via = self.replica.relay().unwrap_or(owner);
-        self.relayed.insert(waiting.request.origin, waiting.from);
+        self.relayed
+            .insert(name(&waiting.request.origin), waiting.from);
         while self.relayed.len() > self.limits.waiting_max {
             self.relayed.pop_first();
         }
@@ -440,9 +482,7 @@ impl<M: StateMachine> Partition<M> {
             };
             if let Err(refused) = self.replica.propose(Payload::Batch(batch.encode())) {
                 for origin in origins {
-                    if let Some(from) = self.waiting.remove(&origin) {
-                        self.respond(from, origin, refusal(refused));
-                    }
+                    self.answer(&origin, &refusal(refused));
                 }
             }
         }
@@ -488,21 +528,37 @@ impl<M: StateMachine> Partition<M> {
     /// What waits here for somebody who is not the owner any more is sent on; if it was logged,
     /// the next owner knows its reply.
     fn send_away(&mut self) {
-        let outcome = || Outcome::NotOwner(self.replica.owner());
-        let waiting = std::mem::take(&mut self.waiting);
-        let sent: Vec<_> = waiting
-            .into_iter()
-            .map(|(origin, from)| {
-                (
-                    from,
-                    Response {
-                        origin,
-                        outcome: outcome(),
-                    },
-                )
-            })
-            .collect();
-        self.responses.extend(sent);
+        self.owned_up_to = None;
+        let owner = self.replica.owner();
+        for (_, (origin, waits)) in std::mem::take(&mut self.waiting) {
+            for from in waits {
+                self.respond(from, origin, Outcome::NotOwner(owner));
+            }
+        }
+        for (_, read) in std::mem::take(&mut self.due) {
+            self.respond(read.from, read.request.origin, Outcome::NotOwner(owner));
+        }
+    }
+
+    /// The partition is to be held here no longer: tells everybody who waits.
+    pub fn close(mut self) -> Vec<(ReplicaId, Response<M::Reply>)> {
+        self.send_away();
+        let held = std::mem::take(&mut self.held).into_values();
+        let reads = std::mem::take(&mut self.reads).into_values();
+        for waiting in held.chain(reads) {
+            let outcome = Outcome::NotOwner(None);
+            self.respond(waiting.from, waiting.request.origin, outcome);
+        }
+        self.responses
+    }
+
+    /// Answers everybody who waits for a request.
+    fn answer(&mut self, origin: &Origin, outcome: &Outcome<M::Reply>) {
+        if let Some((origin, waits)) = self.waiting.remove(&name(origin)) {
+            for from in waits {
+                self.respond(from, origin, outcome.clone());
+            }
+        }
     }
 
     fn respond(&mut self, to: ReplicaId, origin: Origin, outcome: Outcome<M::Reply>) {
