@@ -2,7 +2,11 @@
 
 use std::{fs, path::Path};
 
-use atoll_sim::partition::{self, Planted, plan::Script};
+use atoll_sim::partition::{
+    self, Planted,
+    plan::Script,
+    promise::{self, Case},
+};
 
 #[test]
 fn seeds_hold_and_repeat() {
@@ -16,6 +20,17 @@ fn seeds_hold_and_repeat() {
         snapshots += report.snapshots;
     }
     assert!(moves > 0 && snapshots > 0);
+}
+
+#[test]
+fn nobody_waits_long() {
+    for case in Case::ALL {
+        for seed in 1..=25 {
+            let longest = promise::run(seed, case);
+            let is_kept = longest.as_ref().is_ok_and(promise::Longest::is_kept);
+            assert!(is_kept, "seed {seed}, {case:?}: {longest:?}");
+        }
+    }
 }
 
 /// `atoll-sim --partition --planted` says at which seed.

@@ -10,6 +10,7 @@ mod history;
 mod network;
 mod node;
 pub mod plan;
+pub mod promise;
 mod registers;
 mod world;
 
@@ -20,6 +21,7 @@ use atoll_world::random::Stream;
 use serde::{Deserialize, Serialize};
 
 use plan::Step;
+use world::{Conditions, World};
 
 /// Nodes.
 const NODES: usize = 5;
@@ -108,7 +110,7 @@ pub fn run_plan(seed: u64, steps: &[Step], planted: Option<Planted>) -> Report {
         rules: Planted::rules(planted),
         ..Settings::default()
     };
-    let run = || world::World::new(seed, settings, steps, planted).run();
+    let run = || World::new(seed, settings, steps, planted, Conditions::STORM).run();
     let found = crate::scenario::catch(AssertUnwindSafe(run));
     match found {
         Ok(report) => report,

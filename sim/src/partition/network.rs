@@ -21,13 +21,13 @@ pub(super) const DELAY_US_MAX: u64 = 1_500;
 const DELAY_US_MIN: u64 = 50;
 
 impl Network {
-    pub(super) fn new(random: Stream) -> Self {
+    pub(super) fn new(random: Stream, delay_us_max: u64) -> Self {
         Network {
             cuts: [[0; NODES]; NODES],
             told: [[0; NODES]; NODES],
             loss_percent: 0,
             double_percent: 0,
-            delay_us_max: DELAY_US_MAX,
+            delay_us_max,
             random,
         }
     }

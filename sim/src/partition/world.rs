@@ -8,7 +8,7 @@ use std::{
 
 use atoll_base::id::ReplicaId;
 use atoll_kv::core::{
-    partition::{Given, Request, Response},
+    partition::{Given, Outcome, Request, Response},
     paxos::{Ballot, Done, Members, Message, Settings},
 };
 use atoll_world::random::Stream;
@@ -24,10 +24,40 @@ use super::{
 };
 
 const CLIENTS: usize = 5;
-/// How long a client waits for an answer.
-const DEADLINE_MS: u64 = 400;
-/// Between two calls of a client, at the most.
-const THINK_US_MAX: u64 = 12_000;
+/// How a run is to be.
+#[derive(Clone, Copy)]
+pub(super) struct Conditions {
+    /// Replicas of the partition in the beginning.
+    pub(super) members: [usize; REPLICAS],
+    /// For so long clients work.
+    pub(super) lasts_us: u64,
+    /// How long a client waits for an answer.
+    pub(super) deadline_ms: u64,
+    /// Between two calls of a client, at the most.
+    pub(super) think_us_max: u64,
+    /// Whether clients go from node to node.
+    pub(super) roams: bool,
+    /// The longest way of a message.
+    pub(super) delay_us_max: u64,
+    /// The longest sync.
+    pub(super) sync_us_max: u64,
+    /// Whether some nodes hear of the control plane's steps later than others.
+    pub(super) hears_late: bool,
+}
+
+impl Conditions {
+    pub(super) const STORM: Conditions = Conditions {
+        members: [0, 1, 2],
+        lasts_us: STORM_US,
+        deadline_ms: 400,
+        think_us_max: 12_000,
+        roams: true,
+        delay_us_max: DELAY_US_MAX,
+        sync_us_max: SYNC_US_MAX,
+        hears_late: true,
+    };
+}
+
 const SYNC_US_MAX: u64 = 2_000;
 /// How often the control plane looks.
 const CONTROL_US: u64 = 7_000;
@@ -67,6 +97,15 @@ struct Client {
     last_reads: Vec<usize>,
 }
 
+/// A call that was answered or given up: where it came from, when it was made, and how long it
+/// took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    pub(super) node: usize,
+    pub(super) called_us: u64,
+    pub(super) took_us: u64,
+}
+
 pub(super) struct World {
     now_us: u64,
     events: BinaryHeap<Reverse<(u64, u64)>>,
@@ -90,9 +129,11 @@ pub(super) struct World {
     ballots: BTreeSet<Ballot>,
     sent_snapshots: usize,
     trace: DefaultHasher,
+    conditions: Conditions,
+    waits: Vec<Wait>,
 }
 
-fn id(node: usize) -> ReplicaId {
+pub(super) fn id(node: usize) -> ReplicaId {
     ReplicaId(node as u64 + 1)
 }
 
@@ -106,8 +147,9 @@ impl World {
         settings: Settings,
         steps: &[Step],
         planted: Option<Planted>,
+        conditions: Conditions,
     ) -> Self {
-        let members = Members::new((0..REPLICAS).map(id).collect()).expect("some");
+        let members = Members::new(conditions.members.map(id).to_vec()).expect("some");
         let leaves_early = planted == Some(Planted::LeavesJointEarly);
         let mut world = World {
             now_us: 0,
@@ -115,9 +157,9 @@ impl World {
             bodies: BTreeMap::new(),
             numbers: 0,
             nodes: (0..NODES)
-                .map(|at| Node::new(id(at), SYNC_US_MAX))
+                .map(|at| Node::new(id(at), conditions.sync_us_max))
                 .collect(),
-            network: Network::new(Stream::new(seed ^ 0x4e65_7477)),
+            network: Network::new(Stream::new(seed ^ 0x4e65_7477), conditions.delay_us_max),
             snapshots: Snapshots::default(),
             control: Control::new(members, leaves_early),
             clients: (0..CLIENTS)
@@ -139,6 +181,8 @@ impl World {
             ballots: BTreeSet::new(),
             sent_snapshots: 0,
             trace: DefaultHasher::new(),
+            conditions,
+            waits: Vec::new(),
         };
         for at in 0..NODES {
             world.start(at);
@@ -151,27 +195,83 @@ impl World {
             world.after(step.at_us, Event::Fault(at));
         }
         world.after(CONTROL_US, Event::Control);
-        world.after(STORM_US, Event::Heal);
+        world.after(conditions.lasts_us, Event::Heal);
         world
+    }
+
+    /// One event; none is left, if it says no.
+    fn turn(&mut self) -> bool {
+        let Some(Reverse((at_us, number))) = self.events.pop() else {
+            return false;
+        };
+        self.now_us = at_us;
+        if let Some(event) = self.bodies.remove(&number) {
+            (at_us, &event).hash(&mut self.trace);
+            self.handle(event);
+        }
+        true
+    }
+
+    /// Goes on up to a moment.
+    pub(super) fn run_until(&mut self, until_us: u64) {
+        while self.now_us < until_us && self.turn() {}
+    }
+
+    /// Who owns the ballot, as one of the replicas thinks that it does.
+    pub(super) fn owner(&self) -> Option<usize> {
+        let owned = (0..NODES).filter_map(|at| {
+            let process = self.nodes[at].process.as_ref()?;
+            let ballot = process.partition.as_ref()?.replica().owned()?;
+            Some((ballot, at))
+        });
+        owned.max().map(|(_, at)| at)
+    }
+
+    /// The longest time after which a coordinator asks somebody else.
+    pub(super) fn hedge_ms(&self) -> u64 {
+        let processes = self.nodes.iter().filter_map(|node| node.process.as_ref());
+        let hedges = processes.map(|process| process.coordinator.hedge_ms());
+        hedges.max().unwrap_or_default()
+    }
+
+    /// Has one more thing go wrong, now.
+    pub(super) fn strike(&mut self, fault: Fault) {
+        self.steps.push(Step {
+            at_us: self.now_us,
+            fault,
+        });
+        self.fault(self.steps.len() - 1);
+    }
+
+    /// How long calls took that ended so far; those that still wait took until now.
+    pub(super) fn waits(&self) -> impl Iterator<Item = Wait> {
+        let open = self.clients.iter().filter_map(|client| {
+            let called_us = self.history.calls[client.call?].invoked;
+            Some(Wait {
+                node: client.node,
+                called_us,
+                took_us: self.now_us - called_us,
+            })
+        });
+        self.waits.iter().copied().chain(open)
+    }
+
+    /// Number of finished moves.
+    pub(super) fn moves(&self) -> usize {
+        self.control.moves
     }
 
     pub(super) fn run(mut self) -> Report {
         for _ in 0..EVENTS_MAX {
-            let Some(Reverse((at_us, number))) = self.events.pop() else {
+            if !self.turn() {
                 break;
-            };
-            self.now_us = at_us;
-            let Some(event) = self.bodies.remove(&number) else {
-                continue;
-            };
-            (at_us, &event).hash(&mut self.trace);
-            self.handle(event);
+            }
             let done = !self.storm
                 && self
                     .clients
                     .iter()
                     .all(|client| client.last_reads.is_empty() && client.call.is_none());
-            if done || self.now_us > STORM_US + HEALED_US {
+            if done || self.now_us > self.conditions.lasts_us + HEALED_US {
                 break;
             }
         }
@@ -219,6 +319,10 @@ impl World {
         {
             let frozen_until_us = self.nodes[node].frozen_until_us;
             if frozen_until_us > self.now_us {
+                let it = &mut self.nodes[node];
+                if matches!(event, Event::Tick(_)) && it.ticks_at_us == Some(self.now_us) {
+                    it.ticks_at_us = Some(frozen_until_us);
+                }
                 self.after(frozen_until_us - self.now_us, event);
                 return;
             }
@@ -331,8 +435,15 @@ impl World {
             (Packet::Request(request), Some(partition)) => {
                 partition.request(id(from), request, now_ms);
             }
-            // The partition is not here: the sender will hear of it.
-            (Packet::Message(_) | Packet::Request(_), None) => {}
+            // The partition is not here.
+            (Packet::Request(request), None) => {
+                let response = Response {
+                    origin: request.origin,
+                    outcome: Outcome::NotOwner(None),
+                };
+                self.letter(to, id(from), Packet::Response(response));
+            }
+            (Packet::Message(_), None) => {}
         }
         self.pump(to);
     }
@@ -411,9 +522,7 @@ impl World {
                 }
             }
             for (to, packet) in letters {
-                for way_us in self.network.ways_us(node, place(to)) {
-                    self.after(way_us, Event::Deliver(node, place(to), packet.clone()));
-                }
+                self.letter(node, to, packet);
             }
             for (call, given) in ended {
                 self.ended(usize::try_from(call).expect("a call's place"), given);
@@ -423,6 +532,12 @@ impl World {
             }
         }
         self.plan_tick(node);
+    }
+
+    fn letter(&mut self, from: usize, to: ReplicaId, packet: Packet) {
+        for way_us in self.network.ways_us(from, place(to)) {
+            self.after(way_us, Event::Deliver(from, place(to), packet.clone()));
+        }
     }
 
     fn plan_tick(&mut self, node: usize) {
@@ -453,7 +568,7 @@ impl World {
     // Clients.
 
     fn call_later(&mut self, client: usize) {
-        let think_us = self.work.range(1..THINK_US_MAX);
+        let think_us = self.work.range(1..self.conditions.think_us_max);
         self.after(think_us, Event::Call(client));
     }
 
@@ -468,7 +583,7 @@ impl World {
         } else {
             return;
         };
-        if self.work.chance(0.3) {
+        if self.conditions.roams && self.work.chance(0.3) {
             self.clients[client].node = self.work.range(0..NODES);
         }
         let node = self.clients[client].node;
@@ -502,7 +617,7 @@ impl World {
             op.reads(),
             op.encode(key),
             now_ms,
-            now_ms + DEADLINE_MS,
+            now_ms + self.conditions.deadline_ms,
         );
         self.pump(node);
     }
@@ -513,6 +628,12 @@ impl World {
             return;
         }
         self.clients[client].call = None;
+        let called_us = self.history.calls[call].invoked;
+        self.waits.push(Wait {
+            node: self.clients[client].node,
+            called_us,
+            took_us: self.now_us - called_us,
+        });
         match given {
             Given::Reply(reply) => {
                 // Two events never share a moment, so an answer is after whatever caused it.
@@ -565,7 +686,7 @@ impl World {
         let configuration = self.control.configuration.clone();
         for node in 0..NODES {
             // Some hear of it later than others.
-            if self.storm && self.random.chance(0.3) {
+            if self.conditions.hears_late && self.storm && self.random.chance(0.3) {
                 continue;
             }
             let seed = self.random.u64();
@@ -575,8 +696,12 @@ impl World {
                 continue;
             };
             if !holders.contains(&id(node)) {
-                process.partition = None;
+                let closed = process.partition.take();
                 it.disk.forget();
+                let told = closed.map(|partition| partition.close());
+                for (to, response) in told.into_iter().flatten() {
+                    self.closed(node, to, response);
+                }
                 continue;
             }
             it.place(&configuration, self.settings, seed);
@@ -585,6 +710,17 @@ impl World {
                     .replica_mut()
                     .configure(configuration.clone(), now_ms);
             }
+            self.pump(node);
+        }
+    }
+
+    /// The partition at a node is closed: somebody waited there.
+    fn closed(&mut self, node: usize, to: ReplicaId, response: Response<u64>) {
+        let now_ms = self.nodes[node].now_ms(self.now_us);
+        if to != id(node) {
+            self.letter(node, to, Packet::Response(response));
+        } else if let Some(process) = &mut self.nodes[node].process {
+            process.coordinator.response(to, response, now_ms);
             self.pump(node);
         }
     }
@@ -700,9 +836,11 @@ impl World {
             Fault::BadNetwork { .. } => {
                 self.network.loss_percent = 0;
                 self.network.double_percent = 0;
-                self.network.delay_us_max = DELAY_US_MAX;
+                self.network.delay_us_max = self.conditions.delay_us_max;
             }
-            Fault::SlowDisk { node, .. } => self.nodes[node].disk.sync_us_max = SYNC_US_MAX,
+            Fault::SlowDisk { node, .. } => {
+                self.nodes[node].disk.sync_us_max = self.conditions.sync_us_max;
+            }
             _ => {}
         }
     }

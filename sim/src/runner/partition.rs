@@ -1,9 +1,13 @@
 //! Runs of one partition of hot data.
 
-use std::{path::Path, process::ExitCode};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
 use atoll_sim::{
-    partition::{self, Planted, plan::Script},
+    partition::{
+        self, Planted,
+        plan::Script,
+        promise::{self, Case},
+    },
     shrink,
 };
 
@@ -22,6 +26,7 @@ struct Sums {
     moves: usize,
     snapshots: usize,
     undecided: usize,
+    waits: BTreeMap<Case, Vec<Duration>>,
 }
 
 /// Runs seeds.
@@ -40,6 +45,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         sums.snapshots,
         sums.undecided
     );
+    for (case, waits) in sums.waits {
+        println!("{case:?}, longest wait of a call: {}", super::spread(waits));
+    }
     let code = super::verdict(&total.failures, "--partition ");
     if let Some(seed) = total.failures.keys().next().filter(|_| arguments.shrink) {
         println!("{}", smallest(*seed, None));
@@ -109,8 +117,40 @@ fn smallest(seed: u64, planted: Option<Planted>) -> String {
     serde_json::to_string_pretty(&script).expect("a plan has only what JSON knows")
 }
 
-/// A storm, twice.
 fn one(seed: u64, arguments: &Arguments) -> Run<Sums> {
+    let mut run = if arguments.failover {
+        Run {
+            found: Vec::new(),
+            sums: Sums::default(),
+        }
+    } else {
+        storm(seed, arguments)
+    };
+    for case in Case::ALL {
+        let longest = promise::run(seed, case);
+        if arguments.trace {
+            eprintln!("seed {seed}: {case:?} {longest:?}");
+        }
+        match longest {
+            Ok(longest) => {
+                run.sums.waits.entry(case).or_default().push(longest.wait);
+                if !longest.is_kept() {
+                    run.found.push(format!(
+                        "{case:?}: a call waited {:?}; {:?} and a hedge of {:?} are promised",
+                        longest.wait,
+                        promise::WAIT_MAX,
+                        longest.hedge
+                    ));
+                }
+            }
+            Err(error) => run.found.push(format!("{case:?}: {error}")),
+        }
+    }
+    run
+}
+
+/// A storm, twice.
+fn storm(seed: u64, arguments: &Arguments) -> Run<Sums> {
     if arguments.trace {
         eprintln!("plan of seed {seed}:");
         for step in partition::plan(seed) {
@@ -136,6 +176,7 @@ fn one(seed: u64, arguments: &Arguments) -> Run<Sums> {
         moves: report.moves,
         snapshots: report.snapshots,
         undecided: report.undecided,
+        waits: BTreeMap::new(),
     };
     Run {
         found: report.violations,
@@ -151,4 +192,7 @@ fn add(total: &mut Sums, run: Sums) {
     total.moves += run.moves;
     total.snapshots += run.snapshots;
     total.undecided += run.undecided;
+    for (case, waits) in run.waits {
+        total.waits.entry(case).or_default().extend(waits);
+    }
 }
