@@ -43,16 +43,19 @@ pub enum Planted {
     LeavesJointEarly,
     /// Which requests were applied is known to the owner alone.
     ForgetsSessions,
+    /// A read without the owner does not heed what is not applied yet.
+    IgnoresPending,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 5] = [
+    pub const ALL: [Planted; 6] = [
         Planted::AcceptsLowerBallots,
         Planted::RestampsEntries,
         Planted::GoesOnAfterRestart,
         Planted::LeavesJointEarly,
         Planted::ForgetsSessions,
+        Planted::IgnoresPending,
     ];
 
     fn rules(planted: Option<Planted>) -> Rules {
@@ -62,6 +65,7 @@ impl Planted {
             Some(Planted::RestampsEntries) => rules.keeps_births = false,
             Some(Planted::GoesOnAfterRestart) => rules.forgets_ownership = false,
             Some(Planted::ForgetsSessions) => rules.replicates_sessions = false,
+            Some(Planted::IgnoresPending) => rules.heeds_pending = false,
             Some(Planted::LeavesJointEarly) | None => {}
         }
         rules
@@ -83,6 +87,8 @@ pub struct Report {
     pub takeovers: usize,
     /// Finished moves to other nodes.
     pub moves: usize,
+    /// Reads that were answered without an owner.
+    pub looks: usize,
     /// Snapshots that replicas were sent.
     pub snapshots: usize,
     /// Sums up every event of the run.

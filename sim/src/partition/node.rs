@@ -190,7 +190,7 @@ impl Node {
         };
         self.process = Some(Process {
             partition: None,
-            coordinator: Coordinator::new(session, members, hedge_ms),
+            coordinator: Coordinator::new(session, members, hedge_ms).looks_first(),
         });
         self.load(settings, seed);
     }

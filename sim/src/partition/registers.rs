@@ -68,6 +68,8 @@ impl Op {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Registers {
     pub(super) values: [u64; KEYS],
+    /// Where in the log each was changed last.
+    changed_at: [u64; KEYS],
     seeds: u64,
     now_ms: u64,
 }
@@ -81,6 +83,9 @@ impl StateMachine for Registers {
         self.seeds = self.seeds.rotate_left(7) ^ at.seed;
         let (op, key) = Op::decode(operation);
         let (value, answer) = op.on(self.values[key]);
+        if self.values[key] != value {
+            self.changed_at[key] = at.index.0;
+        }
         self.values[key] = value;
         answer
     }
@@ -88,5 +93,14 @@ impl StateMachine for Registers {
     fn read(&mut self, _: Milliseconds, _: u64, operation: &Bytes) -> Read<u64> {
         let (op, key) = Op::decode(operation);
         Read::Reply(op.on(self.values[key]).1)
+    }
+
+    fn observe(&mut self, operation: &Bytes) -> Option<(u64, u64)> {
+        let (op, key) = Op::decode(operation);
+        Some((self.changed_at[key], op.on(self.values[key]).1))
+    }
+
+    fn touches(&self, logged: &Bytes, read: &Bytes) -> bool {
+        Op::decode(logged).1 == Op::decode(read).1
     }
 }

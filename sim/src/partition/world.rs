@@ -8,7 +8,7 @@ use std::{
 
 use atoll_base::id::ReplicaId;
 use atoll_kv::core::{
-    partition::{Given, Outcome, Request, Response},
+    partition::{Given, Look, Outcome, Request, Response, Seen},
     paxos::{Ballot, Done, Members, Message, Settings},
 };
 use atoll_world::random::Stream;
@@ -71,6 +71,8 @@ enum Packet {
     Message(Message),
     Request(Request),
     Response(Response<u64>),
+    Look(Look),
+    Seen(Seen<u64>),
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -131,9 +133,10 @@ pub(super) struct World {
     trace: DefaultHasher,
     conditions: Conditions,
     waits: Vec<Wait>,
+    looks: usize,
 }
 
-pub(super) fn id(node: usize) -> ReplicaId {
+fn id(node: usize) -> ReplicaId {
     ReplicaId(node as u64 + 1)
 }
 
@@ -183,6 +186,7 @@ impl World {
             trace: DefaultHasher::new(),
             conditions,
             waits: Vec::new(),
+            looks: 0,
         };
         for at in 0..NODES {
             world.start(at);
@@ -298,6 +302,7 @@ impl World {
             entries,
             takeovers: self.ballots.len(),
             moves: self.control.moves,
+            looks: self.looks,
             snapshots: self.sent_snapshots,
             trace: self.trace.finish(),
         }
@@ -443,9 +448,24 @@ impl World {
                 };
                 self.letter(to, id(from), Packet::Response(response));
             }
-            (Packet::Message(_), None) => {}
+            (Packet::Look(look), Some(partition)) => {
+                let seen = partition.look(&look);
+                self.letter(to, id(from), Packet::Seen(seen));
+            }
+            (Packet::Seen(seen), _) => self.seen(to, id(from), seen),
+            (Packet::Message(_) | Packet::Look(_), None) => {}
         }
         self.pump(to);
+    }
+
+    /// A coordinator hears what a replica sees.
+    fn seen(&mut self, node: usize, from: ReplicaId, seen: Seen<u64>) {
+        let now_ms = self.nodes[node].now_ms(self.now_us);
+        if let Some(process) = &mut self.nodes[node].process {
+            let before = process.coordinator.pending();
+            process.coordinator.seen(from, seen, now_ms);
+            self.looks += before - process.coordinator.pending();
+        }
     }
 
     fn synced(&mut self, node: usize, epoch: u64, number: u64) {
@@ -470,10 +490,22 @@ impl World {
             let Some(process) = process else {
                 return;
             };
+            let mut letters: Vec<(ReplicaId, Packet)> = Vec::new();
+            let mut looked = Vec::new();
+            for (to, look) in process.coordinator.looks() {
+                match &mut process.partition {
+                    Some(partition) if to == own => looked.push(partition.look(&look)),
+                    _ => letters.push((to, Packet::Look(look))),
+                }
+            }
+            for seen in looked {
+                let before = process.coordinator.pending();
+                process.coordinator.seen(own, seen, now_ms);
+                self.looks += before - process.coordinator.pending();
+            }
             let requests = process.coordinator.requests();
             let ended = process.coordinator.ended();
             let mut is_quiet = requests.is_empty() && ended.is_empty();
-            let mut letters: Vec<(ReplicaId, Packet)> = Vec::new();
             for (to, request) in requests {
                 match &mut process.partition {
                     Some(partition) if to == own => partition.request(own, request, now_ms),

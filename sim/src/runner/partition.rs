@@ -25,6 +25,7 @@ struct Sums {
     takeovers: usize,
     moves: usize,
     snapshots: usize,
+    looks: usize,
     undecided: usize,
     waits: BTreeMap<Case, Vec<Duration>>,
 }
@@ -34,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let total = super::seeds(arguments, |seed| one(seed, arguments), add);
     let sums = total.sums;
     println!(
-        "{} seeds in {} s: {} calls, {} answered, {} entries, {} takeovers, {} moves, {} snapshots, {} keys undecided",
+        "{} seeds in {} s: {} calls, {} answered, {} entries, {} takeovers, {} moves, {} snapshots, {} reads without an owner, {} keys undecided",
         total.seeds,
         total.took.as_secs(),
         sums.calls,
@@ -43,6 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         sums.takeovers,
         sums.moves,
         sums.snapshots,
+        sums.looks,
         sums.undecided
     );
     for (case, waits) in sums.waits {
@@ -175,6 +177,7 @@ fn storm(seed: u64, arguments: &Arguments) -> Run<Sums> {
         takeovers: report.takeovers,
         moves: report.moves,
         snapshots: report.snapshots,
+        looks: report.looks,
         undecided: report.undecided,
         waits: BTreeMap::new(),
     };
@@ -191,6 +194,7 @@ fn add(total: &mut Sums, run: Sums) {
     total.takeovers += run.takeovers;
     total.moves += run.moves;
     total.snapshots += run.snapshots;
+    total.looks += run.looks;
     total.undecided += run.undecided;
     for (case, waits) in run.waits {
         total.waits.entry(case).or_default().extend(waits);

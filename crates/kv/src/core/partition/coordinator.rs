@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
-use super::request::{Outcome, Request, Response};
+use super::{
+    look::{Look, Seen, Verdict, Votes},
+    request::{Outcome, Request, Response},
+};
 use crate::core::sessions::{Origin, Session};
 
 /// Names a task to whoever gave it.
@@ -43,7 +46,10 @@ pub struct Coordinator<R> {
     answers: usize,
     /// What the hedge is just now.
     hedge_ms: u64,
-    pending: BTreeMap<u64, Pending>,
+    pending: BTreeMap<u64, Pending<R>>,
+    /// Whether replicas are asked what they see before one is asked to take over.
+    looks_first: bool,
+    looks: Vec<(ReplicaId, Look)>,
     /// When something is due, with the number of the request.
     due: BTreeSet<(u64, u64)>,
     requests: Vec<(ReplicaId, Request)>,
@@ -51,7 +57,7 @@ pub struct Coordinator<R> {
 }
 
 #[derive(Clone, Debug)]
-struct Pending {
+struct Pending<R> {
     task: Task,
     reads: bool,
     operation: Bytes,
@@ -66,9 +72,12 @@ struct Pending {
     deadline_ms: u64,
     /// Whether it may have been logged.
     may_be_done: bool,
+    /// Whether replicas were asked what they see, and what they told, until that is decided.
+    has_looked: bool,
+    votes: Option<Votes<R>>,
 }
 
-impl Pending {
+impl<R> Pending<R> {
     fn due_at_ms(&self) -> u64 {
         self.hedge_at_ms.min(self.deadline_ms)
     }
@@ -84,10 +93,12 @@ const TOOK_MAX: usize = 256;
 const HEDGE_FACTOR: u64 = 4;
 /// And never longer than this.
 const HEDGE_MS_MAX: u64 = 500;
+/// So long after a look began somebody is asked to take over all the same.
+const LOOK_MS: u64 = 10;
 /// Looked at again after so many answers.
 const HEDGE_EVERY: usize = 16;
 
-impl<R> Coordinator<R> {
+impl<R: Clone> Coordinator<R> {
     /// For one start of a node. `hedge_ms_min` is the shortest time after which somebody else is
     /// asked.
     pub fn new(session: Session, members: Vec<ReplicaId>, hedge_ms_min: u64) -> Self {
@@ -102,10 +113,18 @@ impl<R> Coordinator<R> {
             answers: 0,
             hedge_ms: hedge_ms_min,
             pending: BTreeMap::new(),
+            looks_first: false,
+            looks: Vec::new(),
             due: BTreeSet::new(),
             requests: Vec::new(),
             ended: Vec::new(),
         }
+    }
+
+    /// Has reads without an owner answered by a quorum, where that can be: see [`Look`].
+    pub fn looks_first(mut self) -> Self {
+        self.looks_first = true;
+        self
     }
 
     /// Other replicas hold the partition from now on.
@@ -167,12 +186,78 @@ impl<R> Coordinator<R> {
             hedge_at_ms: now_ms + self.hedge_ms,
             deadline_ms,
             may_be_done: false,
+            has_looked: false,
+            votes: None,
         };
         self.due.insert((pending.due_at_ms(), sequence));
         self.pending.insert(sequence, pending);
         // Without an owner known, whoever is asked first shall see to it.
-        let takes_over = self.owner.is_none_or(|owner| owner != to);
-        self.send(sequence, to, takes_over);
+        if self.owner == Some(to) {
+            self.send(sequence, to, false);
+        } else {
+            self.have_taken_over(sequence, to, now_ms);
+        }
+    }
+
+    /// Asks a replica to see to it that there is an owner; a read first asks all of them what
+    /// they see.
+    fn have_taken_over(&mut self, sequence: u64, to: ReplicaId, now_ms: u64) {
+        let Some(pending) = self.pending.get_mut(&sequence) else {
+            return;
+        };
+        if !self.looks_first || !pending.reads || pending.has_looked {
+            pending.votes = None;
+            self.send(sequence, to, true);
+            return;
+        }
+        pending.asked = to;
+        pending.has_looked = true;
+        pending.votes = Some(Votes::new(self.members.len()));
+        let operation = pending.operation.clone();
+        let origin = self.origin(sequence);
+        let look = Look { origin, operation };
+        let looks = self.members.iter().map(|member| (*member, look.clone()));
+        self.looks.extend(looks);
+        self.hedge_at(sequence, now_ms + LOOK_MS);
+    }
+
+    /// Takes what a replica sees.
+    pub fn seen(&mut self, from: ReplicaId, seen: Seen<R>, now_ms: u64) {
+        let sequence = seen.origin.sequence;
+        if seen.origin.session != self.session || !self.members.contains(&from) {
+            return;
+        }
+        let Some(pending) = self.pending.get_mut(&sequence) else {
+            return;
+        };
+        let Some(votes) = &mut pending.votes else {
+            return;
+        };
+        votes.add(from, seen);
+        match votes.verdict() {
+            Verdict::Open => {}
+            Verdict::Reply(reply) => {
+                self.end(sequence, Given::Reply(reply));
+            }
+            Verdict::No => {
+                let to = pending.asked;
+                self.hedge_at(sequence, now_ms + self.hedge_ms);
+                self.have_taken_over(sequence, to, now_ms);
+            }
+        }
+    }
+
+    /// Questions what replicas see, to be sent. The own replica is asked in the same way.
+    pub fn looks(&mut self) -> Vec<(ReplicaId, Look)> {
+        std::mem::take(&mut self.looks)
+    }
+
+    fn origin(&self, sequence: u64) -> Origin {
+        Origin {
+            session: self.session,
+            sequence,
+            answered_below: self.pending.keys().next().copied().unwrap_or(sequence),
+        }
     }
 
     /// Whom to ask: the owner, or the first that can be reached after the one asked last.
@@ -190,7 +275,7 @@ impl<R> Coordinator<R> {
     }
 
     fn send(&mut self, sequence: u64, to: ReplicaId, takes_over: bool) {
-        let answered_below = self.pending.keys().next().copied().unwrap_or(sequence);
+        let origin = self.origin(sequence);
         let Some(pending) = self.pending.get_mut(&sequence) else {
             return;
         };
@@ -198,11 +283,7 @@ impl<R> Coordinator<R> {
         pending.takes_over = takes_over;
         pending.may_be_done |= !pending.reads;
         let request = Request {
-            origin: Origin {
-                session: self.session,
-                sequence,
-                answered_below,
-            },
+            origin,
             reads: pending.reads,
             takes_over,
             operation: pending.operation.clone(),
@@ -273,7 +354,7 @@ impl<R> Coordinator<R> {
                 self.owner = None;
                 // Who was asked to see to it can't.
                 let next = self.target(Some(from)).filter(|_| took_over);
-                self.send(sequence, next.unwrap_or(from), true);
+                self.have_taken_over(sequence, next.unwrap_or(from), now_ms);
             }
         }
     }
@@ -350,7 +431,7 @@ impl<R> Coordinator<R> {
         pending.attempts += 1;
         let asked = pending.asked;
         if let Some(to) = self.target(Some(asked)) {
-            self.send(sequence, to, true);
+            self.have_taken_over(sequence, to, now_ms);
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod batch;
 mod coordinator;
+mod look;
 mod request;
 
 use std::{
@@ -28,6 +29,7 @@ use super::{
 
 pub use batch::Batch;
 pub use coordinator::{Coordinator, Given, Task};
+pub use look::{Look, Seen};
 pub use request::{Outcome, Request, Response};
 
 /// What entries of the log make: commands in, replies out, the same on every replica.
@@ -40,6 +42,18 @@ pub trait StateMachine: Clone {
 
     /// Answers a request that changes nothing. `seed` is for what is drawn.
     fn read(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Read<Self::Reply>;
+
+    /// The reply to a read, with the version of everything that it rests on: versions are equal
+    /// only where the same changes were made. None, if it can't be told without the log: by
+    /// default, and wherever the moment of the read matters.
+    fn observe(&mut self, _operation: &Bytes) -> Option<(u64, Self::Reply)> {
+        None
+    }
+
+    /// Whether a logged request may change what a read rests on; yes, if that is not known.
+    fn touches(&self, _logged: &Bytes, _read: &Bytes) -> bool {
+        true
+    }
 }
 
 /// What a read comes to.
@@ -129,6 +143,9 @@ impl<M: StateMachine> State<M> {
         done
     }
 }
+
+/// A look at more entries than this is not worth it: something of them will matter.
+const PENDING_MAX: u64 = 64;
 
 /// One replica of one partition.
 #[derive(Clone, Debug)]
@@ -321,6 +338,42 @@ impl<M: StateMachine> Partition<M> {
                 waits.push(waiting.from);
             }
         }
+    }
+
+    /// Tells what a read sees here, whoever owns the ballot.
+    pub fn look(&mut self, look: &Look) -> Seen<M::Reply> {
+        let configuration = self.replica.configuration().clone();
+        let is_pending =
+            self.is_pending(&look.operation) && self.replica.settings().rules.heeds_pending;
+        let view = (!is_pending).then(|| self.state.machine.observe(&look.operation));
+        Seen {
+            origin: look.origin,
+            configuration,
+            view: view.flatten(),
+        }
+    }
+
+    /// Whether the log holds anything that is not applied and may change what is read.
+    fn is_pending(&self, read: &Bytes) -> bool {
+        let log = &self.replica.durable().log;
+        let mut index = self.state.applied.index.next();
+        if log.last().index.0 >= index.0 + PENDING_MAX {
+            return true;
+        }
+        while let Some(entry) = log.entry(index) {
+            if let Payload::Batch(bytes) = &entry.payload {
+                let machine = &self.state.machine;
+                let touches = Batch::decode(bytes.clone()).map_or(true, |batch| {
+                    let mut requests = batch.requests.iter();
+                    requests.any(|(_, logged)| machine.touches(logged, read))
+                });
+                if touches {
+                    return true;
+                }
+            }
+            index = index.next();
+        }
+        false
     }
 
     /// Takes a message of another replica.

@@ -61,6 +61,8 @@ pub struct Rules {
     pub forgets_ownership: bool,
     /// Which requests were applied is known to every replica, not to the owner alone.
     pub replicates_sessions: bool,
+    /// A read without the owner is answered only where nothing that it rests on is pending.
+    pub heeds_pending: bool,
 }
 
 impl Default for Rules {
@@ -70,6 +72,7 @@ impl Default for Rules {
             keeps_births: true,
             forgets_ownership: true,
             replicates_sessions: true,
+            heeds_pending: true,
         }
     }
 }
