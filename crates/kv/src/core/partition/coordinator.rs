@@ -5,12 +5,13 @@
 //! replica is asked to see to it that there is an owner; whatever was asked before may still be
 //! done, and sessions make sure that it is done once.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
 use super::{
+    hedge::Hedge,
     look::{Look, Seen, Verdict, Votes},
     request::{Outcome, Request, Response},
 };
@@ -39,13 +40,7 @@ pub struct Coordinator<R> {
     members: Vec<ReplicaId>,
     owner: Option<ReplicaId>,
     unreachable: BTreeSet<ReplicaId>,
-    hedge_ms_min: u64,
-    /// How long recent answers took.
-    took_ms: VecDeque<u64>,
-    /// Number of answers so far.
-    answers: usize,
-    /// What the hedge is just now.
-    hedge_ms: u64,
+    hedge: Hedge,
     pending: BTreeMap<u64, Pending<R>>,
     /// Whether replicas are asked what they see before one is asked to take over.
     looks_first: bool,
@@ -87,16 +82,8 @@ impl<R> Pending<R> {
 const DETOURS_MAX: u32 = 6;
 /// For so long.
 const REST_MS: u64 = 5;
-/// So many answers are remembered.
-const TOOK_MAX: usize = 256;
-/// The hedge is so many times what nearly all answers take.
-const HEDGE_FACTOR: u64 = 4;
-/// And never longer than this.
-const HEDGE_MS_MAX: u64 = 500;
 /// So long after a look began somebody is asked to take over all the same.
 const LOOK_MS: u64 = 10;
-/// Looked at again after so many answers.
-const HEDGE_EVERY: usize = 16;
 
 impl<R: Clone> Coordinator<R> {
     /// For one start of a node. `hedge_ms_min` is the shortest time after which somebody else is
@@ -108,10 +95,7 @@ impl<R: Clone> Coordinator<R> {
             members,
             owner: None,
             unreachable: BTreeSet::new(),
-            hedge_ms_min,
-            took_ms: VecDeque::new(),
-            answers: 0,
-            hedge_ms: hedge_ms_min,
+            hedge: Hedge::new(hedge_ms_min),
             pending: BTreeMap::new(),
             looks_first: false,
             looks: Vec::new(),
@@ -141,23 +125,7 @@ impl<R: Clone> Coordinator<R> {
     /// After so long without an answer somebody else is asked: four times what 99 of 100 recent
     /// answers took at the most, within bounds.
     pub fn hedge_ms(&self) -> u64 {
-        self.hedge_ms
-    }
-
-    /// Keeps how long an answer took.
-    fn learn(&mut self, took_ms: u64) {
-        self.took_ms.push_back(took_ms);
-        while self.took_ms.len() > TOOK_MAX {
-            self.took_ms.pop_front();
-        }
-        self.answers = self.answers.wrapping_add(1);
-        if self.answers.is_multiple_of(HEDGE_EVERY) {
-            let mut sorted: Vec<u64> = self.took_ms.iter().copied().collect();
-            sorted.sort_unstable();
-            let p99_ms = sorted[(sorted.len() * 99).div_ceil(100) - 1];
-            let hedge_ms = p99_ms.saturating_mul(HEDGE_FACTOR).min(HEDGE_MS_MAX);
-            self.hedge_ms = hedge_ms.max(self.hedge_ms_min);
-        }
+        self.hedge.ms()
     }
 
     /// Sends a request to the owner; its end comes by [`ended`](Self::ended).
@@ -183,7 +151,7 @@ impl<R: Clone> Coordinator<R> {
             takes_over: false,
             first: (self.owner == Some(to)).then_some((to, now_ms)),
             attempts: 0,
-            hedge_at_ms: now_ms + self.hedge_ms,
+            hedge_at_ms: now_ms + self.hedge.ms(),
             deadline_ms,
             may_be_done: false,
             has_looked: false,
@@ -241,7 +209,7 @@ impl<R: Clone> Coordinator<R> {
             }
             Verdict::No => {
                 let to = pending.asked;
-                self.hedge_at(sequence, now_ms + self.hedge_ms);
+                self.hedge_at(sequence, now_ms + self.hedge.ms());
                 self.have_taken_over(sequence, to, now_ms);
             }
         }
@@ -305,7 +273,7 @@ impl<R: Clone> Coordinator<R> {
                     && let Some((first, asked_at_ms)) = pending.first
                     && first == from
                 {
-                    self.learn(now_ms.saturating_sub(asked_at_ms));
+                    self.hedge.learn(now_ms.saturating_sub(asked_at_ms));
                 }
                 self.end(sequence, Given::Reply(reply));
             }
@@ -343,7 +311,7 @@ impl<R: Clone> Coordinator<R> {
             return;
         }
         let took_over = pending.takes_over;
-        self.hedge_at(sequence, now_ms + self.hedge_ms);
+        self.hedge_at(sequence, now_ms + self.hedge.ms());
         let named = owner.filter(|owner| *owner != from && !self.unreachable.contains(owner));
         match named {
             Some(owner) => {
@@ -424,7 +392,7 @@ impl<R: Clone> Coordinator<R> {
     }
 
     fn hedge(&mut self, sequence: u64, now_ms: u64) {
-        self.hedge_at(sequence, now_ms + self.hedge_ms);
+        self.hedge_at(sequence, now_ms + self.hedge.ms());
         let Some(pending) = self.pending.get_mut(&sequence) else {
             return;
         };

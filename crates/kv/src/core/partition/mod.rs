@@ -7,13 +7,12 @@
 
 mod batch;
 mod coordinator;
+mod hedge;
 mod look;
 mod request;
+mod state;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
@@ -24,126 +23,14 @@ use super::{
         Done, Durable, Entry, LogIndex, Message, Payload, Position, ReadId, Record, Refused,
         Replica, Settings, Snapshot, TakeOver,
     },
-    sessions::{Known, Origin, Session, Sessions},
+    sessions::{Origin, Session, Sessions},
 };
 
 pub use batch::Batch;
 pub use coordinator::{Coordinator, Given, Task};
 pub use look::{Look, Seen};
 pub use request::{Outcome, Request, Response};
-
-/// What entries of the log make: commands in, replies out, the same on every replica.
-pub trait StateMachine: Clone {
-    /// What a request comes to.
-    type Reply: Clone + fmt::Debug + PartialEq;
-
-    /// Applies one request.
-    fn apply(&mut self, at: Moment, operation: &Bytes) -> Self::Reply;
-
-    /// Answers a request that changes nothing. `seed` is for what is drawn.
-    fn read(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Read<Self::Reply>;
-
-    /// The reply to a read, with the version of everything that it rests on: versions are equal
-    /// only where the same changes were made. None, if it can't be told without the log: by
-    /// default, and wherever the moment of the read matters.
-    fn observe(&mut self, _operation: &Bytes) -> Option<(u64, Self::Reply)> {
-        None
-    }
-
-    /// Whether a logged request may change what a read rests on; yes, if that is not known.
-    fn touches(&self, _logged: &Bytes, _read: &Bytes) -> bool {
-        true
-    }
-}
-
-/// What a read comes to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Read<R> {
-    /// The reply.
-    Reply(R),
-    /// This has to be applied first: what the read would tell rests on the owner's clock.
-    After(Bytes),
-}
-
-/// When a request is applied, and by which chance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// The partition's time.
-    pub now_ms: Milliseconds,
-    /// Where random numbers come from.
-    pub seed: u64,
-    /// The entry's place in the log.
-    pub index: LogIndex,
-}
-
-/// Everything that entries of the log make, with what is needed to apply each request once.
-#[derive(Clone, Debug, PartialEq)]
-pub struct State<M: StateMachine> {
-    /// What commands work on.
-    pub machine: M,
-    /// Which requests were applied.
-    pub sessions: Sessions<M::Reply>,
-    /// The partition's time: the highest that an owner gave an entry.
-    pub now_ms: Milliseconds,
-    /// The last entry that was applied.
-    pub applied: Position,
-}
-
-impl<M: StateMachine> State<M> {
-    /// Before the first entry.
-    pub fn new(machine: M) -> Self {
-        State {
-            machine,
-            sessions: Sessions::default(),
-            now_ms: 0,
-            applied: Position::default(),
-        }
-    }
-
-    /// Applies an entry; tells what each of its requests came to.
-    ///
-    /// # Panics
-    /// The entry is not the next one, or holds no batch. Owners make sure of both before they
-    /// log anything, and a replica that goes on with something else would diverge.
-    pub fn apply(&mut self, entry: &Entry) -> Vec<(Origin, Outcome<M::Reply>)> {
-        assert_eq!(entry.index(), self.applied.index.next(), "out of order");
-        self.applied = entry.position;
-        let Payload::Batch(bytes) = &entry.payload else {
-            return Vec::new();
-        };
-        let batch = match Batch::decode(bytes.clone()) {
-            Ok(batch) => batch,
-            Err(error) => panic!("entry {} holds no batch: {error}", entry.index()),
-        };
-        self.now_ms = self.now_ms.max(batch.now_ms);
-        let mut done = Vec::with_capacity(batch.requests.len());
-        for (at, (origin, operation)) in batch.requests.iter().enumerate() {
-            let known = match origin.is_own() {
-                true => Known::New,
-                false => self.sessions.look(origin),
-            };
-            let outcome = match known {
-                Known::Applied(reply) => Outcome::Done(reply),
-                Known::Stale => Outcome::Stale,
-                Known::New => {
-                    let moment = Moment {
-                        now_ms: self.now_ms,
-                        seed: batch.seed.wrapping_add(at as u64),
-                        index: entry.index(),
-                    };
-                    let reply = self.machine.apply(moment, operation);
-                    if !origin.is_own() {
-                        self.sessions.keep(origin, reply.clone());
-                    }
-                    Outcome::Done(reply)
-                }
-            };
-            done.push((*origin, outcome));
-        }
-        done
-    }
-}
-
+pub use state::{Moment, Read, State, StateMachine};
 /// A look at more entries than this is not worth it: something of them will matter.
 const PENDING_MAX: u64 = 64;
 
