@@ -12,3 +12,4 @@ pub mod core;
 pub mod driver;
 pub mod face;
 pub mod fuzzing;
+pub mod hub;

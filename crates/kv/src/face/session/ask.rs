@@ -13,6 +13,7 @@ use crate::{
     api::{Answer, DatabaseKey, Request},
     core::reply::Reply,
     face::resp::Version,
+    hub::Topic,
 };
 
 /// What is to be done after a request.
@@ -181,22 +182,11 @@ pub(super) enum Finish {
     Exec(Box<Transacted>),
 }
 
-/// What can be subscribed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubscriptionKind {
-    /// A channel.
-    Channel,
-    /// Channels whose names match.
-    Pattern,
-    /// A shard channel.
-    Shard,
-}
-
 /// A subscription that began or ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscriptionChange {
     /// Of what.
-    pub kind: SubscriptionKind,
+    pub kind: Topic,
     /// Its name or pattern.
     pub name: Bytes,
     /// Whether it began.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Session, SubscriptionKind};
-use crate::{api::Consistency, face::resp::Version};
+use super::Session;
+use crate::{api::Consistency, face::resp::Version, hub::Topic};
 
 /// What the holder of a session knows and the session does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,9 +124,9 @@ impl Session {
                     flags
                 },
                 database: self.database,
-                channels: count(SubscriptionKind::Channel),
-                patterns: count(SubscriptionKind::Pattern),
-                shards: count(SubscriptionKind::Shard),
+                channels: count(Topic::Channel),
+                patterns: count(Topic::Pattern),
+                shards: count(Topic::Shard),
                 queued: self.queue.as_ref().map(super::Queue::len),
                 watched: self.watched.len(),
                 command: self.last_command,

@@ -27,8 +27,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 pub use ask::{
-    Ask, Channels, Credentials, Heard, PauseOf, Registry, Step, SubscriptionChange,
-    SubscriptionKind, Ticket,
+    Ask, Channels, Credentials, Heard, PauseOf, Registry, Step, SubscriptionChange, Ticket,
 };
 pub use info::{ClientFilter, ClientInfo, ClientKind, Traffic};
 pub use pubsub::Message;
@@ -41,6 +40,7 @@ use crate::{
         command::{Command, CommandError, Flags, find},
         reply::Reply,
     },
+    hub::Topic,
 };
 use ask::Finish;
 use outcome::{Handled, Outcome, Refused, unhandled, unknown};
@@ -153,10 +153,45 @@ impl Session {
         self.no_touch
     }
 
+    /// Whether CLIENT PAUSE lets this request wait (Redis: "CLIENT PAUSE").
+    pub fn is_paused(&self, of: PauseOf, words: &[Bytes]) -> bool {
+        let Some(command) = find(words) else {
+            return of == PauseOf::All;
+        };
+        match of {
+            // Whoever paused all clients would be paused, too, and could not end it.
+            PauseOf::All => command.name != "client|unpause",
+            PauseOf::Writes if command.name == "exec" => {
+                self.queue.as_ref().is_some_and(Queue::writes)
+            }
+            PauseOf::Writes => {
+                self.queue.is_none()
+                    && (command.flags.has(Flags::WRITE)
+                        || pubsub::publishes(command).is_some()
+                        || command.name == "pfcount")
+            }
+        }
+    }
+
     /// What was subscribed to or no longer, since this was asked last. It has to be done before
     /// what was written is sent.
     pub fn take_subscription_changes(&mut self) -> Vec<SubscriptionChange> {
         self.subscriptions.take_changes()
+    }
+
+    /// Whether the connection listens to this.
+    pub fn listens(&self, topic: Topic, name: &[u8]) -> bool {
+        self.subscriptions.of(topic).contains(name)
+    }
+
+    /// Whether the connection listens to anything.
+    pub fn is_listening(&self) -> bool {
+        !self.subscriptions.is_empty()
+    }
+
+    /// The connection is over: it listens no more.
+    pub fn end(&mut self) {
+        self.subscriptions.clear();
     }
 
     /// Handles a request: at least one word.

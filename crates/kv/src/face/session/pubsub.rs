@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Handled, Outcome, Session,
-    ask::{Ask, Channels, Finish, Registry, SubscriptionChange, SubscriptionKind},
+    ask::{Ask, Channels, Finish, Registry, SubscriptionChange},
     help,
     outcome::wrong_arguments,
     unhandled,
@@ -18,6 +18,7 @@ use crate::{
         reply::Reply,
     },
     face::resp::{Version, write_push},
+    hub::Topic,
 };
 
 /// So many channels and patterns a connection may listen to.
@@ -52,33 +53,31 @@ impl Subscriptions {
             && self.bytes + bytes <= SUBSCRIPTIONS_BYTES_MAX
     }
 
-    pub(super) fn of(&self, kind: SubscriptionKind) -> &BTreeSet<Bytes> {
+    pub(super) fn of(&self, kind: Topic) -> &BTreeSet<Bytes> {
         match kind {
-            SubscriptionKind::Channel => &self.channels,
-            SubscriptionKind::Pattern => &self.patterns,
-            SubscriptionKind::Shard => &self.shards,
+            Topic::Channel => &self.channels,
+            Topic::Pattern => &self.patterns,
+            Topic::Shard => &self.shards,
         }
     }
 
-    fn of_mut(&mut self, kind: SubscriptionKind) -> &mut BTreeSet<Bytes> {
+    fn of_mut(&mut self, kind: Topic) -> &mut BTreeSet<Bytes> {
         match kind {
-            SubscriptionKind::Channel => &mut self.channels,
-            SubscriptionKind::Pattern => &mut self.patterns,
-            SubscriptionKind::Shard => &mut self.shards,
+            Topic::Channel => &mut self.channels,
+            Topic::Pattern => &mut self.patterns,
+            Topic::Shard => &mut self.shards,
         }
     }
 
     /// The count that confirmations tell: shard channels are counted by themselves.
-    fn count(&self, kind: SubscriptionKind) -> usize {
+    fn count(&self, kind: Topic) -> usize {
         match kind {
-            SubscriptionKind::Shard => self.shards.len(),
-            SubscriptionKind::Channel | SubscriptionKind::Pattern => {
-                self.channels.len() + self.patterns.len()
-            }
+            Topic::Shard => self.shards.len(),
+            Topic::Channel | Topic::Pattern => self.channels.len() + self.patterns.len(),
         }
     }
 
-    fn set(&mut self, kind: SubscriptionKind, name: &Bytes, begun: bool) {
+    fn set(&mut self, kind: Topic, name: &Bytes, begun: bool) {
         // The name's own bytes: it should not keep alive all that came with it.
         let name = Bytes::copy_from_slice(name);
         let changed = if begun {
@@ -98,11 +97,7 @@ impl Subscriptions {
 
     pub(super) fn clear(&mut self) {
         self.bytes = 0;
-        for kind in [
-            SubscriptionKind::Channel,
-            SubscriptionKind::Pattern,
-            SubscriptionKind::Shard,
-        ] {
+        for kind in [Topic::Channel, Topic::Pattern, Topic::Shard] {
             for name in std::mem::take(self.of_mut(kind)) {
                 self.changes.push(SubscriptionChange {
                     kind,
@@ -201,12 +196,12 @@ impl Session {
         out: &mut BytesMut,
     ) -> Handled {
         let (kind, begun) = match name {
-            "subscribe" => (SubscriptionKind::Channel, true),
-            "psubscribe" => (SubscriptionKind::Pattern, true),
-            "ssubscribe" => (SubscriptionKind::Shard, true),
-            "unsubscribe" => (SubscriptionKind::Channel, false),
-            "punsubscribe" => (SubscriptionKind::Pattern, false),
-            _ => (SubscriptionKind::Shard, false),
+            "subscribe" => (Topic::Channel, true),
+            "psubscribe" => (Topic::Pattern, true),
+            "ssubscribe" => (Topic::Shard, true),
+            "unsubscribe" => (Topic::Channel, false),
+            "punsubscribe" => (Topic::Pattern, false),
+            _ => (Topic::Shard, false),
         };
         let named = &words[1..];
         if begun && !self.subscriptions.have_room(named) {
@@ -232,7 +227,7 @@ impl Session {
         Ok(Outcome::Written)
     }
 
-    fn confirm(&self, name: &str, kind: SubscriptionKind, channel: Reply, out: &mut BytesMut) {
+    fn confirm(&self, name: &str, kind: Topic, channel: Reply, out: &mut BytesMut) {
         let count = Reply::count(self.subscriptions.count(kind));
         write_push(out, self.version, &[Reply::bulk(name), channel, count]);
     }

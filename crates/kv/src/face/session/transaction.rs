@@ -76,6 +76,12 @@ impl Queue {
     pub(super) fn len(&self) -> usize {
         self.calls.len()
     }
+
+    /// Whether one of them changes something.
+    pub(super) fn writes(&self) -> bool {
+        let mut calls = self.calls.iter();
+        calls.any(|(command, _)| command.flags.has(Flags::WRITE))
+    }
 }
 
 /// A transaction that is asked for.

@@ -156,18 +156,18 @@ fn changes_of_subscriptions_are_told_once() {
     assert_eq!(
         client.session.take_subscription_changes(),
         [
-            change("a", SubscriptionKind::Channel, true),
-            change("b", SubscriptionKind::Channel, true),
-            change("b", SubscriptionKind::Channel, false),
-            change("p", SubscriptionKind::Pattern, true),
+            change("a", Topic::Channel, true),
+            change("b", Topic::Channel, true),
+            change("b", Topic::Channel, false),
+            change("p", Topic::Pattern, true),
         ]
     );
     client.send("RESET", &mut world);
     assert_eq!(
         client.session.take_subscription_changes(),
         [
-            change("a", SubscriptionKind::Channel, false),
-            change("p", SubscriptionKind::Pattern, false),
+            change("a", Topic::Channel, false),
+            change("p", Topic::Pattern, false),
         ]
     );
     assert_eq!(client.session.take_subscription_changes(), []);
