@@ -1,7 +1,8 @@
 //! The Redis protocol: bytes in, bytes out.
 //!
-//! Everything here is pure: [`resp`] reads requests and writes replies, [`session`] is what a
-//! connection is between them.
+//! [`resp`] reads requests and writes replies, [`session`] is what a connection is between them;
+//! both are pure. [`server`] moves bytes between them, the clients and the node.
 
 pub mod resp;
+pub mod server;
 pub mod session;

@@ -1,0 +1,100 @@
+//! Serves connections: one task each, which is whoever awaits [`Server::serve_connection`].
+//!
+//! What came in one read is handled together. Requests that ask hot data are handed over in one
+//! call, and their replies are written in their order into one buffer, which is sent while the
+//! next requests are read: a client that sends all it has before it reads does not stand still,
+//! and one that never reads is let go. Accepting and TLS are the node's.
+
+mod batch;
+mod connection;
+mod error;
+mod identity;
+mod members;
+mod pause;
+mod registry;
+mod seat;
+mod settings;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, pin::pin, sync::Arc};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use error::ConnectionError;
+pub use identity::{Identity, NoPasswords};
+pub use settings::ServerSettings;
+
+use crate::{api::Api, hub::Hub};
+use connection::Connection;
+use members::Members;
+use pause::Pause;
+
+/// Serves the Redis protocol. Clones are the same.
+pub struct Server<A>(Arc<Shared<A>>);
+
+struct Shared<A> {
+    api: A,
+    hub: Hub,
+    identity: Arc<dyn Identity>,
+    settings: ServerSettings,
+    members: Members,
+    pause: Pause,
+}
+
+impl<A> Clone for Server<A> {
+    fn clone(&self) -> Self {
+        Server(self.0.clone())
+    }
+}
+
+impl<A: Api> Server<A> {
+    /// `hub` is where `api` publishes.
+    pub fn new(
+        api: A,
+        hub: Hub,
+        identity: Arc<dyn Identity>,
+        settings: ServerSettings,
+    ) -> Server<A> {
+        Server(Arc::new(Shared {
+            api,
+            hub,
+            identity,
+            settings,
+            members: Members::default(),
+            pause: Pause::default(),
+        }))
+    }
+
+    /// Serves a connection until the client is done with it. After `shutdown` what was asked is
+    /// answered, except what waits for other clients. `peer` is the client's address, `local`
+    /// the one that it connected to.
+    ///
+    /// # Errors
+    /// Why the connection ended, if something was wrong with it.
+    pub async fn serve_connection<S>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+        local: SocketAddr,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ConnectionError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let settings = &self.0.settings;
+        let member = self
+            .0
+            .members
+            .admit(settings.session, settings.connections_max, peer, local);
+        match member {
+            Some(member) => {
+                let shutdown = pin!(shutdown);
+                Connection::new(self, member, stream, shutdown).run().await
+            }
+            None => connection::refuse(stream, settings.connections_max).await,
+        }
+    }
+}

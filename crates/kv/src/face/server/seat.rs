@@ -1,0 +1,57 @@
+//! A connection's place among the others, which is free again when this is dropped.
+
+use std::{sync::Arc, time::Duration};
+
+use atoll_world::clock::{self, Instant};
+
+use super::members::{Member, Members};
+use crate::{face::session::Session, hub::Hub};
+
+pub(super) struct Seat<'s> {
+    members: &'s Members,
+    hub: &'s Hub,
+    pub(super) member: Arc<Member>,
+}
+
+impl<'s> Seat<'s> {
+    pub(super) fn new(members: &'s Members, hub: &'s Hub, member: Arc<Member>) -> Self {
+        Seat {
+            members,
+            hub,
+            member,
+        }
+    }
+
+    /// Begins and ends to listen, as the session says.
+    pub(super) fn note_subscriptions(&self, session: &mut Session) {
+        for change in session.take_subscription_changes() {
+            if change.begun {
+                let mailbox = &self.member.mailbox;
+                let (hub, id) = (self.hub, self.member.id);
+                hub.subscribe(change.kind, change.name, id, mailbox);
+            } else {
+                let name = &change.name;
+                self.hub.unsubscribe(change.kind, name, self.member.id);
+            }
+        }
+    }
+
+    /// When the client has been silent for too long; who listens may be.
+    pub(super) fn idle_until(&self, idle_s_max: u64) -> Option<Instant> {
+        if idle_s_max == 0 || self.member.session.lock().is_listening() {
+            return None;
+        }
+        let idle = Duration::from_millis(self.member.idle_ms());
+        let left = Duration::from_secs(idle_s_max).saturating_sub(idle);
+        clock::now().checked_add(left)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.members.remove(self.member.id);
+        let mut session = self.member.session.lock();
+        session.end();
+        self.note_subscriptions(&mut session);
+    }
+}
