@@ -1,7 +1,7 @@
 //! Hot data at this node: waits until the cluster says what this node holds, then serves Redis
 //! clients.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, pin::Pin, sync::Arc};
 
 use atoll_base::{config::Config, id::NodeId};
 use atoll_control::{
@@ -12,6 +12,11 @@ use atoll_control::{
 use atoll_kv::{
     api::NoCrossPartition,
     driver::{Decisions, Known, Kv, Setup, StartError, topology_key},
+    face::{
+        server::{Identity, NoPasswords, Server, ServerSettings},
+        session::{self, Credentials},
+    },
+    hub::Hub,
 };
 use atoll_ring::partition::Partitions;
 use atoll_world::{
@@ -101,6 +106,48 @@ struct Plan {
     partitions: u16,
     shards: usize,
     request_timeout_ms: u64,
+    login_required: bool,
+}
+
+/// The cluster's users, as the Redis port asks for them. Rights to single keys are not told apart
+/// there yet: who holds the role root may do everything, others nothing.
+struct Users {
+    control: Control,
+    /// Whether clients have to log in even while the cluster's logins are off: they can't.
+    login_required: bool,
+}
+
+impl Identity for Users {
+    fn is_required(&self) -> bool {
+        self.login_required || self.control.auth_status().0
+    }
+
+    fn check<'a>(
+        &'a self,
+        credentials: &'a Credentials,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            if !self.is_required() {
+                return NoPasswords.check(credentials).await;
+            }
+            let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec());
+            let (Ok(user), Ok(password)) = (text(&credentials.user), text(&credentials.password))
+            else {
+                return false;
+            };
+            let known = match self.control.authenticate(user, password).await {
+                Ok(token) => self.control.identify_token(&token),
+                Err(error) => Err(error),
+            };
+            match known.and_then(|identity| self.control.require_admin(&identity)) {
+                Ok(()) => self.control.auth_status().0,
+                Err(error) => {
+                    tracing::debug!(%error, "a client of the Redis port was not let in");
+                    false
+                }
+            }
+        })
+    }
 }
 
 /// Begins to serve hot data, as soon as the cluster says what this node holds.
@@ -130,6 +177,7 @@ pub(super) fn start(
         partitions: config.kv.partitions,
         shards,
         request_timeout_ms: config.kv.request_timeout_ms,
+        login_required: config.leaves_loopback() && !config.security.insecure,
     };
     let decided = Decided {
         control,
@@ -149,6 +197,7 @@ async fn run(
     mut door: Door,
     place: Arc<Mutex<Option<Kv>>>,
 ) {
+    let login_required = plan.login_required;
     let opened = tokio::select! {
         biased;
         // An error means that the node is gone, which is the same.
@@ -160,8 +209,17 @@ async fn run(
         Err(error) => crate::telemetry::die(&error.to_string()),
     };
     *place.lock() = Some(kv.clone());
+    let users = Arc::new(Users {
+        control: decided.control.clone(),
+        login_required,
+    });
     task::spawn(known.keep(decided, kv.clone()));
-    super::serve::redis(door.listener, door.tls, kv, door.stopped).await;
+    let settings = ServerSettings::new(session::Settings {
+        auth_required: false,
+        cluster: false,
+    });
+    let server = Server::new(kv, Hub::default(), users, settings);
+    super::serve::redis(door.listener, door.tls, server, door.stopped).await;
 }
 
 async fn open(

@@ -6,7 +6,7 @@ use atoll_control::{
     driver::control::Control,
     face::{self, Connection, Router},
 };
-use atoll_kv::driver::Kv;
+use atoll_kv::{driver::Kv, face::server::Server};
 use atoll_world::{
     net::{Incoming, Listener, NetError, Stream},
     peers::tls::TlsPeers,
@@ -102,22 +102,31 @@ pub(super) async fn peers(
 pub(super) async fn redis(
     listener: Listener,
     tls: Option<Acceptor>,
-    kv: Kv,
+    server: Server<Kv>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let local = listener.local_address();
     loop {
         let incoming = tokio::select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => return,
             incoming = listener.accept() => incoming,
         };
-        let (kv, tls) = (kv.clone(), tls.clone());
+        let (server, tls, mut stopped) = (server.clone(), tls.clone(), stopped.clone());
         task::spawn(async move {
-            match shake(incoming, tls.as_ref()).await {
-                Ok(stream) => drop((stream, kv)),
+            let peer = incoming.peer_address();
+            let stream = match shake(incoming, tls.as_ref()).await {
+                Ok(stream) => stream,
                 Err(error) => {
-                    tracing::debug!(%error, "a client did not get through the handshake");
+                    return tracing::debug!(%error, "a client did not get through the handshake");
                 }
+            };
+            let shutdown = async move {
+                // An error means that the node is gone, which is the same.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            };
+            if let Err(error) = server.serve_connection(stream, peer, local, shutdown).await {
+                tracing::debug!(%peer, %error, "a client's connection ended");
             }
         });
     }

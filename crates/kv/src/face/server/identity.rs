@@ -6,6 +6,9 @@ use crate::face::session::Credentials;
 
 /// The users' store.
 pub trait Identity: Send + Sync + 'static {
+    /// Whether a client that comes now has to say who it is.
+    fn is_required(&self) -> bool;
+
     /// Whether there is such a user with such a password.
     fn check<'a>(
         &'a self,
@@ -19,6 +22,10 @@ pub trait Identity: Send + Sync + 'static {
 pub struct NoPasswords;
 
 impl Identity for NoPasswords {
+    fn is_required(&self) -> bool {
+        false
+    }
+
     fn check<'a>(
         &'a self,
         credentials: &'a Credentials,

@@ -85,10 +85,12 @@ impl<A: Api> Server<A> {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let settings = &self.0.settings;
+        let mut session = settings.session;
+        session.auth_required |= self.0.identity.is_required();
         let member = self
             .0
             .members
-            .admit(settings.session, settings.connections_max, peer, local);
+            .admit(session, settings.connections_max, peer, local);
         match member {
             Some(member) => {
                 let shutdown = pin!(shutdown);
