@@ -11,6 +11,8 @@ mod hedge;
 mod look;
 mod request;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,0 +1,179 @@
+//! One replica's partition, and who waits there.
+
+use atoll_base::id::ReplicaId;
+use bytes::Bytes;
+
+use super::{
+    Limits, Look, Moment, Outcome, Partition, Request, Response, State, StateMachine, Work,
+};
+use crate::core::{
+    data::Milliseconds,
+    paxos::{Ballot, Configuration, Done, Durable, Members, Message, Settings},
+    sessions::{Origin, Session},
+};
+
+/// Counts what was applied.
+#[derive(Clone, Debug, PartialEq)]
+struct Count(u64);
+
+impl StateMachine for Count {
+    type Reply = u64;
+
+    fn apply(&mut self, _: Moment, _: &Bytes) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+
+    fn read(&mut self, _: Milliseconds, _: &Bytes) -> u64 {
+        self.0
+    }
+
+    fn observe(&mut self, _: &Bytes) -> Option<(u64, u64)> {
+        Some((self.0, self.0))
+    }
+}
+
+const COORDINATOR: ReplicaId = ReplicaId(9);
+const RELAY: ReplicaId = ReplicaId(8);
+
+fn partition(ids: &[u64], waiting_max: usize) -> Partition<Count> {
+    let members = Members::new(ids.iter().copied().map(ReplicaId).collect()).expect("some");
+    let durable = Durable::new(Configuration::first(members));
+    let limits = Limits {
+        waiting_max,
+        ..Limits::default()
+    };
+    let state = State::new(Count(0));
+    Partition::new(ReplicaId(1), durable, state, Settings::default(), limits, 1)
+}
+
+fn request(sequence: u64, reads: bool) -> Request {
+    Request {
+        origin: Origin {
+            session: Session {
+                replica: COORDINATOR,
+                boot: 1,
+            },
+            sequence,
+            answered_below: 1,
+        },
+        reads,
+        takes_over: true,
+        operation: Bytes::from_static(b"one more"),
+    }
+}
+
+fn ready(partition: &mut Partition<Count>) -> Work<Count> {
+    partition.ready(0, |_| State::new(Count(0)))
+}
+
+/// All answers, with a disk that is quick.
+fn settle(partition: &mut Partition<Count>) -> Vec<(ReplicaId, Response<u64>)> {
+    let mut responses = Vec::new();
+    loop {
+        let work = ready(partition);
+        responses.extend(work.responses);
+        if work.records.is_empty() {
+            return responses;
+        }
+        partition.advance(Done::Synced(work.written));
+    }
+}
+
+fn outcomes(responses: &[(ReplicaId, Response<u64>)]) -> Vec<(ReplicaId, &Outcome<u64>)> {
+    responses
+        .iter()
+        .map(|(to, response)| (*to, &response.outcome))
+        .collect()
+}
+
+#[test]
+fn what_is_asked_twice_is_logged_once_and_answered_to_both() {
+    let mut partition = partition(&[1], 10);
+    partition.request(COORDINATOR, request(1, false), 0);
+    partition.request(COORDINATOR, request(1, false), 0);
+    assert!(settle(&mut partition).len() == 1, "held twice");
+    partition.request(COORDINATOR, request(2, false), 0);
+    partition.request(RELAY, request(2, false), 0);
+    partition.request(COORDINATOR, request(2, false), 0);
+    let responses = settle(&mut partition);
+    let done = Outcome::Done(2);
+    assert_eq!(outcomes(&responses), [(COORDINATOR, &done), (RELAY, &done)]);
+    let last = partition.replica().durable().log.last();
+    assert_eq!(last.index.0, 3, "an entry too many");
+}
+
+#[test]
+fn a_request_that_was_held_goes_with_the_first_write_to_disk() {
+    let mut partition = partition(&[1], 10);
+    partition.request(COORDINATOR, request(1, false), 0);
+    let mut syncs = 0;
+    loop {
+        let work = ready(&mut partition);
+        if !work.responses.is_empty() {
+            break;
+        }
+        syncs += 1;
+        partition.advance(Done::Synced(work.written));
+    }
+    // The promise; then the owner's first entry together with the request.
+    assert_eq!(syncs, 2);
+}
+
+#[test]
+fn who_waits_is_told_when_the_partition_is_closed() {
+    let mut partition = partition(&[1, 2, 3], 10);
+    partition.request(COORDINATOR, request(1, false), 0);
+    partition.request(RELAY, request(2, true), 0);
+    assert!(settle(&mut partition).is_empty());
+    let told = partition.close();
+    let away = Outcome::NotOwner(None);
+    assert_eq!(outcomes(&told), [(COORDINATOR, &away), (RELAY, &away)]);
+}
+
+#[test]
+fn too_much_is_refused_whatever_it_waits_for() {
+    let mut partition = partition(&[1, 2, 3], 2);
+    for sequence in 1..=3 {
+        partition.request(COORDINATOR, request(sequence, sequence == 1), 0);
+    }
+    let responses = settle(&mut partition);
+    assert_eq!(outcomes(&responses), [(COORDINATOR, &Outcome::Busy)]);
+}
+
+#[test]
+fn a_look_sees_nothing_where_something_is_pending() {
+    let mut partition = partition(&[1, 2, 3], 10);
+    let look = Look {
+        origin: request(1, true).origin,
+        operation: Bytes::new(),
+    };
+    assert_eq!(partition.look(&look).view, Some((0, 0)));
+    let mut owner = self::partition(&[1], 10);
+    owner.request(COORDINATOR, request(2, false), 0);
+    settle(&mut owner);
+    // The second replica's entries arrive, and nobody says that they are committed.
+    let log = &owner.replica().durable().log;
+    let ballot = Ballot {
+        configuration: 1,
+        round: 1,
+        replica: ReplicaId(2),
+    };
+    let accept = Message::Accept {
+        ballot,
+        configuration: partition.replica().configuration().clone(),
+        previous: log.base(),
+        entries: log.tail(log.base().index.next(), usize::MAX),
+        commit: log.base().index,
+    };
+    partition.step(ReplicaId(2), accept, 0);
+    settle(&mut partition);
+    assert_eq!(partition.look(&look).view, None);
+    let commit = Message::Commit {
+        ballot,
+        commit: log.last().index,
+    };
+    partition.step(ReplicaId(2), commit, 0);
+    settle(&mut partition);
+    assert_eq!(partition.look(&look).view, Some((1, 1)));
+}
