@@ -279,6 +279,8 @@ impl<R: Clone> Coordinator<R> {
             }
             // Only what was answered is forgotten: somebody got this answer in our name.
             Outcome::Stale => self.end(sequence, Given::Unknown),
+            // Links may lose a request, but never double it: one that was sent once is refused
+            // for good.
             Outcome::Busy => {
                 let may_be_done = self
                     .pending

@@ -246,6 +246,10 @@ impl<M: StateMachine> Partition<M> {
     fn is_pending(&self, read: &Bytes) -> bool {
         let log = &self.replica.durable().log;
         let mut index = self.state.applied.index.next();
+        if log.base() > self.state.applied {
+            // A snapshot is about to take the place of this state.
+            return true;
+        }
         if log.last().index.0 >= index.0 + PENDING_MAX {
             return true;
         }
