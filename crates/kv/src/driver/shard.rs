@@ -23,7 +23,7 @@ use super::{
 };
 use crate::core::{
     machine::{Answered, Machine},
-    partition::{Coordinator, Given, Limits, Partition, State, Task},
+    partition::{Coordinator, Given, Limits, Outcome, Partition, Response, State, Task},
     paxos::{Ballot, Done, Durable, LogIndex, Record, Voters},
     sessions::Session,
     wire::{self, Bundle, Packet},
@@ -261,8 +261,15 @@ impl Shard {
             (Packet::Request(request), Some(partition)) => {
                 partition.request(from, request, now_ms);
             }
-            // Not here, or not yet: whoever asked will ask elsewhere.
-            (Packet::Message(_) | Packet::Request(_), None) => return,
+            // Not here, or not yet: whoever asked asks elsewhere.
+            (Packet::Request(request), None) => {
+                let response = Response {
+                    origin: request.origin,
+                    outcome: Outcome::NotOwner(None),
+                };
+                self.send(from, id, &Packet::Response(response));
+            }
+            (Packet::Message(_), None) => return,
         }
         self.touched.insert(id);
     }

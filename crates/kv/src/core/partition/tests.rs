@@ -24,8 +24,8 @@ impl StateMachine for Count {
         self.0
     }
 
-    fn read(&mut self, _: Milliseconds, _: &Bytes) -> u64 {
-        self.0
+    fn read(&mut self, _: Milliseconds, _: u64, _: &Bytes) -> super::Read<u64> {
+        super::Read::Reply(self.0)
     }
 
     fn observe(&mut self, _: &Bytes) -> Option<(u64, u64)> {
