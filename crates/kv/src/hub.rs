@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Waker,
 };
@@ -19,7 +19,10 @@ use futures_util::task::AtomicWaker;
 use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
 
-use crate::{api::Publication, core::glob};
+use crate::{
+    api::Publication,
+    core::{glob, notify::Notified},
+};
 
 /// So many bytes may wait in a mailbox: the hard limit of `client-output-buffer-limit pubsub`.
 pub const MAILBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -160,19 +163,25 @@ impl Tables {
 
 /// The listeners of a node. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Hub(Arc<RwLock<Tables>>);
+pub struct Hub(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    tables: RwLock<Tables>,
+    notified: AtomicU32,
+}
 
 impl Hub {
     /// A listener, by a number that is its own, begins to listen.
     pub fn subscribe(&self, topic: Topic, name: Bytes, listener: u64, mailbox: &Arc<Mailbox>) {
-        let mut tables = self.0.write();
+        let mut tables = self.0.tables.write();
         let listeners = tables.of_mut(topic).entry(name).or_default();
         listeners.insert(listener, mailbox.clone());
     }
 
     /// A listener listens no longer.
     pub fn unsubscribe(&self, topic: Topic, name: &Bytes, listener: u64) {
-        let mut tables = self.0.write();
+        let mut tables = self.0.tables.write();
         let topics = tables.of_mut(topic);
         if let Some(listeners) = topics.get_mut(name) {
             listeners.shift_remove(&listener);
@@ -184,7 +193,7 @@ impl Hub {
 
     /// Tells those on this node who listen, and counts them.
     pub fn publish(&self, publication: &Publication) -> usize {
-        let tables = self.0.read();
+        let tables = self.0.tables.read();
         let topic = if publication.sharded {
             Topic::Shard
         } else {
@@ -221,15 +230,20 @@ impl Hub {
         told
     }
 
-    /// Whether nobody listens to anything, so that what nobody asked for need not be published.
-    pub fn is_deserted(&self) -> bool {
-        let tables = self.0.read();
-        tables.channels.is_empty() && tables.patterns.is_empty()
+    /// Which events of keys are published by this node.
+    pub fn notified(&self) -> Notified {
+        Notified::from_bits(self.0.notified.load(Ordering::Relaxed))
+    }
+
+    /// Sets it: `notify-keyspace-events`.
+    pub fn set_notified(&self, notified: Notified) {
+        let bits = notified.bits();
+        self.0.notified.store(bits, Ordering::Relaxed);
     }
 
     /// What somebody listens to, if it matches, by name.
     pub fn names(&self, topic: Topic, pattern: Option<&[u8]>) -> Vec<Bytes> {
-        let tables = self.0.read();
+        let tables = self.0.tables.read();
         let mut names: Vec<Bytes> = tables
             .of(topic)
             .keys()
@@ -242,12 +256,17 @@ impl Hub {
 
     /// How many different names are listened to.
     pub fn count(&self, topic: Topic) -> usize {
-        self.0.read().of(topic).len()
+        self.0.tables.read().of(topic).len()
     }
 
     /// How many listen to a name.
     pub fn listeners(&self, topic: Topic, name: &[u8]) -> usize {
-        self.0.read().of(topic).get(name).map_or(0, Listeners::len)
+        self.0
+            .tables
+            .read()
+            .of(topic)
+            .get(name)
+            .map_or(0, Listeners::len)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod dump;
 pub mod geo;
 pub mod glob;
 pub mod machine;
+pub mod notify;
 pub mod number;
 pub mod partition;
 pub mod paxos;

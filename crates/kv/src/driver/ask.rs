@@ -12,7 +12,9 @@ use super::{
     shard::{AskOf, Input},
 };
 use crate::{
-    api::{Answer, Body, Call, DatabaseKey, Refusal, Request, Step, Transaction, Version},
+    api::{
+        Answer, Body, Call, DatabaseKey, Publication, Refusal, Request, Step, Transaction, Version,
+    },
     core::{
         command::{Command, Flags, wait_of},
         machine::{self, Answered, Operation},
@@ -33,6 +35,8 @@ type Receiver = oneshot::Receiver<Given<Answered>>;
 /// An answer on its way.
 enum Pending {
     Ready(Answer),
+    /// Is published when all before it is answered: who hears of something finds it.
+    Publish(Publication),
     One(Receiver),
     Later(Later),
 }
@@ -87,6 +91,7 @@ pub(super) async fn all(kv: &Kv, requests: Vec<Request>) -> Vec<Answer> {
     for one in pending {
         answers.push(match one {
             Pending::Ready(answer) => answer,
+            Pending::Publish(publication) => published(kv, publication),
             Pending::One(receiver) => answer(receiver.await),
             Pending::Later(later) => later.await,
         });
@@ -109,11 +114,15 @@ fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
             let kv = kv.clone();
             Pending::Later(Box::pin(async move { versions(&kv, keys).await }))
         }
-        Body::Publish(_) => Pending::Ready(Answer::Reply(Reply::Integer(0))),
+        Body::Publish(publication) => Pending::Publish(publication.clone()),
         // What was acknowledged is held by a majority already; how many more hold it is not
         // counted yet, so no more is claimed.
         Body::Wait(_) => Pending::Ready(Answer::Reply(Reply::Integer(0))),
     }
+}
+
+fn published(kv: &Kv, publication: Publication) -> Answer {
+    Answer::Reply(Reply::count(kv.publish(publication)))
 }
 
 fn is_read(command: &Command) -> bool {
@@ -243,7 +252,7 @@ fn begin_transaction(
                 database,
                 words: call.words,
             }),
-            Step::Publish(_) => published.push(place),
+            Step::Publish(publication) => published.push((place, publication)),
         }
     }
     let watched = transaction
@@ -253,11 +262,13 @@ fn begin_transaction(
         .collect();
     let operation = Operation::Transaction { calls, watched };
     let receiver = dealer.deal(partition, reads, &operation);
+    let kv = kv.clone();
     Pending::Later(Box::pin(async move {
         match answer(receiver.await) {
             Answer::Executed(mut replies) => {
-                for place in published {
-                    replies.insert(place.min(replies.len()), Reply::Integer(0));
+                for (place, publication) in published {
+                    let told = Reply::count(kv.publish(publication));
+                    replies.insert(place.min(replies.len()), told);
                 }
                 Answer::Executed(replies)
             }

@@ -9,6 +9,7 @@ mod error;
 mod journal;
 mod layout;
 mod links;
+mod news;
 mod placement;
 mod shard;
 #[cfg(test)]
@@ -26,10 +27,12 @@ pub use layout::{Layout, Place};
 pub use placement::{Decisions, Known, topology_key};
 
 use crate::{
-    api::{Answer, Api, CrossPartition, Request},
+    api::{Answer, Api, CrossPartition, Publication, Request},
     core::paxos::Settings as PaxosSettings,
+    hub::Hub,
 };
 use links::Links;
+use news::News;
 use shard::{Input, Shard, Urgent};
 
 /// Inputs that may wait for one shard; further ones are refused.
@@ -69,6 +72,7 @@ struct Inner {
     partitions: Partitions,
     shards: Vec<Door>,
     cross_partition: Arc<dyn CrossPartition>,
+    news: News,
     journal: world_journal::Journal,
 }
 
@@ -88,6 +92,7 @@ impl Kv {
         let partitions = setup.layout.partitions;
         let (recovered, journal) = journal::open(&setup)?;
         let links = Links::new(setup.peers.clone(), setup.replica, setup.layout.clone());
+        let news = News::start(setup.node, setup.peers.clone(), &setup.layout);
         let count = setup.shards.max(1);
         let mut doors = Vec::with_capacity(count);
         let mut shards = Vec::with_capacity(count);
@@ -110,6 +115,7 @@ impl Kv {
                 held.collect(),
                 journal.clone(),
                 links.clone(),
+                news.clone(),
                 urgent,
             );
             task::spawn(shard.run(inputs, first));
@@ -119,6 +125,7 @@ impl Kv {
             partitions,
             shards: doors,
             cross_partition: setup.cross_partition,
+            news,
             journal,
         })))
     }
@@ -147,6 +154,16 @@ impl Kv {
     /// How the cluster's data is cut.
     pub fn partitions(&self) -> Partitions {
         self.0.partitions
+    }
+
+    /// Who listens on this node.
+    pub fn hub(&self) -> &Hub {
+        self.0.news.hub()
+    }
+
+    /// Publishes on all nodes; counts those on this one who hear it.
+    pub fn publish(&self, publication: Publication) -> usize {
+        self.0.news.publish(publication)
     }
 
     /// Writes what waits for the disk, and ends.

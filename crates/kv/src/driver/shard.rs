@@ -19,6 +19,7 @@ use super::{
     Setup,
     layout::Layout,
     links::{BUNDLE_BYTES_MAX, Links},
+    news::News,
     paxos_settings,
 };
 use crate::core::{
@@ -85,6 +86,7 @@ pub(super) struct Shard {
     rooms: BTreeMap<PartitionId, Room>,
     journal: Journal,
     links: Links,
+    news: News,
     urgent: mpsc::UnboundedSender<Urgent>,
     begin: clock::Instant,
     request_timeout_ms: u64,
@@ -110,6 +112,7 @@ impl Shard {
         held: BTreeMap<PartitionId, Durable>,
         journal: Journal,
         links: Links,
+        news: News,
         urgent: mpsc::UnboundedSender<Urgent>,
     ) -> Self {
         let mut shard = Shard {
@@ -119,6 +122,7 @@ impl Shard {
             rooms: BTreeMap::new(),
             journal,
             links,
+            news,
             urgent,
             begin: clock::now(),
             request_timeout_ms: setup.request_timeout_ms,
@@ -297,6 +301,7 @@ impl Shard {
             }
             Urgent::Layout(layout) => {
                 self.layout = layout.clone();
+                self.news.set_layout(&layout);
                 self.links.set_layout(layout);
                 self.place_all();
             }
@@ -504,6 +509,11 @@ impl Shard {
             }
         }
         if !work.applied.is_empty() {
+            // On every replica, or they pile up.
+            let effects = partition.machine_mut().take_effects();
+            if partition.replica().owned().is_some() {
+                self.news.tell(&effects.events);
+            }
             let machine = &partition.state().machine;
             if machine.has_expiring() {
                 self.expiring.insert(id);

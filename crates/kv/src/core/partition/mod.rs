@@ -159,6 +159,11 @@ impl<M: StateMachine> Partition<M> {
         &self.state
     }
 
+    /// The machine, to take out of it what is not part of its state.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.state.machine
+    }
+
     /// Takes a request.
     pub fn request(&mut self, from: ReplicaId, request: Request, now_ms: u64) {
         let waiting = self.waiting.len() + self.reads.len() + self.due.len() + self.held.len();
