@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    core::dump,
+    core::{dump, machine::Operation, partition::Batch, wire::Bundle},
     face::resp::{Limits, Parser, ProtocolError, write_request},
 };
 
@@ -72,6 +72,31 @@ pub fn dump(bytes: &[u8]) {
     }
 }
 
+/// What another node sends. Packets that were read are the same after they were sent again.
+pub fn packets(bytes: &[u8]) {
+    let Ok((sender, packets)) = Bundle::decode(Bytes::copy_from_slice(bytes)) else {
+        return;
+    };
+    let mut bundle = Bundle::new(sender);
+    for (partition, packet) in &packets {
+        bundle.add(*partition, packet);
+    }
+    let again = Bundle::decode(bundle.encode());
+    // A number that is none is not equal to itself.
+    assert_eq!(format!("{again:?}"), format!("{:?}", Ok::<_, ()>((sender, packets))));
+}
+
+/// What a log entry or a request holds. What was read is the same after it was written again.
+pub fn operation(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    if let Ok(operation) = Operation::decode(bytes.clone()) {
+        assert_eq!(Operation::decode(operation.encode()), Ok(operation));
+    }
+    if let Ok(batch) = Batch::decode(bytes) {
+        assert_eq!(Batch::decode(batch.encode()), Ok(batch));
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "reads the corpora")]
 mod tests {
@@ -95,6 +120,8 @@ mod tests {
     #[test]
     fn the_corpora_of_the_fuzzer_are_read() {
         replay("dump", super::dump);
+        replay("packets", super::packets);
+        replay("operation", super::operation);
         replay("resp", super::resp);
     }
 }

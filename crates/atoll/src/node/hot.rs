@@ -16,7 +16,6 @@ use atoll_kv::{
         server::{Identity, NoPasswords, Server, ServerSettings},
         session::{self, Credentials},
     },
-    hub::Hub,
 };
 use atoll_ring::partition::Partitions;
 use atoll_world::{
@@ -218,7 +217,8 @@ async fn run(
         auth_required: false,
         cluster: false,
     });
-    let server = Server::new(kv, Hub::default(), users, settings);
+    let hub = kv.hub().clone();
+    let server = Server::new(kv, hub, users, settings);
     super::serve::redis(door.listener, door.tls, server, door.stopped).await;
 }
 
