@@ -83,7 +83,10 @@ pub fn packets(bytes: &[u8]) {
     }
     let again = Bundle::decode(bundle.encode());
     // A number that is none is not equal to itself.
-    assert_eq!(format!("{again:?}"), format!("{:?}", Ok::<_, ()>((sender, packets))));
+    assert_eq!(
+        format!("{again:?}"),
+        format!("{:?}", Ok::<_, ()>((sender, packets)))
+    );
 }
 
 /// What a log entry or a request holds. What was read is the same after it was written again.

@@ -5,7 +5,7 @@ use std::{pin::Pin, time::Duration};
 use atoll_base::id::PartitionId;
 use atoll_world::clock;
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
 use super::{
     Door, Kv,
@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     api::{
-        Answer, Body, Call, DatabaseKey, Publication, Refusal, Request, Step, Transaction, Version,
+        Answer, Body, Call, DatabaseKey, OwnDisk, Publication, Refusal, Request, Step, Transaction,
+        Version, Wait,
     },
     core::{
         command::{Command, Flags, wait_of},
@@ -67,13 +68,23 @@ impl Dealer<'_> {
         receiver
     }
 
-    /// Hands everything over. What a shard has no room for is dropped, which its receivers
-    /// notice: nothing of it was done.
+    /// Hands everything over; what a shard has no room for is refused.
     fn hand_over(self) {
         let shards: &[Door] = &self.kv.0.shards;
         for (door, asks) in shards.iter().zip(self.dealt) {
-            if !asks.is_empty() && door.inputs.try_send(Input::Asks(asks)).is_err() {
-                tracing::debug!("a shard has too much to do; requests are refused");
+            if asks.is_empty() {
+                continue;
+            }
+            let refused = match door.inputs.try_send(Input::Asks(asks)) {
+                Ok(()) => continue,
+                Err(TrySendError::Full(refused) | TrySendError::Closed(refused)) => refused,
+            };
+            tracing::debug!("a shard has too much to do; requests are refused");
+            if let Input::Asks(asks) = refused {
+                for ask in asks {
+                    // Whoever asked may have gone.
+                    let _ = ask.given.send(Given::Busy);
+                }
             }
         }
     }
@@ -115,10 +126,33 @@ fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
             Pending::Later(Box::pin(async move { versions(&kv, keys).await }))
         }
         Body::Publish(publication) => Pending::Publish(publication.clone()),
-        // What was acknowledged is held by a majority already; how many more hold it is not
-        // counted yet, so no more is claimed.
-        Body::Wait(_) => Pending::Ready(Answer::Reply(Reply::Integer(0))),
+        Body::Wait(wait) => {
+            let (kv, wait) = (kv.clone(), *wait);
+            Pending::Later(Box::pin(async move { acknowledged(&kv, wait).await }))
+        }
     }
+}
+
+/// Answers WAIT and WAITAOF. What was acknowledged is held by a majority, on disk unless the
+/// node was told otherwise; how many more hold it is not counted, so no more is claimed.
+async fn acknowledged(kv: &Kv, wait: Wait) -> Answer {
+    let others = (kv.acknowledging() - 1) as u64;
+    let (own, others) = match wait.on_disk {
+        Some(_) if !kv.0.is_durable => (0, 0),
+        _ => (1, others),
+    };
+    let enough = others >= wait.replicas && (own > 0 || wait.on_disk != Some(OwnDisk::Awaited));
+    if !enough {
+        match wait.timeout_ms {
+            0 => std::future::pending().await,
+            ms => clock::sleep(Duration::from_millis(ms)).await,
+        }
+    }
+    let others = Reply::Integer(i64::try_from(others).unwrap_or(i64::MAX));
+    Answer::Reply(match wait.on_disk {
+        Some(_) => Reply::Array(vec![Reply::Integer(own), others]),
+        None => others,
+    })
 }
 
 fn published(kv: &Kv, publication: Publication) -> Answer {
@@ -305,9 +339,9 @@ fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) -> Answer {
             Answer::Versions(versions.into_iter().map(Version).collect())
         }
         Ok(Given::Refused) => Answer::Refused(Refusal::Unavailable),
-        Ok(Given::Unknown) => Answer::Refused(Refusal::Unknown),
-        // It was never handed to a shard.
-        Err(_) => Answer::Refused(Refusal::Overloaded),
+        Ok(Given::Busy) => Answer::Refused(Refusal::Overloaded),
+        // The shard ended while it had the request.
+        Ok(Given::Unknown) | Err(_) => Answer::Refused(Refusal::Unknown),
     }
 }
 

@@ -20,6 +20,7 @@ use std::{path::PathBuf, sync::Arc};
 use atoll_base::id::{NodeId, PartitionId, ReplicaId};
 use atoll_ring::partition::Partitions;
 use atoll_world::{disk::Disk, journal as world_journal, peers::Peers, task};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::StartError;
@@ -74,6 +75,9 @@ struct Inner {
     cross_partition: Arc<dyn CrossPartition>,
     news: News,
     journal: world_journal::Journal,
+    /// Whether what is acknowledged is on disk.
+    is_durable: bool,
+    layout: Mutex<Arc<Layout>>,
 }
 
 /// The way into a shard.
@@ -127,15 +131,28 @@ impl Kv {
             cross_partition: setup.cross_partition,
             news,
             journal,
+            is_durable: setup.journal.durability == world_journal::Durability::Always,
+            layout: Mutex::new(setup.layout),
         })))
     }
 
     /// The cluster has decided anew who holds what.
     pub fn set_layout(&self, layout: &Arc<Layout>) {
+        *self.0.layout.lock() = layout.clone();
         for door in &self.0.shards {
             // A shard that is gone needs to know nothing.
             let _ = door.urgent.send(Urgent::Layout(layout.clone()));
         }
+    }
+
+    /// How many replicas at least hold what was acknowledged, whatever its partition.
+    fn acknowledging(&self) -> usize {
+        let layout = self.0.layout.lock().clone();
+        let majorities = layout
+            .places
+            .values()
+            .map(|place| place.configuration.majority());
+        majorities.min().unwrap_or(1)
     }
 
     /// What the owners of partitions that change tell of them.

@@ -87,7 +87,7 @@ impl World {
                     self.clients[client].last_reads.pop();
                 }
             }
-            Given::Refused => self.void.push(call),
+            Given::Refused | Given::Busy => self.void.push(call),
             Given::Unknown => {}
         }
         self.call_later(client);

@@ -25,8 +25,10 @@ pub type Task = u64;
 pub enum Given<R> {
     /// It was done.
     Reply(R),
-    /// It was not done.
+    /// It was not done: nobody who could do it was reached.
     Refused,
+    /// It was not done: too much waits already.
+    Busy,
     /// It may have been done, or be done yet.
     Unknown,
 }
@@ -289,7 +291,7 @@ impl<R: Clone> Coordinator<R> {
                 let given = if may_be_done {
                     Given::Unknown
                 } else {
-                    Given::Refused
+                    Given::Busy
                 };
                 self.end(sequence, given);
             }

@@ -169,6 +169,15 @@ impl Configuration {
         }
     }
 
+    /// The fewest replicas that can decide.
+    pub fn majority(&self) -> usize {
+        let of = |members: &Members| members.count() / 2 + 1;
+        match &self.voters {
+            Voters::Stable { members, .. } => of(members),
+            Voters::Joint { old, new } => of(old).max(of(new)),
+        }
+    }
+
     /// Everybody whose vote counts, each once.
     pub fn voters(&self) -> Members {
         match &self.voters {
