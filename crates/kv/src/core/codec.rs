@@ -1,6 +1,6 @@
 //! Numbers and bytes in what is stored and sent: LEB128 numbers, bytes after their length.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 
 /// What can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +66,12 @@ impl Writer {
         self
     }
 
+    /// Bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.put_slice(bytes);
+        self
+    }
+
     /// Size so far, in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -98,7 +104,7 @@ impl Reader {
     /// Nothing is left.
     pub fn byte(&mut self) -> Result<u8, CodecError> {
         let byte = *self.0.first().ok_or(CodecError::Short)?;
-        let _ = self.0.split_to(1);
+        self.0.advance(1);
         Ok(byte)
     }
 

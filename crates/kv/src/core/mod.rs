@@ -14,4 +14,5 @@ pub mod paxos;
 pub mod reply;
 pub mod route;
 pub mod sessions;
+pub mod snapshot;
 pub mod wire;

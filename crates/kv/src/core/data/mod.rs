@@ -21,6 +21,7 @@ pub use keyspace::{DATABASES, Database, Entry, Keyspace};
 pub use list::{End, List};
 pub use pack::{Pack, PackIter};
 pub use set::Set;
+pub(in crate::core) use set::SetForm;
 pub use sorted_set::{Members, SortedSet};
 pub use stream::{Consumer, Group, Keep, Pending, Stream, StreamId, TRIMMED_AT_ONCE, Trim};
 pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};

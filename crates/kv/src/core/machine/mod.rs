@@ -29,6 +29,14 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// With these databases.
+    pub(in crate::core) fn of(keyspace: Keyspace) -> Self {
+        Machine {
+            keyspace,
+            effects: Effects::default(),
+        }
+    }
+
     /// The databases.
     pub fn keyspace(&self) -> &Keyspace {
         &self.keyspace

@@ -10,6 +10,8 @@
 
 mod expiries;
 
+use bytes::Bytes;
+
 use super::{Key, Milliseconds, Table, kind, pack::Pack};
 use expiries::Expiries;
 
@@ -194,6 +196,37 @@ impl Hash {
             let expiries = self.body.expiries.get_or_insert_default();
             expiries.set(field, at_ms);
         }
+    }
+
+    /// A hash with these fields, values and ends, in order, small or not; none if there can be
+    /// no such hash.
+    pub(in crate::core) fn restore(
+        is_packed: bool,
+        fields: &[(Bytes, Bytes, Option<Milliseconds>)],
+    ) -> Option<Hash> {
+        if is_packed && fields.len() > PACKED_FIELDS_MAX {
+            return None;
+        }
+        let mut hash = Hash::default();
+        hash.body.fields = if is_packed {
+            let words = fields.iter().flat_map(|(field, value, _)| [field, value]);
+            Fields::Packed(words.collect())
+        } else {
+            let mut table = Table::default();
+            for (field, value, _) in fields {
+                if table
+                    .insert(Box::from(&**field), Box::from(&**value))
+                    .is_some()
+                {
+                    return None;
+                }
+            }
+            Fields::Table(Box::new(table))
+        };
+        for (field, _, at_ms) in fields {
+            hash.expire_at(field, *at_ms);
+        }
+        Some(hash)
     }
 
     fn has_field_ended(&self, field: &[u8], now_ms: Milliseconds) -> bool {

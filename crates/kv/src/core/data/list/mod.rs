@@ -188,6 +188,23 @@ impl List {
         removed
     }
 
+    /// The rows that it is made of, in order.
+    pub(in crate::core) fn packs(&self) -> impl Iterator<Item = &Pack> {
+        std::iter::once(&self.body.head).chain(&self.body.rest)
+    }
+
+    /// A list of these rows; none if there can be no such list.
+    pub(in crate::core) fn restore(packs: Vec<Pack>) -> Option<List> {
+        if packs.iter().any(Pack::is_empty) {
+            return None;
+        }
+        let len = packs.iter().map(Pack::len).sum();
+        let mut rest = VecDeque::from(packs);
+        let head = rest.pop_front()?;
+        let body = Box::new(Body { head, rest, len });
+        Some(List { body })
+    }
+
     fn chunks(&self) -> usize {
         1 + self.body.rest.len()
     }

@@ -30,6 +30,25 @@ fn width_of(number: i64) -> usize {
 }
 
 impl Integers {
+    /// As a snapshot tells of it: bytes of each, and the numbers; none if there can be no such
+    /// row.
+    pub(super) fn restore(width: usize, numbers: &[i64]) -> Option<Integers> {
+        let rises = numbers.is_sorted_by(|one, next| one < next);
+        let fits = numbers.iter().all(|number| width_of(*number) <= width);
+        if !matches!(width, 2 | 4 | 8) || !rises || !fits {
+            return None;
+        }
+        let bytes = numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes().into_iter().take(width))
+            .collect();
+        Some(Integers { width, bytes })
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.len() / self.width
     }

@@ -38,7 +38,37 @@ impl Default for Form {
 
 kind!(Set, Set, |this| this.is_empty());
 
+/// How a set is kept, for snapshots.
+pub(in crate::core) enum SetForm {
+    /// Numbers in rising order, and how many bytes each takes.
+    Integers(usize, Vec<i64>),
+    /// A row.
+    Packed(Pack),
+    /// A table.
+    Table(Table<()>),
+}
+
 impl Set {
+    /// A set kept in just this way; none if it would not be.
+    pub(in crate::core) fn restore(form: SetForm) -> Option<Set> {
+        Some(Set(match form {
+            SetForm::Integers(width, numbers) if numbers.len() <= INTEGERS_MAX => {
+                Form::Integers(Integers::restore(width, &numbers)?)
+            }
+            SetForm::Packed(pack) if pack.len() <= PACKED_MEMBERS_MAX => Form::Packed(pack),
+            SetForm::Table(table) => Form::Table(Box::new(table)),
+            SetForm::Integers(..) | SetForm::Packed(_) => return None,
+        }))
+    }
+
+    /// How many bytes each number takes, and the numbers, where it is a row of those.
+    pub(in crate::core) fn integers(&self) -> Option<(usize, impl Iterator<Item = i64>)> {
+        match &self.0 {
+            Form::Integers(integers) => Some((integers.width(), integers.iter())),
+            Form::Packed(_) | Form::Table(_) => None,
+        }
+    }
+
     /// An empty set that is about to get so many members, the first of them being this; a good
     /// guess saves the way through the smaller forms.
     pub fn expecting(first: &[u8], members: usize) -> Self {

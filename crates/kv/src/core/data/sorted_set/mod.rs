@@ -12,6 +12,8 @@ mod tree;
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use self::{
     small::Small,
     tree::{Item, Items, Tree},
@@ -49,6 +51,40 @@ struct Large {
 kind!(SortedSet, SortedSet, |this| this.is_empty());
 
 impl SortedSet {
+    /// A small one with these members, which are in order; none if there can be no such set.
+    pub(in crate::core) fn restore_small(members: &[(Bytes, f64)]) -> Option<SortedSet> {
+        let rises =
+            members.is_sorted_by(|(one, at), (next, score)| is_before(*at, || one, *score, next));
+        let has_nan = members.iter().any(|(_, score)| score.is_nan());
+        if members.len() > SMALL_MEMBERS_MAX || !rises || has_nan {
+            return None;
+        }
+        let mut small = Small::default();
+        for (rank, (member, score)) in members.iter().enumerate() {
+            small.insert_at(rank, member, *score);
+        }
+        Some(SortedSet(Form::Small(small)))
+    }
+
+    /// A large one, of its table; none if there can be no such set.
+    pub(in crate::core) fn restore_large(scores: Table<f64>) -> Option<SortedSet> {
+        if scores.values().any(|score| score.is_nan()) {
+            return None;
+        }
+        let mut places: Vec<usize> = (0..scores.len()).collect();
+        let by_score = |place: &usize| (scores[*place], scores.get_index(*place).map(|it| it.0));
+        places.sort_unstable_by(|one, other| {
+            let ((at, one), (score, other)) = (by_score(one), by_score(other));
+            at.total_cmp(&score).then_with(|| one.cmp(&other))
+        });
+        let mut order = Tree::default();
+        for (rank, place) in places.into_iter().enumerate() {
+            let score = scores[place];
+            order.insert_at(rank, Item { score, place });
+        }
+        Some(SortedSet(Form::Large(Box::new(Large { scores, order }))))
+    }
+
     /// An empty one that is about to get so many members, the first of them being this; a good
     /// guess saves the way through the smaller form.
     pub fn expecting(first: &[u8], members: usize) -> Self {

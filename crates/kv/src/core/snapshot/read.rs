@@ -1,0 +1,84 @@
+//! Reads a state.
+
+use atoll_base::id::ReplicaId;
+use bytes::Bytes;
+
+use super::{SnapshotError, values};
+use crate::core::{
+    codec::{CodecError, Reader},
+    data::{DATABASES, Database, Entry, Keyspace},
+    machine::{Answered, Machine},
+    partition::State,
+    paxos::{Ballot, LogIndex, Position},
+    sessions::Session,
+};
+
+/// Bytes that a session takes at least.
+const SESSION_BYTES_MIN: usize = 4;
+/// Bytes that a key with its value takes at least.
+const ENTRY_BYTES_MIN: usize = 5;
+
+pub(super) fn state(content: Bytes) -> Result<State<Machine>, SnapshotError> {
+    let from = &mut Reader::new(content);
+    let birth = Ballot {
+        configuration: from.number()?,
+        round: from.number()?,
+        replica: ReplicaId(from.number()?),
+    };
+    let index = LogIndex(from.number()?);
+    // It has to leave room to count on.
+    if index.0 > u64::MAX / 2 {
+        return Err(CodecError::Number.into());
+    }
+    let now_ms = from.number()?;
+    let mut state = State::new(Machine::default());
+    state.applied = Position { birth, index };
+    state.now_ms = now_ms;
+    for _ in 0..from.count(SESSION_BYTES_MIN)? {
+        let session = Session {
+            replica: ReplicaId(from.number()?),
+            boot: from.number()?,
+        };
+        let answered_below = from.number()?;
+        let mut replies = Vec::new();
+        while flag(from)? {
+            replies.push((from.number()?, Answered::decode(from.bytes()?)?));
+        }
+        state.sessions.restore(session, answered_below, replies);
+    }
+    let mut keyspace = Keyspace::default();
+    for index in 0..DATABASES {
+        database(from, keyspace.database_mut(index))?;
+    }
+    from.clone().finish()?;
+    state.machine = Machine::of(keyspace);
+    Ok(state)
+}
+
+fn database(from: &mut Reader, database: &mut Database) -> Result<(), SnapshotError> {
+    for _ in 0..from.count(ENTRY_BYTES_MIN)? {
+        let key = from.bytes()?;
+        let entry = Entry {
+            version: from.number()?,
+            expires_at_ms: optional(from)?,
+            value: values::read(from)?,
+        };
+        if database.insert(&key, entry).is_some() {
+            return Err(SnapshotError::Impossible("a key twice"));
+        }
+    }
+    Ok(())
+}
+
+/// A number that may be none.
+pub(super) fn optional(from: &mut Reader) -> Result<Option<u64>, CodecError> {
+    flag(from)?.then(|| from.number()).transpose()
+}
+
+pub(super) fn flag(from: &mut Reader) -> Result<bool, CodecError> {
+    match from.byte()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        mark => Err(CodecError::Mark(mark)),
+    }
+}

@@ -1,0 +1,57 @@
+//! Writes a state.
+
+use bytes::Bytes;
+
+use super::{MAGIC, VERSION, sink::Sink, values};
+use crate::core::{
+    data::{DATABASES, Database},
+    machine::Machine,
+    partition::State,
+};
+
+pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
+    let applied = state.applied;
+    to.raw(MAGIC)
+        .byte(VERSION)
+        .number(applied.birth.configuration)
+        .number(applied.birth.round)
+        .number(applied.birth.replica.0)
+        .number(applied.index.0)
+        .number(state.now_ms);
+    let sessions = &state.sessions;
+    to.length(sessions.iter().count());
+    for (session, answered_below, replies) in sessions.iter() {
+        to.number(session.replica.0)
+            .number(session.boot)
+            .number(answered_below);
+        // Counting would mean to go through them twice: a mark before each, and one at the end.
+        for (sequence, reply) in replies {
+            to.byte(1).number(sequence).bytes(&reply.encode());
+        }
+        to.byte(0);
+    }
+    let keyspace = state.machine.keyspace();
+    for index in 0..DATABASES {
+        database(to, keyspace.database(index));
+    }
+}
+
+fn database<F: FnMut(Bytes)>(to: &mut Sink<F>, database: &Database) {
+    to.length(database.len());
+    for place in 0..database.len() {
+        let Some((key, entry)) = database.at(place) else {
+            unreachable!("places are below the length");
+        };
+        to.bytes(key).number(entry.version);
+        optional(to, entry.expires_at_ms);
+        values::write(to, &entry.value);
+    }
+}
+
+/// A number that may be none.
+pub(super) fn optional<F: FnMut(Bytes)>(to: &mut Sink<F>, number: Option<u64>) {
+    match number {
+        None => to.byte(0),
+        Some(number) => to.byte(1).number(number),
+    };
+}
