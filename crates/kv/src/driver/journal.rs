@@ -1,43 +1,120 @@
-//! The journal that a node's partitions share.
+//! The journal that a node's partitions share, read again when the node starts.
+//!
+//! A partition begins with the first checkpoint of it that is there, and goes on with what comes
+//! after; what is before belongs to segments of which the rest was freed. Checkpoints that come
+//! later tell nothing new.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use atoll_base::id::PartitionId;
-use atoll_world::journal::{Journal, JournalError};
+use atoll_world::journal::{Journal, JournalError, Position as Place};
 
-use super::{Setup, StartError};
+use super::{Setup, StartError, snapshots::Files};
 use crate::core::{
-    paxos::{Durable, Record},
-    wire,
+    machine::Machine,
+    partition::State,
+    paxos::{Durable, LogIndex, Record, Snapshot},
+    wire::{self, Checkpoint, FileMark, Logged},
 };
 
 /// The folder of the journal, in that of hot data.
 const FOLDER: &str = "journal";
+/// Progress is told after so many records.
+const TELL_RECORDS: u64 = 100_000;
+
+/// How far the start has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Records of the journal that were read.
+    pub records: u64,
+    /// Snapshots that were read.
+    pub snapshots: usize,
+    /// Snapshots that there are to read; known once the journal was read.
+    pub snapshots_total: usize,
+}
+
+/// Hears how far the start has got, now and then.
+pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// What a partition knew.
+pub(super) struct Held {
+    pub(super) durable: Durable,
+    /// The state of the log's base.
+    pub(super) state: State<Machine>,
+    /// The length of its snapshot.
+    pub(super) snapshot_bytes: u64,
+    /// Where the journal begins to tell of it.
+    pub(super) head: Place,
+}
+
+/// What the journal told of a partition so far.
+struct Told {
+    durable: Durable,
+    head: Place,
+    /// Up to where entries that are carried after the checkpoint are still to come.
+    carried_to: Option<LogIndex>,
+    /// Of the base's file.
+    mark: Option<FileMark>,
+}
+
+/// What can't follow what came before.
+struct Astray;
+
+/// Everything that was read.
+pub(super) struct Recovered {
+    pub(super) held: BTreeMap<PartitionId, Held>,
+    pub(super) journal: Journal,
+    pub(super) files: Files,
+}
 
 /// Opens the journal and puts together what each partition knew.
-pub(super) fn open(setup: &Setup) -> Result<(BTreeMap<PartitionId, Durable>, Journal), StartError> {
-    let mut held: BTreeMap<PartitionId, Durable> = BTreeMap::new();
+pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
+    let mut progress = Progress::default();
+    let mut told: BTreeMap<PartitionId, Told> = BTreeMap::new();
+    let mut headless: BTreeSet<PartitionId> = BTreeSet::new();
     let mut fault = None;
-    let mut visit = |sequence: atoll_world::journal::Sequence, _, payload| {
+    let mut visit = |sequence: atoll_world::journal::Sequence, place, payload| {
         if fault.is_some() {
-            return Ok(());
+            return Ok::<(), JournalError>(());
         }
-        let (partition, record) = match wire::decode_record(payload) {
+        progress.records += 1;
+        if progress.records.is_multiple_of(TELL_RECORDS) {
+            tracing::info!(
+                records = progress.records,
+                "reading the journal of hot data"
+            );
+            (setup.progress)(progress);
+        }
+        let (partition, logged) = match wire::decode_record(payload) {
             Ok(record) => record,
             Err(reason) => {
                 fault = Some(StartError::Record {
                     sequence: sequence.0,
                     reason,
                 });
-                return Ok::<(), JournalError>(());
+                return Ok(());
             }
         };
-        match (held.entry(partition), record) {
-            (Entry::Occupied(mut durable), record) => durable.get_mut().apply(record),
-            (Entry::Vacant(place), Record::Configure(configuration)) => {
-                place.insert(Durable::new(configuration));
+        match (told.get_mut(&partition), logged) {
+            (Some(told), logged) => {
+                if told.take(logged).is_err() {
+                    fault = Some(StartError::Astray {
+                        sequence: sequence.0,
+                        partition,
+                    });
+                }
             }
-            (Entry::Vacant(_), _) => fault = Some(StartError::Headless { partition }),
+            (None, Logged::Checkpoint(checkpoint)) => {
+                told.insert(partition, Told::new(checkpoint, place));
+                headless.remove(&partition);
+            }
+            // Of a segment whose older ones are gone; a checkpoint has to come.
+            (None, _) => {
+                headless.insert(partition);
+            }
         }
         Ok(())
     };
@@ -50,5 +127,128 @@ pub(super) fn open(setup: &Setup) -> Result<(BTreeMap<PartitionId, Durable>, Jou
     if recovery.maybe_acknowledged {
         return Err(StartError::MaybeForgetful);
     }
-    Ok((held, journal))
+    let unfinished = told.iter().find(|(_, told)| told.carried_to.is_some());
+    if let Some(partition) = headless.first().or(unfinished.map(|(id, _)| id)).copied() {
+        return Err(StartError::Headless { partition });
+    }
+    let files = Files::open(setup.disk.clone(), &setup.dir)?;
+    let has_snapshot = |told: &Told| told.durable.log.base().index > LogIndex::default();
+    progress.snapshots_total = told.values().filter(|told| has_snapshot(told)).count();
+    let mut held = BTreeMap::new();
+    for (partition, told) in told {
+        let base = told.durable.log.base();
+        let (state, snapshot_bytes) = if has_snapshot(&told) {
+            (setup.progress)(progress);
+            progress.snapshots += 1;
+            let loaded = files.load(partition, base, told.mark);
+            loaded.map_err(|reason| StartError::Snapshot {
+                partition,
+                file: files.path(partition, base.index),
+                reason,
+            })?
+        } else {
+            (State::new(Machine::default()), 0)
+        };
+        let one = Held {
+            durable: told.durable,
+            state,
+            snapshot_bytes,
+            head: told.head,
+        };
+        held.insert(partition, one);
+    }
+    let bases = held
+        .iter()
+        .map(|(partition, one)| (*partition, one.durable.log.base().index));
+    files.keep_only(bases)?;
+    tracing::info!(
+        records = progress.records,
+        snapshots = progress.snapshots,
+        partitions = held.len(),
+        "hot data was read"
+    );
+    (setup.progress)(progress);
+    Ok(Recovered {
+        held,
+        journal,
+        files,
+    })
+}
+
+impl Told {
+    fn new(checkpoint: Checkpoint, head: Place) -> Told {
+        let mut durable = Durable::new(checkpoint.configuration);
+        durable.apply(Record::Promise(checkpoint.promised));
+        durable.apply(Record::Compact(checkpoint.base));
+        let carries = checkpoint.last > checkpoint.base.index;
+        Told {
+            durable,
+            head,
+            carried_to: carries.then_some(checkpoint.last),
+            mark: None,
+        }
+    }
+
+    /// Goes on with a record.
+    fn take(&mut self, logged: Logged) -> Result<(), Astray> {
+        match logged {
+            Logged::Checkpoint(_) => {}
+            Logged::Carried { after, entries } => {
+                // Those of a later checkpoint are known.
+                if let Some(end) = self.carried_to {
+                    self.append(after, entries)?;
+                    self.carried_to = self.carried_to.filter(|_| self.last() < end);
+                }
+            }
+            Logged::Record(Record::Append { after, entries }) => {
+                self.expect_carried()?;
+                self.append(after, entries)?;
+            }
+            Logged::Record(Record::Compact(base)) => {
+                self.expect_carried()?;
+                if base.index < self.durable.log.base().index || base.index > self.last() {
+                    return Err(Astray);
+                }
+                self.durable.apply(Record::Compact(base));
+                self.mark = None;
+            }
+            Logged::Record(record) => {
+                self.expect_carried()?;
+                self.durable.apply(record);
+            }
+            Logged::Installed { base, mark } => {
+                self.expect_carried()?;
+                self.durable.apply(Record::Install(Snapshot {
+                    base,
+                    state: bytes::Bytes::new(),
+                }));
+                self.mark = Some(mark);
+            }
+        }
+        Ok(())
+    }
+
+    fn last(&self) -> LogIndex {
+        self.durable.log.last().index
+    }
+
+    /// Nothing else comes between a checkpoint and its entries.
+    fn expect_carried(&self) -> Result<(), Astray> {
+        match self.carried_to {
+            None => Ok(()),
+            Some(_) => Err(Astray),
+        }
+    }
+
+    fn append(
+        &mut self,
+        after: LogIndex,
+        entries: Vec<crate::core::paxos::Entry>,
+    ) -> Result<(), Astray> {
+        if after < self.durable.log.base().index || after > self.last() {
+            return Err(Astray);
+        }
+        self.durable.apply(Record::Append { after, entries });
+        Ok(())
+    }
 }

@@ -9,11 +9,14 @@ mod error;
 mod journal;
 mod layout;
 mod links;
+mod needs;
 mod news;
 mod placement;
 mod shard;
+mod snapshots;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -24,8 +27,10 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::StartError;
+pub use journal::{OnProgress, Progress};
 pub use layout::{Layout, Place};
 pub use placement::{Decisions, Known, topology_key};
+pub use snapshots::{SnapshotFault, SnapshotSettings};
 
 use crate::{
     api::{Answer, Api, CrossPartition, Publication, Request},
@@ -33,8 +38,9 @@ use crate::{
     hub::Hub,
 };
 use links::Links;
+use needs::Needs;
 use news::News;
-use shard::{Input, Shard, Urgent};
+use shard::{Input, Shard, Tools, Urgent};
 
 /// Inputs that may wait for one shard; further ones are refused.
 const INPUTS_MAX: usize = 16_384;
@@ -53,6 +59,10 @@ pub struct Setup {
     pub dir: PathBuf,
     /// How its journal is kept.
     pub journal: world_journal::Options,
+    /// When partitions' states are written down, and how much of the journal is kept.
+    pub snapshots: SnapshotSettings,
+    /// Hears how far the start has got.
+    pub progress: OnProgress,
     /// Links to the other nodes.
     pub peers: Arc<dyn Peers>,
     /// Who holds what.
@@ -94,7 +104,11 @@ impl Kv {
     /// What the journal says; see [`StartError`].
     pub fn start(setup: Setup) -> Result<Kv, StartError> {
         let partitions = setup.layout.partitions;
-        let (recovered, journal) = journal::open(&setup)?;
+        let journal::Recovered {
+            mut held,
+            journal,
+            files,
+        } = journal::open(&setup)?;
         let links = Links::new(setup.peers.clone(), setup.replica, setup.layout.clone());
         let news = News::start(setup.node, setup.peers.clone(), &setup.layout);
         let count = setup.shards.max(1);
@@ -109,18 +123,24 @@ impl Kv {
             });
             shards.push((taken, first, urgent));
         }
-        let mut recovered = recovered;
+        let needs = Needs::new(count);
         for (number, (inputs, first, urgent)) in shards.into_iter().enumerate() {
             let mine = |partition: &PartitionId| usize::from(partition.0) % count == number;
-            let held = recovered.extract_if(.., |partition, _| mine(partition));
+            let held = held.extract_if(.., |partition, _| mine(partition));
+            let tools = Tools {
+                number,
+                journal: journal.clone(),
+                files: files.clone(),
+                needs: needs.clone(),
+                links: links.clone(),
+                news: news.clone(),
+                urgent,
+            };
             let shard = Shard::new(
                 &setup,
                 partitions.ids().filter(mine).collect(),
                 held.collect(),
-                journal.clone(),
-                links.clone(),
-                news.clone(),
-                urgent,
+                tools,
             );
             task::spawn(shard.run(inputs, first));
         }

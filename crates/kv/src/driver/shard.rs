@@ -1,33 +1,41 @@
 //! A shard: one task that owns some partitions of the node and everything about them.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use atoll_base::id::{self as base, PartitionId, ReplicaId};
 use atoll_world::{
     clock,
-    journal::{Journal, JournalError},
+    journal::{Journal, Position as Place},
 };
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+mod keeping;
+
+use self::keeping::{Keeping, Kept, Saved};
 use super::placement::Progress;
 use super::{
     Setup,
+    journal::Held,
     layout::Layout,
     links::{BUNDLE_BYTES_MAX, Links},
+    needs::Needs,
     news::News,
     paxos_settings,
+    snapshots::Files,
+    transfer::Transfers,
 };
 use crate::core::{
     machine::{Answered, Machine},
     partition::{Coordinator, Given, Limits, Outcome, Partition, Response, State, Task},
-    paxos::{Ballot, Done, Durable, LogIndex, Record, Voters},
+    paxos::{Done, Durable, LogIndex, Message, Voters},
     sessions::Session,
-    wire::{self, Bundle, Packet},
+    wire::{Bundle, Packet},
 };
 
 /// Inputs that are handled together.
@@ -60,8 +68,18 @@ pub(super) struct AskOf {
 
 /// What comes to a shard and must not wait behind others.
 pub(super) enum Urgent {
-    /// Records of partitions up to a number each are as durable as they have to be.
-    Synced(Vec<(PartitionId, u64)>),
+    /// Records of partitions up to a number each are as durable as they have to be, and so is
+    /// the journal up to a place.
+    Synced(Vec<(PartitionId, u64)>, Arc<OnceLock<Place>>),
+    /// A snapshot was written to its file, or could not be.
+    Saved(Saved),
+    /// A snapshot came from another replica, and was read.
+    Arrived {
+        partition: PartitionId,
+        from: ReplicaId,
+        message: Box<Message>,
+        state: Box<State<Machine>>,
+    },
     /// Another replica can be reached, or not.
     Link { replica: ReplicaId, is_up: bool },
     /// Who holds what.
@@ -77,6 +95,18 @@ struct Room {
     partition: Option<Partition<Machine>>,
     coordinator: Coordinator<Answered>,
     tick_at_ms: Option<u64>,
+    kept: Kept,
+}
+
+/// What a shard works with.
+pub(super) struct Tools {
+    pub(super) number: usize,
+    pub(super) journal: Journal,
+    pub(super) files: Files,
+    pub(super) needs: Needs,
+    pub(super) links: Links,
+    pub(super) news: News,
+    pub(super) urgent: mpsc::UnboundedSender<Urgent>,
 }
 
 pub(super) struct Shard {
@@ -98,10 +128,11 @@ pub(super) struct Shard {
     /// Rooms with keys that end.
     expiring: BTreeSet<PartitionId>,
     expire_at_ms: u64,
-    /// Records for the journal, and up to which number of each partition they go.
-    records: Vec<Bytes>,
+    /// Up to which number of each partition the records go that wait for the journal.
     written: BTreeMap<PartitionId, u64>,
     journal_retry_at_ms: Option<u64>,
+    keeping: Keeping,
+    transfers: Transfers,
     bundles: BTreeMap<ReplicaId, Bundle>,
 }
 
@@ -109,21 +140,19 @@ impl Shard {
     pub(super) fn new(
         setup: &Setup,
         partitions: Vec<PartitionId>,
-        held: BTreeMap<PartitionId, Durable>,
-        journal: Journal,
-        links: Links,
-        news: News,
-        urgent: mpsc::UnboundedSender<Urgent>,
+        held: BTreeMap<PartitionId, Held>,
+        tools: Tools,
     ) -> Self {
+        let keeping = Keeping::new(setup, tools.number, tools.files, tools.needs);
         let mut shard = Shard {
             replica: setup.replica,
             boot: setup.boot,
             layout: setup.layout.clone(),
             rooms: BTreeMap::new(),
-            journal,
-            links,
-            news,
-            urgent,
+            journal: tools.journal,
+            links: tools.links,
+            news: tools.news,
+            urgent: tools.urgent,
             begin: clock::now(),
             request_timeout_ms: setup.request_timeout_ms,
             touched: BTreeSet::new(),
@@ -132,9 +161,10 @@ impl Shard {
             next_task: 0,
             expiring: BTreeSet::new(),
             expire_at_ms: EXPIRE_EVERY_MS,
-            records: Vec::new(),
             written: BTreeMap::new(),
             journal_retry_at_ms: None,
+            keeping,
+            transfers: Transfers::default(),
             bundles: BTreeMap::new(),
         };
         let session = Session {
@@ -147,12 +177,13 @@ impl Shard {
                 partition: None,
                 coordinator: Coordinator::new(session, Vec::new(), hedge_ms),
                 tick_at_ms: None,
+                kept: Kept::default(),
             };
             shard.rooms.insert(partition, room);
         }
-        for (partition, durable) in held {
-            let state = State::new(Machine::default());
-            shard.open(partition, durable, state);
+        for (partition, held) in held {
+            shard.keep_recovered(partition, &held);
+            shard.open(partition, held.durable, held.state);
         }
         shard.place_all();
         shard
@@ -166,6 +197,9 @@ impl Shard {
     /// Begins to hold a partition.
     fn open(&mut self, id: PartitionId, durable: Durable, state: State<Machine>) {
         let seed = atoll_world::random::u64();
+        if state.machine.has_expiring() {
+            self.expiring.insert(id);
+        }
         let partition = Partition::new(
             self.replica,
             durable,
@@ -213,6 +247,7 @@ impl Shard {
                 () = clock::sleep(wake) => {}
             }
             self.tick();
+            self.keep_house();
             self.work();
         }
     }
@@ -220,7 +255,8 @@ impl Shard {
     fn wake_at_ms(&self) -> u64 {
         let tick = self.ticks.first().map(|(at_ms, _)| *at_ms);
         let expire = (!self.expiring.is_empty()).then_some(self.expire_at_ms);
-        let wanted = [tick, expire, self.journal_retry_at_ms];
+        let house = Some(self.house_wakes_at_ms());
+        let wanted = [tick, expire, self.journal_retry_at_ms, house];
         wanted.into_iter().flatten().min().unwrap_or(u64::MAX / 2)
     }
 
@@ -261,6 +297,24 @@ impl Shard {
                     partition.response(response);
                 }
             }
+            // Snapshots come in pieces.
+            (Packet::Message(Message::Snapshot { .. }), _) => return,
+            (Packet::Piece(piece), Some(_)) => {
+                let (answer, complete) = self.transfers.piece(id, from, piece, now_ms);
+                if let Some(answer) = answer {
+                    self.send(from, id, &Packet::Arrived(answer));
+                }
+                if let Some(complete) = complete {
+                    self.read_snapshot(id, from, complete);
+                }
+                return;
+            }
+            (Packet::Arrived(arrived), Some(_)) => {
+                for piece in self.transfers.arrived(id, from, arrived, now_ms) {
+                    self.send(from, id, &piece);
+                }
+                return;
+            }
             (Packet::Message(message), Some(partition)) => partition.step(from, message, now_ms),
             (Packet::Request(request), Some(partition)) => {
                 partition.request(from, request, now_ms);
@@ -273,7 +327,7 @@ impl Shard {
                 };
                 self.send(from, id, &Packet::Response(response));
             }
-            (Packet::Message(_), None) => return,
+            (Packet::Message(_) | Packet::Piece(_) | Packet::Arrived(_), None) => return,
         }
         self.touched.insert(id);
     }
@@ -281,13 +335,29 @@ impl Shard {
     fn hear(&mut self, urgent: Urgent) {
         let now_ms = self.now_ms();
         match urgent {
-            Urgent::Synced(numbers) => {
+            Urgent::Synced(numbers, up_to) => {
+                self.settle(&up_to);
                 for (id, number) in numbers {
                     let room = self.rooms.get_mut(&id);
                     if let Some(partition) = room.and_then(|room| room.partition.as_mut()) {
                         partition.advance(Done::Synced(number));
                         self.touched.insert(id);
                     }
+                }
+            }
+            Urgent::Saved(saved) => self.saved(saved, now_ms),
+            Urgent::Arrived {
+                partition: id,
+                from,
+                message,
+                state,
+            } => {
+                if let Some(room) = self.rooms.get_mut(&id)
+                    && let Some(partition) = &mut room.partition
+                {
+                    room.kept.restored.insert(state.applied.index, *state);
+                    partition.step(from, *message, now_ms);
+                    self.touched.insert(id);
                 }
             }
             Urgent::Link { replica, is_up } => {
@@ -376,19 +446,9 @@ impl Shard {
                 continue;
             }
             if room.partition.is_none() {
-                // The first records of a partition: a restart begins with them.
+                // The first record of a partition: a restart begins with it.
                 let durable = Durable::new(place.configuration.clone());
-                let records = [
-                    Record::Configure(place.configuration.clone()),
-                    Record::Promise(Ballot {
-                        configuration: place.configuration.number,
-                        ..Ballot::default()
-                    }),
-                ];
-                let encoded = records
-                    .iter()
-                    .map(|record| wire::encode_record(*id, record));
-                self.records.extend(encoded);
+                self.write_checkpoint(*id, &durable);
                 self.open(*id, durable, State::new(Machine::default()));
             }
             let room = self.rooms.get_mut(id);
@@ -439,6 +499,7 @@ impl Shard {
         while let Some(id) = self.touched.pop_first() {
             self.work_in(id);
         }
+        self.carry();
         self.write();
         for (to, bundle) in std::mem::take(&mut self.bundles) {
             self.links.send(to, bundle);
@@ -462,7 +523,8 @@ impl Shard {
                 }
             }
             if let Some(partition) = &mut room.partition {
-                is_quiet &= !self.work_on(id, partition, &mut room.coordinator, now_ms);
+                let (coordinator, kept) = (&mut room.coordinator, &mut room.kept);
+                is_quiet &= !self.work_on(id, partition, coordinator, kept, now_ms);
             }
             for (task, given) in room.coordinator.ended() {
                 if let Some(waiting) = self.waiting.remove(&task) {
@@ -484,17 +546,24 @@ impl Shard {
         id: PartitionId,
         partition: &mut Partition<Machine>,
         coordinator: &mut Coordinator<Answered>,
+        kept: &mut Kept,
         now_ms: u64,
     ) -> bool {
         let wall_ms = clock::wall_ms();
-        let work = partition.ready(wall_ms, |_| unreachable!("no snapshot is ever sent"));
-        if !work.records.is_empty() {
-            let encoded = work.records.iter().map(|it| wire::encode_record(id, it));
-            self.records.extend(encoded);
-            self.written.insert(id, work.written);
+        let restored = RefCell::new(std::mem::take(&mut kept.restored));
+        let work = partition.ready(wall_ms, |snapshot| {
+            match restored.borrow_mut().remove(&snapshot.base.index) {
+                Some(state) => state,
+                None => unreachable!("a snapshot is read before the replica hears of it"),
+            }
+        });
+        let installs = kept.installs(&work.records);
+        self.put_records(id, kept, work.records, work.written);
+        for to in work.snapshots {
+            self.transfers.ask(id, to);
         }
         for (to, message) in work.messages {
-            self.send(to, id, &Packet::Message(message));
+            self.send_message(to, id, message, now_ms);
         }
         for (to, request) in work.requests {
             self.send(to, id, &Packet::Request(request));
@@ -514,12 +583,15 @@ impl Shard {
             if partition.replica().owned().is_some() {
                 self.news.tell(&effects.events);
             }
+        }
+        if installs || !work.applied.is_empty() {
             let machine = &partition.state().machine;
             if machine.has_expiring() {
                 self.expiring.insert(id);
             } else {
                 self.expiring.remove(&id);
             }
+            self.weigh(id, partition, kept);
         }
         leads_on
     }
@@ -548,40 +620,6 @@ impl Shard {
             }
             room.tick_at_ms = wanted;
             self.ticks.extend(wanted.map(|at_ms| (at_ms, id)));
-        }
-    }
-
-    /// Hands records to the journal, all of them or none.
-    fn write(&mut self) {
-        if self.records.is_empty() {
-            return;
-        }
-        let now_ms = self.now_ms();
-        if self.journal_retry_at_ms.is_some_and(|at_ms| now_ms < at_ms) {
-            return;
-        }
-        self.journal_retry_at_ms = None;
-        let numbers: Vec<(PartitionId, u64)> = self
-            .written
-            .iter()
-            .map(|(id, number)| (*id, *number))
-            .collect();
-        let urgent = self.urgent.clone();
-        let done = move |result: Result<(), JournalError>| {
-            // A failed sync ends the process; see the journal's options.
-            if result.is_ok() {
-                let _ = urgent.send(Urgent::Synced(numbers));
-            }
-        };
-        match self.journal.append(self.records.clone(), done) {
-            Ok(_) => {
-                self.records.clear();
-                self.written.clear();
-            }
-            Err(error) => {
-                tracing::warn!(%error, "hot data waits for its journal");
-                self.journal_retry_at_ms = Some(now_ms + JOURNAL_RETRY_MS);
-            }
         }
     }
 }

@@ -1,252 +1,189 @@
-//! Nodes on virtual time: simulated disks, simulated links, real shards.
+//! Nodes on simulated disks and links, in virtual time.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+mod crashes;
+mod replicas;
+mod serving;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use atoll_base::id::{NodeId, PartitionId, ReplicaId};
 use atoll_ring::partition::Partitions;
 use atoll_world::{
-    clock,
-    disk::SimDisk,
-    journal::{self, Writer},
-    peers::sim::SimNet,
-    random,
-    task::{self, Group},
+    disk::{Disk as _, SimDisk},
+    journal::{Durability, Options, Writer},
+    peers::{Peers, sim::SimNet},
+    random, task,
+    task::Group,
 };
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use super::*;
+use super::{Kv, Layout, Progress, Setup, SnapshotSettings, StartError};
 use crate::{
-    api::{Body, Call, Consistency, NoCrossPartition, Refusal},
+    api::{Answer, Api as _, Body, Call, Consistency, NoCrossPartition, Request},
     core::{command, reply::Reply},
 };
 
-const PARTITIONS: u16 = 8;
-const NODES: u64 = 3;
-/// The longest time for which nobody answers a client after a node is killed.
-const GAP_MAX: Duration = Duration::from_millis(100);
+const DIR: &str = "/hot";
+const SEGMENT_BYTES: u64 = 64 << 10;
 
-struct Node {
-    id: u64,
-    boot: u64,
+/// Runs a story of nodes in virtual time, from a seed.
+fn simulate(seed: u64, story: impl Future<Output = ()>) {
+    random::seed_thread(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(story);
+    random::unseed_thread();
+}
+
+/// One node through all its lives.
+struct Machine {
+    node: NodeId,
     disk: SimDisk,
-    life: Option<(Group, Kv)>,
+    boot: u64,
+    life: Option<(Kv, Group)>,
+    /// How far the last start told that it got.
+    progress: Arc<Mutex<Progress>>,
+    settings: SnapshotSettings,
+    durability: Durability,
 }
 
-struct Cluster {
-    net: SimNet,
-    layout: Arc<Layout>,
-    nodes: Vec<Node>,
-}
+/// More than any story needs.
+const DISK_BYTES: u64 = 1 << 40;
 
-fn layout() -> Arc<Layout> {
-    let partitions = Partitions::new(PARTITIONS).unwrap();
-    let nodes = (1..=NODES).map(|id| (ReplicaId(id), NodeId(id))).collect();
-    let holders = |partition: PartitionId| {
-        let first = u64::from(partition.0) % NODES;
-        let places = (0..NODES).map(|at| (first + at) % NODES + 1);
-        places.map(ReplicaId).collect()
-    };
-    Arc::new(Layout::fixed(partitions, nodes, holders))
-}
-
-impl Cluster {
-    fn new(seed: u64) -> Self {
-        let mut cluster = Cluster {
-            net: SimNet::new(seed),
-            layout: layout(),
-            nodes: (1..=NODES)
-                .map(|id| Node {
-                    id,
-                    boot: 0,
-                    disk: SimDisk::new(seed ^ id),
-                    life: None,
-                })
-                .collect(),
-        };
-        for at in 0..cluster.nodes.len() {
-            cluster.start(at);
+impl Machine {
+    fn new(number: u64, seed: u64, settings: SnapshotSettings) -> Machine {
+        let disk = SimDisk::new(seed);
+        disk.set_capacity_bytes(DISK_BYTES);
+        Machine {
+            durability: Durability::Always,
+            node: NodeId(number),
+            disk,
+            boot: 0,
+            life: None,
+            progress: Arc::default(),
+            settings,
         }
-        cluster
     }
 
-    fn start(&mut self, at: usize) {
-        let node = &mut self.nodes[at];
-        node.boot += 1;
+    /// Starts, or says why not.
+    async fn start(&mut self, net: &SimNet, layout: &Layout) -> Result<(), StartError> {
         let group = Group::new();
-        let peers = self.net.peers(NodeId(node.id));
-        for other in 1..=NODES {
-            peers.set_address(NodeId(other), String::new());
-        }
-        let setup = Setup {
-            node: NodeId(node.id),
-            replica: ReplicaId(node.id),
-            boot: node.boot,
-            disk: Arc::new(node.disk.clone()),
-            dir: PathBuf::from("/kv"),
-            journal: journal::Options {
-                writer: Writer::task(Duration::from_micros(200)..Duration::from_millis(4)),
-                segment_bytes: 1 << 20,
-                reserve_bytes: 0,
-                ..journal::Options::default()
-            },
-            peers,
-            layout: self.layout.clone(),
-            shards: 2,
-            request_timeout_ms: 5_000,
-            cross_partition: Arc::new(NoCrossPartition),
+        self.boot += 1;
+        let told = self.progress.clone();
+        let (node, disk, boot) = (self.node, self.disk.clone(), self.boot);
+        let durability = self.durability;
+        let (net, layout, snapshots) = (net.clone(), layout.clone(), self.settings);
+        let start = async move {
+            let peers: Arc<dyn Peers> = net.peers(node);
+            for other in layout.nodes.values().filter(|other| **other != node) {
+                peers.set_address(*other, format!("sim:{}", other.0));
+            }
+            Kv::start(Setup {
+                node,
+                replica: ReplicaId(node.0),
+                boot,
+                disk: Arc::new(disk),
+                dir: PathBuf::from(DIR),
+                journal: Options {
+                    segment_bytes: SEGMENT_BYTES,
+                    reserve_bytes: 0,
+                    durability,
+                    writer: Writer::task(Duration::from_micros(200)..Duration::from_millis(2)),
+                    ..Options::default()
+                },
+                snapshots,
+                progress: Arc::new(move |progress| *told.lock() = progress),
+                peers,
+                layout: Arc::new(layout),
+                shards: 2,
+                request_timeout_ms: 2_000,
+                cross_partition: Arc::new(NoCrossPartition),
+            })
         };
-        let kv = task::scope_sync(group.clone(), || Kv::start(setup)).unwrap();
-        node.life = Some((group, kv));
+        match task::scope(group.clone(), start).await {
+            Ok(kv) => {
+                self.life = Some((kv, group));
+                Ok(())
+            }
+            Err(error) => {
+                group.kill();
+                group.ended().await;
+                Err(error)
+            }
+        }
     }
 
-    /// Ends a node as a loss of power does.
-    async fn crash(&mut self, at: usize) {
-        let node = &mut self.nodes[at];
-        let (group, kv) = node.life.take().unwrap();
-        self.net.crash(NodeId(node.id));
-        group.kill();
-        drop(kv);
-        group.ended().await;
-        node.disk = node.disk.crash();
+    fn kv(&self) -> Kv {
+        self.life.as_ref().expect("it runs").0.clone()
     }
 
-    fn kv(&self, at: usize) -> &Kv {
-        &self.nodes[at].life.as_ref().unwrap().1
+    /// The process ends at once, and the machine too if `loses_power`.
+    async fn crash(&mut self, net: &SimNet, loses_power: bool) {
+        self.disk = match loses_power {
+            true => self.disk.crash(),
+            false => self.disk.kill(),
+        };
+        net.crash(self.node);
+        if let Some((kv, group)) = self.life.take() {
+            group.kill();
+            group.ended().await;
+            drop(kv);
+        }
+    }
+
+    fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let dir = Path::new(DIR).join(folder);
+        let names = self.disk.list(&dir).expect("it is there");
+        names.into_iter().map(|name| dir.join(name)).collect()
+    }
+
+    fn used_bytes(&self) -> u64 {
+        DISK_BYTES - self.disk.free_bytes(Path::new(DIR)).expect("it runs")
     }
 }
 
-async fn ask(kv: &Kv, text: &str) -> Answer {
-    let words: Vec<Bytes> = text
-        .split(' ')
-        .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-        .collect();
-    let command = command::find(&words).unwrap();
-    let request = Request {
+fn request(line: &str) -> Request {
+    words(line.split(' ').map(|word| word.as_bytes().to_vec()))
+}
+
+fn words(words: impl Iterator<Item = Vec<u8>>) -> Request {
+    let words: Vec<Bytes> = words.map(Bytes::from).collect();
+    let command = command::find(&words).expect("a command");
+    Request {
         consistency: Consistency::Linearizable,
         body: Body::Call {
             database: 0,
             call: Call { command, words },
         },
-    };
-    kv.ask(vec![request]).await.pop().unwrap()
-}
-
-async fn told(kv: &Kv, text: &str) -> Reply {
-    match ask(kv, text).await {
-        Answer::Reply(reply) => reply,
-        other => panic!("{text}: {other:?}"),
     }
 }
 
-fn simulate<F: Future<Output = ()>>(seed: u64, run: impl FnOnce() -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        random::seed_thread(seed);
-        run().await;
-    });
-    random::unseed_thread();
+async fn ask(kv: &Kv, request: Request) -> Answer {
+    kv.ask(vec![request]).await.remove(0)
 }
 
-#[test]
-fn every_node_serves_every_key() {
-    simulate(1, || async {
-        let cluster = Cluster::new(1);
-        for key in 0..50 {
-            let (one, other) = (key % 3, (key + 1) % 3);
-            let set = told(cluster.kv(one), &format!("SET key{key} {key}")).await;
-            assert_eq!(set, Reply::OK);
-            let found = told(cluster.kv(other), &format!("GET key{key}")).await;
-            assert_eq!(found, Reply::bulk(key.to_string()));
-        }
-        assert_eq!(told(cluster.kv(2), "DBSIZE").await, Reply::Integer(50));
-        let many = "DEL key0 key1 key2 key3 key4 key5 key6 key99";
-        assert_eq!(told(cluster.kv(0), many).await, Reply::Integer(7));
-        let Reply::Array(found) = told(cluster.kv(1), "MGET key7 key0 key8").await else {
-            panic!("not an array");
-        };
-        assert_eq!(found, [Reply::bulk("7"), Reply::Null, Reply::bulk("8")]);
-        assert_eq!(
-            ask(cluster.kv(1), "MSET key1 a key2 b key3 c key4 d").await,
-            Answer::Refused(Refusal::CrossPartition)
-        );
-        assert_eq!(
-            told(cluster.kv(1), "EXISTS key1 key2").await,
-            Reply::Integer(0)
-        );
-    });
-}
-
-#[test]
-fn a_killed_node_stalls_nobody_for_long_and_loses_nothing() {
-    let mut longest = Duration::ZERO;
-    for seed in 1..=20 {
-        simulate(seed, || async {
-            let mut cluster = Cluster::new(seed);
-            // Node 0 owns some partitions, as it was the first to be asked.
-            let mut sums = BTreeMap::new();
-            for key in 0..40_u64 {
-                told(cluster.kv(0), &format!("INCRBY n{key} 1")).await;
-                sums.insert(key, 1);
-            }
-            cluster.crash(0).await;
-            for round in 0..3 {
-                for key in 0..40_u64 {
-                    let survivor = 1 + usize::try_from(key + round).unwrap() % 2;
-                    let begin = clock::now();
-                    let sum = told(cluster.kv(survivor), &format!("INCRBY n{key} 1")).await;
-                    longest = longest.max(begin.elapsed());
-                    *sums.get_mut(&key).unwrap() += 1;
-                    assert_eq!(sum, Reply::Integer(sums[&key]), "seed {seed}, key {key}");
-                }
-            }
-            // It comes back, and everybody loses power.
-            cluster.start(0);
-            for key in 0..40_u64 {
-                told(cluster.kv(0), &format!("INCRBY n{key} 1")).await;
-                *sums.get_mut(&key).unwrap() += 1;
-            }
-            for at in 0..3 {
-                cluster.crash(at).await;
-            }
-            for at in 0..3 {
-                cluster.start(at);
-            }
-            for key in 0..40_u64 {
-                let found = told(cluster.kv(2), &format!("GET n{key}")).await;
-                assert_eq!(found, Reply::bulk(sums[&key].to_string()), "seed {seed}");
-            }
-        });
+/// A number kept under a key; 0 if there is none.
+async fn number(kv: &Kv, key: &str) -> Option<u64> {
+    match ask(kv, request(&format!("GET {key}"))).await {
+        Answer::Reply(Reply::Null) => Some(0),
+        Answer::Reply(Reply::Bulk(bytes)) => std::str::from_utf8(&bytes).ok()?.parse().ok(),
+        _ => None,
     }
-    assert!(longest <= GAP_MAX, "a call took {longest:?} after a kill");
 }
 
-#[test]
-fn keys_end_and_waiting_commands_are_served() {
-    simulate(3, || async {
-        let cluster = Cluster::new(3);
-        told(cluster.kv(0), "SET short 1 PX 500").await;
-        assert_eq!(told(cluster.kv(1), "EXISTS short").await, Reply::Integer(1));
-        clock::sleep(Duration::from_millis(600)).await;
-        assert_eq!(told(cluster.kv(1), "DBSIZE").await, Reply::Integer(0));
-        let waiter = cluster.kv(1).clone();
-        let waiting = task::spawn(async move { told(&waiter, "BLPOP list 0").await });
-        clock::sleep(Duration::from_millis(200)).await;
-        assert!(!waiting.is_finished());
-        told(cluster.kv(2), "RPUSH list x").await;
-        let popped = waiting.await.unwrap();
-        assert_eq!(
-            popped,
-            Reply::Array(vec![Reply::bulk("list"), Reply::bulk("x")])
-        );
-        let begin = clock::now();
-        assert_eq!(
-            told(cluster.kv(0), "BLPOP list 0.1").await,
-            Reply::NullArray
-        );
-        assert!(begin.elapsed() >= Duration::from_millis(100));
-    });
+fn layout(nodes: &[u64], partitions: u16) -> Layout {
+    let replicas: Vec<ReplicaId> = nodes.iter().copied().map(ReplicaId).collect();
+    let named = nodes.iter().map(|node| (ReplicaId(*node), NodeId(*node)));
+    let partitions = Partitions::new(partitions).expect("a number of partitions");
+    Layout::fixed(partitions, named.collect(), |_: PartitionId| {
+        replicas.clone()
+    })
 }

@@ -9,6 +9,8 @@ use super::types::{Entry, LogIndex, Position};
 pub struct Log {
     base: Position,
     entries: VecDeque<Entry>,
+    /// What the entries' payloads take together.
+    bytes: u64,
 }
 
 impl Log {
@@ -25,6 +27,11 @@ impl Log {
     /// How many entries are held.
     pub fn count(&self) -> usize {
         self.entries.len()
+    }
+
+    /// What the held entries' payloads take together, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The position at an index, if the log knows: the base's, or a held entry's.
@@ -68,9 +75,12 @@ impl Log {
             self.last().index
         );
         let keep = usize::try_from(after.0 - self.base.index.0).unwrap_or(usize::MAX);
-        self.entries.truncate(keep);
+        if keep < self.entries.len() {
+            self.bytes -= bytes_of(self.entries.drain(keep..));
+        }
         for entry in entries {
             assert_eq!(entry.index(), self.last().index.next(), "a hole in the log");
+            self.bytes += entry.payload.bytes() as u64;
             self.entries.push_back(entry);
         }
     }
@@ -80,10 +90,15 @@ impl Log {
     pub(super) fn begin_at(&mut self, base: Position) {
         if self.position(base.index) == Some(base) {
             let drop = usize::try_from(base.index.0 - self.base.index.0).unwrap_or(usize::MAX);
-            self.entries.drain(..drop);
+            self.bytes -= bytes_of(self.entries.drain(..drop));
         } else {
             self.entries.clear();
+            self.bytes = 0;
         }
         self.base = base;
     }
+}
+
+fn bytes_of(entries: impl Iterator<Item = Entry>) -> u64 {
+    entries.map(|entry| entry.payload.bytes() as u64).sum()
 }

@@ -2,11 +2,13 @@
 
 mod packet;
 mod parts;
+mod piece;
 mod publications;
 mod record;
 #[cfg(test)]
 mod tests;
 
 pub use packet::{Bundle, Packet};
+pub use piece::{Arrived, Piece, Whole};
 pub use publications::{decode_publications, encode_publications, publication_bytes};
-pub use record::{decode_record, encode_record};
+pub use record::{Checkpoint, FileMark, Logged, decode_record, encode_checkpoint, encode_record};

@@ -3,9 +3,12 @@
 use atoll_base::id::{PartitionId, ReplicaId};
 use bytes::Bytes;
 
-use super::parts::{
-    read_ballot, read_configuration, read_entries, read_index, read_position, read_snapshot,
-    write_ballot, write_configuration, write_entries, write_position, write_snapshot,
+use super::{
+    parts::{
+        read_ballot, read_configuration, read_entries, read_index, read_position, read_snapshot,
+        write_ballot, write_configuration, write_entries, write_position, write_snapshot,
+    },
+    piece::{Arrived, Piece, read_arrived, read_piece, write_arrived, write_piece},
 };
 use crate::core::{
     codec::{CodecError, Reader, Writer},
@@ -27,6 +30,10 @@ pub enum Packet {
     Request(Request),
     /// To a coordinator.
     Response(Response<Answered>),
+    /// Between replicas: a part of a snapshot.
+    Piece(Piece),
+    /// The answer to that.
+    Arrived(Arrived),
 }
 
 /// Packets for one node, being gathered.
@@ -59,6 +66,14 @@ impl Bundle {
                 self.0.byte(2);
                 write_origin(&mut self.0, &response.origin);
                 write_outcome(&mut self.0, &response.outcome);
+            }
+            Packet::Piece(piece) => {
+                self.0.byte(3);
+                write_piece(&mut self.0, piece);
+            }
+            Packet::Arrived(arrived) => {
+                self.0.byte(4);
+                write_arrived(&mut self.0, *arrived);
             }
         }
     }
@@ -106,6 +121,8 @@ impl Bundle {
                     origin: read_origin(&mut reader)?,
                     outcome: read_outcome(&mut reader)?,
                 }),
+                3 => Packet::Piece(read_piece(&mut reader)?),
+                4 => Packet::Arrived(read_arrived(&mut reader)?),
                 mark => return Err(CodecError::Mark(mark)),
             };
             packets.push((PartitionId(partition), packet));

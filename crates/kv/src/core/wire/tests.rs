@@ -9,8 +9,8 @@ use crate::core::{
     machine::Answered,
     partition::{Outcome, Request, Response},
     paxos::{
-        Ballot, Configuration, Entry, LogIndex, Members, Message, Payload, Position, Proof, Record,
-        Snapshot,
+        Ballot, Configuration, Durable, Entry, LogIndex, Members, Message, Payload, Position,
+        Proof, Record, Snapshot,
     },
     reply::Reply,
     sessions::{Origin, Session},
@@ -77,14 +77,51 @@ fn records_come_back() {
             after: LogIndex(8),
             entries: entries(),
         },
-        Record::Install(snapshot()),
         Record::Compact(position(3)),
     ];
     records.extend(configurations().map(Record::Configure));
     for record in records {
         let bytes = encode_record(PartitionId(1_023), &record);
-        assert_eq!(decode_record(bytes), Ok((PartitionId(1_023), record)));
+        let logged = Logged::Record(record);
+        assert_eq!(decode_record(bytes), Ok((PartitionId(1_023), logged)));
     }
+    // The state itself has a file of its own.
+    let bytes = encode_record(PartitionId(1), &Record::Install(snapshot()));
+    let installed = Logged::Installed {
+        base: snapshot().base,
+        mark: FileMark::of(b"state"),
+    };
+    assert_eq!(decode_record(bytes), Ok((PartitionId(1), installed)));
+}
+
+#[test]
+fn a_checkpoint_carries_the_whole_log_in_small_records() {
+    let [_, joint, _] = configurations();
+    let mut durable = Durable::new(joint.clone());
+    durable.apply(Record::Promise(ballot(5)));
+    durable.apply(Record::Compact(position(8)));
+    durable.apply(Record::Append {
+        after: LogIndex(8),
+        entries: entries(),
+    });
+    let records = encode_checkpoint(PartitionId(2), &durable, 1);
+    let logged: Vec<Logged> = records
+        .into_iter()
+        .map(|record| decode_record(record).expect("a record").1)
+        .collect();
+    let carried = |entry: Entry| Logged::Carried {
+        after: entry.index().previous(),
+        entries: vec![entry],
+    };
+    let checkpoint = Checkpoint {
+        configuration: joint,
+        promised: ballot(5),
+        base: position(8),
+        last: LogIndex(10),
+    };
+    let mut expected = vec![Logged::Checkpoint(checkpoint)];
+    expected.extend(entries().into_iter().map(carried));
+    assert_eq!(logged, expected);
 }
 
 fn messages() -> Vec<Message> {
@@ -181,6 +218,20 @@ fn packets() -> Vec<(PartitionId, Packet)> {
     ] {
         packets.push(Packet::Response(Response { origin, outcome }));
     }
+    let of = Whole {
+        base: position(3),
+        bytes: 5,
+        checksum: u64::MAX,
+    };
+    let [first, ..] = configurations();
+    packets.push(Packet::Piece(Piece {
+        ballot: ballot(9),
+        configuration: first,
+        of,
+        offset: 2,
+        bytes: Bytes::from_static(b"ate"),
+    }));
+    packets.push(Packet::Arrived(Arrived { of, offset: 5 }));
     let partitions = (0..).map(PartitionId);
     partitions.zip(packets).collect()
 }

@@ -1,0 +1,121 @@
+//! The journal's old segments: partitions that begin in one begin anew, and then it is freed.
+
+use atoll_base::id::PartitionId;
+use atoll_world::{journal::Position as Place, task};
+
+use super::{Kept, Settles};
+use crate::{
+    core::{machine::Machine, partition::Partition, paxos::Durable, wire},
+    driver::shard::Shard,
+};
+
+/// Checkpoints of so many bytes are written in one turn.
+const CARRY_TURN_BYTES: u64 = 1 << 20;
+
+impl Shard {
+    /// Lets partitions that begin in old segments begin anew.
+    pub(in crate::driver::shard) fn carry(&mut self) {
+        let newest = self.keeping.needs.newest_segment();
+        let target = newest.saturating_sub(self.keeping.settings.segments_kept);
+        let behind: Vec<PartitionId> = self
+            .keeping
+            .heads
+            .iter()
+            .take_while(|(head, _)| head.segment < target)
+            .map(|(_, id)| *id)
+            .collect();
+        let mut bytes = 0;
+        for id in behind {
+            if bytes >= CARRY_TURN_BYTES {
+                break;
+            }
+            let Some(mut room) = self.rooms.remove(&id) else {
+                continue;
+            };
+            if let Some(partition) = &room.partition {
+                bytes += self.carry_one(id, partition, &mut room.kept);
+            }
+            self.rooms.insert(id, room);
+        }
+    }
+
+    /// Lets a partition begin anew, or has it snapshotted first; how many bytes that took.
+    fn carry_one(
+        &mut self,
+        id: PartitionId,
+        partition: &Partition<Machine>,
+        kept: &mut Kept,
+    ) -> u64 {
+        // What waits for a file is not in the journal, but known to the replica.
+        if kept.is_moving || kept.is_due || kept.is_saving || !kept.gates.is_empty() {
+            return 0;
+        }
+        let durable = partition.replica().durable();
+        let is_long = durable.log.bytes() > self.keeping.settings.carry_bytes_max;
+        let helps = partition.state().applied.index > durable.log.base().index;
+        if is_long && helps && !kept.moves_next {
+            kept.moves_next = true;
+            self.make_due(id, kept);
+            return 0;
+        }
+        kept.is_moving = true;
+        kept.moves_next = false;
+        self.write_checkpoint(id, durable)
+    }
+
+    /// Writes everything that a replica knows; how many bytes that took.
+    pub(in crate::driver::shard) fn write_checkpoint(
+        &mut self,
+        id: PartitionId,
+        durable: &Durable,
+    ) -> u64 {
+        let record_bytes_max = self.keeping.record_bytes_max;
+        let records = wire::encode_checkpoint(id, durable, record_bytes_max);
+        let bytes = records.iter().map(|record| record.len() as u64).sum();
+        let mut settles = vec![None; records.len()];
+        if let Some(first) = settles.first_mut() {
+            *first = Some(Settles::Head(id));
+        }
+        self.keeping
+            .records
+            .extend(records.into_iter().zip(settles));
+        bytes
+    }
+
+    pub(super) fn moved(&mut self, id: PartitionId, head: Place) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        room.kept.is_moving = false;
+        if let Some(before) = room.kept.head.replace(head) {
+            self.keeping.heads.remove(&(before, id));
+        }
+        self.keeping.heads.insert((head, id));
+    }
+
+    /// Has segments freed that no shard needs.
+    pub(super) fn free(&mut self) {
+        let holds_any = self.rooms.values().any(|room| room.partition.is_some());
+        let oldest = match self.keeping.heads.first() {
+            Some((oldest, _)) => Some(*oldest),
+            // What it will hold begins later.
+            None => (!holds_any).then_some(Place {
+                segment: u64::MAX,
+                offset: 0,
+            }),
+        };
+        let Some(oldest) = oldest else {
+            return;
+        };
+        let needs = self.keeping.needs.clone();
+        if let Some(before) = needs.tell(self.keeping.shard, oldest) {
+            let journal = self.journal.clone();
+            task::spawn(task::blocking(move || match needs.free(&journal, before) {
+                Ok(()) => tracing::debug!(%before, "the journal of hot data was cut"),
+                Err(error) => {
+                    tracing::warn!(%error, "old segments of hot data's journal stay for now");
+                }
+            }));
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! What of a shard's partitions is on disk: records on their way to the journal, snapshots, and
+//! the part of the journal that is still needed.
+//!
+//! A partition's beginning in the journal is a checkpoint: everything its replica knows, its
+//! log's entries included (see [`wire::encode_checkpoint`]). When the journal has grown by some
+//! segments, partitions that begin in an old one begin anew in the newest; when that is as
+//! durable as it has to be, the old segments are freed. Logs that would make long checkpoints are
+//! cut by a snapshot first.
+//!
+//! What has to be so, in this order:
+//! - a snapshot's file is durable before the journal is told of it, be it one's own or another
+//!   replica's; records of the same partition that follow wait until then;
+//! - the journal's record of it is durable before the file before it is removed;
+//! - a checkpoint is durable before the segment with the one before it is freed.
+//!
+//! Where the journal is not synced at once, "durable" means that a later segment has begun, which
+//! has the ones before it synced.
+
+mod cutting;
+mod saving;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, OnceLock},
+};
+
+use atoll_base::id::PartitionId;
+use atoll_world::{
+    disk::DiskError,
+    journal::{Durability, JournalError, Position as Place},
+};
+use bytes::Bytes;
+
+use super::{Shard, Urgent};
+use crate::{
+    core::{
+        machine::Machine,
+        partition::State,
+        paxos::{LogIndex, Position, Record, Snapshot},
+        wire,
+    },
+    driver::{Setup, SnapshotSettings, journal::Held, needs::Needs, snapshots::Files},
+};
+
+/// A checkpoint's records have no more bytes than this, or one entry.
+const CARRY_RECORD_BYTES_MAX: u64 = 256 << 10;
+
+/// What a shard has to do with its disk.
+pub(super) struct Keeping {
+    settings: SnapshotSettings,
+    shard: usize,
+    /// Whether the journal is synced before it says that it wrote.
+    syncs: bool,
+    record_bytes_max: usize,
+    files: Files,
+    needs: Needs,
+    /// Records for the journal, each with what it settles once it is durable.
+    records: Vec<(Bytes, Option<Settles>)>,
+    /// What waits until the journal is durable up to a place.
+    settling: VecDeque<(Place, Settles)>,
+    /// Where the partitions begin in the journal.
+    heads: BTreeSet<(Place, PartitionId)>,
+    /// Partitions to be snapshotted.
+    due: VecDeque<PartitionId>,
+    saves: usize,
+    /// What could not be saved is tried again then.
+    retries: BTreeSet<(u64, PartitionId)>,
+    house_at_ms: u64,
+}
+
+/// What of a partition is on disk, or on its way there.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Where the journal begins to tell of it; none until that is durable.
+    head: Option<Place>,
+    /// A checkpoint is on its way to the journal.
+    is_moving: bool,
+    /// It is to begin anew once it was snapshotted, however long its log is then.
+    moves_next: bool,
+    /// Its snapshots on disk, by the last entry.
+    files: BTreeSet<LogIndex>,
+    /// The length of the last one.
+    snapshot_bytes: u64,
+    /// Whether it waits for its turn to be snapshotted.
+    is_due: bool,
+    /// Whether a snapshot of its own is on its way to the disk.
+    is_saving: bool,
+    /// Records that wait for the file of another replica's snapshot; the first of each is the
+    /// one that installs it.
+    gates: VecDeque<Gate>,
+    /// States of snapshots that the replica is about to install.
+    pub(super) restored: BTreeMap<LogIndex, State<Machine>>,
+}
+
+/// Records that wait for a file.
+struct Gate {
+    snapshot: Snapshot,
+    is_saved: bool,
+    is_saving: bool,
+    records: Vec<(Bytes, Option<Settles>)>,
+    /// The number of the last of the records.
+    written: u64,
+}
+
+/// What is so once a record is durable.
+#[derive(Clone, Copy, Debug)]
+enum Settles {
+    /// The partition begins here.
+    Head(PartitionId),
+    /// The partition's snapshots before this one are not needed.
+    Base(PartitionId, LogIndex),
+}
+
+/// What came of saving a snapshot.
+pub(in crate::driver) struct Saved {
+    partition: PartitionId,
+    base: Position,
+    bytes: u64,
+    is_own: bool,
+    result: Result<(), DiskError>,
+}
+
+impl Keeping {
+    pub(super) fn new(setup: &Setup, shard: usize, files: Files, needs: Needs) -> Keeping {
+        let bytes_max = (setup.journal.segment_bytes / 4).min(CARRY_RECORD_BYTES_MAX);
+        Keeping {
+            settings: setup.snapshots,
+            shard,
+            syncs: setup.journal.durability == Durability::Always,
+            record_bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX),
+            files,
+            needs,
+            records: Vec::new(),
+            settling: VecDeque::new(),
+            heads: BTreeSet::new(),
+            due: VecDeque::new(),
+            saves: 0,
+            retries: BTreeSet::new(),
+            house_at_ms: 0,
+        }
+    }
+}
+
+impl Kept {
+    /// Whether records put another state in the place of the replica's.
+    pub(super) fn installs(&self, records: &[Record]) -> bool {
+        let mut records = records.iter();
+        records.any(|record| matches!(record, Record::Install(_)))
+    }
+}
+
+impl Shard {
+    /// Goes on with what the journal told of a partition.
+    pub(super) fn keep_recovered(&mut self, id: PartitionId, held: &Held) {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        let base = held.durable.log.base().index;
+        room.kept.head = Some(held.head);
+        room.kept.snapshot_bytes = held.snapshot_bytes;
+        room.kept
+            .files
+            .extend((base > LogIndex::default()).then_some(base));
+        self.keeping.heads.insert((held.head, id));
+        self.keeping.needs.wrote(held.head);
+    }
+
+    /// Has a replica's records written, those that install a snapshot after its file.
+    pub(super) fn put_records(
+        &mut self,
+        id: PartitionId,
+        kept: &mut Kept,
+        records: Vec<Record>,
+        written: u64,
+    ) {
+        let first = written + 1 - records.len() as u64;
+        for (number, record) in (first..).zip(records) {
+            let encoded = wire::encode_record(id, &record);
+            let settles = match &record {
+                Record::Install(Snapshot { base, .. }) | Record::Compact(base) => {
+                    Some(Settles::Base(id, base.index))
+                }
+                Record::Promise(_) | Record::Configure(_) | Record::Append { .. } => None,
+            };
+            if let Record::Install(snapshot) = record {
+                kept.gates.push_back(Gate {
+                    snapshot,
+                    is_saved: false,
+                    is_saving: false,
+                    records: Vec::new(),
+                    written: 0,
+                });
+                self.save_gates(id, kept);
+            }
+            match kept.gates.back_mut() {
+                Some(gate) => {
+                    gate.records.push((encoded, settles));
+                    gate.written = number;
+                }
+                None => {
+                    self.keeping.records.push((encoded, settles));
+                    self.written.insert(id, number);
+                }
+            }
+        }
+    }
+
+    /// Hands records to the journal, all of them or none.
+    pub(super) fn write(&mut self) {
+        if self.keeping.records.is_empty() {
+            return;
+        }
+        let now_ms = self.now_ms();
+        if self.journal_retry_at_ms.is_some_and(|at_ms| now_ms < at_ms) {
+            return;
+        }
+        self.journal_retry_at_ms = None;
+        let numbers: Vec<(PartitionId, u64)> = self
+            .written
+            .iter()
+            .map(|(id, number)| (*id, *number))
+            .collect();
+        let urgent = self.urgent.clone();
+        // It may be written before this task knows where; it reads that when it hears of it.
+        let end = Arc::new(OnceLock::new());
+        let up_to = end.clone();
+        let done = move |result: Result<(), JournalError>| {
+            // A failed sync ends the process; see the journal's options.
+            if result.is_ok() {
+                let _ = urgent.send(Urgent::Synced(numbers, up_to));
+            }
+        };
+        let records: Vec<Bytes> = self
+            .keeping
+            .records
+            .iter()
+            .map(|(record, _)| record.clone())
+            .collect();
+        match self.journal.append(records, done) {
+            Ok(places) => {
+                if let Some(last) = places.last().copied() {
+                    self.keeping.needs.wrote(last);
+                    let _ = end.set(last);
+                }
+                for (place, (_, settles)) in places.into_iter().zip(self.keeping.records.drain(..))
+                {
+                    let settles = settles.map(|settles| (place, settles));
+                    self.keeping.settling.extend(settles);
+                }
+                self.written.clear();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "hot data waits for its journal");
+                self.journal_retry_at_ms = Some(now_ms + super::JOURNAL_RETRY_MS);
+            }
+        }
+    }
+
+    /// The journal is written up to a place, and durable as far as it promises to be.
+    pub(super) fn settle(&mut self, up_to: &OnceLock<Place>) {
+        let Some(up_to) = up_to.get().copied() else {
+            return;
+        };
+        let syncs = self.keeping.syncs;
+        let is_durable = |place: Place| match syncs {
+            true => place <= up_to,
+            false => place.segment < up_to.segment,
+        };
+        let mut has_moved = false;
+        while let Some((place, settles)) = self.keeping.settling.front().copied()
+            && is_durable(place)
+        {
+            self.keeping.settling.pop_front();
+            match settles {
+                Settles::Head(id) => {
+                    has_moved = true;
+                    self.moved(id, place);
+                }
+                Settles::Base(id, base) => self.remove_before(id, base),
+            }
+        }
+        if has_moved {
+            self.free();
+        }
+    }
+}

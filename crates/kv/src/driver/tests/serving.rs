@@ -1,0 +1,254 @@
+//! Nodes on virtual time: simulated disks, simulated links, real shards.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use atoll_base::id::{NodeId, PartitionId, ReplicaId};
+use atoll_ring::partition::Partitions;
+use atoll_world::{
+    clock,
+    disk::SimDisk,
+    journal::{self, Writer},
+    peers::sim::SimNet,
+    random,
+    task::{self, Group},
+};
+use bytes::Bytes;
+
+use crate::driver::*;
+use crate::{
+    api::{Body, Call, Consistency, NoCrossPartition, Refusal},
+    core::{command, reply::Reply},
+};
+
+const PARTITIONS: u16 = 8;
+const NODES: u64 = 3;
+/// The longest time for which nobody answers a client after a node is killed.
+const GAP_MAX: Duration = Duration::from_millis(100);
+
+struct Node {
+    id: u64,
+    boot: u64,
+    disk: SimDisk,
+    life: Option<(Group, Kv)>,
+}
+
+struct Cluster {
+    net: SimNet,
+    layout: Arc<Layout>,
+    nodes: Vec<Node>,
+}
+
+fn layout() -> Arc<Layout> {
+    let partitions = Partitions::new(PARTITIONS).unwrap();
+    let nodes = (1..=NODES).map(|id| (ReplicaId(id), NodeId(id))).collect();
+    let holders = |partition: PartitionId| {
+        let first = u64::from(partition.0) % NODES;
+        let places = (0..NODES).map(|at| (first + at) % NODES + 1);
+        places.map(ReplicaId).collect()
+    };
+    Arc::new(Layout::fixed(partitions, nodes, holders))
+}
+
+impl Cluster {
+    fn new(seed: u64) -> Self {
+        let mut cluster = Cluster {
+            net: SimNet::new(seed),
+            layout: layout(),
+            nodes: (1..=NODES)
+                .map(|id| Node {
+                    id,
+                    boot: 0,
+                    disk: SimDisk::new(seed ^ id),
+                    life: None,
+                })
+                .collect(),
+        };
+        for at in 0..cluster.nodes.len() {
+            cluster.start(at);
+        }
+        cluster
+    }
+
+    fn start(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        node.boot += 1;
+        let group = Group::new();
+        let peers = self.net.peers(NodeId(node.id));
+        for other in 1..=NODES {
+            peers.set_address(NodeId(other), String::new());
+        }
+        let setup = Setup {
+            node: NodeId(node.id),
+            replica: ReplicaId(node.id),
+            boot: node.boot,
+            disk: Arc::new(node.disk.clone()),
+            dir: PathBuf::from("/kv"),
+            journal: journal::Options {
+                writer: Writer::task(Duration::from_micros(200)..Duration::from_millis(4)),
+                segment_bytes: 1 << 20,
+                reserve_bytes: 0,
+                ..journal::Options::default()
+            },
+            snapshots: SnapshotSettings::default(),
+            progress: Arc::new(|_| {}),
+            peers,
+            layout: self.layout.clone(),
+            shards: 2,
+            request_timeout_ms: 5_000,
+            cross_partition: Arc::new(NoCrossPartition),
+        };
+        let kv = task::scope_sync(group.clone(), || Kv::start(setup)).unwrap();
+        node.life = Some((group, kv));
+    }
+
+    /// Ends a node as a loss of power does.
+    async fn crash(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        let (group, kv) = node.life.take().unwrap();
+        self.net.crash(NodeId(node.id));
+        group.kill();
+        drop(kv);
+        group.ended().await;
+        node.disk = node.disk.crash();
+    }
+
+    fn kv(&self, at: usize) -> &Kv {
+        &self.nodes[at].life.as_ref().unwrap().1
+    }
+}
+
+async fn ask(kv: &Kv, text: &str) -> Answer {
+    let words: Vec<Bytes> = text
+        .split(' ')
+        .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+        .collect();
+    let command = command::find(&words).unwrap();
+    let request = Request {
+        consistency: Consistency::Linearizable,
+        body: Body::Call {
+            database: 0,
+            call: Call { command, words },
+        },
+    };
+    kv.ask(vec![request]).await.pop().unwrap()
+}
+
+async fn told(kv: &Kv, text: &str) -> Reply {
+    match ask(kv, text).await {
+        Answer::Reply(reply) => reply,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn simulate<F: Future<Output = ()>>(seed: u64, run: impl FnOnce() -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        random::seed_thread(seed);
+        run().await;
+    });
+    random::unseed_thread();
+}
+
+#[test]
+fn every_node_serves_every_key() {
+    simulate(1, || async {
+        let cluster = Cluster::new(1);
+        for key in 0..50 {
+            let (one, other) = (key % 3, (key + 1) % 3);
+            let set = told(cluster.kv(one), &format!("SET key{key} {key}")).await;
+            assert_eq!(set, Reply::OK);
+            let found = told(cluster.kv(other), &format!("GET key{key}")).await;
+            assert_eq!(found, Reply::bulk(key.to_string()));
+        }
+        assert_eq!(told(cluster.kv(2), "DBSIZE").await, Reply::Integer(50));
+        let many = "DEL key0 key1 key2 key3 key4 key5 key6 key99";
+        assert_eq!(told(cluster.kv(0), many).await, Reply::Integer(7));
+        let Reply::Array(found) = told(cluster.kv(1), "MGET key7 key0 key8").await else {
+            panic!("not an array");
+        };
+        assert_eq!(found, [Reply::bulk("7"), Reply::Null, Reply::bulk("8")]);
+        assert_eq!(
+            ask(cluster.kv(1), "MSET key1 a key2 b key3 c key4 d").await,
+            Answer::Refused(Refusal::CrossPartition)
+        );
+        assert_eq!(
+            told(cluster.kv(1), "EXISTS key1 key2").await,
+            Reply::Integer(0)
+        );
+    });
+}
+
+#[test]
+fn a_killed_node_stalls_nobody_for_long_and_loses_nothing() {
+    let mut longest = Duration::ZERO;
+    for seed in 1..=20 {
+        simulate(seed, || async {
+            let mut cluster = Cluster::new(seed);
+            // Node 0 owns some partitions, as it was the first to be asked.
+            let mut sums = BTreeMap::new();
+            for key in 0..40_u64 {
+                told(cluster.kv(0), &format!("INCRBY n{key} 1")).await;
+                sums.insert(key, 1);
+            }
+            cluster.crash(0).await;
+            for round in 0..3 {
+                for key in 0..40_u64 {
+                    let survivor = 1 + usize::try_from(key + round).unwrap() % 2;
+                    let begin = clock::now();
+                    let sum = told(cluster.kv(survivor), &format!("INCRBY n{key} 1")).await;
+                    longest = longest.max(begin.elapsed());
+                    *sums.get_mut(&key).unwrap() += 1;
+                    assert_eq!(sum, Reply::Integer(sums[&key]), "seed {seed}, key {key}");
+                }
+            }
+            // It comes back, and everybody loses power.
+            cluster.start(0);
+            for key in 0..40_u64 {
+                told(cluster.kv(0), &format!("INCRBY n{key} 1")).await;
+                *sums.get_mut(&key).unwrap() += 1;
+            }
+            for at in 0..3 {
+                cluster.crash(at).await;
+            }
+            for at in 0..3 {
+                cluster.start(at);
+            }
+            for key in 0..40_u64 {
+                let found = told(cluster.kv(2), &format!("GET n{key}")).await;
+                assert_eq!(found, Reply::bulk(sums[&key].to_string()), "seed {seed}");
+            }
+        });
+    }
+    assert!(longest <= GAP_MAX, "a call took {longest:?} after a kill");
+}
+
+#[test]
+fn keys_end_and_waiting_commands_are_served() {
+    simulate(3, || async {
+        let cluster = Cluster::new(3);
+        told(cluster.kv(0), "SET short 1 PX 500").await;
+        assert_eq!(told(cluster.kv(1), "EXISTS short").await, Reply::Integer(1));
+        clock::sleep(Duration::from_millis(600)).await;
+        assert_eq!(told(cluster.kv(1), "DBSIZE").await, Reply::Integer(0));
+        let waiter = cluster.kv(1).clone();
+        let waiting = task::spawn(async move { told(&waiter, "BLPOP list 0").await });
+        clock::sleep(Duration::from_millis(200)).await;
+        assert!(!waiting.is_finished());
+        told(cluster.kv(2), "RPUSH list x").await;
+        let popped = waiting.await.unwrap();
+        assert_eq!(
+            popped,
+            Reply::Array(vec![Reply::bulk("list"), Reply::bulk("x")])
+        );
+        let begin = clock::now();
+        assert_eq!(
+            told(cluster.kv(0), "BLPOP list 0.1").await,
+            Reply::NullArray
+        );
+        assert!(begin.elapsed() >= Duration::from_millis(100));
+    });
+}
