@@ -18,6 +18,7 @@ mod keys;
 mod lists;
 mod sample;
 mod scan;
+mod server;
 mod session;
 mod sets;
 mod sorted_sets;

@@ -37,8 +37,10 @@ macro_rules! commands {
     };
 }
 
+pub(super) use commands;
+
 /// What a call from a script comes to.
-fn refused(_: &mut Context<'_>, _: &[Bytes]) -> Executed {
+pub(super) fn refused(_: &mut Context<'_>, _: &[Bytes]) -> Executed {
     Err(CommandError::Other(
         "ERR This Redis command is not allowed from script",
     ))
@@ -57,13 +59,13 @@ fn echo(_: &mut Context<'_>, words: &[Bytes]) -> Executed {
 }
 
 /// Allowed while data is loaded and on old data.
-const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE);
+pub(super) const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE);
 /// The same, not from scripts.
 const HERE: Flags = ALWAYS.and(Flags::NOSCRIPT);
 const HERE_FAST: Flags = HERE.and(Flags::FAST);
 /// The same, before AUTH.
 const ANYBODY: Flags = HERE_FAST.and(Flags::NO_AUTH);
-const ADMIN: Flags = HERE.and(Flags::ADMIN);
+pub(super) const ADMIN: Flags = HERE.and(Flags::ADMIN);
 const SUBSCRIBE: Flags = HERE.and(Flags::PUBSUB);
 const PUBLISH: Flags = ALWAYS.and(Flags::PUBSUB).and(Flags::FAST);
 const PUBSUB: Flags = ALWAYS.and(Flags::PUBSUB);

@@ -5,8 +5,8 @@ use std::{collections::HashMap, ops::BitOr, sync::LazyLock};
 use bytes::Bytes;
 
 use super::{
-    Context, Executed, bits, databases, dump, geo, hashes, hyperloglog, keys, lists, session, sets,
-    sorted_sets, streams, strings,
+    Context, Executed, bits, databases, dump, geo, hashes, hyperloglog, keys, lists, server,
+    session, sets, sorted_sets, streams, strings,
 };
 
 /// One command, as COMMAND tells of it.
@@ -235,6 +235,7 @@ const FAMILIES: &[&[Command]] = &[
     session::PUB_SUB,
     session::CLUSTER,
     session::SERVER,
+    server::COMMANDS,
     session::GENERIC,
 ];
 

@@ -15,7 +15,10 @@ use atoll_world::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{ConnectionError, Server, batch::Batch, members::Member, seat::Seat, wire::Wire};
+use super::{
+    ConnectionError, Server, batch::Batch, members::Member, node::config::Setting, seat::Seat,
+    wire::Wire,
+};
 use crate::{
     api::{Api, Body, Request},
     core::command::Flags,
@@ -80,6 +83,10 @@ pub(super) struct Connection<'s, A, S, F> {
     batch: Batch,
     /// A request that CLIENT PAUSE lets wait.
     held: Option<Vec<Bytes>>,
+    /// Commands that were not counted yet.
+    handled: u64,
+    /// Bytes that were counted, in and out.
+    counted_bytes: (u64, u64),
     /// Nothing more is to be handled.
     is_closing: bool,
     shutdown: Pin<&'s mut F>,
@@ -101,11 +108,13 @@ where
     ) -> Self {
         Connection {
             seat: Seat::new(&server.0.members, &server.0.hub, member),
-            parser: Parser::new(server.0.settings.limits),
+            parser: Parser::new(server.0.config.limits()),
             server,
             wire: Wire::new(stream),
             batch: Batch::default(),
             held: None,
+            handled: 0,
+            counted_bytes: (0, 0),
             is_closing: false,
             shutdown,
             is_stopping: false,
@@ -120,8 +129,7 @@ where
                 Next::Close
             });
             self.settle().await?;
-            let (member, wire) = (&self.seat.member, &self.wire);
-            member.set_buffers(wire.received.len(), wire.unsent_bytes());
+            self.count();
             match next {
                 // What was asked is answered; nothing else will be asked.
                 _ if self.is_closing || self.is_stopping => self.is_closing = true,
@@ -138,6 +146,20 @@ where
         }
         self.close().await?;
         failed
+    }
+
+    /// Tells what was done since last time.
+    fn count(&mut self) {
+        let (member, wire) = (&self.seat.member, &self.wire);
+        member.set_buffers(wire.received.len(), wire.unsent_bytes());
+        let (received, sent) = (wire.received_bytes_total, wire.sent_bytes_total);
+        let stats = &self.server.0.stats;
+        stats.add(
+            std::mem::take(&mut self.handled),
+            received - self.counted_bytes.0,
+            sent - self.counted_bytes.1,
+        );
+        self.counted_bytes = (received, sent);
     }
 
     /// Handles what was received, as far as it can be without waiting.
@@ -175,6 +197,7 @@ where
                 self.held = Some(words);
                 return Ok(Next::Pause(until));
             }
+            self.handled += 1;
             let step = session.handle(words, out);
             self.seat.note_subscriptions(&mut session);
             match step {
@@ -200,9 +223,13 @@ where
         }
         let requests = self.batch.take_requests();
         let api = &self.server.0.api;
+        let measured = self.begin_measure(&requests);
         let Waited::Heard(answers) = self.during(api.ask(requests), false).await? else {
             return Ok(());
         };
+        if let Some((words, begun)) = measured {
+            self.end_measure(&words, begun);
+        }
         let step = {
             let mut session = self.seat.member.session.lock();
             let step = self.batch.finish(&mut session, answers, &mut self.wire.out);
@@ -216,6 +243,33 @@ where
                 Ok(())
             }
             Step::Ask(ask, ticket) => self.answer(ask, ticket).await,
+        }
+    }
+
+    /// The words of a command that comes alone, and when it began, if slow ones are kept.
+    fn begin_measure(&self, requests: &[Request]) -> Option<(Vec<Bytes>, Instant)> {
+        match requests {
+            [
+                Request {
+                    body: Body::Call { call, .. },
+                    ..
+                },
+            ] if self.server.0.config.get(Setting::SlowerThanUs) >= 0 => {
+                Some((call.words.clone(), clock::now()))
+            }
+            _ => None,
+        }
+    }
+
+    fn end_measure(&self, words: &[Bytes], begun: Instant) {
+        let shared = &self.server.0;
+        let took = clock::now().duration_since(begun);
+        let slower_than_us = shared.config.size(Setting::SlowerThanUs);
+        if took.as_micros() >= slower_than_us as u128 {
+            let name = self.seat.member.session.lock().name().clone();
+            let entries_max = shared.config.size(Setting::SlowEntriesMax);
+            let address = self.seat.member.address();
+            shared.slowlog.add(words, took, address, name, entries_max);
         }
     }
 
@@ -242,6 +296,13 @@ where
                     let checked = self.during(shared.identity.check(&credentials), false);
                     match checked.await? {
                         Waited::Heard(is_right) => Waited::Heard(Heard::Identity(is_right)),
+                        Waited::Unblocked { .. } | Waited::Gone => Waited::Gone,
+                    }
+                }
+                Ask::Node(call) => {
+                    let (server, member) = (self.server, self.seat.member.clone());
+                    match self.during(server.node(&member, call), false).await? {
+                        Waited::Heard(reply) => Waited::Heard(Heard::Node(reply)),
                         Waited::Unblocked { .. } | Waited::Gone => Waited::Gone,
                     }
                 }
@@ -318,7 +379,8 @@ where
 
     /// Waits until there is something to do. Sends and delivers meanwhile.
     async fn wait(&mut self, awaited: Awaited) -> Result<(), ConnectionError> {
-        let idle_s_max = self.server.0.settings.idle_s_max;
+        let config = &self.server.0.config;
+        let idle_s_max = config.size(Setting::IdleSMax) as u64;
         let (wake_at, received_bytes_max) = match awaited {
             // The parser sees to it that no request is too long.
             Awaited::Requests => (self.seat.idle_until(idle_s_max), usize::MAX),
@@ -339,7 +401,8 @@ where
                 return Poll::Ready(received.map_err(ConnectionError::from));
             }
             let is_over = match awaited {
-                Awaited::Requests => false,
+                // It was set anew.
+                Awaited::Requests => config.size(Setting::IdleSMax) as u64 != idle_s_max,
                 Awaited::PauseEnd(until) => {
                     let pause = self.server.0.pause.now();
                     pause.is_none_or(|(_, now_until)| now_until != until)
@@ -375,7 +438,7 @@ where
         if member.is_killed() {
             return Err(ConnectionError::Killed);
         }
-        let unsent_bytes_max = self.server.0.settings.unsent_bytes_max;
+        let unsent_bytes_max = self.server.0.config.size(Setting::UnsentBytesMax);
         loop {
             // Not between replies that wait for others.
             let delivers = member.mailbox.has_mail() && self.batch.is_empty();

@@ -124,6 +124,10 @@ impl Member {
         &self.address
     }
 
+    pub(super) fn local_address(&self) -> &str {
+        &self.local_address
+    }
+
     /// Takes messages out of its mailbox and writes them, until so many bytes are written. Of
     /// what it listens to no longer it hears nothing: what was on its way comes too late.
     pub(super) fn deliver(&self, out: &mut BytesMut, written_bytes_max: usize) {
@@ -176,7 +180,6 @@ pub(super) struct Members {
 struct Table {
     members: BTreeMap<u64, Arc<Member>>,
     admitted: u64,
-    refused: u64,
 }
 
 impl Members {
@@ -190,7 +193,6 @@ impl Members {
     ) -> Option<Arc<Member>> {
         let mut table = self.table.lock();
         if table.members.len() >= connections_max {
-            table.refused += 1;
             return None;
         }
         let id = ID_FIRST + table.admitted;

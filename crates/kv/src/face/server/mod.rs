@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod identity;
 mod members;
+mod node;
 mod pause;
 mod registry;
 mod seat;
@@ -21,6 +22,7 @@ mod tests;
 
 use std::{net::SocketAddr, pin::pin, sync::Arc};
 
+use atoll_world::clock::{self, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use error::ConnectionError;
@@ -30,6 +32,11 @@ pub use settings::ServerSettings;
 use crate::{api::Api, hub::Hub};
 use connection::Connection;
 use members::Members;
+use node::{
+    config::{Config, Setting},
+    slowlog::Slowlog,
+    stats::Stats,
+};
 use pause::Pause;
 
 /// Serves the Redis protocol. Clones are the same.
@@ -42,6 +49,11 @@ struct Shared<A> {
     settings: ServerSettings,
     members: Members,
     pause: Pause,
+    config: Config,
+    stats: Stats,
+    slowlog: Slowlog,
+    begun: Instant,
+    run_id: String,
 }
 
 impl<A> Clone for Server<A> {
@@ -58,7 +70,14 @@ impl<A: Api> Server<A> {
         identity: Arc<dyn Identity>,
         settings: ServerSettings,
     ) -> Server<A> {
+        let [high, middle, low] = [(); 3].map(|()| atoll_world::random::u64());
         Server(Arc::new(Shared {
+            config: Config::new(&settings),
+            stats: Stats::default(),
+            slowlog: Slowlog::default(),
+            begun: clock::now(),
+            // As long as a Redis's: 40 digits.
+            run_id: format!("{high:016x}{middle:016x}{:08x}", low >> 32),
             api,
             hub,
             identity,
@@ -84,19 +103,17 @@ impl<A: Api> Server<A> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let settings = &self.0.settings;
-        let mut session = settings.session;
+        let connections_max = self.0.config.size(Setting::ConnectionsMax);
+        let mut session = self.0.settings.session;
         session.auth_required |= self.0.identity.is_required();
-        let member = self
-            .0
-            .members
-            .admit(session, settings.connections_max, peer, local);
+        let member = self.0.members.admit(session, connections_max, peer, local);
+        self.0.stats.connected(member.is_some());
         match member {
             Some(member) => {
                 let shutdown = pin!(shutdown);
                 Connection::new(self, member, stream, shutdown).run().await
             }
-            None => connection::refuse(stream, settings.connections_max).await,
+            None => connection::refuse(stream, connections_max).await,
         }
     }
 }

@@ -36,6 +36,17 @@ pub enum Ask {
     Identity(Credentials),
     /// Of the list of connections: [`Heard::Registry`].
     Registry(Registry),
+    /// Of the node: [`Heard::Node`].
+    Node(NodeCall),
+}
+
+/// A command that the node answers: INFO, CONFIG and the like.
+#[derive(Clone, Debug)]
+pub struct NodeCall {
+    /// The command, one of its subcommands if it has any.
+    pub name: &'static str,
+    /// All words; their number was checked.
+    pub words: Vec<Bytes>,
 }
 
 /// What somebody said to be.
@@ -130,6 +141,8 @@ pub enum Heard {
     Identity(bool),
     /// From the list of connections.
     Registry(Reply),
+    /// From the node.
+    Node(Reply),
 }
 
 /// An answer that is of another kind than its question: our own mistake, for which one command
@@ -140,7 +153,7 @@ impl Heard {
     /// The reply that it is.
     pub(super) fn into_reply(self) -> Reply {
         match self {
-            Heard::Api(Answer::Reply(reply)) | Heard::Registry(reply) => reply,
+            Heard::Api(Answer::Reply(reply)) | Heard::Registry(reply) | Heard::Node(reply) => reply,
             Heard::Api(Answer::Refused(refusal)) => Reply::Error(Bytes::from(refusal.to_string())),
             Heard::Api(Answer::Executed(_) | Answer::Discarded | Answer::Versions(_))
             | Heard::Identity(_) => Reply::Error(Bytes::from_static(UNFIT)),

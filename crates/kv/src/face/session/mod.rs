@@ -27,7 +27,8 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 pub use ask::{
-    Ask, Channels, Credentials, Heard, PauseOf, Registry, Step, SubscriptionChange, Ticket,
+    Ask, Channels, Credentials, Heard, NodeCall, PauseOf, Registry, Step, SubscriptionChange,
+    Ticket,
 };
 pub use info::{ClientFilter, ClientInfo, ClientKind, Traffic};
 pub use pubsub::Message;
@@ -37,7 +38,7 @@ use super::resp::{Version, write, write_error};
 use crate::{
     api::{Answer, Body, Call, Consistency, Request},
     core::{
-        command::{Command, CommandError, Flags, find},
+        command::{Command, CommandError, Flags, Group, find},
         reply::Reply,
     },
     hub::Topic,
@@ -141,6 +142,11 @@ impl Session {
     /// Who the client is.
     pub fn user(&self) -> Option<&Bytes> {
         self.user.as_ref()
+    }
+
+    /// What the client calls itself.
+    pub fn name(&self) -> &Bytes {
+        &self.name
     }
 
     /// How the client wants to hear of changes to keys that it read.
@@ -366,6 +372,13 @@ impl Session {
         words: &[Bytes],
         out: &mut BytesMut,
     ) -> Handled {
+        if is_of_node(command) {
+            let call = NodeCall {
+                name: command.name,
+                words: words.to_vec(),
+            };
+            return Ok(Outcome::wait(Ask::Node(call), Finish::Reply));
+        }
         match command.name.split_once('|') {
             Some(("client", name)) => self.run_client(name, words),
             Some(("pubsub", name)) => pubsub::run_pubsub(name, words),
@@ -422,6 +435,13 @@ impl Session {
             None => step,
         }
     }
+}
+
+/// Whether the node answers, of all commands that need no keyspace.
+fn is_of_node(command: &Command) -> bool {
+    command.group == Group::Server
+        && command.name != "command"
+        && !command.name.starts_with("command|")
 }
 
 /// Takes back what was written, if the client wants no replies.

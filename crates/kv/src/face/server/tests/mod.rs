@@ -2,6 +2,7 @@
 
 mod clients;
 mod fake;
+mod node;
 mod pipeline;
 mod pubsub;
 mod reading;

@@ -32,6 +32,7 @@ impl World {
                 Heard::Registry(Reply::Verbatim(session.info(traffic).line().into()))
             }
             Ask::Registry(other) => Heard::Registry(asked(&other)),
+            Ask::Node(call) => Heard::Node(asked(&call)),
         }
     }
 

@@ -1,0 +1,164 @@
+//! INFO (Redis: "INFO"). What is not counted here is left out, or 0 where tools insist on it.
+
+use std::fmt::Write as _;
+
+use atoll_world::clock;
+use bytes::Bytes;
+
+use super::config::Setting;
+use crate::{
+    api::{Answer, Api, Body, Call, Consistency, Request},
+    core::{command, data::DATABASES, reply::Reply},
+    face::{
+        server::{Server, members::Member},
+        session::{ClientKind, REDIS_VERSION},
+    },
+    hub::Topic,
+};
+
+/// Sections, in their order.
+const SECTIONS: [&str; 10] = [
+    "Server",
+    "Clients",
+    "Memory",
+    "Persistence",
+    "Stats",
+    "Replication",
+    "CPU",
+    "Modules",
+    "Cluster",
+    "Keyspace",
+];
+
+impl<A: Api> Server<A> {
+    /// The sections that the words name; all, if none.
+    pub(super) async fn info(&self, asker: &Member, words: &[Bytes]) -> Reply {
+        let is_named = |name: &str| {
+            let mut words = words.iter();
+            words.any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        let is_all = words.is_empty() || ["all", "default", "everything"].into_iter().any(is_named);
+        let mut text = String::new();
+        for section in SECTIONS {
+            if !is_all && !is_named(section) {
+                continue;
+            }
+            if !text.is_empty() {
+                text.push_str("\r\n");
+            }
+            let lines = match section {
+                "Server" => self.about_server(asker),
+                "Clients" => self.about_clients(),
+                "Memory" => "used_memory:0\nmaxmemory:0\nmaxmemory_policy:noeviction\n".to_owned(),
+                "Persistence" => about_persistence(),
+                "Stats" => self.about_stats(),
+                "Replication" => {
+                    "role:master\nconnected_slaves:0\nmaster_repl_offset:0\n".to_owned()
+                }
+                "CPU" => "used_cpu_sys:0.000000\nused_cpu_user:0.000000\n".to_owned(),
+                "Cluster" => {
+                    let is_cluster = u8::from(self.0.settings.session.cluster);
+                    format!("cluster_enabled:{is_cluster}\n")
+                }
+                "Keyspace" => self.about_keyspace().await,
+                _ => String::new(),
+            };
+            // Writing to a string does not fail.
+            let _ = write!(text, "# {section}\r\n{}", lines.replace('\n', "\r\n"));
+        }
+        Reply::Verbatim(text.into())
+    }
+
+    fn about_server(&self, asker: &Member) -> String {
+        let shared = &self.0;
+        let mode = if shared.settings.session.cluster {
+            "cluster"
+        } else {
+            "standalone"
+        };
+        let uptime_s = clock::now().duration_since(shared.begun).as_secs();
+        let port = asker.local_address().rsplit(':').next().unwrap_or("0");
+        format!(
+            "redis_version:{REDIS_VERSION}\nredis_mode:{mode}\natoll_version:{}\nos:{} {}\n\
+             arch_bits:{}\nprocess_id:{}\nrun_id:{}\ntcp_port:{port}\nserver_time_usec:{}\n\
+             uptime_in_seconds:{uptime_s}\nuptime_in_days:{}\n",
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::OS,
+            std::env::consts::ARCH,
+            usize::BITS,
+            std::process::id(),
+            shared.run_id,
+            clock::wall_ms() * 1000,
+            uptime_s / (24 * 60 * 60),
+        )
+    }
+
+    fn about_clients(&self) -> String {
+        let infos: Vec<_> = self.0.members.all().iter().map(|it| it.info()).collect();
+        let waiting = infos.iter().filter(|it| it.traffic.is_waiting).count();
+        let listening = infos.iter().filter(|it| it.kind == ClientKind::PubSub);
+        format!(
+            "connected_clients:{}\nmaxclients:{}\nblocked_clients:{waiting}\npubsub_clients:{}\n",
+            infos.len(),
+            self.0.config.get(Setting::ConnectionsMax),
+            listening.count(),
+        )
+    }
+
+    fn about_stats(&self) -> String {
+        let (counted, hub) = (self.0.stats.count(), &self.0.hub);
+        format!(
+            "total_connections_received:{}\ntotal_commands_processed:{}\n\
+             total_net_input_bytes:{}\ntotal_net_output_bytes:{}\nrejected_connections:{}\n\
+             evicted_keys:0\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n",
+            counted.connections,
+            counted.commands,
+            counted.received_bytes,
+            counted.sent_bytes,
+            counted.refused,
+            hub.count(Topic::Channel),
+            hub.count(Topic::Pattern),
+            hub.count(Topic::Shard),
+        )
+    }
+
+    /// Numbers of keys; how many of them end is not counted.
+    async fn about_keyspace(&self) -> String {
+        let words = vec![Bytes::from_static(b"DBSIZE")];
+        let Some(command) = command::find(&words) else {
+            return String::new();
+        };
+        let request = |database| Request {
+            consistency: Consistency::Stale,
+            body: Body::Call {
+                database,
+                call: Call {
+                    command,
+                    words: words.clone(),
+                },
+            },
+        };
+        let answers = self.0.api.ask((0..DATABASES).map(request).collect()).await;
+        let mut lines = String::new();
+        for (database, answer) in answers.into_iter().enumerate() {
+            if let Answer::Reply(Reply::Integer(keys)) = answer
+                && keys > 0
+            {
+                // Writing to a string does not fail.
+                let _ = writeln!(lines, "db{database}:keys={keys},expires=0,avg_ttl=0");
+            }
+        }
+        lines
+    }
+}
+
+/// What was acknowledged is on disk.
+fn about_persistence() -> String {
+    format!(
+        "loading:0\nasync_loading:0\nrdb_changes_since_last_save:0\nrdb_bgsave_in_progress:0\n\
+         rdb_last_save_time:{}\nrdb_last_bgsave_status:ok\naof_enabled:1\n\
+         aof_rewrite_in_progress:0\naof_rewrite_scheduled:0\naof_last_bgrewrite_status:ok\n\
+         aof_last_write_status:ok\n",
+        clock::wall_ms() / 1000
+    )
+}
