@@ -11,7 +11,9 @@ use atoll_control::{
 };
 use atoll_kv::{
     api::NoCrossPartition,
-    driver::{Decisions, Known, Kv, Setup, StartError, topology_key},
+    driver::{
+        Decisions, Known, Kv, Progress, Setup, SnapshotSettings, StartError, topology_key,
+    },
     face::{
         server::{Identity, NoPasswords, Server, ServerSettings},
         session::{self, Credentials},
@@ -222,6 +224,11 @@ async fn run(
     super::serve::redis(door.listener, door.tls, server, door.stopped).await;
 }
 
+/// Tells how far the reading of hot data has got.
+fn told(progress: Progress) {
+    tracing::info!(?progress, "reading hot data");
+}
+
 async fn open(
     plan: Plan,
     decided: &Decided,
@@ -236,6 +243,8 @@ async fn open(
         disk: plan.disk,
         dir: plan.dir,
         journal: plan.journal,
+        snapshots: SnapshotSettings::default(),
+        progress: Arc::new(told),
         peers,
         layout: known.layout().into(),
         shards: plan.shards,

@@ -16,8 +16,9 @@ use bytes::Bytes;
 
 use crate::driver::*;
 use crate::{
-    api::{Body, Call, Consistency, NoCrossPartition, Refusal},
-    core::{command, reply::Reply},
+    api::{Body, Call, Consistency, NoCrossPartition, Refusal, Step, Transaction},
+    core::{command, notify::Notified, reply::Reply},
+    hub::{Mailbox, Topic},
 };
 
 const PARTITIONS: u16 = 8;
@@ -250,5 +251,69 @@ fn keys_end_and_waiting_commands_are_served() {
             Reply::NullArray
         );
         assert!(begin.elapsed() >= Duration::from_millis(100));
+    });
+}
+
+/// Whoever listens hears of each change once, wherever the key's owner is.
+#[test]
+fn what_happens_is_told_on_all_nodes() {
+    simulate(11, || async {
+        let cluster = Cluster::new(11);
+        let mailboxes: Vec<Arc<Mailbox>> = (0..3).map(|_| Arc::default()).collect();
+        for (at, mailbox) in mailboxes.iter().enumerate() {
+            let hub = cluster.kv(at).hub();
+            hub.subscribe(Topic::Pattern, "*".into(), 0, mailbox);
+            hub.set_notified(Notified::parse(b"K$").unwrap());
+        }
+        let publish = |channel: &'static str| Publication {
+            channel: channel.into(),
+            message: "m".into(),
+            sharded: false,
+        };
+        let words: Vec<Bytes> = ["SET", "a", "1"].map(Bytes::from).into();
+        let call = Call {
+            command: command::find(&words).unwrap(),
+            words,
+        };
+        let bodies = [
+            Body::Call {
+                database: 0,
+                call: call.clone(),
+            },
+            Body::Publish(publish("after")),
+            Body::Transaction(Transaction {
+                steps: vec![
+                    Step::Publish(publish("first")),
+                    Step::Call { database: 0, call },
+                    Step::Publish(publish("last")),
+                ],
+                watched: Vec::new(),
+            }),
+        ];
+        let requests = bodies.map(|body| Request {
+            consistency: Consistency::Linearizable,
+            body,
+        });
+        let told = Reply::Integer(1);
+        assert_eq!(
+            cluster.kv(0).ask(requests.into()).await,
+            [
+                Answer::Reply(Reply::OK),
+                Answer::Reply(told.clone()),
+                Answer::Executed(vec![told.clone(), Reply::OK, told]),
+            ]
+        );
+        for mailbox in mailboxes {
+            let mut heard = Vec::new();
+            while heard.len() < 5 {
+                while let Some(mail) = mailbox.take() {
+                    heard.push(mail.channel);
+                }
+                clock::sleep(Duration::from_millis(1)).await;
+            }
+            heard.sort();
+            let event = "__keyspace@0__:a";
+            assert_eq!(heard, [event, event, "after", "first", "last"]);
+        }
     });
 }
