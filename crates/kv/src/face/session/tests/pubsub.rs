@@ -1,6 +1,7 @@
 //! Listening and publishing.
 
 use super::*;
+use crate::hub::Topic;
 
 #[test]
 fn a_listener_of_resp2_does_nothing_else() {

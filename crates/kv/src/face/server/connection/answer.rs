@@ -1,0 +1,139 @@
+//! From requests to replies.
+
+use atoll_world::clock::{self, Instant};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Connection, may_wait, wait::Waited};
+use crate::{
+    api::{Api, Body, Request},
+    face::{
+        server::{ConnectionError, node::config::Setting},
+        session::{Ask, Heard, Step, Ticket},
+    },
+};
+
+impl<A, S, F> Connection<'_, A, S, F>
+where
+    A: Api,
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    F: Future<Output = ()> + Send,
+{
+    /// Asks what was put together, and writes the replies.
+    pub(super) async fn settle(&mut self) -> Result<(), ConnectionError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let requests = self.batch.take_requests();
+        let api = &self.server.0.api;
+        let measured = self.begin_measure(&requests);
+        let Waited::Heard(answers) = self.during(api.ask(requests), false).await? else {
+            return Ok(());
+        };
+        if let Some((words, begun)) = measured {
+            self.end_measure(&words, begun);
+        }
+        let step = {
+            let mut session = self.seat.member.session.lock();
+            let step = self.batch.finish(&mut session, answers, &mut self.wire.out);
+            self.seat.note_subscriptions(&mut session);
+            step
+        };
+        match step {
+            Step::Done => Ok(()),
+            Step::Close => {
+                self.is_closing = true;
+                Ok(())
+            }
+            Step::Ask(ask, ticket) => self.answer(ask, ticket).await,
+        }
+    }
+
+    /// The words of a command that comes alone, and when it began, if slow ones are kept.
+    fn begin_measure(&self, requests: &[Request]) -> Option<(Vec<Bytes>, Instant)> {
+        match requests {
+            [
+                Request {
+                    body: Body::Call { call, .. },
+                    ..
+                },
+            ] if self.server.0.config.get(Setting::SlowerThanUs) >= 0 => {
+                Some((call.words.clone(), clock::now()))
+            }
+            _ => None,
+        }
+    }
+
+    fn end_measure(&self, words: &[Bytes], begun: Instant) {
+        let shared = &self.server.0;
+        let took = clock::now().duration_since(begun);
+        let slower_than_us = shared.config.size(Setting::SlowerThanUs);
+        if took.as_micros() >= slower_than_us as u128 {
+            let name = self.seat.member.session.lock().name().clone();
+            let entries_max = shared.config.size(Setting::SlowEntriesMax);
+            let address = self.seat.member.address();
+            shared.slowlog.add(words, took, address, name, entries_max);
+        }
+    }
+
+    /// Asks one thing, and what follows from its answer.
+    pub(super) async fn answer(&mut self, ask: Ask, ticket: Ticket) -> Result<(), ConnectionError> {
+        let mut next = (ask, ticket);
+        loop {
+            let (ask, ticket) = next;
+            let shared = &self.server.0;
+            let waited = match ask {
+                Ask::Api(request) => {
+                    let waits = may_wait(&request);
+                    let answers = self.during(shared.api.ask(vec![request]), waits).await?;
+                    match answers {
+                        Waited::Heard(answers) => answers
+                            .into_iter()
+                            .next()
+                            .map_or(Waited::Gone, |answer| Waited::Heard(Heard::Api(answer))),
+                        Waited::Unblocked { with_error } => Waited::Unblocked { with_error },
+                        Waited::Gone => Waited::Gone,
+                    }
+                }
+                Ask::Identity(credentials) => {
+                    let checked = self.during(shared.identity.check(&credentials), false);
+                    match checked.await? {
+                        Waited::Heard(is_right) => Waited::Heard(Heard::Identity(is_right)),
+                        Waited::Unblocked { .. } | Waited::Gone => Waited::Gone,
+                    }
+                }
+                Ask::Node(call) => {
+                    let (server, member) = (self.server, self.seat.member.clone());
+                    match self.during(server.node(&member, call), false).await? {
+                        Waited::Heard(reply) => Waited::Heard(Heard::Node(reply)),
+                        Waited::Unblocked { .. } | Waited::Gone => Waited::Gone,
+                    }
+                }
+                Ask::Registry(question) => {
+                    let (reply, ends) = self.server.registry(&self.seat.member, question);
+                    self.is_closing |= ends;
+                    Waited::Heard(Heard::Registry(reply))
+                }
+            };
+            let step = {
+                let mut session = self.seat.member.session.lock();
+                let out = &mut self.wire.out;
+                let step = match waited {
+                    Waited::Heard(heard) => session.finish(ticket, heard, out),
+                    Waited::Unblocked { with_error } => session.unblock(ticket, with_error, out),
+                    Waited::Gone => Step::Close,
+                };
+                self.seat.note_subscriptions(&mut session);
+                step
+            };
+            match step {
+                Step::Done => return Ok(()),
+                Step::Close => {
+                    self.is_closing = true;
+                    return Ok(());
+                }
+                Step::Ask(ask, ticket) => next = (ask, ticket),
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What whoever holds a session asks it about the connection.
+
+use bytes::Bytes;
+
+use super::{PauseOf, Session, SubscriptionChange, Tracking, pubsub, transaction::Queue};
+use crate::{
+    core::command::{Flags, find},
+    hub::Topic,
+};
+
+impl Session {
+    /// Whether the client has said who it is, or has not to.
+    pub fn is_authenticated(&self) -> bool {
+        self.user.is_some()
+    }
+
+    /// Who the client is.
+    pub fn user(&self) -> Option<&Bytes> {
+        self.user.as_ref()
+    }
+
+    /// What the client calls itself.
+    pub fn name(&self) -> &Bytes {
+        &self.name
+    }
+
+    /// How the client wants to hear of changes to keys that it read.
+    pub fn tracking(&self) -> Option<&Tracking> {
+        self.tracking.as_ref()
+    }
+
+    /// Whether the connection's commands don't count as uses of keys.
+    pub fn is_no_touch(&self) -> bool {
+        self.no_touch
+    }
+
+    /// Whether CLIENT PAUSE lets this request wait (Redis: "CLIENT PAUSE").
+    pub fn is_paused(&self, of: PauseOf, words: &[Bytes]) -> bool {
+        let Some(command) = find(words) else {
+            return of == PauseOf::All;
+        };
+        match of {
+            // Whoever paused all clients would be paused, too, and could not end it.
+            PauseOf::All => command.name != "client|unpause",
+            PauseOf::Writes if command.name == "exec" => {
+                self.queue.as_ref().is_some_and(Queue::writes)
+            }
+            PauseOf::Writes => {
+                self.queue.is_none()
+                    && (command.flags.has(Flags::WRITE)
+                        || pubsub::publishes(command).is_some()
+                        || command.name == "pfcount")
+            }
+        }
+    }
+
+    /// What was subscribed to or no longer, since this was asked last. It has to be done before
+    /// what was written is sent.
+    pub fn take_subscription_changes(&mut self) -> Vec<SubscriptionChange> {
+        self.subscriptions.take_changes()
+    }
+
+    /// Whether the connection listens to this.
+    pub fn listens(&self, topic: Topic, name: &[u8]) -> bool {
+        self.subscriptions.of(topic).contains(name)
+    }
+
+    /// Whether the connection listens to anything.
+    pub fn is_listening(&self) -> bool {
+        !self.subscriptions.is_empty()
+    }
+
+    /// The connection is over: it listens no more.
+    pub fn end(&mut self) {
+        self.subscriptions.clear();
+    }
+}
