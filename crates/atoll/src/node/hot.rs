@@ -11,9 +11,7 @@ use atoll_control::{
 };
 use atoll_kv::{
     api::NoCrossPartition,
-    driver::{
-        Decisions, Known, Kv, Progress, Setup, SnapshotSettings, StartError, topology_key,
-    },
+    driver::{Decisions, Known, Kv, Progress, Setup, SnapshotSettings, StartError, topology_key},
     face::{
         server::{Identity, NoPasswords, Server, ServerSettings},
         session::{self, Credentials},
