@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every foreign client's tour, each against a fresh server of one node.
 #
-#   e2e/scripts/clients.sh atoll PATH      (or: etcd PATH, to check the tours themselves)
+#   e2e/scripts/clients.sh atoll PATH      (or: etcd PATH, or: redis PATH, to check the tours
+#                                           themselves against the server that they are made for)
 #
 # Needs what e2e/scripts/tools.sh installs. Goes on after a failure, and names all of them.
 set -uo pipefail
@@ -28,23 +29,36 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# Starts a server in a new directory; sets $port and $endpoint.
+# Whether the server says that it serves.
+is_up() {
+    if [[ $kind == redis ]]; then
+        [[ $("$tools/bin/redis-cli" -p "$redis_port" ping 2>&1) == PONG ]]
+    else
+        curl --silent --fail --max-time 2 "$endpoint/health" >/dev/null
+    fi
+}
+
+# Starts a server in a new directory; sets $port and $endpoint, and $redis_port.
 start() {
     local dir peer
     dir=$(mktemp -d -p "$scratch")
     port=$(free_port)
+    redis_port=$(free_port)
     peer=$(free_port)
     endpoint=http://127.0.0.1:$port
     log=$dir/log
     case $kind in
     atoll)
         "$server" start --dir "$dir/data" --listen-client "127.0.0.1:$port" \
-            --listen-peer "127.0.0.1:$peer" >"$log" 2>&1 &
+            --listen-redis "127.0.0.1:$redis_port" --listen-peer "127.0.0.1:$peer" >"$log" 2>&1 &
         ;;
     etcd)
         "$server" --data-dir "$dir/data" --listen-client-urls "$endpoint" \
             --advertise-client-urls "$endpoint" --listen-peer-urls "http://127.0.0.1:$peer" \
             --log-level error >"$log" 2>&1 &
+        ;;
+    redis)
+        "$server" --port "$redis_port" --dir "$dir" --save '' >"$log" 2>&1 &
         ;;
     *)
         echo "clients: no such server: $kind" >&2
@@ -53,7 +67,7 @@ start() {
     esac
     pid=$!
     local tries=0
-    until curl --silent --fail --max-time 2 "$endpoint/health" >/dev/null; do
+    until is_up; do
         tries=$((tries + 1))
         if ((tries > 600)) || ! kill -0 "$pid" 2>/dev/null; then
             echo "clients: the server doesn't serve; it said:" >&2
@@ -85,12 +99,28 @@ go_tour() { (cd go && go run ./tour "$endpoint"); }
 python_tour() { "$tools/python/bin/python" python/tour.py 127.0.0.1 "$port"; }
 etcdctl() { ./etcdctl.sh "$1" "$endpoint"; }
 
-tour "Go, hello" hello
-tour "Go, client v3.6" go_tour
-tour "Python, aetcd" python_tour
-tour "etcdctl 3.4" etcdctl "$tools/etcd-deb/usr/bin/etcdctl"
-tour "etcdctl 3.5" etcdctl "$tools/etcd-3.5/etcdctl"
-tour "etcdctl 3.7" etcdctl "$tools/etcd-go/etcdctl"
+redis_cli() { redis/cli.sh "$tools/bin" 127.0.0.1 "$redis_port"; }
+redis_python() { "$tools/redis-python/bin/python" redis/tour.py 127.0.0.1 "$redis_port"; }
+redis_node() { node redis/node/tour.mjs 127.0.0.1 "$redis_port" "$tools/redis-node"; }
+redis_go() { (cd redis/go && go run . "127.0.0.1:$redis_port"); }
+redis_java() { java -cp "$tools/redis-java/*" redis/java/Tour.java 127.0.0.1 "$redis_port"; }
+
+if [[ $kind != redis ]]; then
+    tour "Go, hello" hello
+    tour "Go, client v3.6" go_tour
+    tour "Python, aetcd" python_tour
+    tour "etcdctl 3.4" etcdctl "$tools/etcd-deb/usr/bin/etcdctl"
+    tour "etcdctl 3.5" etcdctl "$tools/etcd-3.5/etcdctl"
+    tour "etcdctl 3.7" etcdctl "$tools/etcd-go/etcdctl"
+fi
+# Plain clients, of a node that owns everything. The tours say where cluster clients will go.
+if [[ $kind != etcd ]]; then
+    tour "redis-cli and redis-benchmark" redis_cli
+    tour "Python, redis-py" redis_python
+    tour "JavaScript, node-redis and ioredis" redis_node
+    tour "Go, go-redis" redis_go
+    tour "Java, Jedis" redis_java
+fi
 
 if ((${#failed[@]})); then
     printf 'clients: failed: %s\n' "${failed[@]}"
