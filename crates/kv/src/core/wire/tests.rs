@@ -249,6 +249,53 @@ fn bundles_come_back() {
     assert_eq!(Bundle::decode(bundle()), Ok((ReplicaId(6), packets())));
 }
 
+/// What this version writes is what the file holds. With `ATOLL_WRITE_GOLDEN` set, a file that
+/// is not there yet is made.
+fn golden(name: &str, written: &[u8]) {
+    let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/formats/golden")
+        .join(name);
+    let disk = atoll_world::disk::real();
+    if std::env::var_os("ATOLL_WRITE_GOLDEN").is_some()
+        && disk
+            .read_all(&path)
+            .is_err_and(|error| error.is_not_found())
+    {
+        disk.write_atomic(&path, written)
+            .expect("the tree is writable");
+    }
+    let stored = disk.read_all(&path).expect("it is in the tree");
+    assert!(stored == written, "what is written differs from {name}");
+}
+
+#[test]
+fn the_golden_files_are_what_is_written() {
+    golden("hot-data-packets-1.bin", &bundle());
+    let mut records = vec![
+        encode_record(PartitionId(1_023), &Record::Promise(ballot(5))),
+        encode_record(
+            PartitionId(7),
+            &Record::Append {
+                after: LogIndex(8),
+                entries: entries(),
+            },
+        ),
+        encode_record(PartitionId(7), &Record::Install(snapshot())),
+        encode_record(PartitionId(7), &Record::Compact(position(3))),
+    ];
+    for configuration in configurations() {
+        records.push(encode_record(
+            PartitionId(0),
+            &Record::Configure(configuration),
+        ));
+    }
+    let mut framed = crate::core::codec::Writer::default();
+    for record in records {
+        framed.bytes(&record);
+    }
+    golden("hot-data-records-1.bin", &framed.finish());
+}
+
 proptest! {
     #[test]
     fn noise_is_refused(noise in vec(any::<u8>(), 0..300)) {
