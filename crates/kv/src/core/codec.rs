@@ -98,6 +98,18 @@ impl Reader {
         Reader(bytes)
     }
 
+    /// The version that everything begins with.
+    ///
+    /// # Errors
+    /// It is another one than this program knows.
+    pub fn version(&mut self, known: u8) -> Result<(), CodecError> {
+        let found = self.byte()?;
+        if found != known {
+            return Err(CodecError::Version { found, known });
+        }
+        Ok(())
+    }
+
     /// One byte.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::error::CommandError;
 use crate::core::{
+    chance,
     data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Value},
     reply::Reply,
 };
@@ -126,13 +127,9 @@ impl<'a> Context<'a> {
         result
     }
 
-    /// The next random number (SplitMix64, Steele and others 2014), the same on every replica.
+    /// The next random number, the same on every replica.
     pub fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        chance::next(&mut self.random)
     }
 
     /// A random number below `bound`, which is not 0.

@@ -78,13 +78,7 @@ impl Answered {
     /// These bytes are no answer, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Answered, CodecError> {
         let mut reader = Reader::new(bytes);
-        let found = reader.byte()?;
-        if found != VERSION {
-            return Err(CodecError::Version {
-                found,
-                known: VERSION,
-            });
-        }
+        reader.version(VERSION)?;
         let answered = match reader.byte()? {
             0 => Answered::Reply(read(&mut reader, DEPTH_MAX)?),
             1 => {

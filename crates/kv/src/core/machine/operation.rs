@@ -73,13 +73,7 @@ impl Operation {
     /// These bytes are no operation, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Operation, CodecError> {
         let mut reader = Reader::new(bytes);
-        let found = reader.byte()?;
-        if found != VERSION {
-            return Err(CodecError::Version {
-                found,
-                known: VERSION,
-            });
-        }
+        reader.version(VERSION)?;
         let operation = match reader.byte()? {
             0 => Operation::Call(read_call(&mut reader)?),
             1 => {

@@ -49,13 +49,7 @@ impl Batch {
     /// These bytes are not a batch, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Batch, CodecError> {
         let mut reader = Reader::new(bytes);
-        let found = reader.byte()?;
-        if found != VERSION {
-            return Err(CodecError::Version {
-                found,
-                known: VERSION,
-            });
-        }
+        reader.version(VERSION)?;
         let (now_ms, seed) = (reader.number()?, reader.number()?);
         let count = reader.count(REQUEST_BYTES_MIN)?;
         let mut requests = Vec::with_capacity(count);

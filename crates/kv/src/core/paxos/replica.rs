@@ -13,6 +13,7 @@ use super::{
     takeover::{Asking, Candidate},
     types::{Ballot, Entry, LogIndex, Position},
 };
+use crate::core::chance;
 
 /// Names a read to whoever asked for it.
 pub type ReadId = u64;
@@ -488,12 +489,8 @@ impl Replica {
         self.send(to, message);
     }
 
-    /// A number below `bound`, for pauses (SplitMix64).
+    /// A number below `bound`, for pauses.
     pub(super) fn random_below(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound.max(1)
+        chance::next(&mut self.random) % bound.max(1)
     }
 }

@@ -94,13 +94,7 @@ impl Bundle {
     /// These bytes are no bundle, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<(ReplicaId, Vec<(PartitionId, Packet)>), CodecError> {
         let mut reader = Reader::new(bytes);
-        let found = reader.byte()?;
-        if found != VERSION {
-            return Err(CodecError::Version {
-                found,
-                known: VERSION,
-            });
-        }
+        reader.version(VERSION)?;
         let sender = ReplicaId(reader.number()?);
         let mut packets = Vec::new();
         while !reader.is_empty() {

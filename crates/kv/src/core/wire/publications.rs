@@ -37,13 +37,7 @@ pub fn encode_publications(publications: &[Publication]) -> Bytes {
 /// These bytes are no publications, or of a newer version.
 pub fn decode_publications(bytes: Bytes) -> Result<Vec<Publication>, CodecError> {
     let mut reader = Reader::new(bytes);
-    let found = reader.byte()?;
-    if found != VERSION {
-        return Err(CodecError::Version {
-            found,
-            known: VERSION,
-        });
-    }
+    reader.version(VERSION)?;
     let mut publications = Vec::new();
     while !reader.is_empty() {
         let sharded = match reader.byte()? {

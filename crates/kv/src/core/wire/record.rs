@@ -140,13 +140,7 @@ fn begin(partition: PartitionId) -> Writer {
 /// These bytes are no record, or one of a newer version.
 pub fn decode_record(bytes: Bytes) -> Result<(PartitionId, Logged), CodecError> {
     let mut reader = Reader::new(bytes);
-    let found = reader.byte()?;
-    if found != VERSION {
-        return Err(CodecError::Version {
-            found,
-            known: VERSION,
-        });
-    }
+    reader.version(VERSION)?;
     let partition = u16::try_from(reader.number()?).map_err(|_| CodecError::Number)?;
     let logged = match reader.byte()? {
         0 => Logged::Record(Record::Promise(read_ballot(&mut reader)?)),
