@@ -31,6 +31,9 @@ use tokio::sync::watch;
 
 use super::{Acceptor, Directory, durability, journal_options, record::Record};
 
+/// The least length of a segment of the journal of hot data.
+const SEGMENT_BYTES_MIN: u64 = 16 << 20;
+
 /// The control plane, as hot data sees it.
 #[derive(Clone)]
 struct Decided {
@@ -171,6 +174,8 @@ pub(super) fn start(
         dir: directory.path.join(format!("kv-{}", record.cluster)),
         journal: journal::Options {
             durability: durability(config.kv.durability),
+            // The largest request fits one.
+            segment_bytes: config.journal.segment_bytes.max(SEGMENT_BYTES_MIN),
             ..journal_options(config)
         },
         partitions: config.kv.partitions,

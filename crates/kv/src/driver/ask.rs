@@ -18,7 +18,7 @@ use crate::{
     },
     core::{
         command::{Command, Flags, wait_of},
-        machine::{self, Answered, Operation},
+        machine::{self, Answered, OPERATION_BYTES_MAX, Operation},
         partition::Given,
         reply::Reply,
         route::{self, Merge, Part, Plan},
@@ -58,11 +58,22 @@ impl Dealer<'_> {
 
     fn deal(&mut self, partition: PartitionId, reads: bool, operation: &Operation) -> Receiver {
         let (given, receiver) = oneshot::channel();
+        let operation = operation.encode();
+        if operation.len() > OPERATION_BYTES_MAX {
+            let text = format!(
+                "ERR a request of {} bytes is over the limit of {OPERATION_BYTES_MAX}",
+                operation.len()
+            );
+            let refused = Answered::Reply(Reply::Error(Bytes::from(text)));
+            // The receiver is right here.
+            let _ = given.send(Given::Reply(refused));
+            return receiver;
+        }
         let place = usize::from(partition.0) % self.dealt.len();
         self.dealt[place].push(AskOf {
             partition,
             reads,
-            operation: operation.encode(),
+            operation,
             given,
         });
         receiver

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use atoll_base::id::{NodeId, PartitionId, ReplicaId};
 use atoll_world::{
     clock,
-    peers::{Handler, PeerError, Peers, Reply, Service},
+    peers::{Handler, PAYLOAD_BYTES_MAX, PeerError, Peers, Reply, Service},
     task,
 };
 use bytes::Bytes;
@@ -14,13 +14,21 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{Door, Layout, shard::Input, shard::Urgent};
-use crate::core::wire::{Bundle, Packet};
+use crate::core::{
+    machine::OPERATION_BYTES_MAX,
+    wire::{Bundle, Packet},
+};
 
 /// Bundles of packets.
 const PACKETS: Service = Service(32);
 
-/// A bundle is sent when it has grown to so many bytes.
-pub(super) const BUNDLE_BYTES_MAX: usize = 4 << 20;
+/// A bundle is sent when it has grown to so many bytes. With the largest packet on top it has to
+/// fit a frame.
+pub(super) const BUNDLE_BYTES_MAX: usize = 1 << 20;
+const _: () = assert!(
+    BUNDLE_BYTES_MAX + OPERATION_BYTES_MAX + (64 << 10) < PAYLOAD_BYTES_MAX,
+    "the largest packet fits the fullest bundle"
+);
 
 /// Bundles that may wait for one node; further ones are lost, as on a network.
 const BUNDLES_MAX: usize = 1_024;

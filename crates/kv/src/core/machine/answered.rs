@@ -7,6 +7,9 @@ use crate::core::{
     reply::Reply,
 };
 
+/// The longest answer that a node passes on to another, in bytes.
+pub const ANSWER_BYTES_MAX: usize = 6 << 20;
+
 /// Version of the encoded form.
 const VERSION: u8 = 1;
 /// Replies inside replies, at the most.

@@ -7,8 +7,8 @@ mod operation;
 
 use bytes::Bytes;
 
-pub use answered::Answered;
-pub use operation::{Call, Operation};
+pub use answered::{ANSWER_BYTES_MAX, Answered};
+pub use operation::{Call, OPERATION_BYTES_MAX, Operation};
 
 use super::{
     command::{self, Context, Effects, Moment as CommandMoment},

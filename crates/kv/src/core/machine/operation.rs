@@ -7,6 +7,9 @@ use crate::core::{
     data::DATABASES,
 };
 
+/// The longest operation, in bytes: it becomes one record of the journal and one packet.
+pub const OPERATION_BYTES_MAX: usize = 6 << 20;
+
 /// Version of the encoded form.
 const VERSION: u8 = 1;
 

@@ -12,9 +12,10 @@ use super::{
 };
 use crate::core::{
     codec::{CodecError, Reader, Writer},
-    machine::Answered,
+    machine::{ANSWER_BYTES_MAX, Answered},
     partition::{Outcome, Request, Response},
     paxos::Message,
+    reply::Reply,
     sessions::{Origin, Session},
 };
 
@@ -148,7 +149,14 @@ fn read_origin(reader: &mut Reader) -> Result<Origin, CodecError> {
 fn write_outcome(writer: &mut Writer, outcome: &Outcome<Answered>) {
     match outcome {
         Outcome::Done(answered) => {
-            writer.byte(0).bytes(&answered.encode());
+            let mut bytes = answered.encode();
+            if bytes.len() > ANSWER_BYTES_MAX {
+                let text =
+                    "ERR the reply is larger than the 6 MiB that nodes pass on to each other";
+                let refused = Reply::Error(Bytes::from_static(text.as_bytes()));
+                bytes = Answered::Reply(refused).encode();
+            }
+            writer.byte(0).bytes(&bytes);
         }
         Outcome::NotOwner(None) => {
             writer.byte(1);

@@ -86,7 +86,7 @@ impl Cluster {
             dir: PathBuf::from("/kv"),
             journal: journal::Options {
                 writer: Writer::task(Duration::from_micros(200)..Duration::from_millis(4)),
-                segment_bytes: 1 << 20,
+                segment_bytes: 16 << 20,
                 reserve_bytes: 0,
                 ..journal::Options::default()
             },
@@ -137,7 +137,7 @@ async fn ask(kv: &Kv, text: &str) -> Answer {
 async fn told(kv: &Kv, text: &str) -> Reply {
     match ask(kv, text).await {
         Answer::Reply(reply) => reply,
-        other => panic!("{text}: {other:?}"),
+        other => panic!("{}: {other:?}", &text[..text.len().min(60)]),
     }
 }
 
@@ -315,5 +315,49 @@ fn what_happens_is_told_on_all_nodes() {
             let event = "__keyspace@0__:a";
             assert_eq!(heard, [event, event, "after", "first", "last"]);
         }
+    });
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_harms_nobody() {
+    simulate(4, || async {
+        let cluster = Cluster::new(4);
+        let large = "x".repeat(5 << 20);
+        assert_eq!(
+            told(cluster.kv(0), &format!("SET large {large}")).await,
+            Reply::OK
+        );
+        let larger = "x".repeat(7 << 20);
+        for node in 0..3 {
+            let Reply::Error(text) = told(cluster.kv(node), &format!("SET large {larger}")).await
+            else {
+                panic!("it was taken");
+            };
+            assert!(text.starts_with(b"ERR a request of 7"), "{text:?}");
+        }
+        // Several at once, for one partition: more than fits a record or a frame together.
+        let sets = (0..4).map(|at| format!("SET {{large}}{at} {large}"));
+        let asked = sets.map(|set| {
+            let kv = cluster.kv(1).clone();
+            task::spawn(async move { told(&kv, &set).await })
+        });
+        for one in asked.collect::<Vec<_>>() {
+            assert_eq!(one.await.unwrap(), Reply::OK);
+        }
+        // An answer that is larger than what nodes pass on, from a node that has to pass it on.
+        told(cluster.kv(0), &format!("APPEND large {large}")).await;
+        let mut refused = 0;
+        for node in 0..3 {
+            match told(cluster.kv(node), "GET large").await {
+                Reply::Error(text) => {
+                    assert!(text.starts_with(b"ERR the reply is larger"), "{text:?}");
+                    refused += 1;
+                }
+                Reply::Bulk(bytes) => assert_eq!(bytes.len(), 2 * large.len()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(refused, 2, "the owner answers its own clients");
+        assert_eq!(told(cluster.kv(2), "SET small 1").await, Reply::OK);
     });
 }
