@@ -55,7 +55,7 @@ pub enum StartError {
     },
     /// The end of the journal may have been lost after it was acknowledged.
     #[error(
-        "the end of the journal of hot data is damaged, and what stood there may have been acknowledged"
+        "the end of the journal of hot data is damaged, and what stood there may have been acknowledged; remove this node from the cluster, delete its folder, and join it again as a new one"
     )]
     MaybeForgetful,
 }
