@@ -1,6 +1,6 @@
 //! From questions to partitions, and back.
 
-use std::{pin::Pin, time::Duration};
+use std::{collections::BTreeSet, pin::Pin, time::Duration};
 
 use atoll_base::id::PartitionId;
 use atoll_world::clock;
@@ -39,7 +39,11 @@ enum Pending {
     /// Is published when all before it is answered: who hears of something finds it.
     Publish(Publication),
     One(Receiver),
+    /// Comes of what was dealt.
     Later(Later),
+    /// Asks by itself, so it begins when everything before it is answered, and ends before what
+    /// follows begins.
+    Alone(Later),
 }
 
 /// Operations for shards, in order.
@@ -80,12 +84,14 @@ impl Dealer<'_> {
     }
 
     /// Hands everything over; what a shard has no room for is refused.
-    fn hand_over(self) {
+    fn hand_over(&mut self) {
         let shards: &[Door] = &self.kv.0.shards;
-        for (door, asks) in shards.iter().zip(self.dealt) {
+        for (door, dealt) in shards.iter().zip(&mut self.dealt) {
+            let mut asks = std::mem::take(dealt);
             if asks.is_empty() {
                 continue;
             }
+            keep_order(&mut asks);
             let refused = match door.inputs.try_send(Input::Asks(asks)) {
                 Ok(()) => continue,
                 Err(TrySendError::Full(refused) | TrySendError::Closed(refused)) => refused,
@@ -101,24 +107,53 @@ impl Dealer<'_> {
     }
 }
 
+/// Has reads go through the log where writes of the same partition came with them: only there
+/// each has a place before what follows it and after what it follows.
+fn keep_order(asks: &mut [AskOf]) {
+    let written: BTreeSet<PartitionId> = asks
+        .iter()
+        .filter(|ask| !ask.reads)
+        .map(|ask| ask.partition)
+        .collect();
+    for ask in asks {
+        ask.reads &= !written.contains(&ask.partition);
+    }
+}
+
 /// Answers questions, one for each, in their order.
 pub(super) async fn all(kv: &Kv, requests: Vec<Request>) -> Vec<Answer> {
     let mut dealer = Dealer::new(kv);
-    let pending: Vec<Pending> = requests
-        .into_iter()
-        .map(|request| begin(kv, &mut dealer, request))
-        .collect();
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut pending = Vec::with_capacity(requests.len());
+    for request in requests {
+        match begin(kv, &mut dealer, request) {
+            Pending::Alone(alone) => {
+                settle(kv, &mut dealer, &mut pending, &mut answers).await;
+                answers.push(alone.await);
+            }
+            other => pending.push(other),
+        }
+    }
+    settle(kv, &mut dealer, &mut pending, &mut answers).await;
+    answers
+}
+
+/// Hands over what was dealt, and waits for all answers to it.
+async fn settle(
+    kv: &Kv,
+    dealer: &mut Dealer<'_>,
+    pending: &mut Vec<Pending>,
+    answers: &mut Vec<Answer>,
+) {
     dealer.hand_over();
-    let mut answers = Vec::with_capacity(pending.len());
-    for one in pending {
+    for one in pending.drain(..) {
         answers.push(match one {
             Pending::Ready(answer) => answer,
             Pending::Publish(publication) => published(kv, publication),
             Pending::One(receiver) => answer(receiver.await),
-            Pending::Later(later) => later.await,
+            Pending::Later(later) | Pending::Alone(later) => later.await,
         });
     }
-    answers
 }
 
 fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
@@ -134,12 +169,12 @@ fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
         Body::Versions(keys) => {
             let keys = keys.clone();
             let kv = kv.clone();
-            Pending::Later(Box::pin(async move { versions(&kv, keys).await }))
+            Pending::Alone(Box::pin(async move { versions(&kv, keys).await }))
         }
         Body::Publish(publication) => Pending::Publish(publication.clone()),
         Body::Wait(wait) => {
             let (kv, wait) = (kv.clone(), *wait);
-            Pending::Later(Box::pin(async move { acknowledged(&kv, wait).await }))
+            Pending::Alone(Box::pin(async move { acknowledged(&kv, wait).await }))
         }
     }
 }
@@ -199,7 +234,7 @@ fn begin_call(
             };
             let kv = kv.clone();
             let waits = async move { wait(&kv, partition, database, call).await };
-            Pending::Later(Box::pin(waits))
+            Pending::Alone(Box::pin(waits))
         }
         Ok(Plan::One(partition)) => {
             Pending::One(dealer.deal(partition, reads, &operation(database, call.words)))
@@ -231,11 +266,11 @@ fn begin_call(
         Ok(Plan::Search) => {
             let kv = kv.clone();
             let search = async move { search(&kv, database, call.words).await };
-            Pending::Later(Box::pin(search))
+            Pending::Alone(Box::pin(search))
         }
         Ok(Plan::Scan(mut scan)) => {
             let kv = kv.clone();
-            Pending::Later(Box::pin(async move {
+            Pending::Alone(Box::pin(async move {
                 loop {
                     let (partition, words) = scan.ask();
                     match one(&kv, partition, true, &operation(database, words)).await {
@@ -251,7 +286,7 @@ fn begin_call(
         }
         Ok(Plan::Atomic(touched)) => {
             let executor = kv.0.cross_partition.clone();
-            Pending::Later(Box::pin(
+            Pending::Alone(Box::pin(
                 async move { executor.execute(request, touched).await },
             ))
         }
@@ -278,7 +313,7 @@ fn begin_transaction(
         Ok(Plan::One(partition)) => partition,
         Ok(Plan::Atomic(touched)) => {
             let executor = kv.0.cross_partition.clone();
-            return Pending::Later(Box::pin(
+            return Pending::Alone(Box::pin(
                 async move { executor.execute(request, touched).await },
             ));
         }

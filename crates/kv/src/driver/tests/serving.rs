@@ -118,20 +118,23 @@ impl Cluster {
     }
 }
 
-async fn ask(kv: &Kv, text: &str) -> Answer {
+fn request(text: &str) -> Request {
     let words: Vec<Bytes> = text
         .split(' ')
         .map(|word| Bytes::copy_from_slice(word.as_bytes()))
         .collect();
     let command = command::find(&words).unwrap();
-    let request = Request {
+    Request {
         consistency: Consistency::Linearizable,
         body: Body::Call {
             database: 0,
             call: Call { command, words },
         },
-    };
-    kv.ask(vec![request]).await.pop().unwrap()
+    }
+}
+
+async fn ask(kv: &Kv, text: &str) -> Answer {
+    kv.ask(vec![request(text)]).await.pop().unwrap()
 }
 
 async fn told(kv: &Kv, text: &str) -> Reply {
@@ -359,5 +362,38 @@ fn what_is_too_large_is_refused_and_harms_nobody() {
         }
         assert_eq!(refused, 2, "the owner answers its own clients");
         assert_eq!(told(cluster.kv(2), "SET small 1").await, Reply::OK);
+    });
+}
+
+#[test]
+fn a_pipeline_keeps_its_order() {
+    simulate(5, || async {
+        let cluster = Cluster::new(5);
+        for round in 0..50 {
+            let lines = [
+                format!("SET k {round}"),
+                "GET k".to_owned(),
+                "APPEND k x".to_owned(),
+                "GET k".to_owned(),
+                "SCAN 0 COUNT 1000".to_owned(),
+                "DEL k".to_owned(),
+                "EXISTS k".to_owned(),
+            ];
+            let requests = lines.iter().map(|line| request(line)).collect();
+            let answers = cluster.kv(round % 3).ask(requests).await;
+            let found = |answer: &Answer| match answer {
+                Answer::Reply(reply) => reply.clone(),
+                other => panic!("{other:?}"),
+            };
+            let replies: Vec<Reply> = answers.iter().map(found).collect();
+            assert_eq!(replies[1], Reply::bulk(round.to_string()));
+            assert_eq!(replies[3], Reply::bulk(format!("{round}x")));
+            assert!(
+                format!("{:?}", replies[4]).contains("b\"k\""),
+                "{:?}",
+                replies[4]
+            );
+            assert_eq!(replies[5..], [Reply::Integer(1), Reply::Integer(0)]);
+        }
     });
 }

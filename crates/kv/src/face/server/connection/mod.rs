@@ -99,6 +99,7 @@ where
                 failed = Err(ConnectionError::Protocol(error));
                 Next::Close
             });
+            let looked_at_bytes = self.wire.received.len();
             self.settle().await?;
             self.count();
             match next {
@@ -110,6 +111,8 @@ where
                     self.send().await?;
                     task::yield_now().await;
                 }
+                // More came while answers were awaited: there may be whole requests already.
+                Next::Receive if self.wire.received.len() != looked_at_bytes => {}
                 Next::Receive | Next::Pause(_) if self.wire.has_ended => self.is_closing = true,
                 Next::Receive => self.wait(Awaited::Requests).await?,
                 Next::Pause(until) => self.wait(Awaited::PauseEnd(until)).await?,
