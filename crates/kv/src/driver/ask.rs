@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     api::{
-        Answer, Body, Call, DatabaseKey, OwnDisk, Publication, Refusal, Request, Step, Transaction,
-        Version, Wait,
+        Answer, Body, Call, Consistency, DatabaseKey, OwnDisk, Publication, Refusal, Request, Step,
+        Transaction, Version, Wait,
     },
     core::{
         command::{Command, Flags, wait_of},
@@ -60,9 +60,9 @@ impl Dealer<'_> {
         }
     }
 
-    fn deal(&mut self, partition: PartitionId, reads: bool, operation: &Operation) -> Receiver {
+    /// `operation` is an [`Operation`], encoded.
+    fn deal(&mut self, partition: PartitionId, reads: bool, operation: Bytes) -> Receiver {
         let (given, receiver) = oneshot::channel();
-        let operation = operation.encode();
         if operation.len() > OPERATION_BYTES_MAX {
             let text = format!(
                 "ERR a request of {} bytes is over the limit of {OPERATION_BYTES_MAX}",
@@ -157,26 +157,28 @@ async fn settle(
 }
 
 fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
-    match &request.body {
-        Body::Call { database, call } => {
-            let (database, call) = (*database, call.clone());
-            begin_call(kv, dealer, request, database, call)
-        }
-        Body::Transaction(transaction) => {
-            let transaction = transaction.clone();
-            begin_transaction(kv, dealer, request, transaction)
-        }
+    let consistency = request.consistency;
+    match request.body {
+        Body::Call { database, call } => begin_call(kv, dealer, consistency, database, call),
+        Body::Transaction(transaction) => begin_transaction(kv, dealer, consistency, transaction),
         Body::Versions(keys) => {
-            let keys = keys.clone();
             let kv = kv.clone();
             Pending::Alone(Box::pin(async move { versions(&kv, keys).await }))
         }
-        Body::Publish(publication) => Pending::Publish(publication.clone()),
+        Body::Publish(publication) => Pending::Publish(publication),
         Body::Wait(wait) => {
-            let (kv, wait) = (kv.clone(), *wait);
+            let kv = kv.clone();
             Pending::Alone(Box::pin(async move { acknowledged(&kv, wait).await }))
         }
     }
+}
+
+/// Leaves a request that touches several partitions at one moment to whoever can do that.
+fn begin_atomic(kv: &Kv, request: Request, touched: Vec<PartitionId>) -> Pending {
+    let executor = kv.0.cross_partition.clone();
+    Pending::Alone(Box::pin(
+        async move { executor.execute(request, touched).await },
+    ))
 }
 
 /// Answers WAIT and WAITAOF. What was acknowledged is held by a majority, on disk unless the
@@ -209,14 +211,14 @@ fn is_read(command: &Command) -> bool {
     !command.flags.has(Flags::WRITE)
 }
 
-fn operation(database: usize, words: Vec<Bytes>) -> Operation {
-    Operation::Call(machine::Call { database, words })
+fn operation(database: usize, words: Vec<Bytes>) -> Bytes {
+    Operation::Call(machine::Call { database, words }).encode()
 }
 
 fn begin_call(
     kv: &Kv,
     dealer: &mut Dealer<'_>,
-    request: Request,
+    consistency: Consistency,
     database: usize,
     call: Call,
 ) -> Pending {
@@ -237,20 +239,17 @@ fn begin_call(
             Pending::Alone(Box::pin(waits))
         }
         Ok(Plan::One(partition)) => {
-            Pending::One(dealer.deal(partition, reads, &operation(database, call.words)))
+            Pending::One(dealer.deal(partition, reads, operation(database, call.words)))
         }
         Ok(Plan::Anywhere) => {
-            Pending::One(dealer.deal(PartitionId(0), reads, &operation(database, call.words)))
+            Pending::One(dealer.deal(PartitionId(0), reads, operation(database, call.words)))
         }
         Ok(Plan::Parts(parts, merge)) => {
             let receivers: Vec<Receiver> = parts
                 .iter()
                 .map(|part| {
-                    dealer.deal(
-                        part.partition,
-                        reads,
-                        &operation(database, part.words.clone()),
-                    )
+                    let operation = operation(database, part.words.clone());
+                    dealer.deal(part.partition, reads, operation)
                 })
                 .collect();
             Pending::Later(Box::pin(merged(receivers, Some(parts), merge)))
@@ -259,7 +258,7 @@ fn begin_call(
             let operation = operation(database, call.words);
             let receivers: Vec<Receiver> = partitions
                 .ids()
-                .map(|partition| dealer.deal(partition, reads, &operation))
+                .map(|partition| dealer.deal(partition, reads, operation.clone()))
                 .collect();
             Pending::Later(Box::pin(merged(receivers, None, merge)))
         }
@@ -273,7 +272,7 @@ fn begin_call(
             Pending::Alone(Box::pin(async move {
                 loop {
                     let (partition, words) = scan.ask();
-                    match one(&kv, partition, true, &operation(database, words)).await {
+                    match one(&kv, partition, operation(database, words)).await {
                         Answer::Reply(reply) => {
                             if let Some(reply) = scan.take(reply) {
                                 return Answer::Reply(reply);
@@ -285,10 +284,8 @@ fn begin_call(
             }))
         }
         Ok(Plan::Atomic(touched)) => {
-            let executor = kv.0.cross_partition.clone();
-            Pending::Alone(Box::pin(
-                async move { executor.execute(request, touched).await },
-            ))
+            let body = Body::Call { database, call };
+            begin_atomic(kv, Request { consistency, body }, touched)
         }
     }
 }
@@ -296,7 +293,7 @@ fn begin_call(
 fn begin_transaction(
     kv: &Kv,
     dealer: &mut Dealer<'_>,
-    request: Request,
+    consistency: Consistency,
     transaction: Transaction,
 ) -> Pending {
     let partitions = kv.0.partitions;
@@ -312,10 +309,8 @@ fn begin_transaction(
         Err(error) => return Pending::Ready(error_reply(error.to_string())),
         Ok(Plan::One(partition)) => partition,
         Ok(Plan::Atomic(touched)) => {
-            let executor = kv.0.cross_partition.clone();
-            return Pending::Alone(Box::pin(
-                async move { executor.execute(request, touched).await },
-            ));
+            let body = Body::Transaction(transaction);
+            return begin_atomic(kv, Request { consistency, body }, touched);
         }
         Ok(_) => PartitionId(0),
     };
@@ -341,7 +336,7 @@ fn begin_transaction(
         .map(|(key, version)| (key.database, key.key, version.0))
         .collect();
     let operation = Operation::Transaction { calls, watched };
-    let receiver = dealer.deal(partition, reads, &operation);
+    let receiver = dealer.deal(partition, reads, operation.encode());
     let kv = kv.clone();
     Pending::Later(Box::pin(async move {
         match answer(receiver.await) {
@@ -357,16 +352,16 @@ fn begin_transaction(
     }))
 }
 
-/// Asks one partition for one thing.
-async fn one(kv: &Kv, partition: PartitionId, reads: bool, operation: &Operation) -> Answer {
-    answer(given(kv, partition, reads, operation).await)
+/// Asks one partition for something to read.
+async fn one(kv: &Kv, partition: PartitionId, operation: Bytes) -> Answer {
+    answer(given(kv, partition, true, operation).await)
 }
 
 async fn given(
     kv: &Kv,
     partition: PartitionId,
     reads: bool,
-    operation: &Operation,
+    operation: Bytes,
 ) -> Result<Given<Answered>, oneshot::error::RecvError> {
     let mut dealer = Dealer::new(kv);
     let receiver = dealer.deal(partition, reads, operation);
@@ -409,20 +404,15 @@ async fn merged(receivers: Vec<Receiver>, parts: Option<Vec<Part>>, merge: Merge
     })
 }
 
-/// One partition after the other, from a random one on, until one answers something.
+/// One partition after the other, in random order, until one answers something.
 async fn search(kv: &Kv, database: usize, words: Vec<Bytes>) -> Answer {
-    let count = kv.0.partitions.count();
-    // Steps of an odd number other than the count's factors meet every partition once; with a
-    // random beginning each is as likely to be the first.
-    let begin = atoll_world::random::range(0..count);
-    let mut order: Vec<u16> = (0..count).collect();
+    let mut order: Vec<PartitionId> = kv.0.partitions.ids().collect();
     for at in (1..order.len()).rev() {
         order.swap(at, atoll_world::random::range(0..=at));
     }
-    order.rotate_left(usize::from(begin));
+    let operation = operation(database, words);
     for partition in order {
-        let operation = operation(database, words.clone());
-        match one(kv, PartitionId(partition), true, &operation).await {
+        match one(kv, partition, operation.clone()).await {
             Answer::Reply(Reply::Null) => {}
             found => return found,
         }
@@ -438,7 +428,7 @@ async fn versions(kv: &Kv, keys: Vec<DatabaseKey>) -> Answer {
         .map(|key| {
             let partition = kv.0.partitions.of_key(&key.key);
             let operation = Operation::Versions(vec![(key.database, key.key)]);
-            dealer.deal(partition, true, &operation)
+            dealer.deal(partition, true, operation.encode())
         })
         .collect();
     dealer.hand_over();
@@ -468,7 +458,7 @@ async fn wait(kv: &Kv, partition: PartitionId, database: usize, call: Call) -> A
     let reads = is_read(call.command);
     let mut asked = operation(database, call.words);
     loop {
-        let found = given(kv, partition, reads, &asked).await;
+        let found = given(kv, partition, reads, asked.clone()).await;
         let Ok(Given::Reply(Answered::Waits { words, .. })) = &found else {
             return answer(found);
         };
