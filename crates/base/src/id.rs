@@ -58,6 +58,18 @@ id!(
     ConfigurationNumber, u64, "{}"
 );
 id!(
-    /// A place in one partition's log. The first entry stands at 1.
+    /// A place in one partition's log. The first entry stands at 1; 0 is before all.
     LogIndex, u64, "{}"
 );
+
+impl LogIndex {
+    /// The one after.
+    pub fn next(self) -> LogIndex {
+        LogIndex(self.0 + 1)
+    }
+
+    /// The one before; of 0, 0.
+    pub fn previous(self) -> LogIndex {
+        LogIndex(self.0.saturating_sub(1))
+    }
+}

@@ -84,6 +84,7 @@ struct Inner {
     shards: Vec<Door>,
     cross_partition: Arc<dyn CrossPartition>,
     news: News,
+    links: Links,
     journal: world_journal::Journal,
     /// Whether what is acknowledged is on disk.
     is_durable: bool,
@@ -150,6 +151,7 @@ impl Kv {
             shards: doors,
             cross_partition: setup.cross_partition,
             news,
+            links,
             journal,
             is_durable: setup.journal.durability == world_journal::Durability::Always,
             layout: Mutex::new(setup.layout),
@@ -159,6 +161,8 @@ impl Kv {
     /// The cluster has decided anew who holds what.
     pub fn set_layout(&self, layout: &Arc<Layout>) {
         *self.0.layout.lock() = layout.clone();
+        self.0.news.set_layout(layout);
+        self.0.links.set_layout(layout.clone());
         for door in &self.0.shards {
             // A shard that is gone needs to know nothing.
             let _ = door.urgent.send(Urgent::Layout(layout.clone()));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use atoll_base::id::{self as base, PartitionId, ReplicaId};
+use atoll_base::id::{PartitionId, ReplicaId};
 use atoll_world::{
     clock,
     journal::{Journal, Position as Place},
@@ -18,7 +18,6 @@ use tokio::sync::{mpsc, oneshot};
 mod keeping;
 
 use self::keeping::{Keeping, Kept, Saved};
-use super::placement::Progress;
 use super::{
     Setup,
     journal::Held,
@@ -27,6 +26,7 @@ use super::{
     needs::Needs,
     news::News,
     paxos_settings,
+    placement::Progress,
     snapshots::Files,
     transfer::Transfers,
 };
@@ -370,9 +370,7 @@ impl Shard {
                 }
             }
             Urgent::Layout(layout) => {
-                self.layout = layout.clone();
-                self.news.set_layout(&layout);
-                self.links.set_layout(layout);
+                self.layout = layout;
                 self.place_all();
             }
             Urgent::Report(answer) => {
@@ -419,7 +417,7 @@ impl Shard {
                 let index = proof.committed.index;
                 let holders = place.order.iter().copied();
                 let holders = holders.filter(|it| has(it, index)).collect();
-                (base::LogIndex(index.0), holders)
+                (index, holders)
             });
             let learners = place.learners.iter().copied();
             all.push(Progress {
@@ -432,7 +430,7 @@ impl Shard {
         all
     }
 
-    /// Holds what this node is to hold, and lets go of the rest.
+    /// Holds what this node is to hold. What moved away stays: a copy that nobody asks.
     fn place_all(&mut self) {
         let now_ms = self.now_ms();
         let layout = self.layout.clone();
@@ -483,9 +481,9 @@ impl Shard {
                 let Some(partition) = room.and_then(|room| room.partition.as_mut()) else {
                     continue;
                 };
-                let removal = partition.state().machine.expire(wall_ms);
-                if let Some(removal) = removal
-                    && partition.replica().owned().is_some()
+                // Elsewhere nothing would come of it.
+                if partition.replica().owned().is_some()
+                    && let Some(removal) = partition.state().machine.expire(wall_ms)
                 {
                     partition.propose(removal);
                     self.touched.insert(*id);
@@ -579,9 +577,9 @@ impl Shard {
         }
         if !work.applied.is_empty() {
             // On every replica, or they pile up.
-            let effects = partition.machine_mut().take_effects();
+            let events = partition.machine_mut().take_events();
             if partition.replica().owned().is_some() {
-                self.news.tell(&effects.events);
+                self.news.tell(&events);
             }
         }
         if installs || !work.applied.is_empty() {

@@ -11,7 +11,7 @@ pub use answered::{ANSWER_BYTES_MAX, Answered};
 pub use operation::{Call, OPERATION_BYTES_MAX, Operation};
 
 use super::{
-    command::{self, Context, Effects, Moment as CommandMoment},
+    command::{self, Context, Effects, Event, Moment as CommandMoment},
     data::{Key, Keyspace, Milliseconds},
     partition::{Moment, Read, StateMachine},
     reply::Reply,
@@ -24,8 +24,8 @@ const EXPIRE_MAX: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
     keyspace: Keyspace,
-    /// What entries brought about since the driver last asked.
-    effects: Effects,
+    /// Events of keys since the driver last asked.
+    events: Vec<Event>,
 }
 
 impl Machine {
@@ -33,7 +33,7 @@ impl Machine {
     pub(in crate::core) fn of(keyspace: Keyspace) -> Self {
         Machine {
             keyspace,
-            effects: Effects::default(),
+            events: Vec::new(),
         }
     }
 
@@ -42,9 +42,9 @@ impl Machine {
         &self.keyspace
     }
 
-    /// What entries brought about since this was last asked.
-    pub fn take_effects(&mut self) -> Effects {
-        std::mem::take(&mut self.effects)
+    /// Events of keys that entries brought about since this was last asked, in order.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
     }
 
     /// The operation that removes what has ended by now, if anything has.
@@ -165,9 +165,7 @@ impl StateMachine for Machine {
             reading: false,
         };
         let answered = self.run(at, operation, &mut effects);
-        self.effects.changed.append(&mut effects.changed);
-        self.effects.events.append(&mut effects.events);
-        self.effects.databases.append(&mut effects.databases);
+        self.events.append(&mut effects.events);
         answered
     }
 

@@ -20,6 +20,7 @@ use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
 use super::{
+    chance,
     data::Milliseconds,
     paxos::{
         Done, Durable, Entry, LogIndex, Message, Payload, Position, ReadId, Record, Refused,
@@ -33,6 +34,7 @@ pub use coordinator::{Coordinator, Given, Task};
 pub use look::{Look, Seen};
 pub use request::{Outcome, Request, Response};
 pub use state::{Moment, Read, State, StateMachine};
+
 /// A look at more entries than this is not worth it: something of them will matter.
 const PENDING_MAX: u64 = 64;
 
@@ -425,7 +427,7 @@ impl<M: StateMachine> Partition<M> {
             let count = self.queue.iter().take_while(fits).count().max(1);
             let requests: Vec<(Origin, Bytes)> = self.queue.drain(..count).collect();
             let origins: Vec<Origin> = requests.iter().map(|(origin, _)| *origin).collect();
-            let seed = self.next_chance();
+            let seed = chance::next(&mut self.chance);
             let batch = Batch {
                 now_ms: wall_ms,
                 seed,
@@ -447,7 +449,7 @@ impl<M: StateMachine> Partition<M> {
                 self.due.push_back((index, waiting));
                 continue;
             }
-            let seed = self.next_chance();
+            let seed = chance::next(&mut self.chance);
             let operation = &waiting.request.operation;
             match self.state.machine.read(now_ms, seed, operation) {
                 Read::Reply(reply) => {
@@ -465,15 +467,6 @@ impl<M: StateMachine> Partition<M> {
                 }
             }
         }
-    }
-
-    fn next_chance(&mut self) -> u64 {
-        // Knuth's MMIX generator; operations scatter it.
-        self.chance = self
-            .chance
-            .wrapping_mul(0x5851_f42d_4c95_7f2d)
-            .wrapping_add(0x1405_7b7e_f767_814f);
-        self.chance
     }
 
     /// What waits here for somebody who is not the owner any more is sent on; if it was logged,

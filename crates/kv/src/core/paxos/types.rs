@@ -2,30 +2,9 @@
 
 use std::fmt;
 
+pub use atoll_base::id::LogIndex;
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
-
-/// A place in a partition's log. The first entry's is 1; 0 is before all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogIndex(pub u64);
-
-impl LogIndex {
-    /// The one after.
-    pub fn next(self) -> LogIndex {
-        LogIndex(self.0 + 1)
-    }
-
-    /// The one before; of 0, 0.
-    pub fn previous(self) -> LogIndex {
-        LogIndex(self.0.saturating_sub(1))
-    }
-}
-
-impl fmt::Display for LogIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 /// The right to add to the log, until somebody is promised a higher one. Ordered by its parts
 /// in their order: whoever knows a newer configuration outbids all who don't.
