@@ -25,6 +25,42 @@ pub(super) fn at_least(
         .ok_or(CommandError::Other(refusal))
 }
 
+/// What LMPOP, ZMPOP and those that wait are told: `numkeys key… side [COUNT count]`.
+pub(super) struct ManyPop<'a, S> {
+    pub(super) keys: &'a [Bytes],
+    pub(super) side: S,
+    pub(super) count: usize,
+}
+
+impl<'a, S> ManyPop<'a, S> {
+    /// Reads it, numkeys being at `place`; `side` reads what of the value is taken.
+    pub(super) fn read(
+        words: &'a [Bytes],
+        place: usize,
+        side: impl FnOnce(&[u8]) -> Result<S, CommandError>,
+    ) -> Result<Self, CommandError> {
+        let keys = at_least(&words[place], 1, "ERR numkeys should be greater than 0")?;
+        let (keys, rest) = words[place + 1..]
+            .split_at_checked(keys)
+            .ok_or(CommandError::Syntax)?;
+        let mut options = Words::from(rest, 0);
+        let side = side(options.expect()?)?;
+        let mut count = None;
+        while let Some(option) = options.next() {
+            if count.is_some() || !is(option, "COUNT") {
+                return Err(CommandError::Syntax);
+            }
+            let refusal = "ERR count should be greater than 0";
+            count = Some(at_least(options.expect()?, 1, refusal)?);
+        }
+        Ok(ManyPop {
+            keys,
+            side,
+            count: count.unwrap_or(1),
+        })
+    }
+}
+
 /// A floating point number: decimal or `inf`, never NaN, no spaces.
 pub(super) fn float(argument: &[u8]) -> Result<f64, CommandError> {
     let text = std::str::from_utf8(argument).map_err(|_| CommandError::NotFloat)?;
@@ -43,22 +79,6 @@ fn names_more(text: &str) -> bool {
     text.bytes()
         .take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'))
         .any(|byte| matches!(byte, b'1'..=b'9'))
-}
-
-/// For how long a command waits, from a number of seconds with or without a fraction; 0 is for
-/// ever (Redis: "BLPOP").
-pub(super) fn timeout_ms(argument: &[u8]) -> Result<Milliseconds, CommandError> {
-    let seconds = float(argument)
-        .map_err(|_| CommandError::Other("ERR timeout is not a float or out of range"))?;
-    // A part of a millisecond is a whole one, else waiting shortly would be waiting for ever.
-    let ms = (seconds * 1_000.0).ceil();
-    if ms >= i64::MAX as f64 {
-        return Err(CommandError::Other("ERR timeout is out of range"));
-    }
-    if ms < 0.0 {
-        return Err(CommandError::Other("ERR timeout is negative"));
-    }
-    Ok(ms as Milliseconds)
 }
 
 /// Whether the argument is this word, in any case.
@@ -150,24 +170,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(float(text.as_bytes()).ok(), number, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn timeouts() {
-        for (text, answer) in [
-            ("0", Ok(0)),
-            ("1.5", Ok(1_500)),
-            ("0.0001", Ok(1)),
-            ("-1", Err("ERR timeout is negative")),
-            ("-inf", Err("ERR timeout is negative")),
-            ("inf", Err("ERR timeout is out of range")),
-            ("1e18", Err("ERR timeout is out of range")),
-            ("x", Err("ERR timeout is not a float or out of range")),
-            ("nan", Err("ERR timeout is not a float or out of range")),
-        ] {
-            let read = timeout_ms(text.as_bytes()).map_err(|error| error.to_string());
-            assert_eq!(read, answer.map_err(str::to_owned), "{text:?}");
         }
     }
 }

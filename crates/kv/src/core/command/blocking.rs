@@ -130,9 +130,14 @@ mod tests {
     fn timeouts() {
         for (word, expected) in [
             ("0", "0"),
+            ("1.5", "1500"),
+            // A part of a millisecond is a whole one, else waiting shortly would be for ever.
+            ("0.0001", "1"),
             ("0x10", "16000"),
             ("1e3", "1000000"),
             ("-1", "ERR timeout is negative"),
+            ("-inf", "ERR timeout is negative"),
+            ("1e18", "ERR timeout is out of range"),
             ("x", "ERR timeout is not a float or out of range"),
             ("nan", "ERR timeout is not a float or out of range"),
             ("inf", "ERR timeout is out of range"),

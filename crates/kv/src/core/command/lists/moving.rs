@@ -4,10 +4,7 @@ use bytes::Bytes;
 
 use super::{end, ends, popped, pushed};
 use crate::core::{
-    command::{
-        CommandError, Context, EventClass, Executed,
-        args::{self, Words},
-    },
+    command::{CommandError, Context, EventClass, Executed, args::ManyPop},
     data::{End, List},
     reply::Reply,
 };
@@ -50,46 +47,16 @@ pub(super) fn step(
 }
 
 pub(super) fn lmpop(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let taken = Pop::of(words, 1)?.run(context)?;
+    let taken = ManyPop::read(words, 1, end)?.run(context)?;
     Ok(taken.unwrap_or(Reply::NullArray))
 }
 
-/// What LMPOP and BLMPOP are told.
-pub(super) struct Pop<'a> {
-    keys: &'a [Bytes],
-    end: End,
-    count: usize,
-}
-
-impl<'a> Pop<'a> {
-    /// Reads `numkeys key… LEFT|RIGHT [COUNT count]`, numkeys being at `place`.
-    pub(super) fn of(words: &'a [Bytes], place: usize) -> Result<Self, CommandError> {
-        let keys = args::at_least(&words[place], 1, "ERR numkeys should be greater than 0")?;
-        let (keys, rest) = words[place + 1..]
-            .split_at_checked(keys)
-            .ok_or(CommandError::Syntax)?;
-        let mut options = Words::from(rest, 0);
-        let end = end(options.expect()?)?;
-        let mut count = None;
-        while let Some(option) = options.next() {
-            if count.is_some() || !args::is(option, "COUNT") {
-                return Err(CommandError::Syntax);
-            }
-            let refusal = "ERR count should be greater than 0";
-            count = Some(args::at_least(options.expect()?, 1, refusal)?);
-        }
-        Ok(Pop {
-            keys,
-            end,
-            count: count.unwrap_or(1),
-        })
-    }
-
+impl ManyPop<'_, End> {
     /// Takes elements out of the first list; none if all are empty.
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Option<Reply>, CommandError> {
         for key in self.keys {
             if context.get::<List>(key)?.is_some() {
-                let items = ends::take(context, key, self.end, self.count)?;
+                let items = ends::take(context, key, self.side, self.count)?;
                 return Ok(Some(Reply::Array(vec![
                     Reply::bulk(key),
                     ends::bulks(items),

@@ -2,12 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{
-    end, ends,
-    moving::{self, Pop},
-};
+use super::{end, ends, moving};
 use crate::core::{
-    command::{Context, Executed, blocking},
+    command::{Context, Executed, args::ManyPop, blocking},
     data::{End, List},
     reply::Reply,
 };
@@ -50,7 +47,7 @@ pub(super) fn brpoplpush(context: &mut Context<'_>, words: &[Bytes]) -> Executed
 
 pub(super) fn blmpop(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     // The timeout comes first, but is read last.
-    let pop = Pop::of(words, 2)?;
+    let pop = ManyPop::read(words, 2, end)?;
     blocking::timeout(&words[1])?;
     Ok(pop
         .run(context)?

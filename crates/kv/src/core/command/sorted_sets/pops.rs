@@ -6,7 +6,8 @@ use super::members_reply;
 use crate::core::{
     command::{
         CommandError, Context, EventClass, Executed,
-        args::{self, Words},
+        args::{self, ManyPop},
+        blocking,
     },
     data::SortedSet,
     reply::Reply,
@@ -103,7 +104,7 @@ pub(super) fn bzpopmax(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
 
 fn blocking_pop(context: &mut Context<'_>, words: &[Bytes], side: Side) -> Executed {
     let (keys, timeout) = (&words[1..words.len() - 1], &words[words.len() - 1]);
-    args::timeout_ms(timeout)?;
+    blocking::timeout(timeout)?;
     let Some((number, popped)) = pop_first(context, keys, side, 1)? else {
         return Ok(context.block(Reply::NullArray));
     };
@@ -115,52 +116,28 @@ fn blocking_pop(context: &mut Context<'_>, words: &[Bytes], side: Side) -> Execu
 }
 
 pub(super) fn zmpop(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let many = Many::parse(words, 1)?;
+    let many = ManyPop::read(words, 1, side)?;
     Ok(many.pop(context)?.unwrap_or(Reply::NullArray))
 }
 
 pub(super) fn bzmpop(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    args::timeout_ms(&words[1])?;
-    let many = Many::parse(words, 2)?;
+    blocking::timeout(&words[1])?;
+    let many = ManyPop::read(words, 2, side)?;
     match many.pop(context)? {
         Some(reply) => Ok(reply),
         None => Ok(context.block(Reply::NullArray)),
     }
 }
 
-/// What ZMPOP and BZMPOP are asked for: `numkeys key… MIN|MAX [COUNT count]`.
-struct Many<'a> {
-    keys: &'a [Bytes],
-    side: Side,
-    count: usize,
+fn side(word: &[u8]) -> Result<Side, CommandError> {
+    match () {
+        () if args::is(word, "MIN") => Ok(Side::Min),
+        () if args::is(word, "MAX") => Ok(Side::Max),
+        () => Err(CommandError::Syntax),
+    }
 }
 
-impl<'a> Many<'a> {
-    fn parse(words: &'a [Bytes], place: usize) -> Result<Self, CommandError> {
-        let number = args::at_least(&words[place], 1, "ERR numkeys should be greater than 0")?;
-        let rest = &words[place + 1..];
-        let (keys, _) = rest.split_at_checked(number).ok_or(CommandError::Syntax)?;
-        let mut options = Words::from(rest, number);
-        let side = match options.expect()? {
-            side if args::is(side, "MIN") => Side::Min,
-            side if args::is(side, "MAX") => Side::Max,
-            _ => return Err(CommandError::Syntax),
-        };
-        let mut count = None;
-        while let Some(option) = options.next() {
-            if count.is_some() || !args::is(option, "COUNT") {
-                return Err(CommandError::Syntax);
-            }
-            let refusal = "ERR count should be greater than 0";
-            count = Some(args::at_least(options.expect()?, 1, refusal)?);
-        }
-        Ok(Many {
-            keys,
-            side,
-            count: count.unwrap_or(1),
-        })
-    }
-
+impl ManyPop<'_, Side> {
     /// The key and what was taken out of it, each member with its score in an array of its own,
     /// in both versions of the protocol.
     fn pop(&self, context: &mut Context<'_>) -> Result<Option<Reply>, CommandError> {
