@@ -1,4 +1,4 @@
-//! Floating point numbers as Redis writes them.
+//! Numbers as Redis writes and reads them.
 
 /// Digits with an exponent up to so many places beyond them are written out: 10000000, 1e+8.
 const ZEROS_MAX: i32 = 7;
@@ -58,6 +58,14 @@ fn write_digits(first: &str, rest: &str, digits: &str, exponent: i32) -> String 
     let point = if rest.is_empty() { "" } else { "." };
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{first}{point}{rest}e{sign}{}", exponent.abs())
+}
+
+/// A number of 64 bits without a sign: digits only.
+pub(crate) fn parse_unsigned(digits: &[u8]) -> Option<u64> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]

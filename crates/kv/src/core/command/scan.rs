@@ -8,7 +8,7 @@ use super::{
     CommandError,
     args::{self, Words},
 };
-use crate::core::{glob, reply::Reply};
+use crate::core::{glob, number::parse_unsigned, reply::Reply};
 
 /// So many elements a call looks at where no COUNT is named (Redis: "SCAN").
 const COUNT_DEFAULT: usize = 10;
@@ -20,24 +20,25 @@ pub(super) struct Scan<'a> {
 }
 
 /// The cursor: the number of places still to be looked at; 0 to begin, and at the end.
+///
+/// # Errors
+/// Where it is no number of 64 bits without a sign.
 pub(super) fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
-    std::str::from_utf8(argument)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(CommandError::Other("ERR invalid cursor"))
+    parse_unsigned(argument).ok_or(CommandError::Other("ERR invalid cursor"))
 }
 
 impl<'a> Scan<'a> {
     /// Reads `[MATCH pattern] [COUNT count]` from a place on.
     pub(super) fn from(words: &'a [Bytes], place: usize) -> Result<Self, CommandError> {
-        Scan::with(words, place, |_| false)
+        Scan::with(words, place, |_, _| Ok(false))
     }
 
-    /// The same; `takes` sees every other word, and says whether it is an option, too.
+    /// The same; `takes` sees every other word and those that follow it, and says whether it is an
+    /// option, too.
     pub(super) fn with(
         words: &'a [Bytes],
         place: usize,
-        mut takes: impl FnMut(&[u8]) -> bool,
+        mut takes: impl FnMut(&[u8], &mut Words<'a>) -> Result<bool, CommandError>,
     ) -> Result<Self, CommandError> {
         let mut scan = Scan {
             count: COUNT_DEFAULT,
@@ -53,7 +54,7 @@ impl<'a> Scan<'a> {
                     .ok_or(CommandError::Syntax)?;
             } else if args::is(option, "MATCH") {
                 scan.pattern = Some(options.expect()?);
-            } else if !takes(option) {
+            } else if !takes(option, &mut options)? {
                 return Err(CommandError::Syntax);
             }
         }

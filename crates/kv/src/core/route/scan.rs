@@ -10,7 +10,9 @@
 use atoll_base::id::PartitionId;
 use bytes::Bytes;
 
-use crate::core::{command::CommandError, data::parse_integer, reply::Reply};
+use crate::core::{
+    command::CommandError, data::parse_integer, number::parse_unsigned, reply::Reply,
+};
 
 /// So many partitions one SCAN asks at most when it finds fewer keys than it was asked for.
 const PARTITIONS_ASKED_MAX: u16 = 64;
@@ -38,7 +40,7 @@ impl Scan {
     /// Where the cursor is no number.
     pub(super) fn new(words: &[Bytes], partitions: u16) -> Result<Self, CommandError> {
         let cursor = words.get(1).ok_or(CommandError::Arity("scan"))?;
-        let cursor = number(cursor).ok_or(CommandError::Other("ERR invalid cursor"))?;
+        let cursor = parse_unsigned(cursor).ok_or(CommandError::Other("ERR invalid cursor"))?;
         let all = u64::from(partitions);
         let partition = u16::try_from(cursor % all).unwrap_or(0);
         Ok(Scan {
@@ -68,7 +70,7 @@ impl Scan {
         else {
             return Some(Reply::Error(Bytes::from_static(UNFIT)));
         };
-        let Some(place) = number(&place) else {
+        let Some(place) = parse_unsigned(&place) else {
             return Some(Reply::Error(Bytes::from_static(UNFIT)));
         };
         self.found.append(&mut found);
@@ -98,13 +100,6 @@ impl Scan {
             Reply::Array(std::mem::take(&mut self.found)),
         ])
     }
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// What COUNT says. If it says nonsense, the partition that is asked will refuse it.

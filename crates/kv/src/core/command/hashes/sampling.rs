@@ -81,10 +81,10 @@ pub(super) fn hscan(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         return Ok(scanned(0, Vec::new()));
     };
     let mut values = true;
-    let scan = Scan::with(words, 3, |option| {
+    let scan = Scan::with(words, 3, |option, _| {
         let is_novalues = args::is(option, "NOVALUES");
         values &= !is_novalues;
-        is_novalues
+        Ok(is_novalues)
     })?;
     let mut found = Vec::new();
     let mut look = |(field, value): (&[u8], &[u8])| {

@@ -4,16 +4,13 @@ use bytes::Bytes;
 
 use crate::core::{
     command::{
-        CommandError, Context, Executed,
-        args::{self, Words},
+        Context, Executed, args,
+        scan::{Scan, cursor},
     },
     data::Entry,
     glob,
     reply::Reply,
 };
-
-/// So many keys SCAN looks at when it is not told (Redis: "SCAN").
-const COUNT_DEFAULT: usize = 10;
 
 /// So many times RANDOMKEY picks anew when it met a key that has ended.
 const PICKS_MAX: usize = 100;
@@ -68,50 +65,25 @@ fn key_at(context: &mut Context<'_>, place: usize) -> Option<Bytes> {
     context.exists(&key).then_some(key)
 }
 
-/// A cursor.
-///
-/// # Errors
-/// Where it is no number of 64 bits without a sign.
-fn cursor(argument: &[u8]) -> Result<u64, CommandError> {
-    std::str::from_utf8(argument)
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|text| text.parse().ok())
-        .ok_or(CommandError::Other("ERR invalid cursor"))
-}
-
 /// The cursor is the number of places still to be looked at. It goes from the last place to the
 /// first, and what is removed gives its place to the last key; so a key that is there all the
 /// time is met, maybe twice.
 pub(super) fn scan(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let left = cursor(&words[1])?;
-    let (mut pattern, mut type_name) = (None, None);
-    let mut count = COUNT_DEFAULT;
-    let mut options = Words::from(words, 2);
-    while let Some(option) = options.next() {
-        match () {
-            () if args::is(option, "MATCH") => pattern = Some(options.expect()?),
-            () if args::is(option, "TYPE") => type_name = Some(options.expect()?),
-            () if args::is(option, "COUNT") => {
-                count = usize::try_from(options.expect_integer()?)
-                    .ok()
-                    .filter(|count| *count > 0)
-                    .ok_or(CommandError::Syntax)?;
-            }
-            () => return Err(CommandError::Syntax),
+    let cursor = cursor(&words[1])?;
+    let mut type_name = None;
+    let scan = Scan::with(words, 2, |option, options| {
+        let is_type = args::is(option, "TYPE");
+        if is_type {
+            type_name = Some(options.expect()?);
         }
-    }
-    let keys = context.database().len();
-    let begin = match usize::try_from(left) {
-        Ok(0) | Err(_) => keys,
-        Ok(left) => left.min(keys),
-    };
-    let end = begin.saturating_sub(count);
-    let found = found(context, (end..begin).rev(), |key, entry| {
-        pattern.is_none_or(|pattern| glob::matches(pattern, key))
-            && type_name.is_none_or(|name| args::is(name, entry.value.type_name()))
+        Ok(is_type)
+    })?;
+    let places = scan.places(cursor, context.database().len());
+    let next = places.start;
+    let found = found(context, places.rev(), |key, entry| {
+        scan.wants(key) && type_name.is_none_or(|name| args::is(name, entry.value.type_name()))
     });
-    Ok(Reply::Array(vec![Reply::bulk(end.to_string()), found]))
+    Ok(Reply::Array(vec![Reply::bulk(next.to_string()), found]))
 }
 
 #[cfg(test)]
