@@ -26,7 +26,7 @@ use super::{
         Done, Durable, Entry, LogIndex, Message, Payload, Position, ReadId, Record, Refused,
         Replica, Settings, Snapshot, TakeOver,
     },
-    sessions::{Origin, Session, Sessions},
+    sessions::{Known, Origin, Session, Sessions},
 };
 
 pub use batch::Batch;
@@ -224,8 +224,15 @@ impl<M: StateMachine> Partition<M> {
                 Err(refused) => self.respond(waiting.from, origin, refusal(refused)),
             }
         } else {
+            let name = name(&origin);
+            if !self.waiting.contains_key(&name)
+                && let Some(reply) = self.state.machine.refuses(&waiting.request.operation)
+            {
+                self.respond(waiting.from, origin, Outcome::Done(reply));
+                return;
+            }
             // Asked again before it is committed: it is in the log, or soon will be.
-            let waits = self.waiting.entry(name(&origin));
+            let waits = self.waiting.entry(name);
             let (_, waits) = waits.or_insert_with(|| (origin, Vec::new()));
             if waits.is_empty() {
                 self.queue.push((origin, waiting.request.operation));
@@ -364,7 +371,7 @@ impl<M: StateMachine> Partition<M> {
             responses: std::mem::take(&mut self.responses),
             applied: ready.committed,
             snapshots: ready.snapshots,
-            again: !self.queue.is_empty(),
+            again: self.may_log(),
         }
     }
 
@@ -418,27 +425,63 @@ impl<M: StateMachine> Partition<M> {
 
     /// Makes entries of what waits.
     fn log_queue(&mut self, wall_ms: Milliseconds) {
-        while !self.queue.is_empty() {
-            let mut bytes = 0;
-            let fits = |(_, operation): &&(Origin, Bytes)| {
-                bytes += operation.len();
-                bytes <= self.limits.batch_bytes_max
-            };
-            let count = self.queue.iter().take_while(fits).count().max(1);
-            let requests: Vec<(Origin, Bytes)> = self.queue.drain(..count).collect();
-            let origins: Vec<Origin> = requests.iter().map(|(origin, _)| *origin).collect();
-            let seed = chance::next(&mut self.chance);
-            let batch = Batch {
-                now_ms: wall_ms,
-                seed,
-                requests,
-            };
+        while self.may_log() {
+            let batch = self.next_batch(wall_ms);
+            let origins: Vec<Origin> = batch.requests.iter().map(|(origin, _)| *origin).collect();
             if let Err(refused) = self.replica.propose(Payload::Batch(batch.encode())) {
                 for origin in origins {
                     self.answer(&origin, &refusal(refused));
                 }
             }
         }
+    }
+
+    /// Whether the next entry can be made: what has to be decided first waits until everything
+    /// is applied. Whoever is not the owner has nothing to decide, and refuses.
+    fn may_log(&self) -> bool {
+        let is_decided = |operation| self.state.machine.is_decided(operation);
+        self.queue.first().is_some_and(|(_, operation)| {
+            !is_decided(operation) || self.replica.owned().is_none() || self.has_applied_all()
+        })
+    }
+
+    fn has_applied_all(&self) -> bool {
+        self.state.applied == self.replica.durable().log.last()
+    }
+
+    /// Takes what goes into the next entry. What is decided comes first in its entry, since what
+    /// it comes to rests on the state before.
+    fn next_batch(&mut self, wall_ms: Milliseconds) -> Batch {
+        let mut bytes = 0;
+        let mut count = 0;
+        let machine = &self.state.machine;
+        for (_, operation) in &self.queue {
+            bytes += operation.len();
+            let fits = bytes <= self.limits.batch_bytes_max && !machine.is_decided(operation);
+            if count > 0 && !fits {
+                break;
+            }
+            count += 1;
+        }
+        let mut batch = Batch {
+            now_ms: wall_ms,
+            seed: chance::next(&mut self.chance),
+            requests: self.queue.drain(..count).collect(),
+        };
+        if let Some((origin, operation)) = batch.requests.first_mut()
+            && machine.is_decided(operation)
+            && self.replica.owned().is_some()
+            && self.state.sessions.look(origin) == Known::New
+        {
+            batch.now_ms = self.state.now_ms.max(wall_ms);
+            let at = Moment {
+                now_ms: batch.now_ms,
+                seed: batch.seed,
+                index: self.state.applied.index.next(),
+            };
+            *operation = self.state.machine.decide(at, operation);
+        }
+        batch
     }
 
     fn answer_reads(&mut self, wall_ms: Milliseconds) {

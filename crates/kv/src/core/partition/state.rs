@@ -22,6 +22,23 @@ pub trait StateMachine: Clone {
     /// Answers a request that changes nothing. `seed` is for what is drawn.
     fn read(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Read<Self::Reply>;
 
+    /// Whether only the owner can tell what a request comes to: it is then
+    /// [decided](Self::decide) before it is logged, once everything before it is applied.
+    fn is_decided(&self, _operation: &Bytes) -> bool {
+        false
+    }
+
+    /// What is logged in the place of such a request. `at` is the very moment that it will be
+    /// applied at, and afterwards the machine is what it was before: other owners may come.
+    fn decide(&mut self, _at: Moment, operation: &Bytes) -> Bytes {
+        operation.clone()
+    }
+
+    /// Why the owner does not log a request, if it does not.
+    fn refuses(&self, _operation: &Bytes) -> Option<Self::Reply> {
+        None
+    }
+
     /// The reply to a read, with the version of everything that it rests on: versions are equal
     /// only where the same changes were made. None, if it can't be told without the log: by
     /// default, and wherever the moment of the read matters.

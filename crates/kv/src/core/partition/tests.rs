@@ -19,9 +19,26 @@ struct Count(u64);
 impl StateMachine for Count {
     type Reply = u64;
 
-    fn apply(&mut self, _: Moment, _: &Bytes) -> u64 {
-        self.0 += 1;
+    fn apply(&mut self, _: Moment, operation: &Bytes) -> u64 {
+        self.0 += match operation.strip_prefix(b"so many more: ") {
+            Some(count) => count.iter().map(|byte| u64::from(*byte)).sum(),
+            None => 1,
+        };
         self.0
+    }
+
+    fn is_decided(&self, operation: &Bytes) -> bool {
+        operation == TWICE
+    }
+
+    fn decide(&mut self, at: Moment, _: &Bytes) -> Bytes {
+        let place = u8::try_from(self.0).expect("few");
+        assert_eq!(u64::from(place), at.index.0 - 2, "entries are missing");
+        Bytes::from([&b"so many more: "[..], &[place]].concat())
+    }
+
+    fn refuses(&self, operation: &Bytes) -> Option<u64> {
+        (operation == REFUSED).then_some(u64::MAX)
     }
 
     fn read(&mut self, _: Milliseconds, _: u64, _: &Bytes) -> super::Read<u64> {
@@ -32,6 +49,10 @@ impl StateMachine for Count {
         Some((self.0, self.0))
     }
 }
+
+/// As many more as there are.
+const TWICE: &[u8] = b"twice";
+const REFUSED: &[u8] = b"refused";
 
 const COORDINATOR: ReplicaId = ReplicaId(9);
 const RELAY: ReplicaId = ReplicaId(8);
@@ -73,10 +94,11 @@ fn settle(partition: &mut Partition<Count>) -> Vec<(ReplicaId, Response<u64>)> {
     loop {
         let work = ready(partition);
         responses.extend(work.responses);
-        if work.records.is_empty() {
+        if !work.records.is_empty() {
+            partition.advance(Done::Synced(work.written));
+        } else if !work.again {
             return responses;
         }
-        partition.advance(Done::Synced(work.written));
     }
 }
 
@@ -118,6 +140,56 @@ fn a_request_that_was_held_goes_with_the_first_write_to_disk() {
     }
     // The promise; then the owner's first entry together with the request.
     assert_eq!(syncs, 2);
+}
+
+#[test]
+fn what_the_owner_decides_rests_on_everything_before_it_and_is_decided_once() {
+    let mut partition = partition(&[1], 10);
+    let twice = |sequence| Request {
+        operation: Bytes::from_static(TWICE),
+        ..request(sequence, false)
+    };
+    partition.request(COORDINATOR, request(1, false), 0);
+    settle(&mut partition);
+    partition.request(COORDINATOR, request(2, false), 0);
+    // Its entry waits for the disk, and what comes now would have to wait for it.
+    let work = ready(&mut partition);
+    partition.request(COORDINATOR, twice(3), 0);
+    partition.request(COORDINATOR, request(4, false), 0);
+    let waits = ready(&mut partition);
+    assert!(
+        waits.records.is_empty() && !waits.again,
+        "decided too early"
+    );
+    partition.advance(Done::Synced(work.written));
+    let done = |count| (COORDINATOR, Outcome::Done(count));
+    let told = |responses: Vec<(ReplicaId, Response<u64>)>| -> Vec<(ReplicaId, Outcome<u64>)> {
+        let all = responses.into_iter();
+        all.map(|(to, response)| (to, response.outcome)).collect()
+    };
+    assert_eq!(told(settle(&mut partition)), [done(2), done(4), done(5)]);
+    // Asked again, it is what it was.
+    partition.request(COORDINATOR, twice(3), 0);
+    assert_eq!(told(settle(&mut partition)), [done(4)]);
+}
+
+#[test]
+fn what_the_owner_refuses_is_not_logged() {
+    let mut partition = partition(&[1], 10);
+    partition.request(COORDINATOR, request(1, false), 0);
+    settle(&mut partition);
+    let before = partition.replica().durable().log.last();
+    let refused = Request {
+        operation: Bytes::from_static(REFUSED),
+        ..request(2, false)
+    };
+    partition.request(COORDINATOR, refused, 0);
+    let responses = settle(&mut partition);
+    assert_eq!(
+        outcomes(&responses),
+        [(COORDINATOR, &Outcome::Done(u64::MAX))]
+    );
+    assert_eq!(partition.replica().durable().log.last(), before);
 }
 
 #[test]
