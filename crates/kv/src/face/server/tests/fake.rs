@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock, RwLockWriteGuard};
 
 use crate::{
     api::{Answer, Api, Body, Call, DatabaseKey, Request, Step, Version},
@@ -29,6 +29,8 @@ struct Inner {
     handed_over: Mutex<Vec<usize>>,
     waiting: AtomicUsize,
     changed: Notify,
+    /// While it is held for writing, nothing is answered.
+    gate: RwLock<()>,
 }
 
 /// Is counted for as long as it is there.
@@ -49,12 +51,18 @@ impl Fake {
             handed_over: Mutex::default(),
             waiting: AtomicUsize::new(0),
             changed: Notify::new(),
+            gate: RwLock::default(),
         }))
     }
 
     /// How many requests came together, each time since this was asked last.
     pub(super) fn handed_over(&self) -> Vec<usize> {
         std::mem::take(&mut *self.0.handed_over.lock())
+    }
+
+    /// Answers nothing until what this gives is dropped.
+    pub(super) async fn hold_answers(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.gate.write().await
     }
 
     /// How many commands wait.
@@ -132,6 +140,7 @@ impl Fake {
 impl Api for Fake {
     async fn ask(&self, requests: Vec<Request>) -> Vec<Answer> {
         self.0.handed_over.lock().push(requests.len());
+        drop(self.0.gate.read().await);
         let mut answers = Vec::new();
         for request in requests {
             answers.push(self.answer(request).await);

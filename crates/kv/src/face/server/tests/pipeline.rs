@@ -92,3 +92,21 @@ async fn requests_that_came_before_the_end_are_answered() {
     client.expect("+OK\r\n").await;
     client.end().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_an_answer_is_awaited_is_answered_too() {
+    let node = Node::new(settings());
+    let mut client = node.connect();
+    let held = node.fake.hold_answers().await;
+    client.send("SET a 1\r\n").await;
+    while node.fake.handed_over().is_empty() {
+        task::yield_now().await;
+    }
+    client.send("GET a\r\nPING\r\n").await;
+    // Virtual time passes only when nobody has anything left to do: it was read.
+    clock::sleep(Duration::from_millis(1)).await;
+    drop(held);
+    client.expect("+OK\r\n$1\r\n1\r\n+PONG\r\n").await;
+    client.stream.shutdown().await.unwrap();
+    client.end().await.unwrap();
+}
