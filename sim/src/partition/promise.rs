@@ -76,6 +76,7 @@ fn measure(seed: u64, case: Case) -> Result<Longest, String> {
         delay_us_max: 1_000,
         sync_us_max: random.range(SYNC_US_MAX.0..=SYNC_US_MAX.1),
         hears_late: false,
+        takes: false,
     };
     let mut world = World::new(seed, Settings::default(), &[], None, conditions);
     // Whoever is asked first owns the first ballot: that is not always to be the first node.

@@ -48,6 +48,8 @@ pub(super) struct Conditions {
     pub(super) sync_us_max: u64,
     /// Whether some nodes hear of the control plane's steps later than others.
     pub(super) hears_late: bool,
+    /// Whether some calls wait for something to do.
+    pub(super) takes: bool,
 }
 
 impl Conditions {
@@ -60,6 +62,7 @@ impl Conditions {
         delay_us_max: DELAY_US_MAX,
         sync_us_max: SYNC_US_MAX,
         hears_late: true,
+        takes: true,
     };
 }
 
@@ -88,6 +91,8 @@ enum Event {
     /// A node looks whether a link is up.
     Link(usize, usize),
     Call(usize),
+    /// A client goes away while a call waits.
+    Leave(usize, usize),
     Control,
     Fault(usize),
     FaultEnds(usize),
@@ -131,6 +136,7 @@ pub(super) struct World {
     random: Stream,
     disks: Stream,
     work: Stream,
+    patience: Stream,
     next_value: u64,
     storm: bool,
     ballots: BTreeSet<Ballot>,
@@ -184,6 +190,7 @@ impl World {
             random: Stream::new(seed ^ 0x576f_726c),
             disks: Stream::new(seed ^ 0x4469_736b),
             work: Stream::new(seed ^ 0x576f_726b),
+            patience: Stream::new(seed ^ 0x5061_7469),
             next_value: 1_000_000,
             storm: true,
             ballots: BTreeSet::new(),
@@ -343,6 +350,7 @@ impl World {
             Event::Tick(node) => self.tick(node),
             Event::Link(node, peer) => self.link(node, peer),
             Event::Call(client) => self.call(client),
+            Event::Leave(client, call) => self.leave(client, call),
             Event::Control => self.look(),
             Event::Fault(at) => self.fault(at),
             Event::FaultEnds(at) => self.fault_ends(at),

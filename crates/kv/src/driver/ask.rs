@@ -1,6 +1,6 @@
 //! From questions to partitions, and back.
 
-use std::{collections::BTreeSet, pin::Pin, time::Duration};
+use std::{collections::BTreeSet, pin::Pin, sync::atomic::Ordering, time::Duration};
 
 use atoll_base::id::PartitionId;
 use atoll_world::clock;
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
 use super::{
     Door, Kv,
-    shard::{AskOf, Input},
+    shard::{AskKind, AskOf, Input, Urgent},
 };
 use crate::{
     api::{
@@ -18,17 +18,12 @@ use crate::{
     },
     core::{
         command::{Command, Flags, wait_of},
-        machine::{self, Answered, OPERATION_BYTES_MAX, Operation},
+        machine::{self, Answered, Attempt, OPERATION_BYTES_MAX, Operation},
         partition::Given,
         reply::Reply,
         route::{self, Merge, Part, Plan},
     },
 };
-
-/// A command that waits looks again after so long, and less often the longer it waits.
-const LOOK_AGAIN_MIN: Duration = Duration::from_millis(5);
-/// The longest time between two looks.
-const LOOK_AGAIN_MAX: Duration = Duration::from_millis(50);
 
 type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
 type Receiver = oneshot::Receiver<Given<Answered>>;
@@ -61,7 +56,7 @@ impl Dealer<'_> {
     }
 
     /// `operation` is an [`Operation`], encoded.
-    fn deal(&mut self, partition: PartitionId, reads: bool, operation: Bytes) -> Receiver {
+    fn deal(&mut self, partition: PartitionId, kind: AskKind, operation: Bytes) -> Receiver {
         let (given, receiver) = oneshot::channel();
         if operation.len() > OPERATION_BYTES_MAX {
             let text = format!(
@@ -73,10 +68,9 @@ impl Dealer<'_> {
             let _ = given.send(Given::Reply(refused));
             return receiver;
         }
-        let place = usize::from(partition.0) % self.dealt.len();
-        self.dealt[place].push(AskOf {
+        self.dealt[self.kv.0.shard_of(partition)].push(AskOf {
             partition,
-            reads,
+            kind,
             operation,
             given,
         });
@@ -112,11 +106,13 @@ impl Dealer<'_> {
 fn keep_order(asks: &mut [AskOf]) {
     let written: BTreeSet<PartitionId> = asks
         .iter()
-        .filter(|ask| !ask.reads)
+        .filter(|ask| ask.kind != AskKind::Read)
         .map(|ask| ask.partition)
         .collect();
     for ask in asks {
-        ask.reads &= !written.contains(&ask.partition);
+        if written.contains(&ask.partition) && ask.kind == AskKind::Read {
+            ask.kind = AskKind::Write;
+        }
     }
 }
 
@@ -211,6 +207,10 @@ fn is_read(command: &Command) -> bool {
     !command.flags.has(Flags::WRITE)
 }
 
+fn kind(reads: bool) -> AskKind {
+    if reads { AskKind::Read } else { AskKind::Write }
+}
+
 fn operation(database: usize, words: Vec<Bytes>) -> Bytes {
     Operation::Call(machine::Call { database, words }).encode()
 }
@@ -226,7 +226,7 @@ fn begin_call(
     let plan = route::plan(call.command, &call.words, partitions.count(), |key| {
         partitions.of_key(key)
     });
-    let reads = is_read(call.command);
+    let kind = kind(is_read(call.command));
     match plan {
         Err(error) => Pending::Ready(error_reply(error.to_string())),
         Ok(Plan::One(_) | Plan::Anywhere) if call.command.flags.has(Flags::BLOCKING) => {
@@ -239,17 +239,17 @@ fn begin_call(
             Pending::Alone(Box::pin(waits))
         }
         Ok(Plan::One(partition)) => {
-            Pending::One(dealer.deal(partition, reads, operation(database, call.words)))
+            Pending::One(dealer.deal(partition, kind, operation(database, call.words)))
         }
         Ok(Plan::Anywhere) => {
-            Pending::One(dealer.deal(PartitionId(0), reads, operation(database, call.words)))
+            Pending::One(dealer.deal(PartitionId(0), kind, operation(database, call.words)))
         }
         Ok(Plan::Parts(parts, merge)) => {
             let receivers: Vec<Receiver> = parts
                 .iter()
                 .map(|part| {
                     let operation = operation(database, part.words.clone());
-                    dealer.deal(part.partition, reads, operation)
+                    dealer.deal(part.partition, kind, operation)
                 })
                 .collect();
             Pending::Later(Box::pin(merged(receivers, Some(parts), merge)))
@@ -258,7 +258,7 @@ fn begin_call(
             let operation = operation(database, call.words);
             let receivers: Vec<Receiver> = partitions
                 .ids()
-                .map(|partition| dealer.deal(partition, reads, operation.clone()))
+                .map(|partition| dealer.deal(partition, kind, operation.clone()))
                 .collect();
             Pending::Later(Box::pin(merged(receivers, None, merge)))
         }
@@ -336,7 +336,7 @@ fn begin_transaction(
         .map(|(key, version)| (key.database, key.key, version.0))
         .collect();
     let operation = Operation::Transaction { calls, watched };
-    let receiver = dealer.deal(partition, reads, operation.encode());
+    let receiver = dealer.deal(partition, kind(reads), operation.encode());
     let kv = kv.clone();
     Pending::Later(Box::pin(async move {
         match answer(receiver.await) {
@@ -354,17 +354,17 @@ fn begin_transaction(
 
 /// Asks one partition for something to read.
 async fn one(kv: &Kv, partition: PartitionId, operation: Bytes) -> Answer {
-    answer(given(kv, partition, true, operation).await)
+    answer(given(kv, partition, AskKind::Read, operation).await)
 }
 
 async fn given(
     kv: &Kv,
     partition: PartitionId,
-    reads: bool,
+    kind: AskKind,
     operation: Bytes,
 ) -> Result<Given<Answered>, oneshot::error::RecvError> {
     let mut dealer = Dealer::new(kv);
-    let receiver = dealer.deal(partition, reads, operation);
+    let receiver = dealer.deal(partition, kind, operation);
     dealer.hand_over();
     receiver.await
 }
@@ -428,7 +428,7 @@ async fn versions(kv: &Kv, keys: Vec<DatabaseKey>) -> Answer {
         .map(|key| {
             let partition = kv.0.partitions.of_key(&key.key);
             let operation = Operation::Versions(vec![(key.database, key.key)]);
-            dealer.deal(partition, true, operation.encode())
+            dealer.deal(partition, AskKind::Read, operation.encode())
         })
         .collect();
     dealer.hand_over();
@@ -442,36 +442,59 @@ async fn versions(kv: &Kv, keys: Vec<DatabaseKey>) -> Answer {
     Answer::Versions(all)
 }
 
-/// Runs a command that may wait: it is run again and again, until it finds something to do or
-/// its time is over. Each run is a request of its own, so whoever stops waiting has taken
-/// nothing.
+/// Has what waits withdrawn when nobody wants its answer any more.
+struct Withdrawal<'a> {
+    kv: &'a Kv,
+    partition: PartitionId,
+    number: u64,
+}
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        let withdrawal = Urgent::Withdraw {
+            partition: self.partition,
+            number: self.number,
+        };
+        // Where the shard has ended, nobody waits.
+        let _ = self.kv.0.door(self.partition).urgent.send(withdrawal);
+    }
+}
+
+/// Runs a command that may wait: at the partition's owner, in the order in which they came.
 async fn wait(kv: &Kv, partition: PartitionId, database: usize, call: Call) -> Answer {
-    let deadline = match wait_of(call.command, &call.words) {
-        Ok(Some(wait)) => wait
-            .timeout_ms
-            .and_then(|ms| clock::now().checked_add(Duration::from_millis(ms))),
-        // It never waits.
-        Ok(None) => Some(clock::now()),
+    let wait = match wait_of(call.command, &call.words) {
+        Ok(Some(wait)) => wait,
+        Ok(None) => {
+            let kind = kind(is_read(call.command));
+            let operation = operation(database, call.words);
+            return answer(given(kv, partition, kind, operation).await);
+        }
         Err(error) => return error_reply(error.to_string()),
     };
-    let mut pause = LOOK_AGAIN_MIN;
-    let reads = is_read(call.command);
-    let mut asked = operation(database, call.words);
-    loop {
-        let found = given(kv, partition, reads, asked.clone()).await;
-        let Ok(Given::Reply(Answered::Waits { words, .. })) = &found else {
+    let mut words = call.words;
+    if is_read(call.command) {
+        // What is there already is read without the log.
+        let operation = operation(database, words.clone());
+        let found = given(kv, partition, AskKind::Read, operation).await;
+        let Ok(Given::Reply(Answered::Waits { words: fixed, .. })) = found else {
             return answer(found);
         };
-        if let Some(words) = words {
-            asked = operation(database, words.clone());
-        }
-        let now = clock::now();
-        let wake = now + pause;
-        match deadline {
-            Some(deadline) if deadline <= now => return answer(found),
-            Some(deadline) => clock::sleep_until(wake.min(deadline)).await,
-            None => clock::sleep_until(wake).await,
-        }
-        pause = (pause * 2).min(LOOK_AGAIN_MAX);
+        words = fixed.unwrap_or(words);
     }
+    let operation = Operation::Wait {
+        since_ms: clock::wall_ms(),
+        attempt: Attempt::First,
+        call: machine::Call { database, words },
+    };
+    let number = kv.0.next_wait.fetch_add(1, Ordering::Relaxed);
+    let kind = AskKind::Wait {
+        timeout_ms: wait.timeout_ms,
+        number,
+    };
+    let _withdrawal = Withdrawal {
+        kv,
+        partition,
+        number,
+    };
+    answer(given(kv, partition, kind, operation.encode()).await)
 }

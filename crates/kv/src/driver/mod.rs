@@ -18,7 +18,10 @@ mod snapshots;
 mod tests;
 mod transfer;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use atoll_base::id::{NodeId, PartitionId, ReplicaId};
 use atoll_ring::partition::Partitions;
@@ -89,6 +92,19 @@ struct Inner {
     /// Whether what is acknowledged is on disk.
     is_durable: bool,
     layout: Mutex<Arc<Layout>>,
+    /// Names what waits.
+    next_wait: AtomicU64,
+}
+
+impl Inner {
+    /// Which shard has a partition.
+    fn shard_of(&self, partition: PartitionId) -> usize {
+        usize::from(partition.0) % self.shards.len()
+    }
+
+    fn door(&self, partition: PartitionId) -> &Door {
+        &self.shards[self.shard_of(partition)]
+    }
 }
 
 /// The way into a shard.
@@ -155,6 +171,7 @@ impl Kv {
             journal,
             is_durable: setup.journal.durability == world_journal::Durability::Always,
             layout: Mutex::new(setup.layout),
+            next_wait: AtomicU64::new(0),
         })))
     }
 

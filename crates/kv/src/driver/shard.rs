@@ -31,8 +31,8 @@ use super::{
     transfer::Transfers,
 };
 use crate::core::{
-    machine::{Answered, Machine},
-    partition::{Coordinator, Given, Limits, Outcome, Partition, Response, State, Task},
+    machine::{Answered, Machine, Operation},
+    partition::{Coordinator, Given, Kind, Limits, Outcome, Partition, Response, State, Task},
     paxos::{Done, Durable, LogIndex, Message, Voters},
     sessions::Session,
     wire::{Bundle, Packet},
@@ -61,9 +61,28 @@ pub(super) enum Input {
 /// One operation for one partition.
 pub(super) struct AskOf {
     pub(super) partition: PartitionId,
-    pub(super) reads: bool,
+    pub(super) kind: AskKind,
     pub(super) operation: Bytes,
     pub(super) given: oneshot::Sender<Given<Answered>>,
+}
+
+/// How an operation is to be treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AskKind {
+    Read,
+    Write,
+    /// It waits where it finds nothing to do, for so long or for ever, under a number by which
+    /// it can be [withdrawn](Urgent::Withdraw).
+    Wait {
+        timeout_ms: Option<u64>,
+        number: u64,
+    },
+}
+
+impl AskKind {
+    fn waits(self) -> bool {
+        matches!(self, AskKind::Wait { .. })
+    }
 }
 
 /// What comes to a shard and must not wait behind others.
@@ -84,6 +103,8 @@ pub(super) enum Urgent {
     Link { replica: ReplicaId, is_up: bool },
     /// Who holds what.
     Layout(Arc<Layout>),
+    /// Nobody wants the answer any more to what waits under this number.
+    Withdraw { partition: PartitionId, number: u64 },
     /// Somebody wants to know how partitions that change get on.
     Report(oneshot::Sender<Vec<Progress>>),
     /// The node stops.
@@ -125,6 +146,8 @@ pub(super) struct Shard {
     ticks: BTreeSet<(u64, PartitionId)>,
     waiting: HashMap<Task, oneshot::Sender<Given<Answered>>>,
     next_task: Task,
+    /// Tasks that may be withdrawn, by their numbers.
+    waits: HashMap<u64, Task>,
     /// Rooms with keys that end.
     expiring: BTreeSet<PartitionId>,
     expire_at_ms: u64,
@@ -159,6 +182,7 @@ impl Shard {
             ticks: BTreeSet::new(),
             waiting: HashMap::new(),
             next_task: 0,
+            waits: HashMap::new(),
             expiring: BTreeSet::new(),
             expire_at_ms: EXPIRE_EVERY_MS,
             written: BTreeMap::new(),
@@ -268,12 +292,25 @@ impl Shard {
                     let Some(room) = self.rooms.get_mut(&ask.partition) else {
                         continue;
                     };
+                    if ask.kind.waits() && ask.given.is_closed() {
+                        // It was withdrawn before it came.
+                        continue;
+                    }
                     let task = self.next_task;
                     self.next_task += 1;
                     self.waiting.insert(task, ask.given);
                     let deadline_ms = now_ms + self.request_timeout_ms;
+                    let kind = match ask.kind {
+                        AskKind::Read => Kind::Read,
+                        AskKind::Write => Kind::Write,
+                        AskKind::Wait { timeout_ms, number } => {
+                            self.waits.insert(number, task);
+                            let until_ms = timeout_ms.map(|ms| now_ms.saturating_add(ms));
+                            Kind::Wait { until_ms }
+                        }
+                    };
                     room.coordinator
-                        .submit(task, ask.reads, ask.operation, now_ms, deadline_ms);
+                        .submit(task, kind, ask.operation, now_ms, deadline_ms);
                     self.touched.insert(ask.partition);
                 }
             }
@@ -364,7 +401,7 @@ impl Shard {
                 for (id, room) in &mut self.rooms {
                     room.coordinator.link(replica, is_up, now_ms);
                     if let Some(partition) = &mut room.partition {
-                        partition.replica_mut().link(replica, is_up, now_ms);
+                        partition.link(replica, is_up, now_ms);
                     }
                     self.touched.insert(*id);
                 }
@@ -372,6 +409,16 @@ impl Shard {
             Urgent::Layout(layout) => {
                 self.layout = layout;
                 self.place_all();
+            }
+            Urgent::Withdraw { partition, number } => {
+                if let Some(task) = self.waits.remove(&number)
+                    && self.waiting.remove(&task).is_some()
+                    && let Some(room) = self.rooms.get_mut(&partition)
+                {
+                    let nothing = Operation::nothing().encode();
+                    room.coordinator.withdraw(task, nothing, now_ms);
+                    self.touched.insert(partition);
+                }
             }
             Urgent::Report(answer) => {
                 // Whoever asked may have gone.

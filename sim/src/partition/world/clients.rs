@@ -1,6 +1,6 @@
 //! What clients call, and what they are given.
 
-use atoll_kv::core::partition::Given;
+use atoll_kv::core::partition::{Given, Kind};
 
 use super::{
     super::{
@@ -10,6 +10,9 @@ use super::{
     },
     Event, Wait, World,
 };
+
+/// Who takes waits no longer than this.
+const WAIT_MS_MAX: u64 = 300;
 
 impl World {
     pub(super) fn call_later(&mut self, client: usize) {
@@ -48,6 +51,13 @@ impl World {
             6..=8 => Op::Add(1),
             _ => Op::Swap(self.work.range(0..value) * 1_000, value * 1_000),
         };
+        let op = match self.conditions.takes && op != Op::Get && self.patience.chance(0.3) {
+            true => Op::Take {
+                since_ms: self.now_us / 1_000,
+                is_last: false,
+            },
+            false => op,
+        };
         let at = self.history.calls.len();
         self.history.calls.push(Call {
             client,
@@ -57,14 +67,41 @@ impl World {
             returned: None,
         });
         self.clients[client].call = Some(at);
+        let kind = match op {
+            Op::Get => Kind::Read,
+            Op::Take { .. } => Kind::Wait {
+                until_ms: Some(now_ms + self.patience.range(0..WAIT_MS_MAX)),
+            },
+            _ => Kind::Write,
+        };
         process.coordinator.submit(
             at as u64,
-            op.reads(),
+            kind,
             op.encode(key),
             now_ms,
             now_ms + self.conditions.deadline_ms,
         );
+        if matches!(kind, Kind::Wait { .. }) && self.patience.chance(0.2) {
+            let stays_us = self.patience.range(0..WAIT_MS_MAX * 1_000);
+            self.after(stays_us, Event::Leave(client, at));
+        }
         self.pump(node);
+    }
+
+    /// A client goes away while its call waits. Whether it took effect nobody knows.
+    pub(super) fn leave(&mut self, client: usize, call: usize) {
+        if self.clients[client].call != Some(call) {
+            return;
+        }
+        self.clients[client].call = None;
+        let node = self.clients[client].node;
+        let now_ms = self.nodes[node].now_ms(self.now_us);
+        if let Some(process) = &mut self.nodes[node].process {
+            let nothing = Op::Get.encode(self.history.calls[call].key);
+            process.coordinator.withdraw(call as u64, nothing, now_ms);
+            self.pump(node);
+        }
+        self.call_later(client);
     }
 
     pub(super) fn ended(&mut self, call: usize, given: Given<u64>) {
@@ -74,11 +111,13 @@ impl World {
         }
         self.clients[client].call = None;
         let called_us = self.history.calls[call].invoked;
-        self.waits.push(Wait {
-            node: self.clients[client].node,
-            called_us,
-            took_us: self.now_us - called_us,
-        });
+        if !matches!(self.history.calls[call].op, Op::Take { .. }) {
+            self.waits.push(Wait {
+                node: self.clients[client].node,
+                called_us,
+                took_us: self.now_us - called_us,
+            });
+        }
         match given {
             Given::Reply(reply) => {
                 // Two events never share a moment, so an answer is after whatever caused it.

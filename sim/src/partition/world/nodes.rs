@@ -61,7 +61,7 @@ impl World {
         if let Some(process) = &mut self.nodes[node].process {
             process.coordinator.link(id(peer), is_up, now_ms);
             if let Some(partition) = &mut process.partition {
-                partition.replica_mut().link(id(peer), is_up, now_ms);
+                partition.link(id(peer), is_up, now_ms);
             }
         }
         self.pump(node);

@@ -7,8 +7,14 @@
 
 use bytes::Bytes;
 
-use super::{CommandError, args, streams, table::Command};
-use crate::core::data::{Milliseconds, parse_integer};
+use super::{
+    CommandError, args, streams,
+    table::{Command, find},
+};
+use crate::core::{
+    data::{Milliseconds, parse_integer},
+    reply::Reply,
+};
 
 /// For what a command waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +53,31 @@ pub fn wait_of(command: &Command, words: &[Bytes]) -> Result<Option<Wait>, Comma
         timeout_ms: Some(timeout(word)?).filter(|ms| *ms > 0),
         keys,
     }))
+}
+
+/// The keys that these words wait for.
+pub fn awaited_keys(words: &[Bytes]) -> impl Iterator<Item = &Bytes> {
+    let wait = find(words).and_then(|command| wait_of(command, words).ok().flatten());
+    let places = wait.map(|wait| wait.keys).unwrap_or_default();
+    places.into_iter().filter_map(|place| words.get(place))
+}
+
+/// Whether a reply only says that a key has another type than these words, which wait, hope for:
+/// they wait on, as in Redis. A consumer of a group is told.
+pub fn waits_for_type(words: &[Bytes], reply: &Reply) -> bool {
+    let Reply::Error(text) = reply else {
+        return false;
+    };
+    let of_group = find(words).is_some_and(|command| command.name == "xreadgroup");
+    text.starts_with(b"WRONGTYPE") && !of_group
+}
+
+/// What a command of this name answers when it waited for nothing.
+pub fn found_nothing(name: &str) -> Reply {
+    match name {
+        "blmove" | "brpoplpush" => Reply::Null,
+        _ => Reply::NullArray,
+    }
 }
 
 /// A number of seconds, with a fraction, as milliseconds; 0 is for ever.

@@ -31,7 +31,7 @@ mod noise;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use blocking::{Wait, wait_of};
+pub use blocking::{Wait, awaited_keys, found_nothing, wait_of, waits_for_type};
 pub use context::{Context, Effects, Event, EventClass, Moment};
 pub use error::CommandError;
 pub use streams::fix_last_ids;

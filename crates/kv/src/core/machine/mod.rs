@@ -8,12 +8,12 @@ mod operation;
 use bytes::Bytes;
 
 pub use answered::{ANSWER_BYTES_MAX, Answered};
-pub use operation::{Call, OPERATION_BYTES_MAX, Operation};
+pub use operation::{Attempt, Call, OPERATION_BYTES_MAX, Operation};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
     data::{Key, Keyspace, Milliseconds},
-    partition::{Moment, Read, StateMachine},
+    partition::{Changed, Found, Moment, Read, StateMachine, Wish},
     reply::Reply,
 };
 
@@ -26,6 +26,9 @@ pub struct Machine {
     keyspace: Keyspace,
     /// Events of keys since the driver last asked.
     events: Vec<Event>,
+    /// Keys that were changed since the partition last asked, and whether any may have been.
+    changed: Vec<(usize, Key)>,
+    has_changed_databases: bool,
 }
 
 impl Machine {
@@ -33,7 +36,7 @@ impl Machine {
     pub(in crate::core) fn of(keyspace: Keyspace) -> Self {
         Machine {
             keyspace,
-            events: Vec::new(),
+            ..Machine::default()
         }
     }
 
@@ -76,6 +79,22 @@ impl Machine {
                 match effects.blocks {
                     true => self.waits(at, &call, effects, reply),
                     false => Answered::Reply(reply),
+                }
+            }
+            Operation::Wait { attempt, call, .. } => {
+                let reply = self.call(at, &call, effects);
+                if effects.blocks {
+                    self.waits(at, &call, effects, reply)
+                } else if attempt != Attempt::First && command::waits_for_type(&call.words, &reply)
+                {
+                    // Somebody made something else of the key, which is not what it waits for.
+                    let name = command::find(&call.words).map_or("", |command| command.name);
+                    Answered::Waits {
+                        reply: command::found_nothing(name),
+                        words: None,
+                    }
+                } else {
+                    Answered::Reply(reply)
                 }
             }
             Operation::Transaction { calls, watched } => {
@@ -155,6 +174,7 @@ fn refused(text: &str) -> Answered {
 
 impl StateMachine for Machine {
     type Reply = Answered;
+    type Key = (usize, Key);
 
     fn apply(&mut self, at: Moment, operation: &Bytes) -> Answered {
         let mut effects = Effects::default();
@@ -166,7 +186,51 @@ impl StateMachine for Machine {
         };
         let answered = self.run(at, operation, &mut effects);
         self.events.append(&mut effects.events);
+        self.changed.append(&mut effects.changed);
+        self.has_changed_databases |= !effects.databases.is_empty();
         answered
+    }
+
+    fn take_changed(&mut self) -> Changed<Self::Key> {
+        let keys = std::mem::take(&mut self.changed);
+        match std::mem::take(&mut self.has_changed_databases) {
+            true => Changed::Everything,
+            false => Changed::Keys(keys),
+        }
+    }
+
+    fn found(&self, operation: &Bytes, reply: &Answered) -> Found<Self::Key> {
+        let Answered::Waits { words, .. } = reply else {
+            return Found::Something;
+        };
+        let Ok(Operation::Wait {
+            since_ms,
+            attempt,
+            mut call,
+        }) = Operation::decode(operation.clone())
+        else {
+            return Found::Something;
+        };
+        if attempt == Attempt::Last {
+            return Found::Nothing;
+        }
+        if let Some(words) = words {
+            call.words.clone_from(words);
+        }
+        let keys = command::awaited_keys(&call.words);
+        let keys = keys.map(|key| (call.database, Key::from(&key[..])));
+        let keys = keys.collect();
+        let operation = |attempt| Operation::Wait {
+            since_ms,
+            attempt,
+            call: call.clone(),
+        };
+        Found::NothingYet(Wish {
+            since_ms,
+            keys,
+            again: operation(Attempt::Again).encode(),
+            last: operation(Attempt::Last).encode(),
+        })
     }
 
     fn read(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Read<Answered> {

@@ -38,9 +38,34 @@ pub enum Operation {
     Versions(Vec<(usize, Bytes)>),
     /// Remove those of these keys that have ended.
     Expire(Vec<(usize, Bytes)>),
+    /// Run a command that waits where it finds nothing to do.
+    Wait {
+        /// When it was asked for, by its coordinator's clock.
+        since_ms: u64,
+        /// Whether it was run before.
+        attempt: Attempt,
+        /// The command.
+        call: Call,
+    },
+}
+
+/// Which run this is of a command that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The first.
+    First,
+    /// It found nothing, and a key was changed.
+    Again,
+    /// It will not wait any longer.
+    Last,
 }
 
 impl Operation {
+    /// What does nothing.
+    pub fn nothing() -> Operation {
+        Operation::Versions(Vec::new())
+    }
+
     /// As the log and messages hold it.
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::default();
@@ -68,6 +93,19 @@ impl Operation {
                 writer.byte(3);
                 write_keys(&mut writer, keys);
             }
+            Operation::Wait {
+                since_ms,
+                attempt,
+                call,
+            } => {
+                let attempt = match attempt {
+                    Attempt::First => 0,
+                    Attempt::Again => 1,
+                    Attempt::Last => 2,
+                };
+                writer.byte(4).byte(attempt).number(*since_ms);
+                write_call(&mut writer, call);
+            }
         }
         writer.finish()
     }
@@ -90,6 +128,16 @@ impl Operation {
             }
             2 => Operation::Versions(read_keys(&mut reader)?),
             3 => Operation::Expire(read_keys(&mut reader)?),
+            4 => Operation::Wait {
+                attempt: match reader.byte()? {
+                    0 => Attempt::First,
+                    1 => Attempt::Again,
+                    2 => Attempt::Last,
+                    mark => return Err(CodecError::Mark(mark)),
+                },
+                since_ms: reader.number()?,
+                call: read_call(&mut reader)?,
+            },
             mark => return Err(CodecError::Mark(mark)),
         };
         reader.finish()?;

@@ -4,6 +4,11 @@
 //! never more. When the owner can't be reached, or does not answer within the hedge, another
 //! replica is asked to see to it that there is an owner; whatever was asked before may still be
 //! done, and sessions make sure that it is done once.
+//!
+//! A request that finds nothing to do may wait at the owner ([`Kind::Wait`]). It keeps its
+//! number, so that what it took is not lost with an owner: the next one answers the same. When
+//! its time is over it is tried once more under that number, which ends it in one way or the
+//! other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +19,7 @@ use super::{
     hedge::Hedge,
     look::{Look, Seen, Verdict, Votes},
     request::{Outcome, Request, Response},
+    waiting::Patience,
 };
 use crate::core::sessions::{Origin, Session};
 
@@ -36,46 +42,64 @@ pub enum Given<R> {
 /// Brings requests of one node to one partition.
 #[derive(Clone, Debug)]
 pub struct Coordinator<R> {
-    session: Session,
-    next_sequence: u64,
+    pub(super) session: Session,
+    pub(super) next_sequence: u64,
     /// The partition's voters in the ring's order.
     members: Vec<ReplicaId>,
-    owner: Option<ReplicaId>,
+    pub(super) owner: Option<ReplicaId>,
     unreachable: BTreeSet<ReplicaId>,
     hedge: Hedge,
-    pending: BTreeMap<u64, Pending<R>>,
+    pub(super) pending: BTreeMap<u64, Pending<R>>,
     /// Whether replicas are asked what they see before one is asked to take over.
     looks_first: bool,
     looks: Vec<(ReplicaId, Look)>,
     /// When something is due, with the number of the request.
-    due: BTreeSet<(u64, u64)>,
+    pub(super) due: BTreeSet<(u64, u64)>,
+    /// What waits at an owner.
+    pub(super) parked: BTreeSet<u64>,
     requests: Vec<(ReplicaId, Request)>,
     ended: Vec<(Task, Given<R>)>,
 }
 
 #[derive(Clone, Debug)]
-struct Pending<R> {
-    task: Task,
+pub(super) struct Pending<R> {
+    pub(super) task: Task,
     reads: bool,
-    operation: Bytes,
-    asked: ReplicaId,
+    pub(super) operation: Bytes,
+    pub(super) asked: ReplicaId,
     /// Whether it was asked to see to it that there is an owner.
     takes_over: bool,
     /// Who was asked first, and when, as long as it is not known not to be the owner.
-    first: Option<(ReplicaId, u64)>,
-    attempts: u32,
+    pub(super) first: Option<(ReplicaId, u64)>,
+    pub(super) attempts: u32,
     /// When somebody else is asked.
-    hedge_at_ms: u64,
-    deadline_ms: u64,
+    pub(super) hedge_at_ms: u64,
+    pub(super) deadline_ms: u64,
     /// Whether it may have been logged.
-    may_be_done: bool,
+    pub(super) may_be_done: bool,
     /// Whether replicas were asked what they see, and what they told, until that is decided.
     has_looked: bool,
     votes: Option<Votes<R>>,
+    /// Of a request that may wait.
+    pub(super) patience: Option<Patience>,
+}
+
+/// How a request is to be treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It changes nothing, and is not logged.
+    Read,
+    /// It is logged.
+    Write,
+    /// The same; where it finds nothing to do it waits until this moment, or for ever.
+    Wait {
+        /// In the time of `now_ms`.
+        until_ms: Option<u64>,
+    },
 }
 
 impl<R> Pending<R> {
-    fn due_at_ms(&self) -> u64 {
+    pub(super) fn due_at_ms(&self) -> u64 {
         self.hedge_at_ms.min(self.deadline_ms)
     }
 }
@@ -102,6 +126,7 @@ impl<R: Clone> Coordinator<R> {
             looks_first: false,
             looks: Vec::new(),
             due: BTreeSet::new(),
+            parked: BTreeSet::new(),
             requests: Vec::new(),
             ended: Vec::new(),
         }
@@ -130,15 +155,22 @@ impl<R: Clone> Coordinator<R> {
         self.hedge.ms()
     }
 
-    /// Sends a request to the owner; its end comes by [`ended`](Self::ended).
+    /// Sends a request to the owner; its end comes by [`ended`](Self::ended). An owner is looked
+    /// for until `deadline_ms`.
     pub fn submit(
         &mut self,
         task: Task,
-        reads: bool,
+        kind: Kind,
         operation: Bytes,
         now_ms: u64,
         deadline_ms: u64,
     ) {
+        self.renew_first(now_ms);
+        let timeout_ms = deadline_ms.saturating_sub(now_ms);
+        let patience = match kind {
+            Kind::Wait { until_ms } => Some(Patience::new(until_ms, timeout_ms)),
+            Kind::Read | Kind::Write => None,
+        };
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let Some(to) = self.target(None) else {
@@ -147,7 +179,7 @@ impl<R: Clone> Coordinator<R> {
         };
         let pending = Pending {
             task,
-            reads,
+            reads: kind == Kind::Read,
             operation,
             asked: to,
             takes_over: false,
@@ -158,6 +190,7 @@ impl<R: Clone> Coordinator<R> {
             may_be_done: false,
             has_looked: false,
             votes: None,
+            patience,
         };
         self.due.insert((pending.due_at_ms(), sequence));
         self.pending.insert(sequence, pending);
@@ -244,7 +277,7 @@ impl<R: Clone> Coordinator<R> {
         members.find(is_up).or(self.members.first().copied())
     }
 
-    fn send(&mut self, sequence: u64, to: ReplicaId, takes_over: bool) {
+    pub(super) fn send(&mut self, sequence: u64, to: ReplicaId, takes_over: bool) {
         let origin = self.origin(sequence);
         let Some(pending) = self.pending.get_mut(&sequence) else {
             return;
@@ -296,7 +329,10 @@ impl<R: Clone> Coordinator<R> {
                 self.end(sequence, given);
             }
             Outcome::NotOwner(owner) => self.detour(sequence, from, owner, now_ms),
+            Outcome::Waits { again, last } => self.park(sequence, from, (again, last), now_ms),
+            Outcome::Nothing(reply) => self.found_nothing(sequence, from, reply, now_ms),
         }
+        self.plan_look(now_ms);
     }
 
     /// Asks whom somebody named, or has somebody take over.
@@ -316,14 +352,13 @@ impl<R: Clone> Coordinator<R> {
         }
         let took_over = pending.takes_over;
         self.hedge_at(sequence, now_ms + self.hedge.ms());
-        let named = owner.filter(|owner| *owner != from && !self.unreachable.contains(owner));
-        match named {
-            Some(owner) => {
-                self.owner = Some(owner);
+        self.owner = owner.filter(|owner| *owner != from && !self.unreachable.contains(owner));
+        let mut asked = self.unpark_all(from, now_ms);
+        asked.push(sequence);
+        for sequence in asked {
+            if let Some(owner) = self.owner {
                 self.send(sequence, owner, false);
-            }
-            None => {
-                self.owner = None;
+            } else {
                 // Who was asked to see to it can't.
                 let next = self.target(Some(from)).filter(|_| took_over);
                 self.have_taken_over(sequence, next.unwrap_or(from), now_ms);
@@ -339,9 +374,10 @@ impl<R: Clone> Coordinator<R> {
         }
     }
 
-    fn end(&mut self, sequence: u64, given: Given<R>) {
+    pub(super) fn end(&mut self, sequence: u64, given: Given<R>) {
         if let Some(pending) = self.pending.remove(&sequence) {
             self.due.remove(&(pending.due_at_ms(), sequence));
+            self.parked.remove(&sequence);
             self.ended.push((pending.task, given));
         }
     }
@@ -356,6 +392,7 @@ impl<R: Clone> Coordinator<R> {
         if self.owner == Some(replica) {
             self.owner = None;
         }
+        self.unpark_all(replica, now_ms);
         let asked: Vec<u64> = self
             .pending
             .iter()
@@ -374,6 +411,7 @@ impl<R: Clone> Coordinator<R> {
         due.sort_unstable();
         for sequence in due {
             match self.pending.get(&sequence) {
+                Some(_) if self.parked.contains(&sequence) => self.tick_parked(sequence, now_ms),
                 Some(pending) if now_ms < pending.deadline_ms => self.hedge(sequence, now_ms),
                 Some(pending) => {
                     // Time was too short for a hedge, but the next request asks somebody else.
@@ -388,6 +426,7 @@ impl<R: Clone> Coordinator<R> {
                 None => {}
             }
         }
+        self.plan_look(now_ms);
     }
 
     /// When [`tick`](Self::tick) has something to do.
@@ -404,6 +443,9 @@ impl<R: Clone> Coordinator<R> {
         let asked = pending.asked;
         if let Some(to) = self.target(Some(asked)) {
             self.have_taken_over(sequence, to, now_ms);
+        }
+        for sequence in self.unpark_all(asked, now_ms) {
+            self.hedge(sequence, now_ms);
         }
     }
 

@@ -13,6 +13,8 @@ mod request;
 mod state;
 #[cfg(test)]
 mod tests;
+mod waiters;
+mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,10 +32,11 @@ use super::{
 };
 
 pub use batch::Batch;
-pub use coordinator::{Coordinator, Given, Task};
+pub use coordinator::{Coordinator, Given, Kind, Task};
 pub use look::{Look, Seen};
 pub use request::{Outcome, Request, Response};
-pub use state::{Moment, Read, State, StateMachine};
+pub use state::{Applied, Changed, Found, Moment, Read, State, StateMachine, Wish};
+use waiters::{Waiter, Waiters};
 
 /// A look at more entries than this is not worth it: something of them will matter.
 const PENDING_MAX: u64 = 64;
@@ -48,6 +51,12 @@ pub struct Partition<M: StateMachine> {
     queue: Vec<(Origin, Bytes)>,
     /// Who waits for requests that are in the queue or logged.
     waiting: BTreeMap<Name, (Origin, Vec<ReplicaId>)>,
+    /// Requests that found nothing to do.
+    waiters: Waiters<M::Key>,
+    /// Where the log ends with those of them that are tried again. Reads wait for that: whoever
+    /// was told of a change sees what came of it.
+    woken_up_to: LogIndex,
+    has_woken: bool,
     /// Where the log ended when the ballot was last held. Until it is clear who the next owner
     /// is, requests that were logged go on waiting: it may be this replica again.
     owned_up_to: Option<Position>,
@@ -134,6 +143,9 @@ impl<M: StateMachine> Partition<M> {
             limits,
             queue: Vec::new(),
             waiting: BTreeMap::new(),
+            waiters: Waiters::new(),
+            woken_up_to: LogIndex::default(),
+            has_woken: false,
             owned_up_to: None,
             reads: BTreeMap::new(),
             next_read: 0,
@@ -168,8 +180,8 @@ impl<M: StateMachine> Partition<M> {
 
     /// Takes a request.
     pub fn request(&mut self, from: ReplicaId, request: Request, now_ms: u64) {
-        let waiting = self.waiting.len() + self.reads.len() + self.due.len() + self.held.len();
-        if waiting >= self.limits.waiting_max {
+        let asked = self.waiting.len() + self.reads.len() + self.due.len() + self.held.len();
+        if asked + self.waiters.len() >= self.limits.waiting_max {
             self.respond(from, request.origin, Outcome::Busy);
             return;
         }
@@ -225,6 +237,9 @@ impl<M: StateMachine> Partition<M> {
             }
         } else {
             let name = name(&origin);
+            if self.waits_already(&name, &waiting) {
+                return;
+            }
             if !self.waiting.contains_key(&name)
                 && let Some(reply) = self.state.machine.refuses(&waiting.request.operation)
             {
@@ -241,6 +256,32 @@ impl<M: StateMachine> Partition<M> {
                 waits.push(waiting.from);
             }
         }
+    }
+
+    /// Whether this request, asked again, only waits on. Something else under its name ends its
+    /// waiting.
+    fn waits_already(&mut self, name: &Name, waiting: &Waiting) -> bool {
+        let Some(waiter) = self.waiters.get_mut(name) else {
+            return false;
+        };
+        if waiter.again != waiting.request.operation {
+            if let Some(waiter) = self.waiters.remove(name) {
+                self.queue
+                    .push((waiter.origin, waiting.request.operation.clone()));
+                self.waiting
+                    .insert(*name, (waiter.origin, vec![waiting.from]));
+            }
+            return true;
+        }
+        if !waiter.from.contains(&waiting.from) {
+            waiter.from.push(waiting.from);
+        }
+        let outcome = Outcome::Waits {
+            again: waiter.again.clone(),
+            last: waiter.last.clone(),
+        };
+        self.respond(waiting.from, waiting.request.origin, outcome);
+        true
     }
 
     /// Tells what a read sees here, whoever owns the ballot.
@@ -334,13 +375,16 @@ impl<M: StateMachine> Partition<M> {
             }
         }
         for entry in &ready.committed {
-            for (origin, outcome) in self.state.apply(entry) {
-                self.answer(&origin, &outcome);
+            let applied = self.state.apply(entry);
+            let changed = self.state.machine.take_changed();
+            for (origin, applied) in applied {
+                self.answer(&origin, applied);
             }
+            self.wake(changed);
         }
         for (id, index) in ready.reads {
             if let Some(waiting) = self.reads.remove(&id) {
-                self.due.push_back((index, waiting));
+                self.due.push_back((index.max(self.woken_up_to), waiting));
             }
         }
         for id in ready.failed_reads {
@@ -430,9 +474,12 @@ impl<M: StateMachine> Partition<M> {
             let origins: Vec<Origin> = batch.requests.iter().map(|(origin, _)| *origin).collect();
             if let Err(refused) = self.replica.propose(Payload::Batch(batch.encode())) {
                 for origin in origins {
-                    self.answer(&origin, &refusal(refused));
+                    self.refuse(&origin, refused);
                 }
             }
+        }
+        if std::mem::take(&mut self.has_woken) {
+            self.woken_up_to = self.replica.durable().log.last().index;
         }
     }
 
@@ -522,6 +569,11 @@ impl<M: StateMachine> Partition<M> {
                 self.respond(from, origin, Outcome::NotOwner(owner));
             }
         }
+        for waiter in self.waiters.take() {
+            for from in waiter.from {
+                self.respond(from, waiter.origin, Outcome::NotOwner(owner));
+            }
+        }
         for (_, read) in std::mem::take(&mut self.due) {
             self.respond(read.from, read.request.origin, Outcome::NotOwner(owner));
         }
@@ -540,11 +592,99 @@ impl<M: StateMachine> Partition<M> {
     }
 
     /// Answers everybody who waits for a request.
-    fn answer(&mut self, origin: &Origin, outcome: &Outcome<M::Reply>) {
-        if let Some((origin, waits)) = self.waiting.remove(&name(origin)) {
-            for from in waits {
-                self.respond(from, origin, outcome.clone());
+    fn answer(&mut self, origin: &Origin, applied: Applied<M::Reply, M::Key>) {
+        let outcome = match applied {
+            Applied::Waits(wish) => return self.have_wait(origin, wish),
+            Applied::Done(reply) => Outcome::Done(reply),
+            Applied::Nothing(reply) => Outcome::Nothing(reply),
+            Applied::Stale => Outcome::Stale,
+        };
+        if let Some(waiter) = self.end_waiting(origin, &outcome) {
+            // It did not take everything, perhaps.
+            self.wake(Changed::Keys(waiter.keys));
+        }
+    }
+
+    /// Puts a request that found nothing to do into the line, unless it is there.
+    fn have_wait(&mut self, origin: &Origin, wish: Wish<M::Key>) {
+        let Some((origin, from)) = self.waiting.remove(&name(origin)) else {
+            return;
+        };
+        let is_owner = self.replica.owned().is_some();
+        for to in &from {
+            let outcome = match is_owner {
+                true => Outcome::Waits {
+                    again: wish.again.clone(),
+                    last: wish.last.clone(),
+                },
+                false => Outcome::NotOwner(self.replica.owner()),
+            };
+            self.respond(*to, origin, outcome);
+        }
+        if is_owner {
+            self.waiters.insert(Waiter {
+                origin,
+                from,
+                again: wish.again,
+                last: wish.last,
+                since_ms: wish.since_ms,
+                keys: wish.keys,
+            });
+        }
+    }
+
+    /// Has those tried again who wait for what was changed.
+    fn wake(&mut self, changed: Changed<M::Key>) {
+        if self.waiters.len() == 0 {
+            return;
+        }
+        let woken = match changed {
+            Changed::Keys(keys) => self.waiters.of_keys(&keys),
+            Changed::Everything => self.waiters.of_all_keys(),
+        };
+        self.has_woken |= !woken.is_empty();
+        self.queue.extend(woken);
+    }
+
+    /// Tells everybody who waits for a request what came of it; gives back its place in the line.
+    fn end_waiting(
+        &mut self,
+        origin: &Origin,
+        outcome: &Outcome<M::Reply>,
+    ) -> Option<Waiter<M::Key>> {
+        let name = name(origin);
+        let asked = self.waiting.remove(&name);
+        let waiter = self.waiters.remove(&name);
+        let waits = waiter.iter().map(|waiter| (waiter.origin, &waiter.from));
+        let waits = asked
+            .iter()
+            .map(|(origin, from)| (*origin, from))
+            .chain(waits);
+        for (origin, from) in waits {
+            let told = from.iter().map(|to| (*to, outcome.clone()));
+            let told = told.map(|(to, outcome)| (to, Response { origin, outcome }));
+            self.responses.extend(told);
+        }
+        waiter
+    }
+
+    /// Says that a request was not logged. One that waits is asked for again: it was not refused
+    /// before.
+    fn refuse(&mut self, origin: &Origin, refused: Refused) {
+        let outcome = match refused {
+            Refused::Busy if self.waiters.get_mut(&name(origin)).is_some() => {
+                Outcome::NotOwner(None)
             }
+            refused => refusal(refused),
+        };
+        self.end_waiting(origin, &outcome);
+    }
+
+    /// Says whether a node can be reached.
+    pub fn link(&mut self, replica: ReplicaId, is_up: bool, now_ms: u64) {
+        self.replica.link(replica, is_up, now_ms);
+        if !is_up {
+            self.waiters.forget(replica);
         }
     }
 

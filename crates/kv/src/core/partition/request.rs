@@ -33,6 +33,15 @@ pub struct Response<R> {
 pub enum Outcome<R> {
     /// It was done, and is safe.
     Done(R),
+    /// It found nothing to do, and waits at the owner until there is something.
+    Waits {
+        /// What is asked for from now on, whoever is asked.
+        again: Bytes,
+        /// What is asked for when its time is over.
+        last: Bytes,
+    },
+    /// It found nothing to do, and will never do anything.
+    Nothing(R),
     /// Somebody else has to do it; who, if that is known. It may have been logged.
     NotOwner(Option<ReplicaId>),
     /// Too much waits already. It was not logged.

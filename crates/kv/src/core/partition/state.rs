@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Batch, Outcome};
+use super::Batch;
 use crate::core::{
     data::Milliseconds,
     paxos::{Entry, LogIndex, Payload, Position},
@@ -15,9 +15,21 @@ use crate::core::{
 pub trait StateMachine: Clone {
     /// What a request comes to.
     type Reply: Clone + fmt::Debug + PartialEq;
+    /// What requests wait for.
+    type Key: Clone + fmt::Debug + Ord;
 
     /// Applies one request.
     fn apply(&mut self, at: Moment, operation: &Bytes) -> Self::Reply;
+
+    /// Whether an applied request found something to do.
+    fn found(&self, _operation: &Bytes, _reply: &Self::Reply) -> Found<Self::Key> {
+        Found::Something
+    }
+
+    /// What was changed since this was last asked.
+    fn take_changed(&mut self) -> Changed<Self::Key> {
+        Changed::Keys(Vec::new())
+    }
 
     /// Answers a request that changes nothing. `seed` is for what is drawn.
     fn read(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Read<Self::Reply>;
@@ -50,6 +62,39 @@ pub trait StateMachine: Clone {
     fn touches(&self, _logged: &Bytes, _read: &Bytes) -> bool {
         true
     }
+}
+
+/// What an applied request found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found<K> {
+    /// Something to do, or it was done without: its reply is its reply for ever.
+    Something,
+    /// Nothing, and it would wait: it may be applied again.
+    NothingYet(Wish<K>),
+    /// Nothing, and it waits no longer.
+    Nothing,
+}
+
+/// What a request waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wish<K> {
+    /// When it was asked for; who came earlier comes first.
+    pub since_ms: u64,
+    /// Any of these has to be changed.
+    pub keys: Vec<K>,
+    /// What is tried again then.
+    pub again: Bytes,
+    /// What is tried when its time is over: it finds something, or [`Found::Nothing`].
+    pub last: Bytes,
+}
+
+/// What was changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Changed<K> {
+    /// These; one may come more than once.
+    Keys(Vec<K>),
+    /// Any key may have been.
+    Everything,
 }
 
 /// What a read comes to.
@@ -96,12 +141,13 @@ impl<M: StateMachine> State<M> {
         }
     }
 
-    /// Applies an entry; tells what each of its requests came to.
+    /// Applies an entry; tells what each of its requests came to. What waits is not kept among
+    /// the sessions' replies: nothing was done.
     ///
     /// # Panics
     /// The entry is not the next one, or holds no batch. Owners make sure of both before they
     /// log anything, and a replica that goes on with something else would diverge.
-    pub fn apply(&mut self, entry: &Entry) -> Vec<(Origin, Outcome<M::Reply>)> {
+    pub fn apply(&mut self, entry: &Entry) -> Vec<(Origin, Applied<M::Reply, M::Key>)> {
         assert_eq!(entry.index(), self.applied.index.next(), "out of order");
         self.applied = entry.position;
         let Payload::Batch(bytes) = &entry.payload else {
@@ -118,9 +164,9 @@ impl<M: StateMachine> State<M> {
                 true => Known::New,
                 false => self.sessions.look(origin),
             };
-            let outcome = match known {
-                Known::Applied(reply) => Outcome::Done(reply),
-                Known::Stale => Outcome::Stale,
+            let applied = match known {
+                Known::Applied(reply) => Applied::before(&self.machine, operation, reply),
+                Known::Stale => Applied::Stale,
                 Known::New => {
                     let moment = Moment {
                         now_ms: self.now_ms,
@@ -128,14 +174,61 @@ impl<M: StateMachine> State<M> {
                         index: entry.index(),
                     };
                     let reply = self.machine.apply(moment, operation);
-                    if !origin.is_own() {
+                    let applied = Applied::now(&self.machine, operation, reply);
+                    if let Some(reply) = applied.reply()
+                        && !origin.is_own()
+                    {
                         self.sessions.keep(origin, reply.clone());
                     }
-                    Outcome::Done(reply)
+                    applied
                 }
             };
-            done.push((*origin, outcome));
+            done.push((*origin, applied));
         }
         done
+    }
+}
+
+/// What applying a request came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Applied<R, K> {
+    /// Its reply.
+    Done(R),
+    /// The reply of one that found nothing, and waits no longer.
+    Nothing(R),
+    /// It waits.
+    Waits(Wish<K>),
+    /// Nobody waits for it any more: it was not applied.
+    Stale,
+}
+
+impl<R, K> Applied<R, K> {
+    /// Of a request that was just applied.
+    fn now<M: StateMachine<Reply = R, Key = K>>(machine: &M, operation: &Bytes, reply: R) -> Self {
+        match machine.found(operation, &reply) {
+            Found::Something => Applied::Done(reply),
+            Found::Nothing => Applied::Nothing(reply),
+            Found::NothingYet(wish) => Applied::Waits(wish),
+        }
+    }
+
+    /// Of a request that was applied before: what was kept is for ever.
+    fn before<M: StateMachine<Reply = R, Key = K>>(
+        machine: &M,
+        operation: &Bytes,
+        reply: R,
+    ) -> Self {
+        match machine.found(operation, &reply) {
+            Found::Something => Applied::Done(reply),
+            Found::Nothing | Found::NothingYet(_) => Applied::Nothing(reply),
+        }
+    }
+
+    /// The reply that stands for ever.
+    fn reply(&self) -> Option<&R> {
+        match self {
+            Applied::Done(reply) | Applied::Nothing(reply) => Some(reply),
+            Applied::Waits(_) | Applied::Stale => None,
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! One replica's partition, and who waits there.
 
+mod waiting;
+
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
@@ -18,6 +20,7 @@ struct Count(u64);
 
 impl StateMachine for Count {
     type Reply = u64;
+    type Key = ();
 
     fn apply(&mut self, _: Moment, operation: &Bytes) -> u64 {
         self.0 += match operation.strip_prefix(b"so many more: ") {

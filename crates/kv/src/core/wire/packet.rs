@@ -149,14 +149,8 @@ fn read_origin(reader: &mut Reader) -> Result<Origin, CodecError> {
 fn write_outcome(writer: &mut Writer, outcome: &Outcome<Answered>) {
     match outcome {
         Outcome::Done(answered) => {
-            let mut bytes = answered.encode();
-            if bytes.len() > ANSWER_BYTES_MAX {
-                let text =
-                    "ERR the reply is larger than the 6 MiB that nodes pass on to each other";
-                let refused = Reply::Error(Bytes::from_static(text.as_bytes()));
-                bytes = Answered::Reply(refused).encode();
-            }
-            writer.byte(0).bytes(&bytes);
+            writer.byte(0);
+            write_answered(writer, answered);
         }
         Outcome::NotOwner(None) => {
             writer.byte(1);
@@ -170,7 +164,24 @@ fn write_outcome(writer: &mut Writer, outcome: &Outcome<Answered>) {
         Outcome::Stale => {
             writer.byte(4);
         }
+        Outcome::Waits { again, last } => {
+            writer.byte(5).bytes(again).bytes(last);
+        }
+        Outcome::Nothing(answered) => {
+            writer.byte(6);
+            write_answered(writer, answered);
+        }
     }
+}
+
+fn write_answered(writer: &mut Writer, answered: &Answered) {
+    let mut bytes = answered.encode();
+    if bytes.len() > ANSWER_BYTES_MAX {
+        let text = "ERR the reply is larger than the 6 MiB that nodes pass on to each other";
+        let refused = Reply::Error(Bytes::from_static(text.as_bytes()));
+        bytes = Answered::Reply(refused).encode();
+    }
+    writer.bytes(&bytes);
 }
 
 fn read_outcome(reader: &mut Reader) -> Result<Outcome<Answered>, CodecError> {
@@ -180,6 +191,11 @@ fn read_outcome(reader: &mut Reader) -> Result<Outcome<Answered>, CodecError> {
         2 => Outcome::NotOwner(Some(ReplicaId(reader.number()?))),
         3 => Outcome::Busy,
         4 => Outcome::Stale,
+        5 => Outcome::Waits {
+            again: reader.bytes()?,
+            last: reader.bytes()?,
+        },
+        6 => Outcome::Nothing(Answered::decode(reader.bytes()?)?),
         mark => return Err(CodecError::Mark(mark)),
     })
 }

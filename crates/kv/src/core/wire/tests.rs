@@ -215,6 +215,11 @@ fn packets() -> Vec<(PartitionId, Packet)> {
         Outcome::NotOwner(Some(ReplicaId(4))),
         Outcome::Busy,
         Outcome::Stale,
+        Outcome::Waits {
+            again: Bytes::from_static(b"again"),
+            last: Bytes::from_static(b"last"),
+        },
+        Outcome::Nothing(Answered::Reply(Reply::Null)),
     ] {
         packets.push(Packet::Response(Response { origin, outcome }));
     }

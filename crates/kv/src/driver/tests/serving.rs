@@ -257,6 +257,120 @@ fn keys_end_and_waiting_commands_are_served() {
     });
 }
 
+/// Elements that nobody was given may be gone only where whoever asked for them is gone, too.
+#[test]
+fn a_killed_node_delays_no_waiting_command_and_takes_nothing_with_it() {
+    let mut longest = Duration::ZERO;
+    for seed in 1..=20 {
+        simulate(seed, || async {
+            let mut cluster = Cluster::new(seed);
+            let popped = Arc::new(Mutex::new(Vec::new()));
+            let mut waiting = Vec::new();
+            for key in 0..8 {
+                // Node 0 owns all of them, as it is the first to be asked.
+                told(cluster.kv(0), &format!("RPUSH list{key} x")).await;
+                told(cluster.kv(0), &format!("LPOP list{key}")).await;
+                for at in 0..6 {
+                    let kv = cluster.kv(1 + at % 2).clone();
+                    let popped = popped.clone();
+                    waiting.push(task::spawn(async move {
+                        let reply = told(&kv, &format!("BLPOP list{key} 0")).await;
+                        popped.lock().push((clock::now(), reply));
+                    }));
+                }
+            }
+            clock::sleep(Duration::from_millis(random::range(1..300))).await;
+            for key in 0..8 {
+                let push = told(cluster.kv(2), &format!("RPUSH list{key} 0 1")).await;
+                assert_eq!(push, Reply::Integer(2), "seed {seed}");
+            }
+            clock::sleep(Duration::from_micros(random::range(0..8_000))).await;
+            cluster.crash(0).await;
+            clock::sleep(Duration::from_millis(random::range(0..200))).await;
+            let mut pushed = BTreeMap::new();
+            for key in 0..8 {
+                for number in 2..6 {
+                    let push = format!("RPUSH list{key} {number}");
+                    let begin = clock::now();
+                    told(cluster.kv(1 + key % 2), &push).await;
+                    pushed.insert(format!("list{key} {number}"), begin);
+                }
+            }
+            for waiting in waiting {
+                waiting.await.unwrap();
+            }
+            let mut found = Vec::new();
+            for (at, reply) in popped.lock().iter() {
+                let Reply::Array(words) = reply else {
+                    panic!("seed {seed}: {reply:?}");
+                };
+                let words: Vec<String> = words
+                    .iter()
+                    .map(|word| match word {
+                        Reply::Bulk(text) => String::from_utf8(text.to_vec()).unwrap(),
+                        other => panic!("seed {seed}: {other:?}"),
+                    })
+                    .collect();
+                let name = words.join(" ");
+                if let Some(begin) = pushed.get(&name) {
+                    longest = longest.max(at.duration_since(*begin));
+                }
+                found.push(name);
+            }
+            found.sort();
+            let all =
+                (0..8).flat_map(|key| (0..6).map(move |number| format!("list{key} {number}")));
+            let all: Vec<String> = all.collect();
+            assert_eq!(found, all, "seed {seed}: each one once");
+        });
+    }
+    assert!(
+        longest <= GAP_MAX,
+        "a call waited {longest:?} for what was there"
+    );
+}
+
+#[test]
+fn who_waits_is_served_in_turn_and_leaves_nothing_behind() {
+    simulate(4, || async {
+        let cluster = Cluster::new(4);
+        let mut waiting = Vec::new();
+        for place in 0..6_usize {
+            let kv = cluster.kv(place % 3).clone();
+            waiting.push(task::spawn(
+                async move { told(&kv, "BZPOPMIN queue 0").await },
+            ));
+            clock::sleep(Duration::from_millis(20)).await;
+        }
+        // The third has enough of it; what it waited for is for the others.
+        let third = waiting.remove(2);
+        third.abort();
+        assert!(third.await.is_err());
+        let changed = "ZADD queue 1 a 2 b 3 c 4 d 5 e 6 f";
+        assert_eq!(told(cluster.kv(1), changed).await, Reply::Integer(6));
+        for (place, member) in ["a", "b", "c", "d", "e"].iter().enumerate() {
+            let Reply::Array(words) = waiting.remove(0).await.unwrap() else {
+                panic!("not an array");
+            };
+            assert_eq!(words[1], Reply::bulk(*member), "place {place}");
+        }
+        assert_eq!(told(cluster.kv(0), "ZCARD queue").await, Reply::Integer(1));
+        // Another type is not what it waits for.
+        let kv = cluster.kv(0).clone();
+        let waits = task::spawn(async move { told(&kv, "BLPOP other 1").await });
+        clock::sleep(Duration::from_millis(20)).await;
+        told(cluster.kv(1), "SET other text").await;
+        assert_eq!(waits.await.unwrap(), Reply::NullArray);
+        // A reader of a stream is served without taking anything, with all that came together.
+        let kv = cluster.kv(0).clone();
+        let reads = task::spawn(async move { told(&kv, "XREAD BLOCK 0 STREAMS s $").await });
+        clock::sleep(Duration::from_millis(20)).await;
+        told(cluster.kv(1), "XADD s 1-1 f v").await;
+        assert!(matches!(reads.await.unwrap(), Reply::PairsOrMap(_)));
+        assert_eq!(told(cluster.kv(2), "XLEN s").await, Reply::Integer(1));
+    });
+}
+
 /// Whoever listens hears of each change once, wherever the key's owner is.
 #[test]
 fn what_happens_is_told_on_all_nodes() {

@@ -39,7 +39,7 @@ use super::resp::{Version, write, write_error};
 use crate::{
     api::{Answer, Body, Call, Consistency, Request},
     core::{
-        command::{Command, CommandError, Flags, Group, find},
+        command::{Command, CommandError, Flags, Group, find, found_nothing},
         reply::Reply,
     },
 };
@@ -206,11 +206,10 @@ impl Session {
             ))
         } else {
             match self.last_command {
-                "blmove" | "brpoplpush" => Reply::Null,
                 // Nobody is known to have it.
                 "wait" => Reply::Integer(0),
                 "waitaof" => Reply::Array(vec![Reply::Integer(0); 2]),
-                _ => Reply::NullArray,
+                name => found_nothing(name),
             }
         };
         self.finish(ticket, Heard::Api(Answer::Reply(reply)), out)
