@@ -199,7 +199,7 @@ impl Shard {
         for partition in partitions {
             let room = Room {
                 partition: None,
-                coordinator: Coordinator::new(session, Vec::new(), hedge_ms),
+                coordinator: Coordinator::new(session, Vec::new(), hedge_ms).looks_first(),
                 tick_at_ms: None,
                 kept: Kept::default(),
             };
@@ -356,6 +356,12 @@ impl Shard {
             (Packet::Request(request), Some(partition)) => {
                 partition.request(from, request, now_ms);
             }
+            (Packet::Look(look), Some(partition)) => {
+                let seen = partition.look(&look);
+                self.send(from, id, &Packet::Seen(seen));
+                return;
+            }
+            (Packet::Seen(seen), _) => room.coordinator.seen(from, seen, now_ms),
             // Not here, or not yet: whoever asked asks elsewhere.
             (Packet::Request(request), None) => {
                 let response = Response {
@@ -364,7 +370,10 @@ impl Shard {
                 };
                 self.send(from, id, &Packet::Response(response));
             }
-            (Packet::Message(_) | Packet::Piece(_) | Packet::Arrived(_), None) => return,
+            (
+                Packet::Message(_) | Packet::Piece(_) | Packet::Arrived(_) | Packet::Look(_),
+                None,
+            ) => return,
         }
         self.touched.insert(id);
     }
@@ -565,6 +574,16 @@ impl Shard {
                         partition.request(to, request, now_ms);
                     }
                     _ => self.send(to, id, &Packet::Request(request)),
+                }
+            }
+            for (to, look) in room.coordinator.looks() {
+                match &mut room.partition {
+                    Some(partition) if to == self.replica => {
+                        is_quiet = false;
+                        let seen = partition.look(&look);
+                        room.coordinator.seen(to, seen, now_ms);
+                    }
+                    _ => self.send(to, id, &Packet::Look(look)),
                 }
             }
             if let Some(partition) = &mut room.partition {

@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) queued_bytes: u64,
     /// Whom to tell once everything up to a sequence is durable, oldest first.
     pub(super) waiting: VecDeque<(u64, Done)>,
+    /// Records up to this sequence are synced whatever the durability.
+    pub(super) sync_up_to: u64,
     pub(super) failure: Option<JournalError>,
     pub(super) closing: bool,
 }
@@ -116,6 +118,7 @@ impl Shared {
             queue: VecDeque::new(),
             queued_bytes: 0,
             waiting: VecDeque::new(),
+            sync_up_to: 0,
             failure: None,
             closing: false,
         };
@@ -139,6 +142,7 @@ impl Shared {
     pub(super) fn append(
         &self,
         records: Vec<Bytes>,
+        synced: bool,
         done: Done,
     ) -> Result<Vec<Position>, JournalError> {
         let bytes = self.check_sizes(&records)?;
@@ -174,6 +178,9 @@ impl Shared {
             });
         }
         let last = state.next_sequence - 1;
+        if synced {
+            state.sync_up_to = last;
+        }
         state.waiting.push_back((last, done));
         drop(state);
         self.wake();

@@ -67,9 +67,9 @@ impl Committer {
         if self.in_flight.is_none() {
             return;
         }
-        if shared.options.durability == Durability::Always
-            && let Err(error) = self.sync()
-        {
+        let has_to_sync = shared.options.durability == Durability::Always
+            || self.synced_sequence < shared.state.lock().sync_up_to;
+        if has_to_sync && let Err(error) = self.sync() {
             return self.fail(shared, error);
         }
         let Some(in_flight) = self.in_flight.take() else {

@@ -230,7 +230,20 @@ impl Journal {
         records: Vec<Bytes>,
         done: impl FnOnce(Result<(), JournalError>) + Send + 'static,
     ) -> Result<Vec<Position>, JournalError> {
-        self.handle.shared.append(records, Box::new(done))
+        self.handle.shared.append(records, false, Box::new(done))
+    }
+
+    /// The same for what has to be synced at every [`Durability`]; what was queued before is
+    /// synced with it.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_synced(
+        &self,
+        records: Vec<Bytes>,
+        done: impl FnOnce(Result<(), JournalError>) + Send + 'static,
+    ) -> Result<Vec<Position>, JournalError> {
+        self.handle.shared.append(records, true, Box::new(done))
     }
 
     /// The record at a position that [`append`](Journal::append) or opening gave.

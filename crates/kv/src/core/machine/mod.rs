@@ -3,6 +3,7 @@
 //! An [`Operation`] is what a request asks of one partition; an [`Answered`] is what it comes to.
 
 mod answered;
+mod observed;
 mod operation;
 
 use bytes::Bytes;
@@ -197,6 +198,14 @@ impl StateMachine for Machine {
             true => Changed::Everything,
             false => Changed::Keys(keys),
         }
+    }
+
+    fn observe(&mut self, operation: &Bytes) -> Option<(u64, Answered)> {
+        self.seen(operation)
+    }
+
+    fn touches(&self, logged: &Bytes, read: &Bytes) -> bool {
+        observed::touches(logged, read)
     }
 
     fn found(&self, operation: &Bytes, reply: &Answered) -> Found<Self::Key> {

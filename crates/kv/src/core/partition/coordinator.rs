@@ -111,7 +111,7 @@ const REST_MS: u64 = 5;
 /// So long after a look began somebody is asked to take over all the same.
 const LOOK_MS: u64 = 10;
 
-impl<R: Clone> Coordinator<R> {
+impl<R: Clone + PartialEq> Coordinator<R> {
     /// For one start of a node. `hedge_ms_min` is the shortest time after which somebody else is
     /// asked.
     pub fn new(session: Session, members: Vec<ReplicaId>, hedge_ms_min: u64) -> Self {

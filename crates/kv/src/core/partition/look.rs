@@ -4,7 +4,7 @@
 //! A replica tells its configuration, the reply that its state gives, the version of what the
 //! read reads, and whether any entry of its log after the applied ones may change that. The
 //! reply counts when a quorum of the newest configuration heard of tells that configuration and
-//! one version, and none of them has such an entry ([`Votes::verdict`]).
+//! one version with one reply, and none of them has such an entry ([`Votes::verdict`]).
 //!
 //! Why nothing acknowledged is missed: a write that was acknowledged before the read began is in
 //! the synced logs of a quorum, and every quorum of a later configuration meets it, because a
@@ -74,7 +74,7 @@ pub(super) struct Votes<R> {
     asked: usize,
 }
 
-impl<R: Clone> Votes<R> {
+impl<R: Clone + PartialEq> Votes<R> {
     pub(super) fn new(asked: usize) -> Self {
         Votes {
             seen: BTreeMap::new(),
@@ -101,11 +101,10 @@ impl<R: Clone> Votes<R> {
         let Some((_, first)) = counted.next() else {
             return self.open();
         };
-        let Some((version, reply)) = &first.view else {
+        let Some((_, reply)) = &first.view else {
             return Verdict::No;
         };
-        let agrees = |seen: &Seen<R>| seen.view.as_ref().is_some_and(|(it, _)| it == version);
-        if !counted.all(|(_, seen)| agrees(seen)) {
+        if !counted.all(|(_, seen)| seen.view == first.view) {
             return Verdict::No;
         }
         let has = |replica| {

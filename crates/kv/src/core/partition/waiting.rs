@@ -53,7 +53,7 @@ impl Patience {
     }
 }
 
-impl<R: Clone> Coordinator<R> {
+impl<R: Clone + PartialEq> Coordinator<R> {
     /// Nobody wants a task's answer any more. What it waits for is not taken, unless that has
     /// happened already. `nothing` does nothing.
     pub fn withdraw(&mut self, task: Task, nothing: Bytes, now_ms: u64) {

@@ -13,7 +13,7 @@ use super::{
 use crate::core::{
     codec::{CodecError, Reader, Writer},
     machine::{ANSWER_BYTES_MAX, Answered},
-    partition::{Outcome, Request, Response},
+    partition::{Look, Outcome, Request, Response, Seen},
     paxos::Message,
     reply::Reply,
     sessions::{Origin, Session},
@@ -35,6 +35,10 @@ pub enum Packet {
     Piece(Piece),
     /// The answer to that.
     Arrived(Arrived),
+    /// From a coordinator: what a read would see.
+    Look(Look),
+    /// To a coordinator.
+    Seen(Seen<Answered>),
 }
 
 /// Packets for one node, being gathered.
@@ -75,6 +79,25 @@ impl Bundle {
             Packet::Arrived(arrived) => {
                 self.0.byte(4);
                 write_arrived(&mut self.0, *arrived);
+            }
+            Packet::Look(look) => {
+                self.0.byte(5);
+                write_origin(&mut self.0, &look.origin);
+                self.0.bytes(&look.operation);
+            }
+            Packet::Seen(seen) => {
+                self.0.byte(6);
+                write_origin(&mut self.0, &seen.origin);
+                write_configuration(&mut self.0, &seen.configuration);
+                match &seen.view {
+                    None => {
+                        self.0.byte(0);
+                    }
+                    Some((version, answered)) => {
+                        self.0.byte(1).number(*version);
+                        write_answered(&mut self.0, answered);
+                    }
+                }
             }
         }
     }
@@ -118,6 +141,19 @@ impl Bundle {
                 }),
                 3 => Packet::Piece(read_piece(&mut reader)?),
                 4 => Packet::Arrived(read_arrived(&mut reader)?),
+                5 => Packet::Look(Look {
+                    origin: read_origin(&mut reader)?,
+                    operation: reader.bytes()?,
+                }),
+                6 => Packet::Seen(Seen {
+                    origin: read_origin(&mut reader)?,
+                    configuration: read_configuration(&mut reader)?,
+                    view: match reader.byte()? {
+                        0 => None,
+                        1 => Some((reader.number()?, Answered::decode(reader.bytes()?)?)),
+                        mark => return Err(CodecError::Mark(mark)),
+                    },
+                }),
                 mark => return Err(CodecError::Mark(mark)),
             };
             packets.push((PartitionId(partition), packet));

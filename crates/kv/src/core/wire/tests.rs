@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::core::{
     machine::Answered,
-    partition::{Outcome, Request, Response},
+    partition::{Look, Outcome, Request, Response, Seen},
     paxos::{
         Ballot, Configuration, Durable, Entry, LogIndex, Members, Message, Payload, Position,
         Proof, Record, Snapshot,
@@ -237,6 +237,17 @@ fn packets() -> Vec<(PartitionId, Packet)> {
         bytes: Bytes::from_static(b"ate"),
     }));
     packets.push(Packet::Arrived(Arrived { of, offset: 5 }));
+    packets.push(Packet::Look(Look {
+        origin,
+        operation: Bytes::from_static(b"operation"),
+    }));
+    for view in [None, Some((300, Answered::Reply(Reply::Null)))] {
+        packets.push(Packet::Seen(Seen {
+            origin,
+            configuration: configurations()[1].clone(),
+            view,
+        }));
+    }
     let partitions = (0..).map(PartitionId);
     partitions.zip(packets).collect()
 }

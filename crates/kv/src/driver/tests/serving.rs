@@ -371,6 +371,31 @@ fn who_waits_is_served_in_turn_and_leaves_nothing_behind() {
     });
 }
 
+/// The owner is gone, and nobody has to take over to read what rests.
+#[test]
+fn what_rests_is_read_without_an_owner() {
+    simulate(5, || async {
+        let mut cluster = Cluster::new(5);
+        for key in 0..20 {
+            told(cluster.kv(0), &format!("SET key{key} {key}")).await;
+        }
+        // Its followers hear that all of it is committed.
+        clock::sleep(Duration::from_millis(50)).await;
+        cluster.crash(0).await;
+        let written = cluster.nodes[1].disk.syncs() + cluster.nodes[2].disk.syncs();
+        for key in 0..20 {
+            let found = told(cluster.kv(1 + key % 2), &format!("GET key{key}")).await;
+            assert_eq!(found, Reply::bulk(key.to_string()));
+        }
+        let after = cluster.nodes[1].disk.syncs() + cluster.nodes[2].disk.syncs();
+        // A takeover syncs at least twice on both, and all eight partitions were read; a follower
+        // that was not told of the last commit needs one.
+        assert!(after - written <= 8, "{} syncs to read", after - written);
+        told(cluster.kv(1), "SET key0 new").await;
+        assert_eq!(told(cluster.kv(2), "GET key0").await, Reply::bulk("new"));
+    });
+}
+
 /// Whoever listens hears of each change once, wherever the key's owner is.
 #[test]
 fn what_happens_is_told_on_all_nodes() {

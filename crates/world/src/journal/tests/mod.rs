@@ -491,10 +491,19 @@ fn weaker_durability_waits_for_no_sync_and_closing_syncs() {
                 tokio::time::sleep(Duration::from_secs(2)).await;
                 assert_eq!(disk.syncs(), before + 1);
             }
+            // What has to be synced takes with it what came before, and nothing else.
+            let before = disk.syncs();
+            let (done, synced) = tokio::sync::oneshot::channel();
+            let records = vec![payload(5, 10)];
+            let tell = |result| done.send(result).unwrap();
+            journal.append_synced(records, tell).unwrap();
+            synced.await.unwrap().unwrap();
+            assert_eq!(disk.syncs(), before + 1);
             put(&journal, vec![payload(3, 10)]).await.unwrap();
+            assert_eq!(disk.syncs(), before + 1);
             journal.close();
             let strict = open(&disk.crash());
-            assert_eq!(strict.recovery.records, 22);
+            assert_eq!(strict.recovery.records, 23);
             // Records that promise more begin a segment of their own.
             let position = put(&strict.journal, vec![payload(4, 10)]).await.unwrap()[0];
             assert_eq!(

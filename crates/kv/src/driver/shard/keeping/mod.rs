@@ -56,6 +56,8 @@ pub(super) struct Keeping {
     needs: Needs,
     /// Records for the journal, each with what it settles once it is durable.
     records: Vec<(Bytes, Option<Settles>)>,
+    /// Whether more than entries is among them, which is synced whatever the node was told.
+    has_promised: bool,
     /// What waits until the journal is durable up to a place.
     settling: VecDeque<(Place, Settles)>,
     /// Where the partitions begin in the journal.
@@ -131,6 +133,7 @@ impl Keeping {
             files,
             needs,
             records: Vec::new(),
+            has_promised: false,
             settling: VecDeque::new(),
             heads: BTreeSet::new(),
             due: VecDeque::new(),
@@ -182,6 +185,7 @@ impl Shard {
                 }
                 Record::Promise(_) | Record::Configure(_) | Record::Append { .. } => None,
             };
+            self.keeping.has_promised |= !matches!(record, Record::Append { .. });
             if let Record::Install(snapshot) = record {
                 kept.gates.push_back(Gate {
                     snapshot,
@@ -236,8 +240,15 @@ impl Shard {
             .iter()
             .map(|(record, _)| record.clone())
             .collect();
-        match self.journal.append(records, done) {
+        // What a replica promised holds even where entries are not synced: it would take part in
+        // two majorities.
+        let appended = match self.keeping.has_promised {
+            true => self.journal.append_synced(records, done),
+            false => self.journal.append(records, done),
+        };
+        match appended {
             Ok(places) => {
+                self.keeping.has_promised = false;
                 if let Some(last) = places.last().copied() {
                     self.keeping.needs.wrote(last);
                     let _ = end.set(last);

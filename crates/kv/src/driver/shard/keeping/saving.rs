@@ -94,6 +94,7 @@ impl Shard {
             && let Some(gate) = kept.gates.pop_front()
         {
             self.keeping.records.extend(gate.records);
+            self.keeping.has_promised = true;
             self.written.insert(id, gate.written);
         }
         if is_own && let Some(partition) = &mut room.partition {
