@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::{
-    command::{Entry, Kind, Server},
+    command::{Entry, Kind, Place, Server},
     node::{Error, Node, os, run},
 };
 
@@ -36,7 +36,8 @@ impl Cluster {
         count: usize,
         environment: &[(&str, &str)],
     ) -> Result<Self, Error> {
-        Self::make(server, count, &std::env::temp_dir(), environment).await
+        let places = vec![Place::default(); count];
+        Self::start_at(server, &places, &std::env::temp_dir(), environment).await
     }
 
     /// Starts `count` nodes below `parent`, and returns once all of them serve.
@@ -44,12 +45,17 @@ impl Cluster {
     /// # Errors
     /// A node doesn't come up.
     pub async fn start_in(server: &Server, count: usize, parent: &Path) -> Result<Self, Error> {
-        Self::make(server, count, parent, &[]).await
+        Self::start_at(server, &vec![Place::default(); count], parent, &[]).await
     }
 
-    async fn make(
+    /// Starts a node at each of `places`, below `parent` and with variables for every node, and
+    /// returns once all of them serve.
+    ///
+    /// # Errors
+    /// A node doesn't come up.
+    pub async fn start_at(
         server: &Server,
-        count: usize,
+        places: &[Place],
         parent: &Path,
         environment: &[(&str, &str)],
     ) -> Result<Self, Error> {
@@ -57,9 +63,12 @@ impl Cluster {
             .prefix("atoll-e2e-")
             .tempdir_in(parent)
             .map_err(os("make a cluster's directory"))?;
-        let nodes = (0..count)
-            .map(|index| {
-                let mut node = Node::new(server.clone(), dir.path(), &format!("node-{index}"))?;
+        let nodes = places
+            .iter()
+            .enumerate()
+            .map(|(index, place)| {
+                let name = format!("node-{index}");
+                let mut node = Node::new_at(server.clone(), dir.path(), &name, place.clone())?;
                 node.set_environment(environment);
                 Ok(node)
             })
@@ -144,7 +153,7 @@ pub fn join_entry(first: &Node, uses: usize) -> Result<Entry, Error> {
     let printed = run(&mut command)?;
     let token = Server::token_from(&printed).ok_or(Error::NoToken(printed))?;
     Ok(Entry::Join {
-        host: format!("127.0.0.1:{}", first.layout().peer_port),
+        host: format!("{}:{}", first.layout().place.host, first.layout().peer_port),
         token,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -32,6 +33,25 @@ pub struct Server {
     pub path: PathBuf,
 }
 
+/// Where on the network a node runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The address that its listeners bind.
+    pub host: Ipv4Addr,
+    /// The network namespace it is started in (`ip netns`), instead of the machine's own.
+    pub namespace: Option<String>,
+}
+
+impl Default for Place {
+    /// On loopback.
+    fn default() -> Self {
+        Self {
+            host: Ipv4Addr::LOCALHOST,
+            namespace: None,
+        }
+    }
+}
+
 /// What a node is told about itself.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -39,9 +59,11 @@ pub struct Layout {
     pub name: String,
     /// Its directory; the server's data are below.
     pub dir: PathBuf,
-    /// Loopback port for clients.
+    /// Where it runs.
+    pub place: Place,
+    /// Port for clients.
     pub client_port: u16,
-    /// Loopback port for other nodes.
+    /// Port for other nodes.
     pub peer_port: u16,
     /// Where Redis clients come in, if the server has such a door.
     pub redis_port: u16,
@@ -86,7 +108,20 @@ impl Server {
     /// The binary, without the variables that are meant for the tests: a node refuses
     /// settings that it does not know.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.path);
+        self.command_at(&Place::default())
+    }
+
+    /// The same, run in a node's place. `ip netns exec` becomes the program that it starts, so
+    /// the process is the server itself.
+    fn command_at(&self, place: &Place) -> Command {
+        let mut command = match &place.namespace {
+            None => Command::new(&self.path),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(&self.path);
+                command
+            }
+        };
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("ATOLL_") {
                 command.env_remove(name);
@@ -97,7 +132,7 @@ impl Server {
 
     /// The command that starts a node.
     pub fn start(&self, node: &Layout, entry: &Entry) -> Command {
-        let mut command = self.command();
+        let mut command = self.command_at(&node.place);
         match self.kind {
             Kind::Atoll => atoll_start(&mut command, node, entry),
             Kind::Etcd => etcd_start(&mut command, node, entry),
@@ -121,7 +156,7 @@ impl Server {
             .args(["token", "create", "--uses"])
             .arg(uses.to_string())
             .arg("--endpoint")
-            .arg(format!("http://127.0.0.1:{}", node.client_port));
+            .arg(format!("http://{}:{}", node.place.host, node.client_port));
         command
     }
 
@@ -172,16 +207,17 @@ pub fn data_dir(node: &Layout) -> PathBuf {
 }
 
 fn atoll_start(command: &mut Command, node: &Layout, entry: &Entry) {
+    let host = node.place.host;
     command
         .arg("start")
         .arg("--dir")
         .arg(data_dir(node))
         .arg("--listen-client")
-        .arg(format!("127.0.0.1:{}", node.client_port))
+        .arg(format!("{host}:{}", node.client_port))
         .arg("--listen-peer")
-        .arg(format!("127.0.0.1:{}", node.peer_port))
+        .arg(format!("{host}:{}", node.peer_port))
         .arg("--listen-redis")
-        .arg(format!("127.0.0.1:{}", node.redis_port));
+        .arg(format!("{host}:{}", node.redis_port));
     match entry {
         Entry::Found | Entry::Again => {}
         Entry::Join { host, token } => {

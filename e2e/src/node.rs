@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    command::{Entry, Layout, Server},
+    command::{Entry, Layout, Place, Server},
     ports, probe,
 };
 
@@ -89,11 +89,20 @@ impl Node {
     /// # Errors
     /// The directory can't be made.
     pub fn new(server: Server, parent: &Path, name: &str) -> Result<Self, Error> {
+        Self::new_at(server, parent, name, Place::default())
+    }
+
+    /// The same, at a place of its own.
+    ///
+    /// # Errors
+    /// The directory can't be made.
+    pub fn new_at(server: Server, parent: &Path, name: &str, place: Place) -> Result<Self, Error> {
         let dir = parent.join(name);
         fs::create_dir_all(&dir).map_err(os("make a node's directory"))?;
         let layout = Layout {
             name: name.to_owned(),
             dir,
+            place,
             client_port: ports::free_port(),
             peer_port: ports::free_port(),
             redis_port: ports::free_port(),
@@ -122,9 +131,12 @@ impl Node {
         &self.server
     }
 
-    /// `http://127.0.0.1:PORT` for clients.
+    /// `http://HOST:PORT` for clients.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.layout.client_port)
+        format!(
+            "http://{}:{}",
+            self.layout.place.host, self.layout.client_port
+        )
     }
 
     /// The process, while it runs.
@@ -182,7 +194,12 @@ impl Node {
     pub async fn ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + READY_WAIT;
         loop {
-            let answer = probe::get(self.layout.client_port, self.server.ready_path()).await;
+            let answer = probe::get_at(
+                self.layout.place.host,
+                self.layout.client_port,
+                self.server.ready_path(),
+            )
+            .await;
             if matches!(answer, Ok((200, _))) {
                 return Ok(());
             }

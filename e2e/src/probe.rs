@@ -16,11 +16,19 @@ const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// # Errors
 /// No connection, no answer within two seconds, or no HTTP.
 pub async fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
-    timeout(ANSWER_WAIT, ask(port, path)).await?
+    get_at(Ipv4Addr::LOCALHOST, port, path).await
 }
 
-async fn ask(port: u16, path: &str) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+/// The same of any host.
+///
+/// # Errors
+/// No connection, no answer within two seconds, or no HTTP.
+pub async fn get_at(host: Ipv4Addr, port: u16, path: &str) -> io::Result<(u16, String)> {
+    timeout(ANSWER_WAIT, ask(host, port, path)).await?
+}
+
+async fn ask(host: Ipv4Addr, port: u16, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect((host, port)).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
