@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     error::Error,
     load::{Bound, Settings},
+    redis::options::{CompareRedisOptions, RedisKillOptions},
     report::Output,
     workload::Workload,
 };
@@ -15,7 +16,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
-    about = "Measures any etcd endpoint, and Atoll side by side with etcd"
+    about = "Measures any etcd endpoint, and Atoll side by side with etcd and with Redis"
 )]
 pub(crate) struct Cli {
     /// Threads of the load generator. One disturbs the servers least.
@@ -42,6 +43,10 @@ pub(crate) enum Command {
     CompareEtcd(CompareOptions),
     /// Kills the leader of three nodes again and again, and tells the longest write gaps.
     KillSeries(KillOptions),
+    /// Starts Atoll and Redis in turn and compares them.
+    CompareRedis(CompareRedisOptions),
+    /// Kills, stops and cuts off nodes under clients of hot data, and tells the longest stalls.
+    RedisKills(RedisKillOptions),
 }
 
 /// Servers that run already.

@@ -27,6 +27,12 @@ pub(crate) enum Error {
     /// The server's answer breaks the protocol.
     #[error("{0}")]
     Protocol(&'static str),
+    /// A Redis server refused a request.
+    #[error("the server refuses: {0}")]
+    Answer(String),
+    /// Something that was waited for didn't come.
+    #[error("no {0} within {1:?}")]
+    Late(&'static str, std::time::Duration),
     /// A lane of the load panicked.
     #[error("a client task failed: {0}")]
     Lane(#[from] tokio::task::JoinError),

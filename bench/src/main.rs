@@ -1,8 +1,9 @@
-//! Drives any etcd endpoint and measures it: operations a second, latency, and the server's CPU
-//! time per operation, which holds still on a noisy machine when throughput does not.
+//! Drives any etcd or Redis endpoint and measures it: operations a second, latency, and the
+//! server's CPU time per operation, which holds still on a noisy machine when throughput does not.
 //!
-//! `bench run` measures what runs already; `bench compare-etcd` and `bench kill-series` start
-//! Atoll and etcd in turn on the same disk and print ratios taken side by side.
+//! `bench run` measures what runs already; `bench compare-etcd`, `bench compare-redis` and
+//! `bench kill-series` start Atoll and its counterpart in turn on the same disk and print ratios
+//! taken side by side; `bench redis-kills` takes nodes away from clients of hot data.
 // Edge of the house: measuring means reading the clock, /proc and the network for real.
 #![allow(clippy::disallowed_methods)]
 
@@ -15,6 +16,7 @@ mod gap;
 mod kills;
 mod load;
 mod process;
+mod redis;
 mod report;
 mod streams;
 mod workload;
@@ -80,6 +82,14 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Error> {
         Command::KillSeries(options) => {
             let series = kills::run(&options).await?;
             report::print(output, &series, kills::table)
+        }
+        Command::CompareRedis(options) => {
+            let turns = redis::compare::run(&options).await?;
+            report::print(output, &turns, redis::table::table)
+        }
+        Command::RedisKills(options) => {
+            let series = redis::kills::run(&options).await?;
+            report::print(output, &series, redis::kills::table)
         }
     }
 }

@@ -11,7 +11,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// The sum over some processes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// User and system time since their start, ended threads included.
+    /// User and system time since their start, ended threads and ended children included: a
+    /// server that rewrites its log in a child pays for it.
     pub(crate) cpu: Duration,
     /// Resident memory.
     pub(crate) rss_bytes: u64,
@@ -36,13 +37,16 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).map_err(Error::io(path))
 }
 
-/// utime + stime: fields 14 and 15. The name in field 2 may hold spaces and parentheses.
+/// utime + stime + cutime + cstime: fields 14 to 17. The name in field 2 may hold spaces and parentheses.
 fn ticks(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
-    let user: u32 = fields.next()?.parse().ok()?;
-    let system: u32 = fields.next()?.parse().ok()?;
-    Some(user + system)
+    let mut sum: u32 = 0;
+    for _ in 0..4 {
+        let ticks: u32 = fields.next()?.parse().ok()?;
+        sum = sum.checked_add(ticks)?;
+    }
+    Some(sum)
 }
 
 fn status_bytes(status: &str, name: &str) -> Option<u64> {
@@ -57,8 +61,8 @@ mod tests {
 
     #[test]
     fn reads_fields_behind_a_name_with_parentheses() {
-        let stat = "7 (a) b) (c) S 1 7 7 0 -1 4194560 1 2 3 4 25 17 0 0 20 0 9 0";
-        assert_eq!(ticks(stat), Some(42));
+        let stat = "7 (a) b) (c) S 1 7 7 0 -1 4194560 1 2 3 4 25 17 3 1 20 0 9 0";
+        assert_eq!(ticks(stat), Some(46));
         assert_eq!(ticks("7 (a) S 1"), None);
     }
 

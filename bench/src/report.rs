@@ -139,9 +139,47 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The median of some figures, short enough for a table.
+pub(crate) fn cell(values: &[f64]) -> String {
+    match median(values) {
+        _ if values.is_empty() => "-".to_owned(),
+        large if large >= 1000.0 => format!("{large:.0}"),
+        small => format!("{small:.1}"),
+    }
+}
+
+/// The median of the ratios of paired figures, with the least and the greatest.
+pub(crate) fn ratios(ours: &[f64], theirs: &[f64]) -> String {
+    let ratios: Vec<f64> = ours
+        .iter()
+        .zip(theirs)
+        .filter(|(_, theirs)| **theirs > 0.0)
+        .map(|(ours, theirs)| ours / theirs)
+        .collect();
+    if ratios.is_empty() {
+        return "-".to_owned();
+    }
+    format!(
+        "{:.2} [{:.2}–{:.2}]",
+        median(&ratios),
+        ratios.iter().copied().fold(f64::INFINITY, f64::min),
+        ratios.iter().copied().fold(0.0, f64::max)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ratios_are_taken_pair_by_pair() {
+        assert_eq!(
+            ratios(&[1.0, 4.0, 3.0], &[2.0, 4.0, 2.0]),
+            "1.00 [0.50–1.50]"
+        );
+        assert_eq!(ratios(&[1.0], &[]), "-");
+        assert_eq!(ratios(&[1.0], &[0.0]), "-");
+    }
 
     #[test]
     fn median_of_few() {
