@@ -32,6 +32,20 @@ bench *arguments:
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" \
         --etcd "${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}/etcd-3.5/etcd" {{ arguments }}
 
+# Atoll side by side with Debian's redis-server: `just bench-redis --runs 1 --seconds 1` for a short look, `--help` for the whole series.
+bench-redis *arguments:
+    e2e/scripts/tools.sh redis-deb
+    cargo build --release --package atoll --package atoll-bench
+    "${CARGO_TARGET_DIR:-target}/release/bench" compare-redis \
+        --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" \
+        --redis-server "${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}/bin/redis-server" {{ arguments }}
+
+# Nodes killed, stopped and cut off under clients of hot data. The cut needs root: without, `just redis-kills --faults kill,stop`.
+redis-kills *arguments:
+    cargo build --release --package atoll --package atoll-bench
+    "${CARGO_TARGET_DIR:-target}/release/bench" redis-kills \
+        --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" {{ arguments }}
+
 # What takes long: so many seeds of both simulations, mistakes made on purpose, then kills of a leader with gaps and losses told.
 soak seeds="10000" kills="200":
     cargo run --release --package atoll-sim -- --seeds {{ seeds }} --shrink

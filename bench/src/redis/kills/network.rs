@@ -113,10 +113,11 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // With a namespace goes its end of the link, and with that the other one. What can't be
+        // Links first: the kernel takes its time over a namespace and what is in it. What can't be
         // removed is named, for a person to remove.
         let mut lines: Vec<String> = Vec::new();
         for port in &self.ports {
+            lines.push(format!("link del {}", port.link));
             lines.push(format!("netns del {}", port.namespace));
         }
         lines.push(format!("link del {}", self.bridge));
