@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     client::{Client, Options},
     command::{
-        auth, ca, completions, config, context, key, lease, lock, node, role, snapshot, status,
-        user,
+        auth, ca, completions, config, context, key, lease, lock, node, redis, role, snapshot,
+        status, user,
     },
     demo,
     error::{CliError, EXIT_CODES},
@@ -199,6 +199,9 @@ pub(crate) enum Command {
     /// Copies of the whole state.
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
+    /// Hot data: what Redis clients read and write.
+    #[command(subcommand)]
+    Redis(redis::RedisCommand),
     /// Named clusters, so that nobody has to type endpoints.
     #[command(subcommand)]
     Context(context::ContextCommand),
@@ -241,6 +244,7 @@ impl Cli {
             Command::Role(command) => role::run(command, &global.client()?, global.output).await,
             Command::Auth(command) => auth::run(command, &global.client()?, global.output).await,
             Command::Snapshot(command) => snapshot::run(command, global).await,
+            Command::Redis(command) => redis::run(command, global).await,
             Command::Context(command) => context::run(command, global),
             Command::Config(command) => config::run(command, global),
             Command::Completions(args) => completions::run(&args),
@@ -292,6 +296,7 @@ mod tests {
             "atoll auth enable",
             "atoll snapshot save f",
             "atoll snapshot restore f --dir d",
+            "atoll redis import dump.rdb --redis 10.0.0.1:6379 --replace",
             "atoll config show --insecure=false",
             "atoll context use lab",
             "atoll completions bash",

@@ -4,7 +4,13 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    core::{dump, machine::Operation, partition::Batch, wire::Bundle},
+    core::{
+        dump,
+        machine::Operation,
+        partition::Batch,
+        rdb::{self, Event, Key, Parser as RdbParser, RdbError, Step},
+        wire::Bundle,
+    },
     face::resp::{Limits, Parser, ProtocolError, write_request},
 };
 
@@ -72,6 +78,68 @@ pub fn dump(bytes: &[u8]) {
     }
 }
 
+/// A file that is imported; the first byte chooses how it is cut into reads, which does not
+/// matter. Whatever of a value RESTORE would take can also be written element by element.
+pub fn rdb(bytes: &[u8]) {
+    let Some((cut, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let whole = rdb_keys(bytes, bytes.len().max(1));
+    let cut = rdb_keys(bytes, usize::from(*cut) + 1);
+    assert_eq!(whole, cut);
+}
+
+/// The keys of a file with their values, and what ended it.
+type RdbKeys = (Vec<(Key, Vec<u8>)>, Option<RdbError>);
+
+fn rdb_keys(bytes: &[u8], piece: usize) -> RdbKeys {
+    let mut parser = RdbParser::default();
+    let (mut begin, mut end) = (0, 0);
+    let mut keys: Vec<(Key, Vec<u8>)> = Vec::new();
+    let mut refused = false;
+    loop {
+        let (event, length) = match parser.next(&bytes[begin..end]) {
+            Ok(Step::Found(event, length)) => (event, length),
+            Ok(Step::More(_)) if end == bytes.len() => {
+                return (keys, Some(parser.short(end - begin)));
+            }
+            Ok(Step::More(count)) => {
+                assert!(count > 0);
+                end = end.saturating_add(count.max(piece)).min(bytes.len());
+                continue;
+            }
+            Err(error) => return (keys, Some(error)),
+        };
+        begin += length;
+        match (event, keys.last_mut()) {
+            (Event::Key(key), _) => {
+                refused = false;
+                keys.push((key, Vec::new()));
+            }
+            (Event::Between(bytes), Some((_, body))) => body.extend_from_slice(bytes),
+            (Event::Element(bytes), Some((key, body))) => {
+                let kind = key.kind.expect("a module's value has no elements");
+                refused |= rdb::elements(kind, body, bytes).is_err();
+                body.extend_from_slice(bytes);
+            }
+            (
+                Event::ValueEnd,
+                Some((
+                    Key {
+                        kind: Some(kind), ..
+                    },
+                    body,
+                )),
+            ) => {
+                let restored = dump::restore(&rdb::payload(*kind, body));
+                assert!(restored.is_err() || !refused, "{kind}: {body:02x?}");
+            }
+            (Event::End, _) => return (keys, None),
+            _ => {}
+        }
+    }
+}
+
 /// What another node sends. Packets that were read are the same after they were sent again.
 pub fn packets(bytes: &[u8]) {
     let Ok((sender, packets)) = Bundle::decode(Bytes::copy_from_slice(bytes)) else {
@@ -125,6 +193,7 @@ mod tests {
         replay("dump", super::dump);
         replay("packets", super::packets);
         replay("operation", super::operation);
+        replay("rdb", super::rdb);
         replay("resp", super::resp);
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod key;
 pub(crate) mod lease;
 pub(crate) mod lock;
 pub(crate) mod node;
+pub(crate) mod redis;
 pub(crate) mod role;
 pub(crate) mod snapshot;
 pub(crate) mod status;

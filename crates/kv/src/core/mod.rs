@@ -12,6 +12,7 @@ pub mod notify;
 pub mod number;
 pub mod partition;
 pub mod paxos;
+pub mod rdb;
 pub mod reply;
 pub mod route;
 pub mod sessions;

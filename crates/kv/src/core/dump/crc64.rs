@@ -25,7 +25,12 @@ const fn table() -> [u64; 256] {
 
 /// The checksum of these bytes.
 pub(super) fn crc64(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |sum: u64, byte| {
+    extend(0, bytes)
+}
+
+/// The checksum of bytes of which those before these have this sum.
+pub(in crate::core) fn extend(sum: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(sum, |sum: u64, byte| {
         // The lowest byte chooses the row.
         TABLE[usize::from(sum as u8 ^ byte)] ^ (sum >> 8)
     })

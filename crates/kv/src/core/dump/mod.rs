@@ -11,13 +11,14 @@
 mod crc64;
 mod listpack;
 mod lzf;
-mod packs;
-mod read;
+pub(in crate::core) mod packs;
+pub(in crate::core) mod read;
 mod reader;
 mod stream;
 mod write;
 
-use self::{crc64::crc64, reader::Reader};
+use self::crc64::crc64;
+pub(in crate::core) use self::{crc64::extend as crc64_of, reader::Reader};
 use super::data::Value;
 
 /// The version of RDB that is written, and the newest one that is read: Redis 7.4's.
@@ -40,28 +41,28 @@ pub enum RestoreError {
 }
 
 /// Types of values, and forms that they come in.
-mod kind {
-    pub(super) const STRING: u8 = 0;
-    pub(super) const LIST: u8 = 1;
-    pub(super) const SET: u8 = 2;
-    pub(super) const SORTED_SET: u8 = 3;
-    pub(super) const HASH: u8 = 4;
-    pub(super) const SORTED_SET_BINARY: u8 = 5;
-    pub(super) const HASH_ZIPMAP: u8 = 9;
-    pub(super) const LIST_ZIPLIST: u8 = 10;
-    pub(super) const SET_INTSET: u8 = 11;
-    pub(super) const SORTED_SET_ZIPLIST: u8 = 12;
-    pub(super) const HASH_ZIPLIST: u8 = 13;
-    pub(super) const LIST_OF_ZIPLISTS: u8 = 14;
-    pub(super) const STREAM: u8 = 15;
-    pub(super) const HASH_LISTPACK: u8 = 16;
-    pub(super) const SORTED_SET_LISTPACK: u8 = 17;
-    pub(super) const LIST_OF_LISTPACKS: u8 = 18;
-    pub(super) const STREAM_COUNTED: u8 = 19;
-    pub(super) const SET_LISTPACK: u8 = 20;
-    pub(super) const STREAM_ACTIVE: u8 = 21;
-    pub(super) const HASH_WITH_TIMES: u8 = 24;
-    pub(super) const HASH_LISTPACK_WITH_TIMES: u8 = 25;
+pub(in crate::core) mod kind {
+    pub(in crate::core) const STRING: u8 = 0;
+    pub(in crate::core) const LIST: u8 = 1;
+    pub(in crate::core) const SET: u8 = 2;
+    pub(in crate::core) const SORTED_SET: u8 = 3;
+    pub(in crate::core) const HASH: u8 = 4;
+    pub(in crate::core) const SORTED_SET_BINARY: u8 = 5;
+    pub(in crate::core) const HASH_ZIPMAP: u8 = 9;
+    pub(in crate::core) const LIST_ZIPLIST: u8 = 10;
+    pub(in crate::core) const SET_INTSET: u8 = 11;
+    pub(in crate::core) const SORTED_SET_ZIPLIST: u8 = 12;
+    pub(in crate::core) const HASH_ZIPLIST: u8 = 13;
+    pub(in crate::core) const LIST_OF_ZIPLISTS: u8 = 14;
+    pub(in crate::core) const STREAM: u8 = 15;
+    pub(in crate::core) const HASH_LISTPACK: u8 = 16;
+    pub(in crate::core) const SORTED_SET_LISTPACK: u8 = 17;
+    pub(in crate::core) const LIST_OF_LISTPACKS: u8 = 18;
+    pub(in crate::core) const STREAM_COUNTED: u8 = 19;
+    pub(in crate::core) const SET_LISTPACK: u8 = 20;
+    pub(in crate::core) const STREAM_ACTIVE: u8 = 21;
+    pub(in crate::core) const HASH_WITH_TIMES: u8 = 24;
+    pub(in crate::core) const HASH_LISTPACK_WITH_TIMES: u8 = 25;
 }
 
 /// What DUMP answers.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::RestoreError;
 
 /// What a row gives.
-pub(super) type Item<'a> = Result<Cow<'a, [u8]>, RestoreError>;
+pub(in crate::core) type Item<'a> = Result<Cow<'a, [u8]>, RestoreError>;
 
 /// The byte after the last item.
 const END: u8 = 0xff;
@@ -97,7 +97,7 @@ fn body(bytes: &[u8], header_bytes: usize) -> Cursor<'_> {
 }
 
 /// Items of a listpack: length in four bytes, count in two.
-pub(super) fn listpack(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
+pub(in crate::core) fn listpack(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
     body(bytes, 6).items(|cursor| {
         let before = cursor.rest.len();
         let first = cursor.byte()?;
@@ -148,7 +148,7 @@ pub(super) fn length_bytes(length: usize) -> usize {
 }
 
 /// Items of a ziplist: length and place of the last item in four bytes each, count in two.
-pub(super) fn ziplist(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
+pub(in crate::core) fn ziplist(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
     body(bytes, 10).items(|cursor| {
         // The length of the item before, or the end.
         match cursor.byte()? {
@@ -184,7 +184,7 @@ pub(super) fn ziplist(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
 
 /// Fields and values of a zipmap, in turn: a byte that counts, then pairs. Each value is
 /// preceded by how many bytes are left unused behind it.
-pub(super) fn zipmap(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
+pub(in crate::core) fn zipmap(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
     let cursor = Cursor {
         rest: bytes.get(1..).unwrap_or_default(),
         failed: false,
@@ -206,7 +206,7 @@ pub(super) fn zipmap(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
 }
 
 /// Numbers of an intset: the width of each and their count in four bytes each, then they.
-pub(super) fn intset(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
+pub(in crate::core) fn intset(bytes: &[u8]) -> impl Iterator<Item = Item<'_>> {
     let mut cursor = Cursor {
         rest: bytes,
         failed: false,

@@ -13,7 +13,7 @@ use crate::core::data::{
 };
 
 /// Parts of lists: a single element, or a listpack of several.
-const PART_PLAIN: usize = 1;
+pub(in crate::core) const PART_PLAIN: usize = 1;
 const PART_PACKED: usize = 2;
 
 /// The latest moment at which a field may end, as HEXPIRE has it.
@@ -179,7 +179,7 @@ fn packed_hash_with_times<'a>(
     full(hash)
 }
 
-fn text(bytes: &[u8]) -> Result<&str, RestoreError> {
+pub(in crate::core) fn text(bytes: &[u8]) -> Result<&str, RestoreError> {
     std::str::from_utf8(bytes).map_err(|_| RestoreError::Data)
 }
 
@@ -216,7 +216,7 @@ fn scored(
 }
 
 /// A score as digits with a byte of length, or one of three bytes for what has no digits.
-fn score_text(reader: &mut Reader<'_>) -> Result<f64, RestoreError> {
+pub(in crate::core) fn score_text(reader: &mut Reader<'_>) -> Result<f64, RestoreError> {
     match reader.byte()? {
         253 => Err(RestoreError::Data),
         254 => Ok(f64::INFINITY),

@@ -9,7 +9,7 @@ use super::{RestoreError, lzf};
 const UNPACKED_BYTES_MAX: usize = 1 << 30;
 
 /// Bytes of a value that are still to be read.
-pub(super) struct Reader<'a> {
+pub(in crate::core) struct Reader<'a> {
     rest: &'a [u8],
     unpacked_bytes_left: usize,
 }
@@ -27,23 +27,23 @@ const INTEGER_32: u8 = 2;
 const PACKED: u8 = 3;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::core) fn new(bytes: &'a [u8]) -> Self {
         Reader {
             rest: bytes,
             unpacked_bytes_left: UNPACKED_BYTES_MAX,
         }
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(in crate::core) fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, RestoreError> {
+    pub(in crate::core) fn byte(&mut self) -> Result<u8, RestoreError> {
         Ok(self.array::<1>()?[0])
     }
 
     /// So many bytes.
-    pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], RestoreError> {
+    pub(in crate::core) fn bytes(&mut self, count: usize) -> Result<&'a [u8], RestoreError> {
         let (bytes, rest) = self
             .rest
             .split_at_checked(count)
@@ -59,12 +59,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A moment, in milliseconds.
-    pub(super) fn milliseconds(&mut self) -> Result<u64, RestoreError> {
+    pub(in crate::core) fn milliseconds(&mut self) -> Result<u64, RestoreError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// A score in eight bytes.
-    pub(super) fn double(&mut self) -> Result<f64, RestoreError> {
+    pub(in crate::core) fn double(&mut self) -> Result<f64, RestoreError> {
         Ok(f64::from_le_bytes(self.array()?))
     }
 
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that counts something.
-    pub(super) fn count(&mut self) -> Result<usize, RestoreError> {
+    pub(in crate::core) fn count(&mut self) -> Result<usize, RestoreError> {
         match self.length()? {
             Length::Count(count) => Ok(count),
             Length::Special(_) => Err(RestoreError::Data),
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A string.
-    pub(super) fn string(&mut self) -> Result<Cow<'a, [u8]>, RestoreError> {
+    pub(in crate::core) fn string(&mut self) -> Result<Cow<'a, [u8]>, RestoreError> {
         let number = match self.length()? {
             Length::Count(count) => return self.bytes(count).map(Cow::Borrowed),
             Length::Special(INTEGER_8) => i32::from(i8::from_le_bytes(self.array()?)),
