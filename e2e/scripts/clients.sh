@@ -100,6 +100,7 @@ python_tour() { "$tools/python/bin/python" python/tour.py 127.0.0.1 "$port"; }
 etcdctl() { ./etcdctl.sh "$1" "$endpoint"; }
 
 redis_cli() { redis/cli.sh "$tools/bin" 127.0.0.1 "$redis_port"; }
+redis_import() { redis/import.sh "$tools/bin" "$server" 127.0.0.1 "$redis_port"; }
 redis_python() { "$tools/redis-python/bin/python" redis/tour.py 127.0.0.1 "$redis_port"; }
 redis_node() { node redis/node/tour.mjs 127.0.0.1 "$redis_port" "$tools/redis-node"; }
 redis_go() { (cd redis/go && go run . "127.0.0.1:$redis_port"); }
@@ -120,6 +121,10 @@ if [[ $kind != etcd ]]; then
     tour "JavaScript, node-redis and ioredis" redis_node
     tour "Go, go-redis" redis_go
     tour "Java, Jedis" redis_java
+fi
+
+if [[ $kind == atoll ]]; then
+    tour "Files of redis-server" redis_import
 fi
 
 if ((${#failed[@]})); then

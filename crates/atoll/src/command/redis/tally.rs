@@ -72,13 +72,13 @@ impl View for Tally {
         }
         if self.functions_skipped > 0 {
             lines.push(format!(
-                "{} libraries of functions were skipped: load them with FUNCTION LOAD",
+                "libraries of functions skipped: {}; FUNCTION LOAD loads them",
                 self.functions_skipped
             ));
         }
         if self.module_data_skipped > 0 {
             lines.push(format!(
-                "data of {} modules were skipped: there are no modules here",
+                "modules whose data were skipped: {}; there are no modules here",
                 self.module_data_skipped
             ));
         }
