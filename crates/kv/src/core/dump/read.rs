@@ -14,7 +14,7 @@ use crate::core::data::{
 
 /// Parts of lists: a single element, or a listpack of several.
 pub(in crate::core) const PART_PLAIN: usize = 1;
-const PART_PACKED: usize = 2;
+pub(in crate::core) const PART_PACKED: usize = 2;
 
 /// The latest moment at which a field may end, as HEXPIRE has it.
 const EXPIRES_AT_MS_MAX: Milliseconds = (1 << 46) - 1;

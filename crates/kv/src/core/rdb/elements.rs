@@ -7,7 +7,7 @@ use crate::core::{
     dump::{
         Reader, RestoreError, kind,
         packs::{Item, intset, listpack, ziplist, zipmap},
-        read::{self, PART_PLAIN},
+        read::{self, PART_PACKED, PART_PLAIN},
     },
     number::format_double,
 };
@@ -80,10 +80,10 @@ pub fn elements(
         kind::LIST_OF_LISTPACKS => {
             let form = reader.count()?;
             let node = reader.string()?;
-            if form == PART_PLAIN {
-                vec![Element::Item(node.into_owned())]
-            } else {
-                items(listpack(&node))?
+            match form {
+                PART_PLAIN => vec![Element::Item(node.into_owned())],
+                PART_PACKED => items(listpack(&node))?,
+                _ => return Err(RestoreError::Data),
             }
         }
         kind::SET_INTSET => members(intset(&reader.string()?))?,

@@ -364,6 +364,22 @@ proptest! {
         }
     }
 
+    /// A file of Redis that was changed, and says nothing about its checksum.
+    #[test]
+    fn changed_files_are_read_alike_in_all_pieces(
+        changes in proptest::collection::vec((9..REDIS.len() - 8, any::<u8>()), 1..6),
+        cut in any::<u8>(),
+    ) {
+        let mut bytes = REDIS.to_vec();
+        let sum = bytes.len() - 8;
+        bytes[sum..].fill(0);
+        for (at, byte) in changes {
+            bytes[at] = byte;
+        }
+        bytes.insert(0, cut);
+        crate::fuzzing::rdb(&bytes);
+    }
+
     #[test]
     fn no_bytes_panic(middle in proptest::collection::vec(any::<u8>(), 0..300), piece in 1..50_usize) {
         let bytes = file(&middle);
