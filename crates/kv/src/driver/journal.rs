@@ -2,7 +2,7 @@
 //!
 //! A partition begins with the first checkpoint of it that is there, and goes on with what comes
 //! after; what is before belongs to segments of which the rest was freed. Checkpoints that come
-//! later tell nothing new.
+//! later tell nothing new, unless the partition has moved away in between.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use super::{Setup, StartError, snapshots::Files};
 use crate::core::{
     machine::Machine,
     partition::State,
-    paxos::{Durable, LogIndex, Record, Snapshot},
+    paxos::{Durable, Forgotten, LogIndex, Record, Snapshot},
     wire::{self, Checkpoint, FileMark, Logged},
 };
 
@@ -66,6 +66,8 @@ struct Astray;
 /// Everything that was read.
 pub(super) struct Recovered {
     pub(super) held: BTreeMap<PartitionId, Held>,
+    /// Partitions that have moved away, and where the journal tells so.
+    pub(super) forgotten: BTreeMap<PartitionId, (Forgotten, Place)>,
     pub(super) journal: Journal,
     pub(super) files: Files,
 }
@@ -74,6 +76,7 @@ pub(super) struct Recovered {
 pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
     let mut progress = Progress::default();
     let mut told: BTreeMap<PartitionId, Told> = BTreeMap::new();
+    let mut forgotten: BTreeMap<PartitionId, (Forgotten, Place)> = BTreeMap::new();
     let mut headless: BTreeSet<PartitionId> = BTreeSet::new();
     let mut fault = None;
     let mut visit = |sequence: atoll_world::journal::Sequence, place, payload| {
@@ -98,19 +101,32 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
                 return Ok(());
             }
         };
+        let astray = StartError::Astray {
+            sequence: sequence.0,
+            partition,
+        };
         match (told.get_mut(&partition), logged) {
+            (_, Logged::Forgotten(it)) => {
+                told.remove(&partition);
+                headless.remove(&partition);
+                forgotten.insert(partition, (it, place));
+            }
             (Some(told), logged) => {
                 if told.take(logged).is_err() {
-                    fault = Some(StartError::Astray {
-                        sequence: sequence.0,
-                        partition,
-                    });
+                    fault = Some(astray);
                 }
             }
             (None, Logged::Checkpoint(checkpoint)) => {
+                let before = forgotten.remove(&partition);
+                let may_begin =
+                    |(it, _): &(Forgotten, Place)| it.lets_begin_in(&checkpoint.configuration);
+                if before.as_ref().is_some_and(|it| !may_begin(it)) {
+                    fault = Some(astray);
+                }
                 told.insert(partition, Told::new(checkpoint, place));
                 headless.remove(&partition);
             }
+            (None, _) if forgotten.contains_key(&partition) => fault = Some(astray),
             // Of a segment whose older ones are gone; a checkpoint has to come.
             (None, _) => {
                 headless.insert(partition);
@@ -170,6 +186,7 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
     (setup.progress)(progress);
     Ok(Recovered {
         held,
+        forgotten,
         journal,
         files,
     })
@@ -192,7 +209,8 @@ impl Told {
     /// Goes on with a record.
     fn take(&mut self, logged: Logged) -> Result<(), Astray> {
         match logged {
-            Logged::Checkpoint(_) => {}
+            // The second is none of what follows a beginning: it is one.
+            Logged::Checkpoint(_) | Logged::Forgotten(_) => {}
             Logged::Carried { after, entries } => {
                 // Those of a later checkpoint are known.
                 if let Some(end) = self.carried_to {

@@ -29,6 +29,13 @@ pub struct Place {
     pub order: Vec<ReplicaId>,
 }
 
+impl Place {
+    /// Whether a replica is to have the partition's log.
+    pub(super) fn has_part(&self, replica: ReplicaId) -> bool {
+        self.configuration.is_voter(replica) || self.learners.contains(&replica)
+    }
+}
+
 impl Layout {
     /// Everything on one node.
     pub fn single(partitions: Partitions, node: NodeId, replica: ReplicaId) -> Layout {
@@ -63,13 +70,6 @@ impl Layout {
             nodes,
             places: partitions.ids().map(place).collect(),
         }
-    }
-
-    /// Whether a replica is to have a partition's log.
-    pub(super) fn holds(&self, replica: ReplicaId, partition: PartitionId) -> bool {
-        self.places.get(&partition).is_some_and(|place| {
-            place.configuration.is_voter(replica) || place.learners.contains(&replica)
-        })
     }
 
     /// The replica of a node.

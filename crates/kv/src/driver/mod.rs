@@ -123,6 +123,7 @@ impl Kv {
         let partitions = setup.layout.partitions;
         let journal::Recovered {
             mut held,
+            mut forgotten,
             journal,
             files,
         } = journal::open(&setup)?;
@@ -144,6 +145,7 @@ impl Kv {
         for (number, (inputs, first, urgent)) in shards.into_iter().enumerate() {
             let mine = |partition: &PartitionId| usize::from(partition.0) % count == number;
             let held = held.extract_if(.., |partition, _| mine(partition));
+            let forgotten = forgotten.extract_if(.., |partition, _| mine(partition));
             let tools = Tools {
                 number,
                 journal: journal.clone(),
@@ -157,6 +159,7 @@ impl Kv {
                 &setup,
                 partitions.ids().filter(mine).collect(),
                 held.collect(),
+                forgotten.collect(),
                 tools,
             );
             task::spawn(shard.run(inputs, first));

@@ -16,12 +16,13 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 mod keeping;
+mod leaving;
 
 use self::keeping::{Keeping, Kept, Saved};
 use super::{
     Setup,
     journal::Held,
-    layout::Layout,
+    layout::{Layout, Place as PlaceOf},
     links::{BUNDLE_BYTES_MAX, Links},
     needs::Needs,
     news::News,
@@ -33,7 +34,7 @@ use super::{
 use crate::core::{
     machine::{Answered, Machine, Operation},
     partition::{Coordinator, Given, Kind, Limits, Outcome, Partition, Response, State, Task},
-    paxos::{Done, Durable, LogIndex, Message, Voters},
+    paxos::{Done, Durable, Forgotten, LogIndex, Message, Voters},
     sessions::Session,
     wire::{Bundle, Packet},
 };
@@ -99,6 +100,8 @@ pub(super) enum Urgent {
         message: Box<Message>,
         state: Box<State<Machine>>,
     },
+    /// The files of a partition that has moved away are gone.
+    Emptied(PartitionId),
     /// Another replica can be reached, or not.
     Link { replica: ReplicaId, is_up: bool },
     /// Who holds what.
@@ -164,6 +167,7 @@ impl Shard {
         setup: &Setup,
         partitions: Vec<PartitionId>,
         held: BTreeMap<PartitionId, Held>,
+        forgotten: BTreeMap<PartitionId, (Forgotten, Place)>,
         tools: Tools,
     ) -> Self {
         let keeping = Keeping::new(setup, tools.number, tools.files, tools.needs);
@@ -208,6 +212,9 @@ impl Shard {
         for (partition, held) in held {
             shard.keep_recovered(partition, &held);
             shard.open(partition, held.durable, held.state);
+        }
+        for (partition, (forgotten, place)) in forgotten {
+            shard.keep_forgotten(partition, forgotten, place);
         }
         shard.place_all();
         shard
@@ -388,9 +395,12 @@ impl Shard {
                     if let Some(partition) = room.and_then(|room| room.partition.as_mut()) {
                         partition.advance(Done::Synced(number));
                         self.touched.insert(id);
+                    } else {
+                        self.left(id, number);
                     }
                 }
             }
+            Urgent::Emptied(id) => self.emptied(id),
             Urgent::Saved(saved) => self.saved(saved, now_ms),
             Urgent::Arrived {
                 partition: id,
@@ -486,31 +496,40 @@ impl Shard {
         all
     }
 
-    /// Holds what this node is to hold. What moved away stays: a copy that nobody asks.
+    /// Holds what this node is to hold, and lets go of what moved away.
     fn place_all(&mut self) {
-        let now_ms = self.now_ms();
         let layout = self.layout.clone();
         for (id, place) in &layout.places {
-            let Some(room) = self.rooms.get_mut(id) else {
-                continue;
-            };
-            room.coordinator.set_members(place.order.clone());
-            self.touched.insert(*id);
-            if !layout.holds(self.replica, *id) {
-                continue;
+            self.place(*id, place);
+        }
+    }
+
+    fn place(&mut self, id: PartitionId, place: &PlaceOf) {
+        let now_ms = self.now_ms();
+        let is_holder = place.has_part(self.replica);
+        let Some(room) = self.rooms.get_mut(&id) else {
+            return;
+        };
+        room.coordinator.set_members(place.order.clone());
+        self.touched.insert(id);
+        if !is_holder {
+            self.let_go(id, place.configuration.number);
+            return;
+        }
+        if room.partition.is_none() {
+            if !room.kept.begins_in(&place.configuration) {
+                return;
             }
-            if room.partition.is_none() {
-                // The first record of a partition: a restart begins with it.
-                let durable = Durable::new(place.configuration.clone());
-                self.write_checkpoint(*id, &durable);
-                self.open(*id, durable, State::new(Machine::default()));
-            }
-            let room = self.rooms.get_mut(id);
-            if let Some(partition) = room.and_then(|room| room.partition.as_mut()) {
-                let replica = partition.replica_mut();
-                replica.configure(place.configuration.clone(), now_ms);
-                replica.set_learners(place.learners.clone());
-            }
+            // The first record of a partition: a restart begins with it.
+            let durable = Durable::new(place.configuration.clone());
+            self.write_checkpoint(id, &durable);
+            self.open(id, durable, State::new(Machine::default()));
+        }
+        let room = self.rooms.get_mut(&id);
+        if let Some(partition) = room.and_then(|room| room.partition.as_mut()) {
+            let replica = partition.replica_mut();
+            replica.configure(place.configuration.clone(), now_ms);
+            replica.set_learners(place.learners.clone());
         }
     }
 

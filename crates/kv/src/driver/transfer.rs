@@ -64,6 +64,13 @@ pub(super) struct Transfers {
 }
 
 impl Transfers {
+    /// The partition is not here any more.
+    pub(super) fn forget(&mut self, id: PartitionId) {
+        self.outgoing.retain(|(partition, _), _| *partition != id);
+        self.incoming.remove(&id);
+        self.asked.retain(|(partition, _)| *partition != id);
+    }
+
     /// Somebody needs a snapshot.
     pub(super) fn ask(&mut self, id: PartitionId, to: ReplicaId) {
         if !self.asked.contains(&(id, to)) {

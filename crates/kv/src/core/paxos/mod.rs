@@ -27,6 +27,7 @@
 mod acceptor;
 mod configuration;
 mod durable;
+mod forgotten;
 mod log;
 mod message;
 mod owner;
@@ -40,6 +41,7 @@ mod types;
 
 pub use configuration::{Configuration, Members, Proof, StepError, Voters};
 pub use durable::{Durable, Record, Snapshot};
+pub use forgotten::Forgotten;
 pub use log::Log;
 pub use message::Message;
 pub use replica::{Done, ReadId, Ready, Refused, Replica, TakeOver};

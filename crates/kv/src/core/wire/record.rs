@@ -10,7 +10,7 @@ use super::parts::{
 };
 use crate::core::{
     codec::{CodecError, Reader, Writer},
-    paxos::{Ballot, Configuration, Durable, Entry, LogIndex, Position, Record},
+    paxos::{Ballot, Configuration, Durable, Entry, Forgotten, LogIndex, Position, Record},
 };
 
 /// Version of the encoded form.
@@ -38,6 +38,9 @@ pub enum Logged {
         /// The entries.
         entries: Vec<Entry>,
     },
+    /// The replica has no part in the partition any more; nothing of what came before counts,
+    /// and a reader may begin here.
+    Forgotten(Forgotten),
 }
 
 /// What tells a file from others.
@@ -130,6 +133,13 @@ pub fn encode_checkpoint(
     records
 }
 
+/// The record that a partition's replica was let go.
+pub fn encode_forgotten(partition: PartitionId, forgotten: Forgotten) -> Bytes {
+    let mut writer = begin(partition);
+    writer.byte(7).number(forgotten.configuration);
+    writer.finish()
+}
+
 fn begin(partition: PartitionId) -> Writer {
     let mut writer = Writer::default();
     writer.byte(VERSION).number(u64::from(partition.0));
@@ -167,6 +177,9 @@ pub fn decode_record(bytes: Bytes) -> Result<(PartitionId, Logged), CodecError> 
             let (after, entries) = read_following(&mut reader)?;
             Logged::Carried { after, entries }
         }
+        7 => Logged::Forgotten(Forgotten {
+            configuration: reader.number()?,
+        }),
         mark => return Err(CodecError::Mark(mark)),
     };
     reader.finish()?;

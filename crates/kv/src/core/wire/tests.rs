@@ -9,8 +9,8 @@ use crate::core::{
     machine::Answered,
     partition::{Look, Outcome, Request, Response, Seen},
     paxos::{
-        Ballot, Configuration, Durable, Entry, LogIndex, Members, Message, Payload, Position,
-        Proof, Record, Snapshot,
+        Ballot, Configuration, Durable, Entry, Forgotten, LogIndex, Members, Message, Payload,
+        Position, Proof, Record, Snapshot,
     },
     reply::Reply,
     sessions::{Origin, Session},
@@ -92,6 +92,10 @@ fn records_come_back() {
         mark: FileMark::of(b"state"),
     };
     assert_eq!(decode_record(bytes), Ok((PartitionId(1), installed)));
+    let forgotten = Forgotten { configuration: 300 };
+    let bytes = encode_forgotten(PartitionId(1), forgotten);
+    let logged = Logged::Forgotten(forgotten);
+    assert_eq!(decode_record(bytes), Ok((PartitionId(1), logged)));
 }
 
 #[test]
@@ -305,6 +309,8 @@ fn the_golden_files_are_what_is_written() {
             &Record::Configure(configuration),
         ));
     }
+    let forgotten = Forgotten { configuration: 300 };
+    records.push(encode_forgotten(PartitionId(7), forgotten));
     let mut framed = crate::core::codec::Writer::default();
     for record in records {
         framed.bytes(&record);

@@ -32,9 +32,10 @@ impl Shard {
             let Some(mut room) = self.rooms.remove(&id) else {
                 continue;
             };
-            if let Some(partition) = &room.partition {
-                bytes += self.carry_one(id, partition, &mut room.kept);
-            }
+            bytes += match &room.partition {
+                Some(partition) => self.carry_one(id, partition, &mut room.kept),
+                None => self.carry_left(id, &mut room.kept),
+            };
             self.rooms.insert(id, room);
         }
     }
@@ -82,7 +83,7 @@ impl Shard {
         bytes
     }
 
-    pub(super) fn moved(&mut self, id: PartitionId, head: Place) {
+    pub(in crate::driver::shard) fn moved(&mut self, id: PartitionId, head: Place) {
         let Some(room) = self.rooms.get_mut(&id) else {
             return;
         };
@@ -95,7 +96,8 @@ impl Shard {
 
     /// Has segments freed that no shard needs.
     pub(super) fn free(&mut self) {
-        let holds_any = self.rooms.values().any(|room| room.partition.is_some());
+        let mut rooms = self.rooms.values();
+        let holds_any = rooms.any(|room| room.partition.is_some() || room.kept.left.is_some());
         let oldest = match self.keeping.heads.first() {
             Some((oldest, _)) => Some(*oldest),
             // What it will hold begins later.

@@ -11,7 +11,8 @@
 //! - a snapshot's file is durable before the journal is told of it, be it one's own or another
 //!   replica's; records of the same partition that follow wait until then;
 //! - the journal's record of it is durable before the file before it is removed;
-//! - a checkpoint is durable before the segment with the one before it is freed.
+//! - a checkpoint is durable before the segment with the one before it is freed;
+//! - that a partition has moved away is durable before its files are removed.
 //!
 //! Where the journal is not synced at once, "durable" means that a later segment has begun, which
 //! has the ones before it synced.
@@ -31,7 +32,7 @@ use atoll_world::{
 };
 use bytes::Bytes;
 
-use super::{Shard, Urgent};
+use super::{Shard, Urgent, leaving::Left};
 use crate::{
     core::{
         machine::Machine,
@@ -90,6 +91,10 @@ pub(super) struct Kept {
     /// Records that wait for the file of another replica's snapshot; the first of each is the
     /// one that installs it.
     gates: VecDeque<Gate>,
+    /// The number of the last record that the replica handed out.
+    written: u64,
+    /// What stays of a replica that was let go.
+    pub(in crate::driver::shard) left: Option<Left>,
     /// States of snapshots that the replica is about to install.
     pub(super) restored: BTreeMap<LogIndex, State<Machine>>,
 }
@@ -106,11 +111,13 @@ struct Gate {
 
 /// What is so once a record is durable.
 #[derive(Clone, Copy, Debug)]
-enum Settles {
+pub(super) enum Settles {
     /// The partition begins here.
     Head(PartitionId),
     /// The partition's snapshots before this one are not needed.
     Base(PartitionId, LogIndex),
+    /// The partition has moved away, and here it says so.
+    Left(PartitionId),
 }
 
 /// What came of saving a snapshot.
@@ -142,9 +149,47 @@ impl Keeping {
             house_at_ms: 0,
         }
     }
+
+    pub(super) fn put(&mut self, record: Bytes, settles: Settles) {
+        self.records.push((record, Some(settles)));
+    }
+
+    pub(super) fn files(&self) -> Files {
+        self.files.clone()
+    }
 }
 
 impl Kept {
+    /// Whether a snapshot is on its way to the disk, the replica's own or another's.
+    pub(super) fn is_saving(&self) -> bool {
+        self.is_saving || !self.gates.is_empty()
+    }
+
+    /// The number of the last record that the replica handed out.
+    pub(super) fn last_written(&self) -> u64 {
+        self.written
+    }
+
+    /// The files that the replica leaves.
+    pub(super) fn take_files(&mut self) -> BTreeSet<LogIndex> {
+        std::mem::take(&mut self.files)
+    }
+
+    /// Whether it may begin anew in the journal; then it does.
+    pub(super) fn moves_head(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_moving, true)
+    }
+
+    /// Another replica begins where one may have been before. Files of that one may still be
+    /// there.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Kept {
+            head: self.head,
+            files: self.take_files(),
+            ..Kept::default()
+        };
+    }
+
     /// Whether records put another state in the place of the replica's.
     pub(super) fn installs(&self, records: &[Record]) -> bool {
         let mut records = records.iter();
@@ -159,13 +204,27 @@ impl Shard {
             return;
         };
         let base = held.durable.log.base().index;
-        room.kept.head = Some(held.head);
         room.kept.snapshot_bytes = held.snapshot_bytes;
         room.kept
             .files
             .extend((base > LogIndex::default()).then_some(base));
-        self.keeping.heads.insert((held.head, id));
-        self.keeping.needs.wrote(held.head);
+        self.begins_at(id, held.head);
+    }
+
+    /// Here the journal begins to tell of a partition.
+    pub(super) fn begins_at(&mut self, id: PartitionId, head: Place) {
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.kept.head = Some(head);
+            self.keeping.heads.insert((head, id));
+            self.keeping.needs.wrote(head);
+        }
+    }
+
+    /// Has the record written that a replica was let go, after all of its own.
+    pub(super) fn put_last_record(&mut self, id: PartitionId, record: Bytes, number: u64) {
+        self.keeping.due.retain(|it| *it != id);
+        self.keeping.put(record, Settles::Left(id));
+        self.written.insert(id, number);
     }
 
     /// Has a replica's records written, those that install a snapshot after its file.
@@ -177,6 +236,7 @@ impl Shard {
         written: u64,
     ) {
         let first = written + 1 - records.len() as u64;
+        kept.written = written;
         for (number, record) in (first..).zip(records) {
             let encoded = wire::encode_record(id, &record);
             let settles = match &record {
@@ -288,6 +348,11 @@ impl Shard {
                     self.moved(id, place);
                 }
                 Settles::Base(id, base) => self.remove_before(id, base),
+                Settles::Left(id) => {
+                    has_moved = true;
+                    self.moved(id, place);
+                    self.empty(id);
+                }
             }
         }
         if has_moved {

@@ -131,6 +131,7 @@ impl Shard {
         let now_ms = self.now_ms();
         if now_ms >= self.keeping.house_at_ms {
             self.keeping.house_at_ms = now_ms + HOUSE_EVERY_MS;
+            self.let_go_rest();
             self.free();
         }
         while let Some((at_ms, id)) = self.keeping.retries.first().copied()
