@@ -8,6 +8,7 @@ pub mod backup;
 pub(crate) mod barrier;
 pub mod certificates;
 pub mod control;
+pub mod drains;
 pub(crate) mod flush;
 pub mod generations;
 pub(crate) mod history;

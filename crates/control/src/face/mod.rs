@@ -22,6 +22,7 @@ mod certificates;
 pub(crate) mod check;
 mod cluster;
 mod deadline;
+mod drains;
 mod election;
 pub(crate) mod gateway;
 mod generate;

@@ -21,7 +21,7 @@ use crate::{
     proto::{
         cluster::{
             authority_server::AuthorityServer, certificates_server::CertificatesServer,
-            tokens_server::TokensServer,
+            drains_server::DrainsServer, tokens_server::TokensServer,
         },
         etcdserverpb::{
             auth_server::AuthServer, cluster_server::ClusterServer, kv_server::KvServer,
@@ -215,6 +215,7 @@ async fn general<C: ControlApi>(
         "v3electionpb.Election" => serve!(ElectionServer),
         "atoll.cluster.v1.Tokens" => serve!(TokensServer),
         "atoll.cluster.v1.Authority" => serve!(AuthorityServer),
+        "atoll.cluster.v1.Drains" => serve!(DrainsServer),
         "atoll.cluster.v1.Certificates" => serve!(CertificatesServer),
         "grpc.health.v1.Health" => health::serve(request).await,
         _ => {
