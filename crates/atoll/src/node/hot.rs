@@ -1,12 +1,12 @@
 //! Hot data at this node: waits until the cluster says what this node holds, then serves Redis
 //! clients.
 
-use std::{path::PathBuf, pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, pin::Pin, sync::Arc};
 
 use atoll_base::{config::Config, id::NodeId};
 use atoll_control::{
     api::ControlApi as _,
-    driver::{control::Control, swap::swap, system_identity},
+    driver::{control::Control, drains, swap::swap, system_identity},
     proto::etcdserverpb as pb,
 };
 use atoll_kv::{
@@ -76,6 +76,16 @@ impl Decisions for Decided {
     fn members(&self) -> Vec<NodeId> {
         let members = self.control.members();
         members.into_iter().map(|member| member.node).collect()
+    }
+
+    async fn draining(&self) -> Option<BTreeSet<NodeId>> {
+        match drains::draining(&self.control).await {
+            Ok(nodes) => Some(nodes),
+            Err(error) => {
+                tracing::debug!(%error, "which nodes are drained can't be read");
+                None
+            }
+        }
     }
 }
 

@@ -12,6 +12,9 @@ use crate::core::paxos::{Configuration, Members};
 pub struct Layout {
     /// How the data is cut.
     pub partitions: Partitions,
+    /// How many replica ids were given so far: 1 to this. None is given twice, so those of them
+    /// that no node has are gone for good.
+    pub replica_ids: u64,
     /// Whose voice each replica is.
     pub nodes: BTreeMap<ReplicaId, NodeId>,
     /// Each partition's place.
@@ -67,6 +70,7 @@ impl Layout {
         };
         Layout {
             partitions,
+            replica_ids: nodes.keys().map(|replica| replica.0).max().unwrap_or(0),
             nodes,
             places: partitions.ids().map(place).collect(),
         }

@@ -1,7 +1,10 @@
 //! Keeps who holds what as the cluster wants it: the leader plans, each partition's owner takes
 //! its partition's steps, and everybody writes the next topology over the one it came from.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use atoll_base::id::{ClusterId, LogIndex, NodeId, PartitionId, ReplicaId};
 use atoll_ring::{
@@ -45,6 +48,9 @@ pub trait Decisions: Send + Sync + 'static {
 
     /// The cluster's nodes.
     fn members(&self) -> Vec<NodeId>;
+
+    /// Those of them that are to hand over what they hold; none if that can't be read now.
+    fn draining(&self) -> impl Future<Output = Option<BTreeSet<NodeId>>> + Send;
 }
 
 /// What the owner of a partition that changes tells of it.
@@ -112,9 +118,11 @@ impl Known {
         }
     }
 
-    /// What follows from the members: nodes join and are lost, partitions begin to move.
+    /// What follows from the members: nodes join, are drained and are lost, partitions begin to
+    /// move.
     async fn lead<D: Decisions>(&mut self, decisions: &D, partitions: Partitions) {
         let members = decisions.members();
+        let draining = decisions.draining().await;
         let mut next = match &self.topology {
             Some(topology) => topology.clone(),
             None => {
@@ -134,18 +142,27 @@ impl Known {
             Err(error) => tracing::debug!(%error, "a step of the topology was refused"),
         };
         for node in &members {
-            if next.node(*node).is_none() {
-                note(next.join(ring_node(*node)));
+            let known = next.node(*node).map(|it| (it.state, it.ring.clone()));
+            let drains = draining.as_ref().map(|it| it.contains(node));
+            match (known, drains) {
+                (None, _) => note(next.join(ring_node(*node))),
+                (Some((NodeState::Active, _)), Some(true)) => note(next.drain(*node)),
+                (Some((NodeState::Draining, ring)), Some(false)) => note(next.join(ring)),
+                _ => {}
             }
         }
-        let gone: Vec<NodeId> = next
+        let no_members: Vec<NodeId> = next
             .nodes()
             .iter()
-            .filter(|node| node.state != NodeState::Gone && !members.contains(&node.ring.id))
             .map(|node| node.ring.id)
+            .filter(|node| !members.contains(node))
             .collect();
-        for node in gone {
+        for node in no_members {
             note(next.lose(node));
+            // Once nothing names it any more, nobody has to know its replica.
+            if next.held_by(node) == 0 {
+                note(next.forget(node));
+            }
         }
         match next.plan() {
             Ok(blueprint) => {
@@ -293,6 +310,7 @@ fn layout(topology: &Topology) -> Layout {
     let nodes = topology.nodes().iter();
     Layout {
         partitions,
+        replica_ids: topology.replica_ids(),
         nodes: nodes.map(|node| (node.replica, node.ring.id)).collect(),
         places,
     }

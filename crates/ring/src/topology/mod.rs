@@ -156,6 +156,11 @@ impl Topology {
         self.replicas
     }
 
+    /// How many replica ids were given so far: those from 1 to this. None is given twice.
+    pub fn replica_ids(&self) -> u64 {
+        self.replica_ids
+    }
+
     /// All nodes, in the order of their ids.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
