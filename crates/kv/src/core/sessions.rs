@@ -2,10 +2,16 @@
 //! several owners, and it takes effect once (Ongaro's dissertation, 2014, section 6.3).
 //!
 //! The table is a part of the replicated state, so every replica would answer the same.
+//! Coordinators that are gone for good leave it when an owner has logged that they are
+//! ([`Roll`]); what they asked for and comes late is not applied any more.
+
+mod roll;
 
 use std::collections::BTreeMap;
 
 use atoll_base::id::ReplicaId;
+
+pub use roll::Roll;
 
 /// A coordinator, from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,9 +43,22 @@ impl Origin {
         }
     }
 
+    /// Of an owner's own that is no operation, but a [`Roll`].
+    pub fn roll(replica: ReplicaId) -> Origin {
+        Origin {
+            answered_below: 1,
+            ..Origin::own(replica)
+        }
+    }
+
     /// Whether it is an owner's own.
     pub fn is_own(&self) -> bool {
         self.sequence == 0
+    }
+
+    /// Whether it is an owner's own, and a [`Roll`].
+    pub fn is_roll(&self) -> bool {
+        self.is_own() && self.answered_below == 1
     }
 }
 
@@ -56,7 +75,10 @@ pub enum Known<R> {
 
 /// The table: of each coordinator's newest session, the replies that may be asked for again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Sessions<R>(BTreeMap<ReplicaId, Replies<R>>);
+pub struct Sessions<R> {
+    sessions: BTreeMap<ReplicaId, Replies<R>>,
+    roll: Roll,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Replies<R> {
@@ -67,14 +89,20 @@ struct Replies<R> {
 
 impl<R> Default for Sessions<R> {
     fn default() -> Self {
-        Sessions(BTreeMap::new())
+        Sessions {
+            sessions: BTreeMap::new(),
+            roll: Roll::default(),
+        }
     }
 }
 
 impl<R: Clone> Sessions<R> {
     /// What is known of a request.
     pub fn look(&self, origin: &Origin) -> Known<R> {
-        let Some(session) = self.0.get(&origin.session.replica) else {
+        if self.roll.is_gone(origin.session.replica) {
+            return Known::Stale;
+        }
+        let Some(session) = self.sessions.get(&origin.session.replica) else {
             return Known::New;
         };
         if origin.session.boot > session.boot {
@@ -96,7 +124,10 @@ impl<R: Clone> Sessions<R> {
             answered_below: 0,
             replies: BTreeMap::new(),
         };
-        let session = self.0.entry(origin.session.replica).or_insert_with(new);
+        let session = self
+            .sessions
+            .entry(origin.session.replica)
+            .or_insert_with(new);
         if session.boot < origin.session.boot {
             *session = new();
         }
@@ -107,14 +138,26 @@ impl<R: Clone> Sessions<R> {
         }
     }
 
-    /// Forgets coordinators that are gone for good.
-    pub fn retain(&mut self, stays: impl Fn(ReplicaId) -> bool) {
-        self.0.retain(|replica, _| stays(*replica));
+    /// Whether it remembers anybody who, as this tells, is gone for good.
+    pub fn remembers_gone(&self, roll: &Roll) -> bool {
+        self.sessions.keys().any(|replica| roll.is_gone(*replica))
+    }
+
+    /// Forgets who is gone for good, for good.
+    pub fn call(&mut self, roll: &Roll) {
+        self.roll.learn(roll);
+        let roll = &self.roll;
+        self.sessions.retain(|replica, _| !roll.is_gone(*replica));
+    }
+
+    /// Who is known to be gone for good.
+    pub fn roll(&self) -> &Roll {
+        &self.roll
     }
 
     /// Each session with its mark and replies, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Session, u64, impl Iterator<Item = (u64, &R)>)> {
-        self.0.iter().map(|(replica, session)| {
+        self.sessions.iter().map(|(replica, session)| {
             let replies = session.replies.iter();
             (
                 Session {
@@ -134,7 +177,7 @@ impl<R: Clone> Sessions<R> {
         answered_below: u64,
         replies: impl IntoIterator<Item = (u64, R)>,
     ) {
-        self.0.insert(
+        self.sessions.insert(
             session.replica,
             Replies {
                 boot: session.boot,
@@ -180,6 +223,30 @@ mod tests {
         assert_eq!(sessions.look(&origin(2, 1, 1)), Known::New);
         sessions.keep(&origin(2, 1, 1), ());
         assert_eq!(sessions.look(&origin(1, 10, 9)), Known::Stale);
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten_and_not_heard_again() {
+        let mut sessions = Sessions::default();
+        sessions.keep(&origin(1, 9, 9), "nine");
+        let here = Roll::new(3, [1, 2, 3].map(ReplicaId));
+        assert!(!sessions.remembers_gone(&here));
+        sessions.call(&here);
+        assert_eq!(sessions.look(&origin(1, 9, 9)), Known::Applied("nine"));
+        let left = Roll::new(3, [2, 3].map(ReplicaId));
+        assert!(sessions.remembers_gone(&left));
+        sessions.call(&left);
+        assert!(!sessions.remembers_gone(&left));
+        assert_eq!(sessions.iter().count(), 0);
+        // Neither what was applied nor what comes late, of whatever boot.
+        assert_eq!(sessions.look(&origin(1, 9, 9)), Known::Stale);
+        assert_eq!(sessions.look(&origin(2, 1, 1)), Known::Stale);
+        // An owner that has not heard of it changes nothing.
+        sessions.call(&here);
+        assert_eq!(sessions.look(&origin(1, 9, 9)), Known::Stale);
+        let mut newcomer = origin(1, 1, 1);
+        newcomer.session.replica = ReplicaId(4);
+        assert_eq!(sessions.look(&newcomer), Known::New);
     }
 
     #[test]

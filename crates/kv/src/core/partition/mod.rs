@@ -28,7 +28,7 @@ use super::{
         Done, Durable, Entry, LogIndex, Message, Payload, Position, ReadId, Record, Refused,
         Replica, Settings, Snapshot, TakeOver,
     },
-    sessions::{Known, Origin, Session, Sessions},
+    sessions::{Known, Origin, Roll, Session, Sessions},
 };
 
 pub use batch::Batch;
@@ -426,6 +426,16 @@ impl<M: StateMachine> Partition<M> {
             let origin = Origin::own(self.replica.id());
             self.queue.push((origin, operation));
         }
+    }
+
+    /// Has the owner log which coordinators there still are, if one is remembered that is gone.
+    pub fn call_roll(&mut self, roll: &Roll) -> bool {
+        let is_needed = self.replica.owned().is_some() && self.state.sessions.remembers_gone(roll);
+        if is_needed {
+            let origin = Origin::roll(self.replica.id());
+            self.queue.push((origin, roll.encode()));
+        }
+        is_needed
     }
 
     /// Once it is clear who the owner is, requests that waited for that go on.

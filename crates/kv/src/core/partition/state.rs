@@ -8,7 +8,7 @@ use super::Batch;
 use crate::core::{
     data::Milliseconds,
     paxos::{Entry, LogIndex, Payload, Position},
-    sessions::{Known, Origin, Sessions},
+    sessions::{Known, Origin, Roll, Sessions},
 };
 
 /// What entries of the log make: commands in, replies out, the same on every replica.
@@ -160,6 +160,13 @@ impl<M: StateMachine> State<M> {
         self.now_ms = self.now_ms.max(batch.now_ms);
         let mut done = Vec::with_capacity(batch.requests.len());
         for (at, (origin, operation)) in batch.requests.iter().enumerate() {
+            if origin.is_roll() {
+                match Roll::decode(operation.clone()) {
+                    Ok(roll) => self.sessions.call(&roll),
+                    Err(error) => panic!("entry {} holds no roll: {error}", entry.index()),
+                }
+                continue;
+            }
             let known = match origin.is_own() {
                 true => Known::New,
                 false => self.sessions.look(origin),

@@ -10,7 +10,7 @@ use crate::core::{
     machine::{Answered, Machine},
     partition::State,
     paxos::{Ballot, LogIndex, Position},
-    sessions::Session,
+    sessions::{Roll, Session},
 };
 
 /// Bytes that a session takes at least.
@@ -46,6 +46,16 @@ pub(super) fn state(content: Bytes) -> Result<State<Machine>, SnapshotError> {
         }
         state.sessions.restore(session, answered_below, replies);
     }
+    let up_to = from.number()?;
+    let mut present = Vec::new();
+    for _ in 0..from.count(1)? {
+        present.push(ReplicaId(from.number()?));
+    }
+    let roll = Roll::new(up_to, present);
+    if state.sessions.remembers_gone(&roll) {
+        return Err(SnapshotError::Impossible("a session that is gone"));
+    }
+    state.sessions.call(&roll);
     let mut keyspace = Keyspace::default();
     for index in 0..DATABASES {
         database(from, keyspace.database_mut(index))?;

@@ -30,6 +30,11 @@ pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
         }
         to.byte(0);
     }
+    let roll = sessions.roll();
+    to.number(roll.up_to()).length(roll.present().len());
+    for replica in roll.present() {
+        to.number(replica.0);
+    }
     let keyspace = state.machine.keyspace();
     for index in 0..DATABASES {
         database(to, keyspace.database(index));

@@ -175,11 +175,16 @@ fn read_origin(reader: &mut Reader) -> Result<Origin, CodecError> {
         replica: ReplicaId(reader.number()?),
         boot: reader.number()?,
     };
-    Ok(Origin {
+    let origin = Origin {
         session,
         sequence: reader.number()?,
         answered_below: reader.number()?,
-    })
+    };
+    // What an owner logs by itself, nobody asks it for.
+    match origin.is_own() {
+        true => Err(CodecError::Number),
+        false => Ok(origin),
+    }
 }
 
 fn write_outcome(writer: &mut Writer, outcome: &Outcome<Answered>) {

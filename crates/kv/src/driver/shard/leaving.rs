@@ -21,6 +21,7 @@ use super::{
 };
 use crate::core::{
     paxos::{Configuration, Forgotten},
+    sessions::Roll,
     wire::{self, Packet},
 };
 
@@ -116,6 +117,18 @@ impl Shard {
         for (id, place) in &layout.places {
             if !place.has_part(self.replica) {
                 self.let_go(*id, place.configuration.number);
+            }
+        }
+    }
+
+    /// Has partitions that are owned here forget coordinators that are gone for good.
+    pub(super) fn call_roll(&mut self) {
+        let roll = Roll::new(self.layout.replica_ids, self.layout.nodes.keys().copied());
+        for (id, room) in &mut self.rooms {
+            if let Some(partition) = &mut room.partition
+                && partition.call_roll(&roll)
+            {
+                self.touched.insert(*id);
             }
         }
     }

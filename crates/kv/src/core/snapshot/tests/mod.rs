@@ -13,7 +13,7 @@ use crate::core::{
     machine::{Call, Operation},
     partition::{Batch, StateMachine as _},
     paxos::{Ballot, Entry, Payload, Position},
-    sessions::{Origin, Session},
+    sessions::{Origin, Roll, Session},
 };
 
 /// Applies a command as the log's next entry; what it came to.
@@ -299,6 +299,10 @@ fn the_golden_file_is_written_and_read() {
         };
         apply(&mut state, &step);
     }
+    let present = state.sessions.iter().map(|(session, ..)| session.replica);
+    state
+        .sessions
+        .call(&Roll::new(300, present.collect::<Vec<_>>()));
     let written = joined(&encode(&state));
     let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../docs/formats/golden/partition-1.snap");

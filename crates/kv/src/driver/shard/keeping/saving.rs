@@ -132,6 +132,7 @@ impl Shard {
         if now_ms >= self.keeping.house_at_ms {
             self.keeping.house_at_ms = now_ms + HOUSE_EVERY_MS;
             self.let_go_rest();
+            self.call_roll();
             self.free();
         }
         while let Some((at_ms, id)) = self.keeping.retries.first().copied()
