@@ -11,7 +11,18 @@ pub(super) struct Control {
     pub(super) target: Option<Members>,
     /// Finished moves.
     pub(super) moves: usize,
+    /// Everything that was recorded, in order: a node may see any of it, and after a start
+    /// something older than before.
+    pub(super) recorded: Vec<Recorded>,
     leaves_early: bool,
+}
+
+/// What stood in the control plane at one time.
+#[derive(Clone)]
+pub(super) struct Recorded {
+    pub(super) configuration: Configuration,
+    /// Who is to have the log, voters first.
+    pub(super) holders: Vec<ReplicaId>,
 }
 
 /// What the owner tells.
@@ -25,16 +36,25 @@ pub(super) struct Report {
 
 impl Control {
     pub(super) fn new(members: Members, leaves_early: bool) -> Self {
-        Control {
+        let mut control = Control {
             configuration: Configuration::first(members),
             target: None,
             moves: 0,
+            recorded: Vec::new(),
             leaves_early,
-        }
+        };
+        control.record();
+        control
     }
 
-    /// Who is to have the log, voters first.
-    pub(super) fn holders(&self) -> Vec<ReplicaId> {
+    fn record(&mut self) {
+        self.recorded.push(Recorded {
+            configuration: self.configuration.clone(),
+            holders: self.holders(),
+        });
+    }
+
+    fn holders(&self) -> Vec<ReplicaId> {
         let mut holders: Vec<ReplicaId> = self.configuration.voters().iter().collect();
         for replica in self.learners() {
             if !holders.contains(&replica) {
@@ -58,6 +78,9 @@ impl Control {
         let is_idle = self.target.is_none();
         if is_idle && self.configuration.voters() != members {
             self.target = Some(members);
+            // Each step has a number of its own, also the one that changes no votes.
+            self.configuration.number += 1;
+            self.record();
         }
     }
 
@@ -76,6 +99,7 @@ impl Control {
                 if report.configuration == self.configuration.number && most {
                     let joint = self.configuration.joint(target.clone());
                     self.configuration = joint.expect("it was stable");
+                    self.record();
                 }
             }
             Voters::Joint { .. } => {
@@ -97,6 +121,7 @@ impl Control {
                     self.configuration = new.expect("it was joint, and the proof is of it");
                     self.target = None;
                     self.moves += 1;
+                    self.record();
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use atoll_base::id::ReplicaId;
 use atoll_kv::core::{
     partition::{Coordinator, Limits, Partition, State},
-    paxos::{Configuration, Durable, Position, Record, Settings, Snapshot},
+    paxos::{Configuration, Durable, Forgotten, Position, Record, Settings, Snapshot},
     sessions::Session,
 };
 use atoll_world::random::Stream;
@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub(super) wall_ms: i64,
     pub(super) drift_ppm: i64,
     pub(super) ticks_at_us: Option<u64>,
+    /// How much of what the control plane has recorded it has heard of.
+    pub(super) heard: usize,
 }
 
 /// What a node's disk holds of the partition.
@@ -38,6 +40,8 @@ pub(super) struct Node {
 pub(super) struct Disk {
     /// What is synced, as a restart reads it.
     pub(super) durable: Option<Durable>,
+    /// What stays of a replica that was let go.
+    pub(super) forgotten: Option<Forgotten>,
     /// The state at the base of the log.
     pub(super) base: Option<State<Registers>>,
     /// Records that a loss of power may take, with their numbers.
@@ -129,8 +133,9 @@ impl Disk {
     }
 
     /// The partition is not here any more.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn forget(&mut self, forgotten: Option<Forgotten>) {
         *self = Disk {
+            forgotten,
             sync_us_max: self.sync_us_max,
             epoch: self.epoch + 1,
             ..Disk::default()
@@ -152,6 +157,7 @@ impl Node {
             wall_ms: 0,
             drift_ppm: 0,
             ticks_at_us: None,
+            heard: 0,
         }
     }
 
@@ -169,6 +175,11 @@ impl Node {
     /// The partition comes to be held here.
     pub(super) fn place(&mut self, configuration: &Configuration, settings: Settings, seed: u64) {
         if self.disk.durable.is_none() {
+            let forgotten = self.disk.forgotten;
+            if forgotten.is_some_and(|it| !it.lets_begin_in(configuration)) {
+                return;
+            }
+            self.disk.forgotten = None;
             self.disk.durable = Some(Durable::new(configuration.clone()));
             self.disk.base = Some(State::new(Registers::default()));
         }

@@ -33,6 +33,11 @@ impl World {
         }
         self.nodes[node].frozen_until_us = 0;
         self.nodes[node].ticks_at_us = None;
+        if self.conditions.hears_late {
+            // What it knows of the control plane's state may be older when it comes back.
+            let heard = self.nodes[node].heard;
+            self.nodes[node].heard = self.random.range(0..=heard);
+        }
         let Node { disk, .. } = &mut self.nodes[node];
         disk.crash(power, &mut self.disks, &self.snapshots);
         self.after(lasts_us, Event::Start(node));

@@ -1,7 +1,7 @@
 //! What the control plane sees and decides, and who holds the partition then.
 
 use atoll_base::id::ReplicaId;
-use atoll_kv::core::partition::Response;
+use atoll_kv::core::{partition::Response, paxos::Forgotten};
 
 use super::{
     super::{NODES, control::Report},
@@ -41,13 +41,17 @@ impl World {
 
     /// Tells every node what is decided, and has it hold the partition or not.
     pub(super) fn place(&mut self) {
-        let holders = self.control.holders();
-        let configuration = self.control.configuration.clone();
+        let latest = self.control.recorded.len() - 1;
         for node in 0..NODES {
             // Some hear of it later than others.
-            if self.conditions.hears_late && self.storm && self.random.chance(0.3) {
-                continue;
-            }
+            let is_late = self.conditions.hears_late && self.storm;
+            let heard = match self.nodes[node].heard {
+                heard if is_late && self.random.chance(0.6) => self.random.range(heard..=latest),
+                _ => latest,
+            };
+            self.nodes[node].heard = heard;
+            let recorded = self.control.recorded[heard].clone();
+            let (configuration, holders) = (recorded.configuration, recorded.holders);
             let seed = self.random.u64();
             let now_ms = self.nodes[node].now_ms(self.now_us);
             let it = &mut self.nodes[node];
@@ -55,8 +59,13 @@ impl World {
                 continue;
             };
             if !holders.contains(&id(node)) {
+                let durable = process.partition.as_ref().map(|it| it.replica().durable());
+                let forgotten = durable.and_then(|it| Forgotten::of(it, configuration.number));
+                if forgotten.is_none() {
+                    continue;
+                }
+                it.disk.forget(forgotten);
                 let closed = process.partition.take();
-                it.disk.forget();
                 let told = closed.map(|partition| partition.close());
                 for (to, response) in told.into_iter().flatten() {
                     self.closed(node, to, response);

@@ -61,6 +61,8 @@ const TAKEOVERS: Bounds = Bounds {
     takers: &[2, 3],
     proposals: 1,
     crashes: 0,
+    forgets: false,
+    comes_back: false,
 };
 
 /// The owner's machine loses power, while another may take over.
@@ -88,6 +90,16 @@ const MOVE: Bounds = Bounds {
     takeovers: 2,
     takers: &[2],
     proposals: 2,
+    ..TAKEOVERS
+};
+
+/// Of three members one stays; the others are let go, and may not have heard of it all.
+const FORGET: Bounds = Bounds {
+    moves_to: Some(&[1]),
+    takeovers: 1,
+    takers: &[3],
+    proposals: 0,
+    forgets: true,
     ..TAKEOVERS
 };
 
@@ -121,6 +133,11 @@ fn moves_hold() {
 }
 
 #[test]
+fn replicas_that_are_let_go_do_no_harm() {
+    holds(FORGET, 1_000);
+}
+
+#[test]
 fn broken_rules_are_found() {
     let sound = Rules::default();
     let accepts_lower_ballots = Rules {
@@ -143,4 +160,9 @@ fn broken_rules_are_found() {
         ..MOVE
     };
     is_found(leaves_joint_early, sound);
+    let forgets_that_it_forgot = Bounds {
+        comes_back: true,
+        ..FORGET
+    };
+    is_found(forgets_that_it_forgot, sound);
 }

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     super::{
-        Ballot, Configuration, Done, Durable, Entry, LogIndex, Message, Position, Proof, Record,
-        Replica, Settings, Voters,
+        Ballot, Configuration, Done, Durable, Entry, Forgotten, LogIndex, Message, Position, Proof,
+        Record, Replica, Settings, Voters,
     },
     batch, members, replica,
 };
@@ -31,6 +31,11 @@ pub(super) struct Bounds {
     /// How often the first replica's machine loses power: with it goes what was not synced. The
     /// others sync at once.
     pub(super) crashes: u32,
+    /// Whether replicas but the first are let go once they have no part in what was decided last.
+    pub(super) forgets: bool,
+    /// Whether they then come back into the first configuration, as their node may see it after
+    /// a start: a mistake.
+    pub(super) comes_back: bool,
 }
 
 #[derive(Clone)]
@@ -47,6 +52,8 @@ pub(super) struct World {
     bounds: Bounds,
     settings: Settings,
     replicas: Vec<(u64, Arc<Replica>)>,
+    /// What stays of those that were let go.
+    forgotten: BTreeMap<usize, Forgotten>,
     /// The first replica's.
     disk: Durable,
     unsynced: Vec<Record>,
@@ -72,6 +79,10 @@ pub(super) enum Event {
     DecideNew,
     /// A replica hears of what was decided.
     Hear(usize),
+    /// A replica is let go.
+    Forget(usize),
+    /// It begins anew under the first configuration.
+    ComeBack(usize),
 }
 
 fn print(value: &impl Hash) -> u64 {
@@ -97,6 +108,7 @@ impl World {
         let mut world = World {
             disk: Durable::new(decided.clone()),
             replicas: replicas.collect(),
+            forgotten: BTreeMap::new(),
             bounds,
             settings,
             unsynced: Vec::new(),
@@ -127,6 +139,7 @@ impl World {
         print(&(
             (replicas, letters, &self.disk, &self.unsynced),
             (&self.bounds, &self.decided, &self.committed, &self.owned),
+            &self.forgotten,
         ))
     }
 
@@ -141,6 +154,15 @@ impl World {
         }
         let mut proof = None;
         for (at, (_, replica)) in self.replicas.iter().enumerate() {
+            if let Some(forgotten) = self.forgotten.get(&at) {
+                let first = Configuration::first(members(self.bounds.members));
+                let may = forgotten.lets_begin_in(&first) || self.bounds.comes_back;
+                events.extend((may && first.is_voter(replica.id())).then_some(Event::ComeBack(at)));
+                continue;
+            }
+            if self.may_forget(at) {
+                events.push(Event::Forget(at));
+            }
             let is_owner = replica.owned().is_some();
             let may_take = self.bounds.takers.contains(&replica.id().0)
                 && replica.configuration().is_voter(replica.id());
@@ -165,6 +187,15 @@ impl World {
             _ => {}
         }
         events
+    }
+
+    /// Whether a replica has no part in what was decided, and knows of nothing newer.
+    fn may_forget(&self, at: usize) -> bool {
+        let replica = &self.replicas[at].1;
+        let is_stable = matches!(self.decided.voters, Voters::Stable { .. });
+        let has_part = self.decided.is_voter(replica.id()) || self.bounds.moves_to.is_some();
+        let forgotten = Forgotten::of(replica.durable(), self.decided.number);
+        self.bounds.forgets && at != 0 && is_stable && !has_part && forgotten.is_some()
     }
 
     fn proof_of(&self, replica: &Replica) -> Option<Proof> {
@@ -241,6 +272,19 @@ impl World {
                 let decided = self.decided.clone();
                 self.change(at, |replica| replica.configure(decided, 0));
             }
+            Event::Forget(at) => {
+                let configuration = self.decided.number;
+                self.forgotten.insert(at, Forgotten { configuration });
+                // Nothing of it is left.
+                let first = Configuration::first(members(self.bounds.members));
+                let id = self.replicas[at].1.id();
+                let empty = replica(id.0, &first, self.settings);
+                self.change(at, |replica| *replica = empty);
+            }
+            Event::ComeBack(at) => {
+                self.forgotten.remove(&at);
+                self.bounds.forgets = false;
+            }
         }
         self.forget_useless();
     }
@@ -295,7 +339,11 @@ impl World {
     fn forget_useless(&mut self) {
         let replicas = &self.replicas;
         let sound = self.settings.rules.is_sound();
+        let forgotten = &self.forgotten;
         self.letters.retain(|letter| {
+            if forgotten.contains_key(&letter.to) {
+                return false;
+            }
             let to = &replicas[letter.to].1;
             match &letter.message {
                 Message::Promise { ballot, .. }
