@@ -1,6 +1,7 @@
 //! Nodes on simulated disks and links, in virtual time.
 
 mod crashes;
+mod drains;
 mod replicas;
 mod serving;
 
@@ -73,41 +74,43 @@ impl Machine {
         }
     }
 
+    /// What a start begins with; counted as one.
+    fn setup(&mut self, net: &SimNet, layout: &Layout) -> Setup {
+        self.boot += 1;
+        let told = self.progress.clone();
+        let node = self.node;
+        let peers: Arc<dyn Peers> = net.peers(node);
+        for other in layout.nodes.values().filter(|other| **other != node) {
+            peers.set_address(*other, format!("sim:{}", other.0));
+        }
+        Setup {
+            node,
+            replica: ReplicaId(node.0),
+            boot: self.boot,
+            disk: Arc::new(self.disk.clone()),
+            dir: PathBuf::from(DIR),
+            journal: Options {
+                segment_bytes: SEGMENT_BYTES,
+                reserve_bytes: 0,
+                durability: self.durability,
+                writer: Writer::task(Duration::from_micros(200)..Duration::from_millis(2)),
+                ..Options::default()
+            },
+            snapshots: self.settings,
+            progress: Arc::new(move |progress| *told.lock() = progress),
+            peers,
+            layout: Arc::new(layout.clone()),
+            shards: 2,
+            request_timeout_ms: 2_000,
+            cross_partition: Arc::new(NoCrossPartition),
+        }
+    }
+
     /// Starts, or says why not.
     async fn start(&mut self, net: &SimNet, layout: &Layout) -> Result<(), StartError> {
         let group = Group::new();
-        self.boot += 1;
-        let told = self.progress.clone();
-        let (node, disk, boot) = (self.node, self.disk.clone(), self.boot);
-        let durability = self.durability;
-        let (net, layout, snapshots) = (net.clone(), layout.clone(), self.settings);
-        let start = async move {
-            let peers: Arc<dyn Peers> = net.peers(node);
-            for other in layout.nodes.values().filter(|other| **other != node) {
-                peers.set_address(*other, format!("sim:{}", other.0));
-            }
-            Kv::start(Setup {
-                node,
-                replica: ReplicaId(node.0),
-                boot,
-                disk: Arc::new(disk),
-                dir: PathBuf::from(DIR),
-                journal: Options {
-                    segment_bytes: SEGMENT_BYTES,
-                    reserve_bytes: 0,
-                    durability,
-                    writer: Writer::task(Duration::from_micros(200)..Duration::from_millis(2)),
-                    ..Options::default()
-                },
-                snapshots,
-                progress: Arc::new(move |progress| *told.lock() = progress),
-                peers,
-                layout: Arc::new(layout),
-                shards: 2,
-                request_timeout_ms: 2_000,
-                cross_partition: Arc::new(NoCrossPartition),
-            })
-        };
+        let setup = task::scope_sync(group.clone(), || self.setup(net, layout));
+        let start = async move { Kv::start(setup) };
         match task::scope(group.clone(), start).await {
             Ok(kv) => {
                 self.life = Some((kv, group));
