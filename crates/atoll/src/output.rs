@@ -152,14 +152,14 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 
 /// A line on the terminal that says how far something is; nothing where there is no terminal.
 pub(crate) struct Progress {
-    shown_percent: Option<u64>,
+    shown: Option<String>,
     terminal: bool,
 }
 
 impl Progress {
     pub(crate) fn new() -> Progress {
         Progress {
-            shown_percent: None,
+            shown: None,
             terminal: io::stderr().is_terminal(),
         }
     }
@@ -167,16 +167,21 @@ impl Progress {
     /// So many bytes of so many are done.
     pub(crate) fn show(&mut self, done: u64, total: u64) {
         let percent = (done.saturating_mul(100)).checked_div(total).unwrap_or(100);
-        if self.terminal && self.shown_percent != Some(percent) {
-            self.shown_percent = Some(percent);
-            let (done, all) = (bytes_for_people(done), bytes_for_people(total));
-            let _ = write!(io::stderr(), "\r{done} of {all} ({percent} %)   ");
+        let (done, all) = (bytes_for_people(done), bytes_for_people(total));
+        self.say(&format!("{done} of {all} ({percent} %)"));
+    }
+
+    /// So far it is, in words.
+    pub(crate) fn say(&mut self, text: &str) {
+        if self.terminal && self.shown.as_deref() != Some(text) {
+            self.shown = Some(text.to_owned());
+            let _ = write!(io::stderr(), "\r{text}   ");
         }
     }
 
     /// What comes next is on a line of its own.
     pub(crate) fn end(&self) {
-        if self.shown_percent.is_some() {
+        if self.shown.is_some() {
             let _ = writeln!(io::stderr());
         }
     }

@@ -5,7 +5,7 @@ use std::{error::Error, io, time::Duration};
 use atoll_control::proto::{
     cluster::{
         authority_client::AuthorityClient, certificates_client::CertificatesClient,
-        tokens_client::TokensClient,
+        drains_client::DrainsClient, tokens_client::TokensClient,
     },
     etcdserverpb::{
         auth_client::AuthClient, cluster_client::ClusterClient, kv_client::KvClient,
@@ -87,6 +87,8 @@ services! {
     authority: AuthorityClient;
     /// Users' certificates.
     certificates: CertificatesClient;
+    /// Nodes that are to be empty.
+    drains: DrainsClient;
     /// Join tokens.
     tokens: TokensClient;
 }

@@ -3,10 +3,13 @@
 use atoll_base::id::ClusterId;
 use atoll_control::proto::etcdserverpb::RangeRequest;
 use atoll_kv::driver::topology_key;
-use atoll_ring::topology::Topology;
+use atoll_ring::topology::{NodeState, Topology};
 use serde::Serialize;
 
-use crate::client::{Client, Retry};
+use crate::{
+    client::{Client, Retry},
+    error::CliError,
+};
 
 /// Who holds hot data.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -22,23 +25,50 @@ pub(super) struct HotStatus {
     moving: usize,
     /// Partitions that are to move and have not begun.
     waiting: usize,
+    /// Nodes that hand over what they hold.
+    draining: Vec<Draining>,
+}
+
+/// A node that hands over what it holds.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Draining {
+    id: String,
+    partitions_left: usize,
 }
 
 /// Asks for it; none where it is not there yet, or nobody tells.
 pub(super) async fn hot(client: &Client, cluster: u64) -> Option<HotStatus> {
+    let topology = topology(client, cluster, false).await.ok()??;
+    Some(summarize(&topology))
+}
+
+/// Who holds what; none where the cluster has yet to decide that. What one node knows, or, if
+/// `is_newest`, what the cluster does.
+pub(super) async fn topology(
+    client: &Client,
+    cluster: u64,
+    is_newest: bool,
+) -> Result<Option<Topology>, CliError> {
     let request = RangeRequest {
         key: topology_key(ClusterId(cluster)).into(),
-        serializable: true,
+        serializable: !is_newest,
         ..RangeRequest::default()
     };
     let answer = client
         .call(Retry::Safe, request, |node, request| async move {
             node.kv().range(request).await
         })
-        .await
-        .ok()?;
-    let topology = Topology::decode(&answer.kvs.first()?.value).ok()?;
-    Some(summarize(&topology))
+        .await?;
+    let Some(row) = answer.kvs.first() else {
+        return Ok(None);
+    };
+    let topology = Topology::decode(&row.value).map_err(|error| {
+        CliError::failed(
+            format!("who holds hot data can't be read: {error}"),
+            "use an `atoll` of the cluster's version: `atoll status` shows it",
+        )
+    })?;
+    Ok(Some(topology))
 }
 
 fn summarize(topology: &Topology) -> HotStatus {
@@ -55,22 +85,47 @@ fn summarize(topology: &Topology) -> HotStatus {
         replicas_max: replicas().max().unwrap_or(0),
         moving: topology.changing(),
         waiting: planned,
+        draining: topology
+            .nodes()
+            .iter()
+            .filter(|node| node.state == NodeState::Draining)
+            .map(|node| Draining {
+                id: format!("{:x}", node.ring.id.0),
+                partitions_left: topology.held_by(node.ring.id),
+            })
+            .collect(),
+    }
+}
+
+/// So many failures are survived with so many replicas.
+pub(super) fn failures(replicas: usize) -> String {
+    match replicas.saturating_sub(1) / 2 {
+        0 => "no failure".to_owned(),
+        1 => "1 failure".to_owned(),
+        count => format!("{count} failures"),
     }
 }
 
 impl HotStatus {
-    /// In a line.
-    pub(super) fn line(&self) -> String {
+    /// In a line, and one more for each node that is drained; `name` says how they are called.
+    pub(super) fn lines(&self, name: impl Fn(&str) -> String) -> String {
+        let mut lines = vec![self.line()];
+        for node in &self.draining {
+            let name = name(&node.id);
+            lines.push(match node.partitions_left {
+                0 => format!("drained: {name} holds no hot data, and can be removed"),
+                left => format!("draining: {name} has {left} partitions left"),
+            });
+        }
+        lines.join("\n")
+    }
+
+    fn line(&self) -> String {
         let replicas = match (self.replicas_min, self.replicas_max) {
             (min, max) if min == max => format!("{min}"),
             (min, max) => format!("{min} to {max}"),
         };
-        let survives = self.replicas_min.saturating_sub(1) / 2;
-        let failures = match survives {
-            0 => "no failure".to_owned(),
-            1 => "1 failure".to_owned(),
-            count => format!("{count} failures"),
-        };
+        let failures = failures(self.replicas_min);
         let left = self.moving + self.waiting;
         let moves = match left {
             0 => String::new(),
@@ -87,7 +142,7 @@ impl HotStatus {
 }
 
 /// How much is where it is to be.
-fn bar(all: usize, left: usize) -> String {
+pub(super) fn bar(all: usize, left: usize) -> String {
     const WIDTH: usize = 20;
     let done = (all.saturating_sub(left) * WIDTH)
         .checked_div(all)
@@ -128,6 +183,30 @@ mod tests {
             summarize(&topology).line(),
             "hot data: 8 partitions, 1 replicas each, survives no failure; \
              [....................] 8 partitions are still to move"
+        );
+    }
+
+    #[test]
+    fn nodes_that_are_drained_are_named() {
+        let partitions = Partitions::new(8).unwrap();
+        let nodes = (1..=4).map(node).collect();
+        let mut topology = Topology::found(partitions, 3, nodes).unwrap();
+        topology.drain(NodeId(2)).unwrap();
+        let status = summarize(&topology);
+        let lines = status.lines(|id| format!("node-{id}"));
+        assert!(
+            lines.ends_with("\ndraining: node-2 has 6 partitions left"),
+            "{lines}"
+        );
+        let json = serde_json::to_value(&status).unwrap();
+        assert_eq!(json["draining"][0]["id"], "2");
+        topology.join(node(2)).unwrap();
+        topology.join(node(5)).unwrap();
+        topology.drain(NodeId(5)).unwrap();
+        let lines = summarize(&topology).lines(str::to_owned);
+        assert!(
+            lines.ends_with("\ndrained: 5 holds no hot data, and can be removed"),
+            "{lines}"
         );
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod certificate;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod context;
+mod drain;
 mod hot;
 pub(crate) mod key;
 pub(crate) mod lease;

@@ -1,11 +1,15 @@
 //! `atoll node`: who belongs to the cluster.
 
+use atoll_base::id::NodeId;
 use atoll_control::proto::etcdserverpb as pb;
 use atoll_control::proto::etcdserverpb::{Member, alarm_request::AlarmAction};
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{parse_hex, status};
+use super::{
+    drain::{self, Named, Removal},
+    hot, parse_hex, status,
+};
 use crate::{
     client::{Client, Retry},
     error::CliError,
@@ -22,10 +26,30 @@ pub(crate) enum NodeCommand {
         /// Its id or name.
         node: String,
     },
-    /// Take a node out of the cluster, for good: its folder is of no use after that.
+    /// Have other nodes take over the hot data that a node holds. It stays a member and serves
+    /// clients. This goes on in the background, whoever restarts meanwhile.
+    Drain {
+        /// Its id or name.
+        node: String,
+        /// Return only when it holds nothing any more, and show how far it is.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Let a node that is being drained, or was, hold its share again.
+    Undrain {
+        /// Its id or name.
+        node: String,
+    },
+    /// Take a node out of the cluster, for good: its folder is of no use after that. Drain it
+    /// first: a node that is just removed leaves its partitions with a replica less until other
+    /// nodes have copied them.
     Remove {
         /// Its id or name.
         node: String,
+        /// Even if partitions of hot data lose the majority of their replicas by that, and with
+        /// it what they hold.
+        #[arg(long)]
+        force: bool,
     },
     /// Let another node lead.
     TransferLeader {
@@ -58,8 +82,27 @@ pub(crate) async fn run(
                 .await?;
             output.show(&Done::new(format!("node {id:x} has a vote")))
         }
-        NodeCommand::Remove { node } => {
-            let id = find(client, &node).await?;
+        NodeCommand::Drain { node, wait } => {
+            let node = find_named(client, &node).await?;
+            drain::drain(client, node, wait, output).await
+        }
+        NodeCommand::Undrain { node } => {
+            let node = find_named(client, &node).await?;
+            drain::undrain(client, node, output).await
+        }
+        NodeCommand::Remove { node, force } => {
+            let named = find_named(client, &node).await?;
+            let (id, name) = (named.id, &named.name);
+            let (cluster, _) = status::members(client).await?;
+            let mut told = String::new();
+            if let Some(topology) = hot::topology(client, cluster, true).await? {
+                let up = status::up(client).await?;
+                let removal = Removal::of(&topology, NodeId(id), &up);
+                if !force {
+                    removal.check(&named)?;
+                }
+                told = removal.told();
+            }
             client
                 .call(
                     Retry::Never,
@@ -68,7 +111,7 @@ pub(crate) async fn run(
                 )
                 .await?;
             output.show(&Done::new(format!(
-                "node {id:x} is no longer part of the cluster"
+                "node {name} is no longer part of the cluster{told}"
             )))
         }
         NodeCommand::TransferLeader { node } => {
@@ -125,8 +168,18 @@ async fn disarm(client: &Client, output: Format) -> Result<(), CliError> {
 
 /// The id behind what a person wrote.
 async fn find(client: &Client, node: &str) -> Result<u64, CliError> {
+    Ok(find_named(client, node).await?.id)
+}
+
+/// The same, as others can name it too.
+async fn find_named(client: &Client, node: &str) -> Result<Named, CliError> {
     let (_, members) = status::members(client).await?;
-    resolve(&members, node)
+    let id = resolve(&members, node)?;
+    let nodes = members.iter().map(|it| (format!("{:x}", it.id), &*it.name));
+    Ok(Named {
+        id,
+        name: status::called(nodes, &format!("{id:x}")),
+    })
 }
 
 fn resolve(members: &[Member], node: &str) -> Result<u64, CliError> {
@@ -221,6 +274,10 @@ mod tests {
             "a name goes before an id"
         );
         assert_eq!(resolve(&members, "1f").unwrap(), 0x1f);
+        let nodes = members.iter().map(|it| (format!("{:x}", it.id), &*it.name));
+        assert_eq!(status::called(nodes.clone(), "1f"), "a");
+        assert_eq!(status::called(nodes.clone(), "3"), "3", "two have its name");
+        assert_eq!(status::called(nodes, "7"), "7");
         assert_eq!(resolve(&members, "0x3").unwrap(), 3);
         assert!(
             resolve(&members, "c")

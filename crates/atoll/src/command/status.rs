@@ -2,8 +2,9 @@
 //!
 //! Every node is asked for itself, at once, so that one that hangs hides only its own line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use atoll_base::id::NodeId;
 use atoll_control::proto::etcdserverpb::{
     AlarmRequest, AlarmType, Member, MemberListRequest, StatusRequest, StatusResponse,
 };
@@ -391,12 +392,36 @@ impl View for ClusterStatus {
             format!("NOT OF THIS CLUSTER: {endpoint} belongs to cluster {cluster}")
         };
         let mut parts = vec![self.headline(), self.resilience()];
-        parts.extend(self.hot.as_ref().map(HotStatus::line));
+        let nodes = self.nodes.iter();
+        let nodes = nodes.map(|node| (&*node.id, &*node.name));
+        let name = |id: &str| called(nodes.clone(), id);
+        parts.extend(self.hot.as_ref().map(|hot| hot.lines(name)));
         parts.extend([self.features(), alarms]);
         parts.extend(self.strangers.iter().map(stranger));
         parts.extend([String::new(), table(&headings, &rows)]);
         parts.join("\n")
     }
+}
+
+/// What to call a node: its name if no other has the same, else its id.
+pub(super) fn called<'a>(
+    nodes: impl Iterator<Item = (impl AsRef<str>, &'a str)> + Clone,
+    id: &str,
+) -> String {
+    let mut own = nodes.clone().filter(|(it, _)| it.as_ref() == id);
+    let name = own.next().map_or("", |(_, name)| name);
+    match nodes.filter(|(_, it)| *it == name).count() {
+        1 if !name.is_empty() => name.to_owned(),
+        _ => id.to_owned(),
+    }
+}
+
+/// The members that answer now.
+pub(super) async fn up(client: &Client) -> Result<BTreeSet<NodeId>, CliError> {
+    let (cluster, members) = members(client).await?;
+    let (answers, _) = answers(client, cluster, &members).await;
+    let up = answers.into_iter().filter(|(_, answer)| answer.is_ok());
+    Ok(up.map(|(id, _)| NodeId(id)).collect())
 }
 
 /// The cluster's status, for a command that needs to know who leads.

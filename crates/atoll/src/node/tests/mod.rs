@@ -1,6 +1,7 @@
 //! Whole nodes in this process, on real sockets and disks: who is let in, and who is not.
 
 mod doors;
+mod drains;
 mod rotation;
 mod tokens;
 mod users;

@@ -22,7 +22,7 @@ use crate::{
 const HOUR: Duration = Duration::from_secs(3600);
 const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
 
-async fn issue(
+pub(super) async fn issue(
     client: &Client,
     user: &str,
     life_s: u64,
@@ -42,7 +42,7 @@ async fn issue(
 }
 
 /// Adds a user without a password who may write keys that begin with `a`.
-async fn add_user(root: &Client, name: &str) {
+pub(super) async fn add_user(root: &Client, name: &str) {
     macro_rules! ask {
         ($method:ident, $request:expr) => {
             root.call(Retry::Never, $request, |node, r| async move {
