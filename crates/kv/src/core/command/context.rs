@@ -170,7 +170,7 @@ impl<'a> Context<'a> {
         }
         let now_ms = self.moment.now_ms;
         let database = self.keyspace.database_mut(self.database);
-        if let Some((Value::Hash(hash), _)) = database.get_mut(key) {
+        if let Some(Value::Hash(hash)) = database.get_mut(key) {
             hash.remove_ended(now_ms);
             self.changed(key, EventClass::Hash, "hexpired");
             self.remove_if_spent::<Hash>(key);
@@ -250,7 +250,7 @@ impl<'a> Context<'a> {
         self.keyspace
             .database_mut(self.database)
             .get_mut(key)
-            .map(|(value, _)| T::of_mut(value).ok_or(CommandError::WrongType))
+            .map(|value| T::of_mut(value).ok_or(CommandError::WrongType))
             .transpose()
     }
 
@@ -274,11 +274,7 @@ impl<'a> Context<'a> {
     /// [`changed`](Self::changed) afterwards.
     pub fn insert(&mut self, key: &[u8], value: Value, expires_at_ms: Option<Milliseconds>) {
         self.assert_writing();
-        let entry = Entry {
-            value,
-            expires_at_ms,
-            version: self.moment.version,
-        };
+        let entry = Entry::new(value, expires_at_ms, self.moment.version);
         let before = self.keyspace.database_mut(self.database).insert(key, entry);
         if before.is_none() {
             self.event(EventClass::New, "new", key);
@@ -357,14 +353,7 @@ impl<'a> Context<'a> {
     pub fn touched(&mut self, key: &[u8]) {
         let version = self.moment.version;
         let database = self.keyspace.database_mut(self.database);
-        if let Some((value, at)) = database.get_mut(key) {
-            *at = version;
-            if let Value::Hash(hash) = value
-                && hash.may_end()
-            {
-                database.index_fields(key);
-            }
-        }
+        database.changed(key, version);
         self.effects.changed.push((self.database, key.into()));
     }
 

@@ -86,7 +86,7 @@ fn pfadd(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let is_new = look(context, key, |_| ())?.is_none();
     let string = context.get_or_add::<RedisString>(key)?;
     if is_new {
-        *string = RedisString::Raw(hyperloglog::empty());
+        *string = RedisString::raw(hyperloglog::empty());
     }
     let bytes = string.edit();
     let mut changed = is_new;
@@ -125,7 +125,7 @@ fn pfmerge(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         be_dense |= dense.unwrap_or(false);
     }
     let to = &words[1];
-    let merged = RedisString::Raw(hyperloglog::with(&registers, be_dense));
+    let merged = RedisString::raw(hyperloglog::with(&registers, be_dense));
     match context.get_mut::<RedisString>(to)? {
         Some(string) => *string = merged,
         None => context.insert(to, Value::String(merged), None),

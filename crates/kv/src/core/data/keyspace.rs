@@ -2,28 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Key, Milliseconds, Table, Value};
+use super::{Entry, Heap as _, Key, Milliseconds, Table, Value, heap::tree_bytes};
 
 /// So many logical databases there are, as in a Redis of default configuration.
 pub const DATABASES: usize = 16;
-
-/// What belongs to a key.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The value.
-    pub value: Value,
-    /// When the key ends; never, if none.
-    pub expires_at_ms: Option<Milliseconds>,
-    /// The place in the partition's log of the last change, for WATCH.
-    pub version: u64,
-}
-
-impl Entry {
-    /// Whether the key has ended: only after its last millisecond, as in Redis.
-    pub fn has_ended(&self, now_ms: Milliseconds) -> bool {
-        self.expires_at_ms.is_some_and(|at_ms| at_ms < now_ms)
-    }
-}
 
 /// One logical database, as far as this partition holds it.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +15,30 @@ pub struct Database {
     expiries: BTreeSet<(Milliseconds, Key)>,
     /// Hashes with fields that end, by the time of the first; soonest first.
     field_expiries: BTreeSet<(Milliseconds, Key)>,
+    /// What the keys of both indexes take of the heap.
+    indexed_bytes: usize,
 }
 
 impl Database {
+    /// What the database takes of the heap, in bytes: keys, values, and what finds them.
+    pub fn heap_bytes(&self) -> usize {
+        let entry_bytes = size_of::<(Milliseconds, Key)>();
+        let expiries = self.expiries.len() + self.field_expiries.len();
+        self.entries.heap_bytes() + tree_bytes(expiries, entry_bytes) + self.indexed_bytes
+    }
+
+    /// What a key that is there takes, in bytes, with its value; a large value is judged by so
+    /// many samples.
+    pub fn key_bytes(&self, key: &[u8], samples: usize) -> Option<usize> {
+        let (_, key, entry) = self.entries.get_full(key)?;
+        let once = Table::<Entry>::slot_bytes() + key.heap_bytes();
+        let ends = match entry.expires_at_ms() {
+            Some(_) => tree_bytes(1, size_of::<(Milliseconds, Key)>()) + key.heap_bytes(),
+            None => 0,
+        };
+        Some(once + ends + entry.value.heap_bytes(samples))
+    }
+
     /// Number of keys, those included that ended and were not removed yet.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -51,26 +54,35 @@ impl Database {
         self.entries.get(key)
     }
 
-    /// The key's value and version, to change them in place. The time of expiry is changed by
-    /// [`expire_at`](Self::expire_at).
-    pub(in crate::core) fn get_mut(&mut self, key: &[u8]) -> Option<(&mut Value, &mut u64)> {
-        let entry = self.entries.get_mut(key)?;
-        Some((&mut entry.value, &mut entry.version))
+    /// The key's value, to change it in place.
+    pub(in crate::core) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
+        self.entries.get_mut(key).map(|entry| &mut entry.value)
+    }
+
+    /// Notes that a key was changed, if it is there, and brings the index of fields that end up
+    /// to date.
+    pub(in crate::core) fn changed(&mut self, key: &[u8], version: u64) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        entry.set_version(version);
+        if let Value::Hash(hash) = &entry.value
+            && hash.may_end()
+        {
+            self.index_fields(key);
+        }
     }
 
     /// Puts an entry in the place of what was there, which is returned.
     pub(in crate::core) fn insert(&mut self, key: &[u8], mut entry: Entry) -> Option<Entry> {
-        let expires_at_ms = entry.expires_at_ms;
+        let expires_at_ms = entry.expires_at_ms();
         // What another key's, or another database's, index knew of it means nothing here.
         if let Value::Hash(hash) = &mut entry.value {
             hash.leave_index();
         }
         // An existing key keeps its place in the order.
-        let mut before = match self.entries.get_mut(key) {
-            Some(place) => Some(std::mem::replace(place, entry)),
-            None => self.entries.insert(key.into(), entry),
-        };
-        let expired_before = before.as_ref().and_then(|before| before.expires_at_ms);
+        let mut before = self.entries.insert(key.into(), entry);
+        let expired_before = before.as_ref().and_then(Entry::expires_at_ms);
         self.index_expiry(key, expired_before, expires_at_ms);
         if let Some(before) = &mut before {
             self.forget_fields(key, before);
@@ -82,7 +94,7 @@ impl Database {
     /// Takes the key out.
     pub(in crate::core) fn remove(&mut self, key: &[u8]) -> Option<Entry> {
         let mut entry = self.entries.swap_remove(key)?;
-        self.index_expiry(key, entry.expires_at_ms, None);
+        self.index_expiry(key, entry.expires_at_ms(), None);
         self.forget_fields(key, &mut entry);
         Some(entry)
     }
@@ -92,7 +104,8 @@ impl Database {
         let Some(entry) = self.entries.get_mut(key) else {
             return false;
         };
-        let before = std::mem::replace(&mut entry.expires_at_ms, at_ms);
+        let before = entry.expires_at_ms();
+        entry.expire_at(at_ms);
         self.index_expiry(key, before, at_ms);
         true
     }
@@ -103,7 +116,8 @@ impl Database {
         before: Option<Milliseconds>,
         after: Option<Milliseconds>,
     ) {
-        replace(&mut self.expiries, key, before, after);
+        let index = &mut self.expiries;
+        replace(index, &mut self.indexed_bytes, key, before, after);
     }
 
     /// Brings the index of fields that end up to date, after the key's value was changed in
@@ -111,7 +125,8 @@ impl Database {
     pub(in crate::core) fn index_fields(&mut self, key: &[u8]) {
         if let Some(Value::Hash(hash)) = self.entries.get_mut(key).map(|entry| &mut entry.value) {
             let (before, after) = hash.reindex();
-            replace(&mut self.field_expiries, key, before, after);
+            let index = &mut self.field_expiries;
+            replace(index, &mut self.indexed_bytes, key, before, after);
         }
     }
 
@@ -119,7 +134,8 @@ impl Database {
     fn forget_fields(&mut self, key: &[u8], entry: &mut Entry) {
         if let Value::Hash(hash) = &mut entry.value {
             let before = hash.leave_index();
-            replace(&mut self.field_expiries, key, before, None);
+            let index = &mut self.field_expiries;
+            replace(index, &mut self.indexed_bytes, key, before, None);
         }
     }
 
@@ -150,9 +166,10 @@ impl Database {
     }
 }
 
-/// Moves a key of an index from one time to another.
+/// Moves a key of an index from one time to another, and keeps count of what keys take.
 fn replace(
     index: &mut BTreeSet<(Milliseconds, Key)>,
+    indexed_bytes: &mut usize,
     key: &[u8],
     before: Option<Milliseconds>,
     after: Option<Milliseconds>,
@@ -160,11 +177,17 @@ fn replace(
     if before == after {
         return;
     }
-    if let Some(before) = before {
-        index.remove(&(before, key.into()));
+    let key = Key::from(key);
+    let key_bytes = key.heap_bytes();
+    if let Some(after) = after
+        && index.insert((after, key.clone()))
+    {
+        *indexed_bytes += key_bytes;
     }
-    if let Some(after) = after {
-        index.insert((after, key.into()));
+    if let Some(before) = before
+        && index.remove(&(before, key))
+    {
+        *indexed_bytes -= key_bytes;
     }
 }
 
@@ -196,6 +219,11 @@ impl Keyspace {
             keys.chain(database.with_ended_fields(now_ms))
                 .map(move |key| (index, key))
         })
+    }
+
+    /// What all of it takes of the heap, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.databases.iter().map(Database::heap_bytes).sum()
     }
 
     /// The same, to change it.

@@ -4,8 +4,11 @@
 //! one takes the place of the removed one"), so replicas that applied the same commands agree
 //! on SCAN, RANDOMKEY and the like.
 
+mod compact;
 mod decimal;
+mod entry;
 mod hash;
+mod heap;
 pub mod hyperloglog;
 mod keyspace;
 mod list;
@@ -14,10 +17,14 @@ mod set;
 mod sorted_set;
 mod stream;
 mod string;
+mod table;
 
+pub use compact::Compact;
 pub use decimal::Decimal;
+pub use entry::{Entry, Used};
 pub use hash::Hash;
-pub use keyspace::{DATABASES, Database, Entry, Keyspace};
+pub use heap::{Heap, SAMPLES};
+pub use keyspace::{DATABASES, Database, Keyspace};
 pub use list::{End, List};
 pub use pack::{Pack, PackIter};
 pub use set::Set;
@@ -25,26 +32,26 @@ pub(in crate::core) use set::SetForm;
 pub use sorted_set::{Members, SortedSet};
 pub use stream::{Consumer, Group, Keep, Pending, Stream, StreamId, TRIMMED_AT_ONCE, Trim};
 pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
+pub use table::Table;
 
 /// A key or a member: bytes with nothing to spare.
-pub type Key = Box<[u8]>;
+pub type Key = Compact;
 
-/// A table of this crate: insertion order, `swap_remove` on removal. Scans go from the end to
-/// the beginning, so that what takes a removed one's place was not passed yet.
-pub type Table<V> = indexmap::IndexMap<Key, V, foldhash::fast::RandomState>;
+use heap::allocation_bytes;
 
 /// Milliseconds since the Unix epoch.
 pub type Milliseconds = u64;
 
-/// A value: one of Redis's types.
+/// A value: one of Redis's types. As wide as a short key, which is what a short string is: what
+/// is larger has a place of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Bytes, or a number.
     String(RedisString),
     /// Members without order.
-    Set(Set),
+    Set(Box<Set>),
     /// Members with scores, in their order.
-    SortedSet(SortedSet),
+    SortedSet(Box<SortedSet>),
     /// Fields with values.
     Hash(Hash),
     /// Elements in order.
@@ -75,6 +82,23 @@ impl Value {
             Value::Hash(hash) => hash.encoding(),
             Value::List(list) => list.encoding(),
             Value::Stream(stream) => stream.encoding(),
+        }
+    }
+}
+
+impl Value {
+    /// What the value takes of the heap, judged by so many samples of its parts where looking
+    /// at all of them would take long.
+    pub fn heap_bytes(&self, samples: usize) -> usize {
+        match self {
+            Value::String(string) => string.heap_bytes(),
+            Value::Set(set) => allocation_bytes(size_of::<Set>()) + set.heap_bytes(),
+            Value::SortedSet(sorted) => {
+                allocation_bytes(size_of::<SortedSet>()) + sorted.heap_bytes()
+            }
+            Value::Hash(hash) => hash.heap_bytes(),
+            Value::List(list) => list.heap_bytes(samples),
+            Value::Stream(stream) => stream.heap_bytes(samples),
         }
     }
 }
@@ -113,7 +137,7 @@ macro_rules! kind {
             }
 
             fn into_value(self) -> $crate::core::data::Value {
-                $crate::core::data::Value::$variant(self)
+                $crate::core::data::Value::$variant(self.into())
             }
 
             fn is_spent(&self) -> bool {
@@ -124,3 +148,17 @@ macro_rules! kind {
     };
 }
 pub(crate) use kind;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every key pays: to be told of in docs/benchmarks.md, and not to grow by accident.
+    #[test]
+    fn keys_are_narrow() {
+        assert_eq!(size_of::<RedisString>(), 24);
+        assert_eq!(size_of::<Value>(), 24);
+        assert_eq!(size_of::<Entry>(), 40);
+        assert_eq!(Table::<Entry>::slot_bytes(), 72 + 7);
+    }
+}

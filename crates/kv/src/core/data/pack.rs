@@ -5,6 +5,8 @@
 //! both ends. A length below 255 takes one byte, a longer one five: about what Redis's listpacks
 //! take. Items are found by walking, so rows are kept short by those who use them.
 
+use super::heap::allocation_bytes;
+
 /// Lengths from here on are written as this mark and four bytes.
 const LONG: u8 = u8::MAX;
 
@@ -29,6 +31,11 @@ impl Pack {
     /// What the items take, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// What the row takes of the heap, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        allocation_bytes(self.bytes.capacity())
     }
 
     /// What one item takes, in bytes.

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::kind;
+use super::{
+    Compact,
+    heap::{Heap, allocation_bytes},
+    kind,
+};
 
 /// A string is never longer, in bytes; Redis's default for `proto-max-bulk-len`.
 pub const STRING_BYTES_MAX: usize = 512 << 20;
@@ -10,16 +14,19 @@ pub const STRING_BYTES_MAX: usize = 512 << 20;
 /// Strings up to this length, in bytes, are called `embstr` (Redis: "OBJECT ENCODING").
 const EMBEDDED_BYTES_MAX: usize = 44;
 
+/// What longer ones are called, and those that were changed in place.
+const RAW: &str = "raw";
+
 /// A string value. Numbers are kept as numbers when their text is exactly what printing them
 /// gives; OBJECT ENCODING says `int` of those.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum RedisString {
     /// A number.
     Integer(i64),
-    /// A few bytes, with nothing to spare.
-    Embedded(Box<[u8]>),
-    /// Bytes that are many, or were changed in place.
-    Raw(Vec<u8>),
+    /// Bytes with nothing to spare. Few of them are called `embstr`, many `raw`.
+    Exact(Compact),
+    /// Bytes that were changed in place, and may be again: `raw`, however many.
+    Edited(Box<Vec<u8>>),
 }
 
 kind!(RedisString, String, |_this| false);
@@ -27,7 +34,26 @@ kind!(RedisString, String, |_this| false);
 impl Default for RedisString {
     /// No bytes, about to be changed.
     fn default() -> Self {
-        RedisString::Raw(Vec::new())
+        RedisString::Edited(Box::default())
+    }
+}
+
+/// Strings are the same if their bytes are, and what they are called.
+impl PartialEq for RedisString {
+    fn eq(&self, other: &Self) -> bool {
+        self.encoding() == other.encoding() && self.bytes() == other.bytes()
+    }
+}
+
+impl Heap for RedisString {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            RedisString::Integer(_) => 0,
+            RedisString::Exact(bytes) => bytes.heap_bytes(),
+            RedisString::Edited(bytes) => {
+                allocation_bytes(size_of::<Vec<u8>>()) + allocation_bytes(bytes.capacity())
+            }
+        }
     }
 }
 
@@ -42,10 +68,14 @@ impl RedisString {
 
     /// The same, but not as a number.
     pub fn text(bytes: &[u8]) -> Self {
-        if bytes.len() <= EMBEDDED_BYTES_MAX {
-            RedisString::Embedded(bytes.into())
-        } else {
-            RedisString::Raw(bytes.to_vec())
+        RedisString::Exact(bytes.into())
+    }
+
+    /// The string with these bytes, which is called `raw` however few they are.
+    pub fn raw(bytes: Vec<u8>) -> Self {
+        match bytes.len() <= EMBEDDED_BYTES_MAX {
+            true => RedisString::Edited(Box::new(bytes)),
+            false => RedisString::Exact(bytes.into()),
         }
     }
 
@@ -53,8 +83,8 @@ impl RedisString {
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         match self {
             RedisString::Integer(integer) => Cow::Owned(integer.to_string().into_bytes()),
-            RedisString::Embedded(bytes) => Cow::Borrowed(bytes),
-            RedisString::Raw(bytes) => Cow::Borrowed(bytes),
+            RedisString::Exact(bytes) => Cow::Borrowed(bytes),
+            RedisString::Edited(bytes) => Cow::Borrowed(bytes),
         }
     }
 
@@ -65,8 +95,8 @@ impl RedisString {
                 let digits = integer.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
                 digits + usize::from(*integer < 0)
             }
-            RedisString::Embedded(bytes) => bytes.len(),
-            RedisString::Raw(bytes) => bytes.len(),
+            RedisString::Exact(bytes) => bytes.len(),
+            RedisString::Edited(bytes) => bytes.len(),
         }
     }
 
@@ -79,18 +109,22 @@ impl RedisString {
     pub fn integer(&self) -> Option<i64> {
         match self {
             RedisString::Integer(integer) => Some(*integer),
-            RedisString::Embedded(bytes) => parse_integer(bytes),
-            RedisString::Raw(bytes) => parse_integer(bytes),
+            RedisString::Exact(bytes) => parse_integer(bytes),
+            RedisString::Edited(bytes) => parse_integer(bytes),
         }
     }
 
     /// Its bytes, to change them in place.
     pub fn edit(&mut self) -> &mut Vec<u8> {
-        if !matches!(self, RedisString::Raw(_)) {
-            *self = RedisString::Raw(self.bytes().into_owned());
+        if !matches!(self, RedisString::Edited(_)) {
+            let bytes = match std::mem::replace(self, RedisString::Integer(0)) {
+                RedisString::Exact(bytes) => bytes.into_vec(),
+                number => number.bytes().into_owned(),
+            };
+            *self = RedisString::Edited(Box::new(bytes));
         }
         match self {
-            RedisString::Raw(bytes) => bytes,
+            RedisString::Edited(bytes) => bytes,
             _ => unreachable!("it was just made raw"),
         }
     }
@@ -98,24 +132,30 @@ impl RedisString {
     /// Changes its bytes in place, if `change` says that it did so. Where it did not, the string
     /// stays kept as it was: a command without an effect leaves no trace.
     pub fn edit_if(&mut self, change: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
-        if let RedisString::Raw(bytes) = self {
-            return change(bytes);
+        if self.encoding() == RAW {
+            // It is called so whether or not it is changed; and it may be long.
+            return change(self.edit());
         }
         // Only a few.
         let mut bytes = self.bytes().into_owned();
         let changed = change(&mut bytes);
         if changed {
-            *self = RedisString::Raw(bytes);
+            *self = RedisString::Edited(Box::new(bytes));
         }
         changed
+    }
+
+    /// Whether it is called `embstr`.
+    pub(in crate::core) fn is_embedded(&self) -> bool {
+        matches!(self, RedisString::Exact(bytes) if bytes.len() <= EMBEDDED_BYTES_MAX)
     }
 
     /// What OBJECT ENCODING answers.
     pub fn encoding(&self) -> &'static str {
         match self {
             RedisString::Integer(_) => "int",
-            RedisString::Embedded(_) => "embstr",
-            RedisString::Raw(_) => "raw",
+            RedisString::Exact(_) if self.is_embedded() => "embstr",
+            RedisString::Exact(_) | RedisString::Edited(_) => RAW,
         }
     }
 }

@@ -13,7 +13,7 @@ pub use operation::{Attempt, Call, OPERATION_BYTES_MAX, Operation};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
-    data::{Key, Keyspace, Milliseconds},
+    data::{Entry, Key, Keyspace, Milliseconds},
     partition::{Changed, Found, Moment, Read, StateMachine, Wish},
     reply::Reply,
 };
@@ -165,7 +165,7 @@ impl Machine {
         let entry = self.keyspace.database(database).get(key);
         entry
             .filter(|entry| !entry.has_ended(at.now_ms))
-            .map_or(0, |entry| entry.version)
+            .map_or(0, Entry::version)
     }
 }
 

@@ -68,11 +68,8 @@ pub(super) fn state(content: Bytes) -> Result<State<Machine>, SnapshotError> {
 fn database(from: &mut Reader, database: &mut Database) -> Result<(), SnapshotError> {
     for _ in 0..from.count(ENTRY_BYTES_MIN)? {
         let key = from.bytes()?;
-        let entry = Entry {
-            version: from.number()?,
-            expires_at_ms: optional(from)?,
-            value: values::read(from)?,
-        };
+        let (version, expires_at_ms) = (from.number()?, optional(from)?);
+        let entry = Entry::new(values::read(from)?, expires_at_ms, version);
         if database.insert(&key, entry).is_some() {
             return Err(SnapshotError::Impossible("a key twice"));
         }

@@ -37,11 +37,12 @@ pub(super) fn write<F: FnMut(Bytes)>(to: &mut Sink<F>, value: &Value) {
         Value::String(RedisString::Integer(integer)) => {
             to.byte(mark::INTEGER).number(zigzag(*integer));
         }
-        Value::String(RedisString::Embedded(bytes)) => {
-            to.byte(mark::EMBEDDED).bytes(bytes);
-        }
-        Value::String(RedisString::Raw(bytes)) => {
-            to.byte(mark::RAW).bytes(bytes);
+        Value::String(string) => {
+            let form = match string.is_embedded() {
+                true => mark::EMBEDDED,
+                false => mark::RAW,
+            };
+            to.byte(form).bytes(&string.bytes());
         }
         Value::List(list) => {
             to.byte(mark::LIST).length(list.packs().count());
@@ -88,8 +89,8 @@ pub(super) fn write<F: FnMut(Bytes)>(to: &mut Sink<F>, value: &Value) {
 pub(super) fn read(from: &mut Reader) -> Result<Value, SnapshotError> {
     Ok(match from.byte()? {
         mark::INTEGER => RedisString::Integer(read_zigzag(from)?).into_value(),
-        mark::EMBEDDED => RedisString::Embedded(Box::from(&*from.bytes()?)).into_value(),
-        mark::RAW => RedisString::Raw(from.bytes()?.to_vec()).into_value(),
+        mark::EMBEDDED => RedisString::text(&from.bytes()?).into_value(),
+        mark::RAW => RedisString::raw(from.bytes()?.to_vec()).into_value(),
         mark::LIST => {
             let rows = (0..from.count(2)?)
                 .map(|_| read_pack(from))
@@ -107,7 +108,7 @@ pub(super) fn read(from: &mut Reader) -> Result<Value, SnapshotError> {
         mark::SET_TABLE => {
             let mut table = Table::default();
             for _ in 0..from.count(1)? {
-                if table.insert(Box::from(&*from.bytes()?), ()).is_some() {
+                if table.insert(from.bytes()?[..].into(), ()).is_some() {
                     return Err(SnapshotError::Impossible("a member twice"));
                 }
             }
@@ -123,10 +124,7 @@ pub(super) fn read(from: &mut Reader) -> Result<Value, SnapshotError> {
             let mut scores = Table::default();
             for _ in 0..from.count(2)? {
                 let member = from.bytes()?;
-                if scores
-                    .insert(Box::from(&*member), read_score(from)?)
-                    .is_some()
-                {
+                if scores.insert((&member).into(), read_score(from)?).is_some() {
                     return Err(SnapshotError::Impossible("a member twice"));
                 }
             }

@@ -47,8 +47,8 @@ fn database<F: FnMut(Bytes)>(to: &mut Sink<F>, database: &Database) {
         let Some((key, entry)) = database.at(place) else {
             unreachable!("places are below the length");
         };
-        to.bytes(key).number(entry.version);
-        optional(to, entry.expires_at_ms);
+        to.bytes(key).number(entry.version());
+        optional(to, entry.expires_at_ms());
         values::write(to, &entry.value);
     }
 }

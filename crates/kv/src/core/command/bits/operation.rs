@@ -29,7 +29,7 @@ pub(super) fn bitop(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     }
     let length = result.len();
     if length > 0 {
-        context.insert(to, Value::String(RedisString::Raw(result)), None);
+        context.insert(to, Value::String(RedisString::raw(result)), None);
         context.changed(to, EventClass::String, "set");
     } else if context.remove(to).is_some() {
         context.changed(to, EventClass::Generic, "del");

@@ -15,11 +15,7 @@ fn ends_are_indexed_where_the_hash_is() {
     let mut hash = Hash::default();
     hash.set(b"f", b"v");
     hash.expire_at(b"f", Some(7));
-    let entry = Entry {
-        value: hash.into_value(),
-        expires_at_ms: None,
-        version: 1,
-    };
+    let entry = Entry::new(hash.into_value(), None, 1);
     let ended = |database: &Database| -> Vec<Vec<u8>> {
         database
             .with_ended_fields(8)
@@ -37,7 +33,7 @@ fn ends_are_indexed_where_the_hash_is() {
     assert_eq!(ended(database), [b"b", b"c"]);
     database.insert(b"b", entry);
     assert_eq!(ended(database), [b"b", b"c"]);
-    if let Some((value, _)) = database.get_mut(b"b")
+    if let Some(value) = database.get_mut(b"b")
         && let Some(hash) = Hash::of_mut(value)
     {
         hash.expire_at(b"f", None);

@@ -95,7 +95,7 @@ fn end(
         .ok_or(CommandError::ExpireTime(command))?;
     let allowed = context
         .entry(key)
-        .is_some_and(|entry| condition.allows(entry.expires_at_ms, at_ms));
+        .is_some_and(|entry| condition.allows(entry.expires_at_ms(), at_ms));
     if !allowed {
         return Ok(Reply::Integer(0));
     }
@@ -117,7 +117,7 @@ pub(super) fn persist(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let key = &words[1];
     let ends = context
         .entry(key)
-        .is_some_and(|entry| entry.expires_at_ms.is_some());
+        .is_some_and(|entry| entry.expires_at_ms().is_some());
     if ends {
         context.expire_at(key, None);
         context.changed(key, EventClass::Generic, "persist");
@@ -149,11 +149,13 @@ fn told(
     key: &[u8],
     tell: impl FnOnce(Milliseconds) -> Milliseconds,
 ) -> Reply {
-    Reply::Integer(match context.entry(key).map(|entry| entry.expires_at_ms) {
-        None => -2,
-        Some(None) => -1,
-        Some(Some(at_ms)) => i64::try_from(tell(at_ms)).unwrap_or(i64::MAX),
-    })
+    Reply::Integer(
+        match context.entry(key).map(|entry| entry.expires_at_ms()) {
+            None => -2,
+            Some(None) => -1,
+            Some(Some(at_ms)) => i64::try_from(tell(at_ms)).unwrap_or(i64::MAX),
+        },
+    )
 }
 
 /// To the nearest.

@@ -18,7 +18,8 @@ const SAME: CommandError = CommandError::Other("ERR source and destination objec
 fn place(context: &mut Context<'_>, key: &[u8], entry: Entry) {
     // Not over it: to subscribers it is a new key.
     context.remove(key);
-    context.insert(key, entry.value, entry.expires_at_ms);
+    let expires_at_ms = entry.expires_at_ms();
+    context.insert(key, entry.value, expires_at_ms);
 }
 
 pub(super) fn rename(context: &mut Context<'_>, words: &[Bytes]) -> Executed {

@@ -312,7 +312,7 @@ impl Call<'_> {
             }
         }
         let mut result = SortedSet::default();
-        for (member, score) in &scores {
+        for (member, score) in scores.iter() {
             result.insert(member, *score);
         }
         result

@@ -68,7 +68,7 @@ pub(super) fn getex(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     } else if persist {
         let ends = context
             .entry(key)
-            .is_some_and(|entry| entry.expires_at_ms.is_some());
+            .is_some_and(|entry| entry.expires_at_ms().is_some());
         if ends {
             context.expire_at(key, None);
             context.changed(key, EventClass::Generic, "persist");

@@ -46,7 +46,7 @@ pub(super) fn set(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     } else {
         Reply::Null
     };
-    let kept = context.entry(key).map(|entry| entry.expires_at_ms);
+    let kept = context.entry(key).map(|entry| entry.expires_at_ms());
     if (only_new && kept.is_some()) || (only_old && kept.is_none()) {
         return Ok(before);
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::data::{Key, Milliseconds, Table};
+use crate::core::data::{
+    Key, Milliseconds, Table,
+    heap::{allocation_bytes, tree_bytes},
+};
 
 /// When fields end.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +39,16 @@ impl Expiries {
             .iter()
             .take_while(move |(at_ms, _)| *at_ms < now_ms)
             .map(|(_, field)| field)
+    }
+
+    /// What it takes of the heap, its own place included.
+    pub(super) fn heap_bytes(&self) -> usize {
+        // Fields are in both: what is known of the table is true of the tree.
+        let entry_bytes = size_of::<(Milliseconds, Key)>();
+        allocation_bytes(size_of::<Expiries>())
+            + self.by_field.heap_bytes()
+            + self.by_field.contents_bytes()
+            + tree_bytes(self.by_time.len(), entry_bytes)
     }
 
     /// When the first field ends.

@@ -12,7 +12,7 @@ mod expiries;
 
 use bytes::Bytes;
 
-use super::{Key, Milliseconds, Table, kind, pack::Pack};
+use super::{Compact, Key, Milliseconds, Table, heap::allocation_bytes, kind, pack::Pack};
 use expiries::Expiries;
 
 /// So many fields a small hash has at most.
@@ -39,7 +39,7 @@ struct Body {
 enum Fields {
     /// Field, value, field, value…
     Packed(Pack),
-    Table(Box<Table<Box<[u8]>>>),
+    Table(Box<Table<Compact>>),
 }
 
 impl Default for Fields {
@@ -147,13 +147,7 @@ impl Hash {
             }
         }
         match &mut self.body.fields {
-            Fields::Table(table) => match table.get_mut(field) {
-                Some(place) => {
-                    *place = value.into();
-                    false
-                }
-                None => table.insert(field.into(), value.into()).is_none(),
-            },
+            Fields::Table(table) => table.insert(field.into(), value.into()).is_none(),
             Fields::Packed(_) => unreachable!("it was just unpacked"),
         }
     }
@@ -177,10 +171,9 @@ impl Hash {
     /// what it was, since the two forms differ in what a removal does to the order.
     pub fn unpack(&mut self) {
         if self.is_packed() {
-            let table: Table<Box<[u8]>> = self
-                .iter_stored()
-                .map(|(field, value)| (field.into(), value.into()))
-                .collect();
+            let fields = self.iter_stored();
+            let table: Table<Compact> =
+                fields.map(|(field, value)| (field, value.into())).collect();
             self.body.fields = Fields::Table(Box::new(table));
         }
     }
@@ -214,10 +207,7 @@ impl Hash {
         } else {
             let mut table = Table::default();
             for (field, value, _) in fields {
-                if table
-                    .insert(Box::from(&**field), Box::from(&**value))
-                    .is_some()
-                {
+                if table.insert(field.into(), value.into()).is_some() {
                     return None;
                 }
             }
@@ -227,6 +217,19 @@ impl Hash {
             hash.expire_at(field, *at_ms);
         }
         Some(hash)
+    }
+
+    /// What it takes of the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let fields = match &self.body.fields {
+            Fields::Packed(pack) => pack.heap_bytes(),
+            Fields::Table(table) => {
+                allocation_bytes(size_of::<Table<Compact>>()) + table.heap_bytes()
+            }
+        };
+        let expiries = self.body.expiries.as_ref();
+        let expiries = expiries.map_or(0, |expiries| expiries.heap_bytes());
+        allocation_bytes(size_of::<Body>()) + fields + expiries
     }
 
     fn has_field_ended(&self, field: &[u8], now_ms: Milliseconds) -> bool {

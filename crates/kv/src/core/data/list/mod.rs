@@ -7,7 +7,11 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use super::{kind, pack::Pack};
+use super::{
+    heap::{allocation_bytes, sampled_bytes},
+    kind,
+    pack::Pack,
+};
 
 /// So large a chunk is at most, in bytes; Redis's default (`list-max-listpack-size -2`).
 const CHUNK_BYTES_MAX: usize = 8 * 1024;
@@ -186,6 +190,21 @@ impl List {
         self.body.head = self.body.rest.pop_front().unwrap_or_default();
         self.body.len = body.len - removed;
         removed
+    }
+
+    /// What it takes of the heap, judged by so many of its chunks.
+    pub(super) fn heap_bytes(&self, samples: usize) -> usize {
+        let Body { head, rest, .. } = &*self.body;
+        // The last one is the one that grows.
+        let last = rest.back().map_or(0, Pack::heap_bytes);
+        let others = rest.len().saturating_sub(1);
+        let step = others.div_ceil(samples.max(1)).max(1);
+        let sampled = rest.iter().take(others).step_by(step);
+        allocation_bytes(size_of::<Body>())
+            + head.heap_bytes()
+            + allocation_bytes(rest.capacity() * size_of::<Pack>())
+            + sampled_bytes(others, sampled.map(Pack::heap_bytes))
+            + last
     }
 
     /// The rows that it is made of, in order.

@@ -1,5 +1,7 @@
 //! Sets of whole numbers: in rising order, each in as many bytes as the widest one needs.
 
+use crate::core::data::heap::allocation_bytes;
+
 /// Spare bytes are at most a fraction of this of what is used, since small sets are many.
 const SPARE_FRACTION: usize = 8;
 
@@ -43,6 +45,10 @@ impl Integers {
             .flat_map(|number| number.to_le_bytes().into_iter().take(width))
             .collect();
         Some(Integers { width, bytes })
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        allocation_bytes(self.bytes.capacity())
     }
 
     pub(super) fn width(&self) -> usize {

@@ -10,7 +10,7 @@ mod integers;
 use std::borrow::Cow;
 
 use self::integers::Integers;
-use super::{Table, kind, pack::Pack, parse_integer};
+use super::{Compact, Table, heap::allocation_bytes, kind, pack::Pack, parse_integer};
 
 /// A row of numbers has at most so many (`set-max-intset-entries`).
 const INTEGERS_MAX: usize = 512;
@@ -158,7 +158,6 @@ impl Set {
             self.become_table();
         }
         match &mut self.0 {
-            Form::Table(table) if table.contains_key(member) => false,
             Form::Table(table) => table.insert(member.into(), ()).is_none(),
             Form::Integers(_) | Form::Packed(_) => unreachable!("both were left above"),
         }
@@ -221,6 +220,15 @@ impl Set {
         }
     }
 
+    /// What it takes of the heap, apart from its own place.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Integers(integers) => integers.heap_bytes(),
+            Form::Packed(packed) => packed.heap_bytes(),
+            Form::Table(table) => allocation_bytes(size_of::<Table<()>>()) + table.heap_bytes(),
+        }
+    }
+
     fn become_packed(&mut self) {
         let mut packed = Pack::default();
         for member in self.iter() {
@@ -232,7 +240,7 @@ impl Set {
     fn become_table(&mut self) {
         let table: Table<()> = self
             .iter()
-            .map(|member| (member.into_owned().into_boxed_slice(), ()))
+            .map(|member| (Compact::from(&*member), ()))
             .collect();
         self.0 = Form::Table(Box::new(table));
     }

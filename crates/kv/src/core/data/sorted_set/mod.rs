@@ -18,7 +18,11 @@ use self::{
     small::Small,
     tree::{Item, Items, Tree},
 };
-use super::{Table, kind};
+use super::{
+    Table,
+    heap::{allocation_bytes, tree_bytes},
+    kind,
+};
 
 /// A row has at most so many members (`zset-max-listpack-entries`)…
 const SMALL_MEMBERS_MAX: usize = 128;
@@ -249,6 +253,17 @@ impl SortedSet {
         }
     }
 
+    /// What it takes of the heap, apart from its own place.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Small(small) => small.heap_bytes(),
+            Form::Large(large) => {
+                let order = tree_bytes(large.order.len(), size_of::<Item>());
+                allocation_bytes(size_of::<Large>()) + large.scores.heap_bytes() + order
+            }
+        }
+    }
+
     fn become_large(&mut self) {
         let mut large = Large::default();
         for (member, score) in self.iter() {
@@ -307,7 +322,7 @@ impl Large {
         let rank = self.rank_of(score, member);
         let place = match known {
             Some((place, _)) => {
-                self.scores[place] = score;
+                self.scores.replace_at(place, score);
                 place
             }
             None => self.scores.insert_full(member.into(), score).0,

@@ -13,6 +13,10 @@ impl Small {
         self.0.len() / 2
     }
 
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+
     /// Members and scores in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], f64)> {
         let mut items = self.0.iter();

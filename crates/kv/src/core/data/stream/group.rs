@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::StreamId;
-use crate::core::data::Milliseconds;
+use crate::core::data::{Milliseconds, heap::tree_bytes};
+
+/// What a consumer's name takes, about.
+const NAME_BYTES: usize = 48;
 
 /// A group.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,6 +61,14 @@ impl Group {
             entries_read,
             ..Group::default()
         }
+    }
+
+    /// What it takes of the heap. A consumer's name is as long as names usually are.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let pending_bytes = size_of::<(StreamId, Pending)>() + size_of::<StreamId>();
+        let consumer_bytes = size_of::<(Arc<[u8]>, Consumer)>() + NAME_BYTES;
+        tree_bytes(self.pending.len(), pending_bytes)
+            + tree_bytes(self.consumers.len(), consumer_bytes)
     }
 
     /// Entries to be acknowledged, in order.

@@ -8,7 +8,11 @@ mod id;
 
 use std::collections::BTreeMap;
 
-use super::{kind, pack::Pack};
+use super::{
+    heap::{allocation_bytes, sampled_bytes, tree_bytes},
+    kind,
+    pack::Pack,
+};
 
 pub use group::{Consumer, Group, Pending};
 pub use id::StreamId;
@@ -163,6 +167,30 @@ impl Stream {
             entries.pop_first();
         }
         excess
+    }
+
+    /// What it takes of the heap, judged by so many of its entries from both ends, and of its
+    /// groups.
+    pub(super) fn heap_bytes(&self, samples: usize) -> usize {
+        let Body {
+            entries, groups, ..
+        } = &*self.body;
+        let (len, half) = (entries.len(), samples.div_ceil(2).max(1));
+        let first = entries.values().take(half.min(len));
+        let last = entries
+            .values()
+            .rev()
+            .take(half.min(len.saturating_sub(half)));
+        let entry_bytes = size_of::<(StreamId, Pack)>();
+        let sampled = first.chain(last).map(Pack::heap_bytes);
+        let groups_sampled = groups.iter().take(samples.max(1));
+        let groups_sampled =
+            groups_sampled.map(|(name, group)| allocation_bytes(name.len()) + group.heap_bytes());
+        allocation_bytes(size_of::<Body>())
+            + tree_bytes(len, entry_bytes)
+            + sampled_bytes(len, sampled)
+            + tree_bytes(groups.len(), size_of::<(Box<[u8]>, Group)>())
+            + sampled_bytes(groups.len(), groups_sampled)
     }
 
     /// Groups in the order of their names.

@@ -92,7 +92,7 @@ impl Fake {
     fn version(&self, key: &DatabaseKey) -> Version {
         let keyspace = self.0.keyspace.lock();
         let entry = keyspace.database(key.database).get(&key.key);
-        Version(entry.map_or(0, |entry| entry.version))
+        Version(entry.map_or(0, |entry| entry.version()))
     }
 
     fn step(&self, step: &Step) -> Reply {

@@ -62,7 +62,7 @@ impl World {
 
     fn version(&self, key: &crate::api::DatabaseKey) -> KeyVersion {
         let entry = self.keyspace.database(key.database).get(&key.key);
-        KeyVersion(entry.map_or(0, |entry| entry.version))
+        KeyVersion(entry.map_or(0, |entry| entry.version()))
     }
 
     fn call(&mut self, database: usize, call: &Call) -> Reply {
