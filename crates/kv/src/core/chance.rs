@@ -8,3 +8,9 @@ pub(crate) fn next(state: &mut u64) -> u64 {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+/// A random number below `bound`; 0 where that is 0.
+pub(crate) fn below(state: &mut u64, bound: usize) -> usize {
+    let wide = u128::from(next(state)) * bound as u128;
+    usize::try_from(wide >> 64).unwrap_or(0)
+}

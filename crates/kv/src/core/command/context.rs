@@ -3,7 +3,7 @@
 use super::error::CommandError;
 use crate::core::{
     chance,
-    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Value},
+    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Uses, Value},
     reply::Reply,
 };
 
@@ -134,25 +134,23 @@ impl<'a> Context<'a> {
 
     /// A random number below `bound`, which is not 0.
     pub fn random_below(&mut self, bound: usize) -> usize {
-        let wide = u128::from(self.random()) * bound as u128;
-        usize::try_from(wide >> 64).unwrap_or(0)
+        chance::below(&mut self.random, bound)
     }
 
     /// Makes sure that a key that has ended is gone, and so are fields of a hash: takes them
-    /// out, or notes the key when reading. Says whether the key is there and has not ended; a
-    /// hash whose fields have all ended is not there.
-    fn settle(&mut self, key: &[u8]) -> bool {
-        let Some(entry) = self.database().get(key) else {
-            return false;
-        };
+    /// out, or notes the key when reading. Tells the key's place if it is there and has not
+    /// ended; a hash whose fields have all ended is not there.
+    fn settle(&mut self, key: &[u8]) -> Option<usize> {
+        let place = self.database().find(key)?;
+        let (_, entry) = self.database().at(place)?;
         if !entry.has_ended(self.moment.now_ms) {
             return match &entry.value {
                 Value::Hash(hash) if hash.has_ended_fields(self.moment.now_ms) => {
                     let all = hash.is_empty(self.moment.now_ms);
                     self.settle_fields(key);
-                    !all
+                    (!all).then_some(place)
                 }
-                _ => true,
+                _ => Some(place),
             };
         }
         if self.moment.reading {
@@ -160,7 +158,14 @@ impl<'a> Context<'a> {
         } else {
             self.expire(key);
         }
-        false
+        None
+    }
+
+    /// The same, and notes that the key was used.
+    fn use_key(&mut self, key: &[u8]) -> Option<usize> {
+        let place = self.settle(key)?;
+        self.keyspace.used(self.database, place, self.moment.now_ms);
+        Some(place)
     }
 
     fn settle_fields(&mut self, key: &[u8]) {
@@ -195,29 +200,45 @@ impl<'a> Context<'a> {
         self.settle(key);
     }
 
-    /// The key's entry, if it is there and has not ended.
-    pub fn entry(&mut self, key: &[u8]) -> Option<&Entry> {
-        if self.settle(key) {
-            self.database().get(key)
-        } else {
-            None
+    /// Takes a key out because memory is short.
+    pub fn evict(&mut self, key: &[u8]) {
+        if self.remove(key).is_some() {
+            self.changed(key, EventClass::Evicted, "evicted");
         }
     }
 
-    /// Whether the key is there.
-    pub fn exists(&mut self, key: &[u8]) -> bool {
-        self.entry(key).is_some()
+    /// The key's entry, if it is there and has not ended. That is no use of the key: see
+    /// [`value`](Self::value).
+    pub fn entry(&mut self, key: &[u8]) -> Option<&Entry> {
+        let place = self.settle(key)?;
+        self.database().at(place).map(|(_, entry)| entry)
     }
 
-    /// The key's value, of any type.
+    /// Whether the key is there; that is no use of it either.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.settle(key).is_some()
+    }
+
+    /// What is noted of the use of keys.
+    pub fn uses(&self) -> Uses {
+        self.keyspace.uses()
+    }
+
+    /// The key's value, of any type. That the key was used is noted, as by all that look at
+    /// values.
     pub fn value(&mut self, key: &[u8]) -> Option<&Value> {
-        self.entry(key).map(|entry| &entry.value)
+        let place = self.use_key(key)?;
+        self.database().at(place).map(|(_, entry)| &entry.value)
     }
 
     /// The values of several keys, of any types, all at once.
     pub fn values(&mut self, keys: &[impl AsRef<[u8]>]) -> Vec<Option<&Value>> {
-        let there: Vec<bool> = keys.iter().map(|key| self.exists(key.as_ref())).collect();
+        let there: Vec<bool> = keys
+            .iter()
+            .map(|key| self.use_key(key.as_ref()).is_some())
+            .collect();
         let database = self.database();
+        // A key that was found may have another place by now: one that ended was taken out.
         keys.iter()
             .zip(there)
             .map(|(key, there)| {
@@ -244,12 +265,12 @@ impl<'a> Context<'a> {
     /// [`CommandError::WrongType`]
     pub fn get_mut<T: Kind>(&mut self, key: &[u8]) -> Result<Option<&mut T>, CommandError> {
         self.assert_writing();
-        if !self.settle(key) {
+        let Some(place) = self.use_key(key) else {
             return Ok(None);
-        }
+        };
         self.keyspace
             .database_mut(self.database)
-            .get_mut(key)
+            .at_mut(place)
             .map(|value| T::of_mut(value).ok_or(CommandError::WrongType))
             .transpose()
     }
@@ -261,7 +282,7 @@ impl<'a> Context<'a> {
     /// [`CommandError::WrongType`]
     pub fn get_or_add<T: Kind + Default>(&mut self, key: &[u8]) -> Result<&mut T, CommandError> {
         self.assert_writing();
-        if !self.settle(key) {
+        if self.settle(key).is_none() {
             self.insert(key, T::default().into_value(), None);
         }
         match self.get_mut(key)? {
@@ -274,9 +295,15 @@ impl<'a> Context<'a> {
     /// [`changed`](Self::changed) afterwards.
     pub fn insert(&mut self, key: &[u8], value: Value, expires_at_ms: Option<Milliseconds>) {
         self.assert_writing();
-        let entry = Entry::new(value, expires_at_ms, self.moment.version);
+        let now_ms = self.moment.now_ms;
+        let mut entry = Entry::new(value, expires_at_ms, self.moment.version);
+        entry.set_used(self.keyspace.uses().first(now_ms));
         let before = self.keyspace.database_mut(self.database).insert(key, entry);
-        if before.is_none() {
+        if let Some(before) = before {
+            // Another value, but the same key: how often it is used is not forgotten.
+            self.keyspace
+                .used_instead(self.database, key, before.used(), now_ms);
+        } else {
             self.event(EventClass::New, "new", key);
         }
     }
@@ -285,9 +312,7 @@ impl<'a> Context<'a> {
     /// afterwards.
     pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
         self.assert_writing();
-        if !self.settle(key) {
-            return None;
-        }
+        self.settle(key)?;
         self.keyspace.database_mut(self.database).remove(key)
     }
 
@@ -319,7 +344,7 @@ impl<'a> Context<'a> {
     /// Says when the key ends (never, if none); false if it is not there.
     pub fn expire_at(&mut self, key: &[u8], at_ms: Option<Milliseconds>) -> bool {
         self.assert_writing();
-        self.settle(key)
+        self.settle(key).is_some()
             && self
                 .keyspace
                 .database_mut(self.database)

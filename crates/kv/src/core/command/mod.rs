@@ -27,6 +27,8 @@ mod strings;
 mod table;
 
 #[cfg(test)]
+mod accounting;
+#[cfg(test)]
 mod noise;
 #[cfg(test)]
 pub(crate) mod testing;

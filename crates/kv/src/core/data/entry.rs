@@ -1,5 +1,7 @@
 //! What belongs to a key.
 
+use std::fmt;
+
 use super::{Heap, Milliseconds, SAMPLES, Value};
 
 /// Bits of an entry's mark that say when it was used.
@@ -28,7 +30,7 @@ impl Used {
 }
 
 /// What belongs to a key. As narrow as can be: there are as many as there are keys.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Entry {
     /// The value.
     pub value: Value,
@@ -86,8 +88,19 @@ impl Entry {
         Used::new(self.mark as u32)
     }
 
-    pub(super) fn set_used(&mut self, used: Used) {
+    pub(in crate::core) fn set_used(&mut self, used: Used) {
         self.mark = self.version() << USE_BITS | u64::from(used.bits());
+    }
+}
+
+/// All but the use of the key, which replicas don't agree on.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("value", &self.value)
+            .field("expires_at_ms", &self.expires_at_ms())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
     }
 }
 

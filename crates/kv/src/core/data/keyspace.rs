@@ -1,11 +1,17 @@
 //! Databases of keys with their times of expiry.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
-use super::{Entry, Heap as _, Key, Milliseconds, Table, Value, heap::tree_bytes};
+use super::{Entry, Heap as _, Key, Milliseconds, Table, Used, Uses, Value, heap::tree_bytes};
+
+use crate::core::chance;
 
 /// So many logical databases there are, as in a Redis of default configuration.
 pub const DATABASES: usize = 16;
+
+/// So many keys are looked at for one that ends, before the index of those is used, which draws
+/// less evenly.
+const EXPIRING_TRIES_MAX: usize = 16;
 
 /// One logical database, as far as this partition holds it.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +31,18 @@ impl Database {
         let entry_bytes = size_of::<(Milliseconds, Key)>();
         let expiries = self.expiries.len() + self.field_expiries.len();
         self.entries.heap_bytes() + tree_bytes(expiries, entry_bytes) + self.indexed_bytes
+    }
+
+    /// What is known of the heap that keys and values take, and what it is when all are looked
+    /// at.
+    #[cfg(test)]
+    pub(in crate::core) fn counted_bytes(&self) -> (usize, usize) {
+        let known = self.entries.contents_bytes() + self.indexed_bytes;
+        let entries = self.entries.iter();
+        let entries = entries.map(|(key, entry)| key.heap_bytes() + entry.heap_bytes());
+        let indexed = self.expiries.iter().chain(&self.field_expiries);
+        let indexed = indexed.map(|(_, key)| key.heap_bytes());
+        (known, entries.sum::<usize>() + indexed.sum::<usize>())
     }
 
     /// What a key that is there takes, in bytes, with its value; a large value is judged by so
@@ -54,9 +72,49 @@ impl Database {
         self.entries.get(key)
     }
 
+    /// The place of a key in the table's order.
+    pub fn find(&self, key: &[u8]) -> Option<usize> {
+        self.entries.find(key)
+    }
+
     /// The key's value, to change it in place.
     pub(in crate::core) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
         self.entries.get_mut(key).map(|entry| &mut entry.value)
+    }
+
+    /// The value of the key at a place, to change it in place.
+    pub(in crate::core) fn at_mut(&mut self, place: usize) -> Option<&mut Value> {
+        let entry = self.entries.get_index_mut(place)?;
+        Some(&mut entry.value)
+    }
+
+    /// Notes a use of the key at a place.
+    fn use_at(&mut self, place: usize, again: impl FnOnce(Used) -> Used) {
+        // It has no part on the heap.
+        if let Some(entry) = self.entries.get_index_in_place(place) {
+            entry.set_used(again(entry.used()));
+        }
+    }
+
+    /// A key that ends, drawn by chance: exactly so where such keys are many, roughly where they
+    /// are few. Takes logarithmic time.
+    pub fn any_expiring(&self, chance: &mut u64) -> Option<(&Key, &Entry)> {
+        let ((first_ms, _), (last_ms, _)) = (self.expiries.first()?, self.expiries.last()?);
+        for _ in 0..EXPIRING_TRIES_MAX {
+            let place = chance::below(chance, self.len());
+            let found = self.at(place);
+            if let Some((_, entry)) = found
+                && entry.expires_at_ms().is_some()
+            {
+                return found;
+            }
+        }
+        let span = usize::try_from(last_ms - first_ms).unwrap_or(usize::MAX - 1);
+        let from_ms = first_ms.saturating_add(chance::below(chance, span + 1) as u64);
+        let after = self.expiries.range((from_ms, Key::default())..).next();
+        let (_, key) = after.or_else(|| self.expiries.first())?;
+        let (_, key, entry) = self.entries.get_full(key)?;
+        Some((key, entry))
     }
 
     /// Notes that a key was changed, if it is there, and brings the index of fields that end up
@@ -192,15 +250,29 @@ fn replace(
 }
 
 /// All logical databases of one partition.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Keyspace {
     databases: Vec<Database>,
+    /// What this node notes of the use of keys.
+    uses: Uses,
+    /// Where the chance of that comes from. No part of what replicas agree on.
+    chance: u64,
+}
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyspace")
+            .field("databases", &self.databases)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Keyspace {
     fn default() -> Self {
         Keyspace {
             databases: vec![Database::default(); DATABASES],
+            uses: Uses::Last,
+            chance: 0,
         }
     }
 }
@@ -219,6 +291,53 @@ impl Keyspace {
             keys.chain(database.with_ended_fields(now_ms))
                 .map(move |key| (index, key))
         })
+    }
+
+    /// Number of keys of all databases.
+    pub fn len(&self) -> usize {
+        self.databases.iter().map(Database::len).sum()
+    }
+
+    /// Whether no key is there.
+    pub fn is_empty(&self) -> bool {
+        self.databases.iter().all(Database::is_empty)
+    }
+
+    /// What is noted of the use of keys.
+    pub fn uses(&self) -> Uses {
+        self.uses
+    }
+
+    /// Says what is to be noted of the use of keys.
+    pub fn set_uses(&mut self, uses: Uses) {
+        self.uses = uses;
+    }
+
+    /// Notes that the key at a place of a database was used.
+    pub(in crate::core) fn used(&mut self, index: usize, place: usize, now_ms: Milliseconds) {
+        let (uses, chance) = (self.uses, &mut self.chance);
+        self.databases[index].use_at(place, |used| match uses {
+            Uses::Last => uses.first(now_ms),
+            Uses::Frequency { .. } => uses.again(used, now_ms, chance::next(chance)),
+        });
+    }
+
+    /// Notes that a key got another value, where the key was used as told.
+    pub(in crate::core) fn used_instead(
+        &mut self,
+        index: usize,
+        key: &[u8],
+        used: Used,
+        now_ms: Milliseconds,
+    ) {
+        let (uses, chance) = (self.uses, &mut self.chance);
+        let database = &mut self.databases[index];
+        if let Uses::Frequency { .. } = uses
+            && let Some(place) = database.find(key)
+        {
+            let used = uses.again(used, now_ms, chance::next(chance));
+            database.use_at(place, |_| used);
+        }
     }
 
     /// What all of it takes of the heap, in bytes.

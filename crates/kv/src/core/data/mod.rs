@@ -18,6 +18,7 @@ mod sorted_set;
 mod stream;
 mod string;
 mod table;
+mod uses;
 
 pub use compact::Compact;
 pub use decimal::Decimal;
@@ -33,6 +34,7 @@ pub use sorted_set::{Members, SortedSet};
 pub use stream::{Consumer, Group, Keep, Pending, Stream, StreamId, TRIMMED_AT_ONCE, Trim};
 pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
 pub use table::Table;
+pub use uses::Uses;
 
 /// A key or a member: bytes with nothing to spare.
 pub type Key = Compact;

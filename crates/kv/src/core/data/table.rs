@@ -11,7 +11,7 @@
 //! ([`Table::get_mut`]) is not counted until the table is asked something again, by which time
 //! it was given back: so the sum can't be wrong, whoever changes what.
 
-use std::{fmt, hash::BuildHasher, ops::Index};
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -109,7 +109,8 @@ impl<V> Table<V> {
         (hash ^ hash >> 32) as u32
     }
 
-    fn find(&self, key: &[u8]) -> Option<usize> {
+    /// The key's place.
+    pub fn find(&self, key: &[u8]) -> Option<usize> {
         if self.is_empty() {
             return None;
         }
@@ -168,8 +169,22 @@ impl<V: Heap> Table<V> {
     /// The key's value, to be changed.
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
         let place = self.find(key)?;
+        self.get_index_mut(place)
+    }
+
+    /// The value at a place, to be changed.
+    pub fn get_index_mut(&mut self, place: usize) -> Option<&mut V> {
+        if place >= self.len() {
+            return None;
+        }
         self.lend(place);
         Some(&mut self.slot_mut(place).value)
+    }
+
+    /// The value at a place, to change what of it is not on the heap.
+    pub fn get_index_in_place(&mut self, place: usize) -> Option<&mut V> {
+        let row = self.rows.get_mut(place / ROW_SLOTS)?;
+        row.get_mut(place % ROW_SLOTS).map(|slot| &mut slot.value)
     }
 
     /// Puts a value at a key, which keeps its place if it has one; returns what was there.
@@ -350,52 +365,7 @@ impl<V: Heap> Table<V> {
     }
 }
 
-/// What is copied may take less than what it was copied from, so it is counted anew.
-impl<V: Clone + Heap> Clone for Table<V> {
-    fn clone(&self) -> Self {
-        let rows = self.rows.clone();
-        let contents_bytes = rows.iter().flatten().map(Slot::heap_bytes).sum();
-        Table {
-            rows,
-            places: self.places.clone(),
-            hasher: self.hasher.clone(),
-            contents_bytes,
-            lent: None,
-        }
-    }
-}
-
-impl<V> Index<usize> for Table<V> {
-    type Output = V;
-
-    fn index(&self, place: usize) -> &V {
-        &self.slot(place).value
-    }
-}
-
-impl<V: Heap, K: Into<Key>> FromIterator<(K, V)> for Table<V> {
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let mut table = Table::default();
-        for (key, value) in pairs {
-            table.insert(key.into(), value);
-        }
-        table
-    }
-}
-
-/// The same keys with the same values, in whatever order.
-impl<V: PartialEq> PartialEq for Table<V> {
-    fn eq(&self, other: &Self) -> bool {
-        let mut all = self.iter();
-        self.len() == other.len() && all.all(|(key, value)| other.get(key) == Some(value))
-    }
-}
-
-impl<V: fmt::Debug> fmt::Debug for Table<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
-}
+mod traits;
 
 #[cfg(test)]
 mod tests;

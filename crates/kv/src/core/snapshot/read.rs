@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{SnapshotError, values};
 use crate::core::{
     codec::{CodecError, Reader},
-    data::{DATABASES, Database, Entry, Keyspace},
+    data::{DATABASES, Database, Entry, Keyspace, Used, Uses},
     machine::{Answered, Machine},
     partition::State,
     paxos::{Ballot, LogIndex, Position},
@@ -58,18 +58,20 @@ pub(super) fn state(content: Bytes) -> Result<State<Machine>, SnapshotError> {
     state.sessions.call(&roll);
     let mut keyspace = Keyspace::default();
     for index in 0..DATABASES {
-        database(from, keyspace.database_mut(index))?;
+        database(from, keyspace.database_mut(index), Uses::Last.first(now_ms))?;
     }
     from.clone().finish()?;
     state.machine = Machine::of(keyspace);
     Ok(state)
 }
 
-fn database(from: &mut Reader, database: &mut Database) -> Result<(), SnapshotError> {
+/// Keys count as used when the state was written down: more is not known of them.
+fn database(from: &mut Reader, database: &mut Database, used: Used) -> Result<(), SnapshotError> {
     for _ in 0..from.count(ENTRY_BYTES_MIN)? {
         let key = from.bytes()?;
         let (version, expires_at_ms) = (from.number()?, optional(from)?);
-        let entry = Entry::new(values::read(from)?, expires_at_ms, version);
+        let mut entry = Entry::new(values::read(from)?, expires_at_ms, version);
+        entry.set_used(used);
         if database.insert(&key, entry).is_some() {
             return Err(SnapshotError::Impossible("a key twice"));
         }

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use crate::core::{
     command::{Context, EventClass, Executed},
-    data::Value,
     reply::Reply,
 };
 
@@ -20,14 +19,23 @@ pub(super) fn del(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     Ok(Reply::Integer(removed))
 }
 
-/// EXISTS and TOUCH.
+/// TOUCH, which uses the keys.
+pub(super) fn touch(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
+    let keys = words[1..].iter();
+    Ok(Reply::count(
+        keys.filter(|key| context.value(key).is_some()).count(),
+    ))
+}
+
+/// EXISTS, which doesn't.
 pub(super) fn exists(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let there = words[1..].iter().filter(|key| context.exists(key)).count();
     Ok(Reply::count(there))
 }
 
 pub(super) fn type_of(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
-    let name = context.value(&words[1]).map(Value::type_name);
+    let entry = context.entry(&words[1]);
+    let name = entry.map(|entry| entry.value.type_name());
     Ok(Reply::Status(name.unwrap_or("none")))
 }
 

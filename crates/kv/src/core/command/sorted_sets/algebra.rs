@@ -303,7 +303,7 @@ impl Call<'_> {
         for (input, weight) in self.by_size() {
             for (member, score) in input.iter() {
                 let score = not_nan(weight * score);
-                match scores.get_mut(&*member) {
+                match scores.get_mut(&member) {
                     Some(sum) => *sum = self.aggregate.of(*sum, score),
                     None => {
                         scores.insert(member.into_owned().into(), score);
