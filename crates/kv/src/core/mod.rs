@@ -5,6 +5,7 @@ pub mod codec;
 pub mod command;
 pub mod data;
 pub mod dump;
+pub mod evict;
 pub mod geo;
 pub mod glob;
 pub mod machine;

@@ -13,13 +13,16 @@ pub use operation::{Attempt, Call, OPERATION_BYTES_MAX, Operation};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
-    data::{Entry, Key, Keyspace, Milliseconds},
+    data::{Entry, Key, Keyspace, Milliseconds, Uses},
     partition::{Changed, Found, Moment, Read, StateMachine, Wish},
     reply::Reply,
 };
 
 /// So many keys that have ended one entry removes.
 const EXPIRE_MAX: usize = 256;
+
+/// What is answered where there is no memory for it.
+const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /// Redis's data types.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,8 @@ pub struct Machine {
     /// Keys that were changed since the partition last asked, and whether any may have been.
     changed: Vec<(usize, Key)>,
     has_changed_databases: bool,
+    /// Whether this node has no memory left, and nothing to evict.
+    is_full: bool,
 }
 
 impl Machine {
@@ -44,6 +49,17 @@ impl Machine {
     /// The databases.
     pub fn keyspace(&self) -> &Keyspace {
         &self.keyspace
+    }
+
+    /// Says what this node notes of the use of keys.
+    pub fn set_uses(&mut self, uses: Uses) {
+        self.keyspace.set_uses(uses);
+    }
+
+    /// Says whether this node has no memory left, and nothing to evict. While it is so, an owner
+    /// refuses what may need more.
+    pub fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
     }
 
     /// Events of keys that entries brought about since this was last asked, in order.
@@ -119,6 +135,12 @@ impl Machine {
                     .iter()
                     .map(|(database, key)| self.version(at, *database, key));
                 Answered::Versions(versions.collect())
+            }
+            Operation::Evict(keys) => {
+                for (database, key) in keys {
+                    Context::new(&mut self.keyspace, database, at, effects).evict(&key);
+                }
+                Answered::Reply(Reply::OK)
             }
             Operation::Expire(keys) => {
                 for (database, key) in keys {
@@ -240,6 +262,34 @@ impl StateMachine for Machine {
             again: operation(Attempt::Again).encode(),
             last: operation(Attempt::Last).encode(),
         })
+    }
+
+    fn refuses(&self, operation: &Bytes) -> Option<Answered> {
+        if !self.is_full {
+            return None;
+        }
+        let needs_memory = |call: &Call| {
+            let command = command::find(&call.words);
+            command.is_some_and(|command| command.flags.has(command::Flags::DENYOOM))
+        };
+        match Operation::decode(operation.clone()) {
+            Ok(
+                Operation::Call(call)
+                | Operation::Wait {
+                    attempt: Attempt::First,
+                    call,
+                    ..
+                },
+            ) if needs_memory(&call) => Some(refused(OUT_OF_MEMORY)),
+            // As Redis answers EXEC.
+            Ok(Operation::Transaction { calls, .. }) if calls.iter().any(needs_memory) => {
+                let reason = OUT_OF_MEMORY;
+                Some(refused(&format!(
+                    "EXECABORT Transaction discarded because of: {reason}"
+                )))
+            }
+            _ => None,
+        }
     }
 
     fn read(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Read<Answered> {

@@ -13,6 +13,9 @@ pub const OPERATION_BYTES_MAX: usize = 6 << 20;
 /// Version of the encoded form.
 const VERSION: u8 = 1;
 
+/// What marks an operation that evicts keys.
+const EVICT: u8 = 8;
+
 /// A command in a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -47,6 +50,8 @@ pub enum Operation {
         /// The command.
         call: Call,
     },
+    /// Remove these keys, since memory is short.
+    Evict(Vec<(usize, Bytes)>),
 }
 
 /// Which run this is of a command that waits.
@@ -106,6 +111,10 @@ impl Operation {
                 writer.byte(4).byte(attempt).number(*since_ms);
                 write_call(&mut writer, call);
             }
+            Operation::Evict(keys) => {
+                writer.byte(EVICT);
+                write_keys(&mut writer, keys);
+            }
         }
         writer.finish()
     }
@@ -138,6 +147,7 @@ impl Operation {
                 since_ms: reader.number()?,
                 call: read_call(&mut reader)?,
             },
+            EVICT => Operation::Evict(read_keys(&mut reader)?),
             mark => return Err(CodecError::Mark(mark)),
         };
         reader.finish()?;

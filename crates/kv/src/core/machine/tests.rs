@@ -132,3 +132,70 @@ proptest! {
         let _ = Operation::decode(noise);
     }
 }
+
+#[test]
+fn evicted_keys_are_gone_and_it_is_told() {
+    let mut machine = Machine::default();
+    for (index, text) in ["SET a 1", "SET b 2 PX 10"].iter().enumerate() {
+        machine.apply(at(1_000, index as u64 + 1), &call(text).encode());
+    }
+    machine.take_events();
+    let keys = ["a", "b", "missing"].map(|key| (3, Bytes::from_static(key.as_bytes())));
+    let evict = Operation::Evict(keys.to_vec());
+    assert_eq!(Operation::decode(evict.encode()), Ok(evict.clone()));
+    let answered = machine.apply(at(2_000, 3), &evict.encode());
+    assert_eq!(answered, reply(Reply::OK));
+    let events: Vec<_> = machine.take_events();
+    let names: Vec<_> = events.iter().map(|it| (it.name, &*it.key)).collect();
+    // The other one had ended, which comes first.
+    assert_eq!(names, [("evicted", &b"a"[..]), ("expired", &b"b"[..])]);
+    assert!(machine.keyspace().is_empty());
+}
+
+#[test]
+fn a_full_node_refuses_what_needs_memory() {
+    let mut machine = Machine::default();
+    let transaction = |text: &str| Operation::Transaction {
+        calls: ["DEL a", text]
+            .iter()
+            .map(|text| Call {
+                database: 0,
+                words: words(text),
+            })
+            .collect(),
+        watched: Vec::new(),
+    };
+    let set = call("SET a 1").encode();
+    assert_eq!(machine.refuses(&set), None);
+    machine.set_full(true);
+    let text = "OOM command not allowed when used memory > 'maxmemory'.";
+    let error = |text: &str| reply(Reply::Error(Bytes::copy_from_slice(text.as_bytes())));
+    assert_eq!(machine.refuses(&set), Some(error(text)));
+    let wait = |attempt| Operation::Wait {
+        since_ms: 0,
+        attempt,
+        call: Call {
+            database: 0,
+            words: words("BLMOVE a b LEFT LEFT 0"),
+        },
+    };
+    let first = wait(Attempt::First).encode();
+    assert_eq!(machine.refuses(&first), Some(error(text)));
+    let exec = format!("EXECABORT Transaction discarded because of: {text}");
+    let operation = transaction("LPUSH b 1").encode();
+    assert_eq!(machine.refuses(&operation), Some(error(&exec)));
+    for allowed in [
+        call("DEL a"),
+        call("GET a"),
+        call("EXPIRE a 1"),
+        call("LPOP a"),
+        transaction("HDEL a 1"),
+        wait(Attempt::Last),
+        Operation::Evict(Vec::new()),
+        Operation::Expire(Vec::new()),
+    ] {
+        assert_eq!(machine.refuses(&allowed.encode()), None, "{allowed:?}");
+    }
+    machine.set_full(false);
+    assert_eq!(machine.refuses(&set), None);
+}
