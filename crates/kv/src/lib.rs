@@ -13,3 +13,4 @@ pub mod driver;
 pub mod face;
 pub mod fuzzing;
 pub mod hub;
+pub mod memory;

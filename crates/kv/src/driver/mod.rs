@@ -39,6 +39,7 @@ use crate::{
     api::{Answer, Api, CrossPartition, Publication, Request},
     core::paxos::Settings as PaxosSettings,
     hub::Hub,
+    memory::{Memory, MemorySettings},
 };
 use links::Links;
 use needs::Needs;
@@ -72,6 +73,8 @@ pub struct Setup {
     pub layout: Arc<Layout>,
     /// Number of shards, at least one.
     pub shards: usize,
+    /// What this node's data may take.
+    pub memory: MemorySettings,
     /// How long a request is tried for, in milliseconds.
     pub request_timeout_ms: u64,
     /// What does in several partitions at one moment what has to be done so.
@@ -87,6 +90,7 @@ struct Inner {
     shards: Vec<Door>,
     cross_partition: Arc<dyn CrossPartition>,
     news: News,
+    memory: Memory,
     links: Links,
     journal: world_journal::Journal,
     /// Whether what is acknowledged is on disk.
@@ -142,6 +146,7 @@ impl Kv {
             shards.push((taken, first, urgent));
         }
         let needs = Needs::new(count);
+        let memory = Memory::new(setup.memory);
         for (number, (inputs, first, urgent)) in shards.into_iter().enumerate() {
             let mine = |partition: &PartitionId| usize::from(partition.0) % count == number;
             let held = held.extract_if(.., |partition, _| mine(partition));
@@ -153,6 +158,7 @@ impl Kv {
                 needs: needs.clone(),
                 links: links.clone(),
                 news: news.clone(),
+                memory: memory.clone(),
                 urgent,
             };
             let shard = Shard::new(
@@ -170,6 +176,7 @@ impl Kv {
             shards: doors,
             cross_partition: setup.cross_partition,
             news,
+            memory,
             links,
             journal,
             is_durable: setup.journal.durability == world_journal::Durability::Always,
@@ -220,6 +227,11 @@ impl Kv {
     /// Who listens on this node.
     pub fn hub(&self) -> &Hub {
         self.0.news.hub()
+    }
+
+    /// What this node's data takes, and what it may take.
+    pub fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
     /// Publishes on all nodes; counts those on this one who hear it.

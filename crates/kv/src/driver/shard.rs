@@ -15,10 +15,14 @@ use atoll_world::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+mod evicting;
 mod keeping;
 mod leaving;
 
-use self::keeping::{Keeping, Kept, Saved};
+use self::{
+    evicting::Evicting,
+    keeping::{Keeping, Kept, Saved},
+};
 use super::{
     Setup,
     journal::Held,
@@ -31,12 +35,15 @@ use super::{
     snapshots::Files,
     transfer::Transfers,
 };
-use crate::core::{
-    machine::{Answered, Machine, Operation},
-    partition::{Coordinator, Given, Kind, Limits, Outcome, Partition, Response, State, Task},
-    paxos::{Done, Durable, Forgotten, LogIndex, Message, Voters},
-    sessions::Session,
-    wire::{Bundle, Packet},
+use crate::{
+    core::{
+        machine::{Answered, Machine, Operation},
+        partition::{Coordinator, Given, Kind, Limits, Outcome, Partition, Response, State, Task},
+        paxos::{Done, Durable, Forgotten, LogIndex, Message, Voters},
+        sessions::Session,
+        wire::{Bundle, Packet},
+    },
+    memory::Memory,
 };
 
 /// Inputs that are handled together.
@@ -131,6 +138,7 @@ pub(super) struct Tools {
     pub(super) links: Links,
     pub(super) news: News,
     pub(super) urgent: mpsc::UnboundedSender<Urgent>,
+    pub(super) memory: Memory,
 }
 
 pub(super) struct Shard {
@@ -158,6 +166,7 @@ pub(super) struct Shard {
     written: BTreeMap<PartitionId, u64>,
     journal_retry_at_ms: Option<u64>,
     keeping: Keeping,
+    evicting: Evicting,
     transfers: Transfers,
     bundles: BTreeMap<ReplicaId, Bundle>,
 }
@@ -192,6 +201,7 @@ impl Shard {
             written: BTreeMap::new(),
             journal_retry_at_ms: None,
             keeping,
+            evicting: Evicting::new(tools.memory, setup.shards.max(1), setup.boot),
             transfers: Transfers::default(),
             bundles: BTreeMap::new(),
         };
@@ -226,8 +236,9 @@ impl Shard {
     }
 
     /// Begins to hold a partition.
-    fn open(&mut self, id: PartitionId, durable: Durable, state: State<Machine>) {
+    fn open(&mut self, id: PartitionId, durable: Durable, mut state: State<Machine>) {
         let seed = atoll_world::random::u64();
+        self.evicting.count(id, &mut state.machine, true);
         if state.machine.has_expiring() {
             self.expiring.insert(id);
         }
@@ -279,6 +290,7 @@ impl Shard {
             }
             self.tick();
             self.keep_house();
+            self.evict();
             self.work();
         }
     }
@@ -664,10 +676,13 @@ impl Shard {
             // On every replica, or they pile up.
             let events = partition.machine_mut().take_events();
             if partition.replica().owned().is_some() {
+                self.evicting.hear(&events);
                 self.news.tell(&events);
             }
         }
         if installs || !work.applied.is_empty() {
+            self.evicting.count(id, partition.machine_mut(), installs);
+            self.evicting.applied(id, partition, now_ms);
             let machine = &partition.state().machine;
             if machine.has_expiring() {
                 self.expiring.insert(id);

@@ -27,6 +27,7 @@ use super::{Kv, Layout, Progress, Setup, SnapshotSettings, StartError};
 use crate::{
     api::{Answer, Api as _, Body, Call, Consistency, NoCrossPartition, Request},
     core::{command, reply::Reply},
+    memory::MemorySettings,
 };
 
 const DIR: &str = "/hot";
@@ -101,6 +102,7 @@ impl Machine {
             peers,
             layout: Arc::new(layout.clone()),
             shards: 2,
+            memory: MemorySettings::default(),
             request_timeout_ms: 2_000,
             cross_partition: Arc::new(NoCrossPartition),
         }

@@ -1,9 +1,13 @@
 //! Commands that a node answers by itself: the table of them. What they do is the face's.
 
+use bytes::Bytes;
+
 use super::{
+    CommandError, Context, Executed, args,
     session::{ADMIN, ALWAYS, commands, refused},
     table::{Command, Flags, Group, KeyPlaces},
 };
+use crate::core::{data::SAMPLES, reply::Reply};
 
 pub(super) const COMMANDS: &[Command] = commands! { Group::Server;
     "bgrewriteaof", 1, ADMIN, "1.0.0", "O(1)",
@@ -22,6 +26,8 @@ pub(super) const COMMANDS: &[Command] = commands! { Group::Server;
         "Tells of spikes of latency; none are sampled.", subcommands: LATENCY;
     "lolwut", -1, ALWAYS.and(Flags::FAST), "5.0.0", "O(1)",
         "Tells the version.";
+    "memory", -2, Flags::NONE, "4.0.0", "Depends on subcommand.",
+        "Tells of memory.", subcommands: MEMORY;
     "role", 1, ALWAYS.and(Flags::NOSCRIPT).and(Flags::FAST), "2.8.12", "O(1)",
         "Tells that this node takes writes.";
     "save", 1, ADMIN, "1.0.0", "O(1)",
@@ -67,6 +73,47 @@ const LATENCY: &[Command] = commands! { Group::Server;
         "Forgets samples.";
 };
 
+const MEMORY: &[Command] = commands! { Group::Server;
+    "memory|doctor", 2, Flags::NONE, "4.0.0", "O(1)",
+        "Tells about this node's memory, for people.";
+    "memory|help", 2, ALWAYS, "4.0.0", "O(1)",
+        "Tells what MEMORY can do.";
+    "memory|malloc-stats", 2, Flags::NONE, "4.0.0", "O(1)",
+        "Tells what the allocator knows: nothing.";
+    "memory|purge", 2, Flags::NONE, "4.0.0", "O(1)",
+        "Is answered at once: what is freed goes back by itself.";
+    "memory|stats", 2, Flags::NONE, "4.0.0", "O(1)",
+        "Tells what this node's data takes.";
+    "memory|usage", -3, Flags::READONLY, "4.0.0", "O(N) where N is the number of samples",
+        "Tells what a key and its value take.",
+        // It is the key's partition that knows.
+        flags: Flags::READONLY, keys: SECOND, execute: usage;
+};
+
+const SECOND: KeyPlaces = KeyPlaces::Range {
+    first: 2,
+    last: 2,
+    step: 1,
+};
+
+/// MEMORY USAGE. Of lists and streams some parts are looked at, as many as SAMPLES says, or all
+/// if that is 0; of other values it is known what they take.
+fn usage(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
+    let samples = match &words[3..] {
+        [] => SAMPLES,
+        [option, samples] if args::is(option, "SAMPLES") => match args::integer(samples)? {
+            0 => usize::MAX,
+            samples => usize::try_from(samples).map_err(|_| CommandError::Syntax)?,
+        },
+        _ => return Err(CommandError::Syntax),
+    };
+    if !context.exists(&words[2]) {
+        return Ok(Reply::Null);
+    }
+    let bytes = context.database().key_bytes(&words[2], samples);
+    Ok(bytes.map_or(Reply::Null, Reply::count))
+}
+
 const SLOWLOG: &[Command] = commands! { Group::Server;
     "slowlog|get", -2, ADMIN, "2.2.12", "O(N) where N is the number of entries",
         "Tells the last slow commands.";
@@ -77,3 +124,41 @@ const SLOWLOG: &[Command] = commands! { Group::Server;
     "slowlog|reset", 2, ADMIN, "2.2.12", "O(N) where N is the number of entries",
         "Forgets slow commands.";
 };
+
+#[cfg(test)]
+mod tests {
+    use crate::core::command::testing::story;
+
+    #[test]
+    fn what_keys_take() {
+        story(
+            r#"
+            > MEMORY USAGE a
+            (nil)
+            > SET a x
+            OK
+            > MEMORY USAGE a
+            (integer) 79
+            > SET a xxxxxxxxxxxxxxxxxxxxxxx
+            OK
+            > MEMORY USAGE a SAMPLES 0
+            (integer) 111
+            > PEXPIRE a 5
+            (integer) 1
+            > MEMORY USAGE a samples 7
+            (integer) 159
+            @ 6
+            > MEMORY USAGE a
+            (nil)
+            > MEMORY USAGE a SAMPLES -1
+            (error) ERR syntax error
+            > MEMORY USAGE a SAMPLES x
+            (error) ERR value is not an integer or out of range
+            > MEMORY USAGE a SAMPLES
+            (error) ERR syntax error
+            > MEMORY USAGE
+            (error) ERR wrong number of arguments for 'memory|usage' command
+            "#,
+        );
+    }
+}

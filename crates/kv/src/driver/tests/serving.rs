@@ -21,6 +21,8 @@ use crate::{
     hub::{Mailbox, Topic},
 };
 
+mod memory;
+
 const PARTITIONS: u16 = 8;
 const NODES: u64 = 3;
 /// The longest time for which nobody answers a client after a node is killed.
@@ -95,6 +97,7 @@ impl Cluster {
             peers,
             layout: self.layout.clone(),
             shards: 2,
+            memory: MemorySettings::default(),
             request_timeout_ms: 5_000,
             cross_partition: Arc::new(NoCrossPartition),
         };

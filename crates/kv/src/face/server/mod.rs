@@ -29,7 +29,7 @@ pub use error::ConnectionError;
 pub use identity::{Identity, NoPasswords};
 pub use settings::ServerSettings;
 
-use crate::{api::Api, hub::Hub};
+use crate::{api::Api, hub::Hub, memory::Memory};
 use connection::Connection;
 use members::Members;
 use node::{
@@ -45,6 +45,7 @@ pub struct Server<A>(Arc<Shared<A>>);
 struct Shared<A> {
     api: A,
     hub: Hub,
+    memory: Memory,
     identity: Arc<dyn Identity>,
     settings: ServerSettings,
     members: Members,
@@ -63,16 +64,17 @@ impl<A> Clone for Server<A> {
 }
 
 impl<A: Api> Server<A> {
-    /// `hub` is where `api` publishes.
+    /// `hub` is where `api` publishes, `memory` what its data takes.
     pub fn new(
         api: A,
         hub: Hub,
+        memory: Memory,
         identity: Arc<dyn Identity>,
         settings: ServerSettings,
     ) -> Server<A> {
         let [high, middle, low] = [(); 3].map(|()| atoll_world::random::u64());
         Server(Arc::new(Shared {
-            config: Config::new(&settings),
+            config: Config::new(&settings, memory.clone()),
             stats: Stats::default(),
             slowlog: Slowlog::default(),
             begun: clock::now(),
@@ -80,6 +82,7 @@ impl<A: Api> Server<A> {
             run_id: format!("{high:016x}{middle:016x}{:08x}", low >> 32),
             api,
             hub,
+            memory,
             identity,
             settings,
             members: Members::default(),

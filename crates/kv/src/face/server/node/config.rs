@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::Bytes;
 
 use crate::{
-    core::{data::parse_integer, glob, notify::Notified, reply::Reply},
+    core::{data::parse_integer, evict::Policy, glob, notify::Notified, reply::Reply},
     face::{resp::Limits, server::ServerSettings},
     hub::{Hub, MAILBOX_BYTES_MAX},
+    memory::{Memory, Tuning},
 };
+
+/// `maxmemory-samples` is no higher, as in Redis.
+const SAMPLES_MAX: i64 = 64;
 
 /// What can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +30,15 @@ pub(in crate::face::server) enum Setting {
 const SETTINGS: usize = 7;
 
 /// Settings, as they are now.
-pub(in crate::face::server) struct Config([AtomicI64; SETTINGS]);
+pub(in crate::face::server) struct Config([AtomicI64; SETTINGS], Memory);
 
 /// How a setting is written.
 enum Kind {
     Number(Setting, i64, i64),
     /// With a unit, perhaps.
     Bytes(Setting, i64, i64),
+    /// What the node's memory goes by.
+    Memory(Tuning),
     /// `notify-keyspace-events`
     Notified,
     /// `client-output-buffer-limit`
@@ -52,12 +58,15 @@ const ENTRIES: &[(&str, Kind)] = &[
     ),
     ("databases", Kind::Fixed("16")),
     ("io-threads", Kind::Fixed("1")),
+    ("lfu-decay-time", Kind::Memory(Tuning::DecayMinutes)),
+    ("lfu-log-factor", Kind::Memory(Tuning::LogFactor)),
     (
         "maxclients",
         Kind::Number(Setting::ConnectionsMax, 1, 1 << 32),
     ),
-    ("maxmemory", Kind::Fixed("0")),
-    ("maxmemory-policy", Kind::Fixed("noeviction")),
+    ("maxmemory", Kind::Memory(Tuning::BytesMax)),
+    ("maxmemory-policy", Kind::Memory(Tuning::Policy)),
+    ("maxmemory-samples", Kind::Memory(Tuning::Samples)),
     ("notify-keyspace-events", Kind::Notified),
     (
         "proto-max-bulk-len",
@@ -76,8 +85,8 @@ const ENTRIES: &[(&str, Kind)] = &[
 ];
 
 impl Config {
-    pub(in crate::face::server) fn new(settings: &ServerSettings) -> Self {
-        let config = Config([const { AtomicI64::new(0) }; SETTINGS]);
+    pub(in crate::face::server) fn new(settings: &ServerSettings, memory: Memory) -> Self {
+        let config = Config([const { AtomicI64::new(0) }; SETTINGS], memory);
         for (setting, value) in [
             (Setting::ConnectionsMax, settings.connections_max),
             (Setting::UnsentBytesMax, settings.unsent_bytes_max),
@@ -117,6 +126,8 @@ impl Config {
     fn show(&self, kind: &Kind, hub: &Hub) -> String {
         match kind {
             Kind::Number(setting, ..) | Kind::Bytes(setting, ..) => self.get(*setting).to_string(),
+            Kind::Memory(Tuning::Policy) => self.1.policy().name().to_owned(),
+            Kind::Memory(tuning) => self.1.tuned(*tuning).to_string(),
             Kind::Notified => hub.notified().to_string(),
             Kind::OutputLimits => {
                 let normal = self.get(Setting::UnsentBytesMax);
@@ -167,6 +178,7 @@ impl Config {
         for change in changes {
             match change {
                 Change::Set(setting, value) => self.set(setting, value),
+                Change::Tune(tuning, value) => self.1.tune(tuning, value),
                 Change::Notify(notified) => hub.set_notified(notified),
             }
         }
@@ -177,6 +189,7 @@ impl Config {
 /// A change that was found to be possible.
 enum Change {
     Set(Setting, i64),
+    Tune(Tuning, u64),
     Notify(Notified),
 }
 
@@ -191,6 +204,9 @@ fn read(kind: &Kind, value: &[u8]) -> Result<Change, String> {
             let number = bytes(value).ok_or("argument must be a memory value")?;
             (setting, number, min, max)
         }
+        Kind::Memory(tuning) => {
+            return read_memory(tuning, value).map(|value| Change::Tune(tuning, value));
+        }
         Kind::Notified => {
             return Notified::parse(value)
                 .map(Change::Notify)
@@ -204,6 +220,37 @@ fn read(kind: &Kind, value: &[u8]) -> Result<Change, String> {
         ));
     }
     Ok(Change::Set(setting, number))
+}
+
+fn read_memory(tuning: Tuning, value: &[u8]) -> Result<u64, String> {
+    let (number, max) = match tuning {
+        Tuning::Policy => {
+            let policy = Policy::parse(value).ok_or_else(|| {
+                let names: Vec<&str> = Policy::names().collect();
+                let names = names.join(", ");
+                format!("argument(s) must be one of the following: {names}")
+            })?;
+            return Ok(policy.place());
+        }
+        Tuning::BytesMax => {
+            let number = bytes(value).ok_or("argument must be a memory value")?;
+            (number, i64::MAX)
+        }
+        Tuning::Samples | Tuning::LogFactor | Tuning::DecayMinutes => {
+            let number =
+                parse_integer(value).ok_or("argument couldn't be parsed into an integer")?;
+            let max = match tuning {
+                Tuning::Samples => SAMPLES_MAX,
+                _ => i64::from(i32::MAX),
+            };
+            (number, max)
+        }
+    };
+    let min = u64::from(tuning == Tuning::Samples);
+    u64::try_from(number)
+        .ok()
+        .filter(|wanted| *wanted >= min && number <= max)
+        .ok_or_else(|| format!("argument must be between {min} and {max} inclusive"))
 }
 
 /// A number of bytes, with a unit or without.

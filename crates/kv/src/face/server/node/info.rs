@@ -14,6 +14,7 @@ use crate::{
         session::{ClientKind, REDIS_VERSION},
     },
     hub::Topic,
+    memory::{Memory, Tuning},
 };
 
 /// Sections, in their order.
@@ -49,7 +50,7 @@ impl<A: Api> Server<A> {
             let lines = match section {
                 "Server" => self.about_server(asker),
                 "Clients" => self.about_clients(),
-                "Memory" => "used_memory:0\nmaxmemory:0\nmaxmemory_policy:noeviction\n".to_owned(),
+                "Memory" => about_memory(&self.0.memory),
                 "Persistence" => about_persistence(),
                 "Stats" => self.about_stats(),
                 "Replication" => {
@@ -110,12 +111,13 @@ impl<A: Api> Server<A> {
         format!(
             "total_connections_received:{}\ntotal_commands_processed:{}\n\
              total_net_input_bytes:{}\ntotal_net_output_bytes:{}\nrejected_connections:{}\n\
-             evicted_keys:0\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n",
+             evicted_keys:{}\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n",
             counted.connections,
             counted.commands,
             counted.received_bytes,
             counted.sent_bytes,
             counted.refused,
+            self.0.memory.evicted_keys(),
             hub.count(Topic::Channel),
             hub.count(Topic::Pattern),
             hub.count(Topic::Shard),
@@ -149,6 +151,31 @@ impl<A: Api> Server<A> {
             }
         }
         lines
+    }
+}
+
+/// What hot data takes; what else the process needs is not counted.
+fn about_memory(memory: &Memory) -> String {
+    let (used, peak) = (memory.used_bytes(), memory.peak_bytes());
+    let max = memory.tuned(Tuning::BytesMax);
+    format!(
+        "used_memory:{used}\nused_memory_human:{}\nused_memory_peak:{peak}\n\
+         used_memory_peak_human:{}\nused_memory_dataset:{used}\nmaxmemory:{max}\n\
+         maxmemory_human:{}\nmaxmemory_policy:{}\nmem_allocator:libc\n",
+        human(used),
+        human(peak),
+        human(max),
+        memory.policy().name(),
+    )
+}
+
+/// A number of bytes as Redis shows it to people.
+fn human(bytes: u64) -> String {
+    let units = [(40, 'T'), (30, 'G'), (20, 'M'), (10, 'K')];
+    let unit = units.into_iter().find(|(bits, _)| bytes >> bits > 0);
+    match unit {
+        Some((bits, name)) => format!("{:.2}{name}", bytes as f64 / f64::from(bits).exp2()),
+        None => format!("{bytes}B"),
     }
 }
 

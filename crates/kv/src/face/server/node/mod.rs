@@ -2,6 +2,7 @@
 
 pub(super) mod config;
 mod info;
+mod memory;
 pub(super) mod slowlog;
 pub(super) mod stats;
 
@@ -75,6 +76,7 @@ impl<A: Api> Server<A> {
             }
             "config|resetstat" => {
                 shared.stats.reset();
+                shared.memory.reset_evicted_keys();
                 Reply::OK
             }
             "config|rewrite" => {
@@ -101,6 +103,14 @@ impl<A: Api> Server<A> {
             "latency|doctor" => {
                 Reply::Verbatim("No spikes of latency are sampled here; see SLOWLOG.\n".into())
             }
+            "memory|stats" => memory::stats(&shared.memory),
+            "memory|doctor" => memory::doctor(&shared.memory),
+            "memory|malloc-stats" => {
+                Reply::Verbatim("Stats not supported for the current allocator".into())
+            }
+            // What is freed goes back by itself.
+            "memory|purge" => Reply::OK,
+            "memory|help" => memory::help(),
             "debug|sleep" => {
                 clock::sleep(sleep_of(&words[2])?).await;
                 Reply::OK

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::face::session;
+use crate::{face::session, memory::MemorySettings};
 use fake::Fake;
 
 /// So many bytes a pipe holds.
@@ -38,6 +38,7 @@ struct Node {
     server: Server<Fake>,
     fake: Fake,
     hub: Hub,
+    memory: Memory,
     stop: watch::Sender<bool>,
 }
 
@@ -45,12 +46,20 @@ impl Node {
     fn new(settings: ServerSettings) -> Self {
         let hub = Hub::default();
         let fake = Fake::new(hub.clone());
-        let server = Server::new(fake.clone(), hub.clone(), Arc::new(NoPasswords), settings);
+        let memory = Memory::new(MemorySettings::default());
+        let server = Server::new(
+            fake.clone(),
+            hub.clone(),
+            memory.clone(),
+            Arc::new(NoPasswords),
+            settings,
+        );
         let stop = watch::channel(false).0;
         Node {
             server,
             fake,
             hub,
+            memory,
             stop,
         }
     }

@@ -207,3 +207,84 @@ async fn what_can_be_said_of_the_rest_is_said() {
         .expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n")
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_set_and_told() {
+    let node = Node::new(settings());
+    let mut client = node.connect();
+    client
+        .ask(
+            "CONFIG SET maxmemory 2kb maxmemory-policy AllKeys-LFU maxmemory-samples 7",
+            "+OK\r\n",
+        )
+        .await;
+    client
+        .ask(
+            "CONFIG GET maxmemory*",
+            "*6\r\n$9\r\nmaxmemory\r\n$4\r\n2048\r\n$16\r\nmaxmemory-policy\r\n\
+             $11\r\nallkeys-lfu\r\n$17\r\nmaxmemory-samples\r\n$1\r\n7\r\n",
+        )
+        .await;
+    client
+        .ask("CONFIG SET lfu-decay-time 0 lfu-log-factor 3", "+OK\r\n")
+        .await;
+    for (call, reason) in [
+        ("maxmemory -1", "argument must be a memory value"),
+        (
+            "maxmemory-samples 0",
+            "argument must be between 1 and 64 inclusive",
+        ),
+        (
+            "maxmemory-samples 65",
+            "argument must be between 1 and 64 inclusive",
+        ),
+        (
+            "lfu-log-factor x",
+            "argument couldn't be parsed into an integer",
+        ),
+        (
+            "maxmemory-policy lru",
+            "argument(s) must be one of the following: volatile-lru, volatile-lfu, \
+             volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction",
+        ),
+    ] {
+        let name = call.split(' ').next().unwrap_or_default();
+        let refused = format!(
+            "-ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}\r\n"
+        );
+        client.ask(&format!("CONFIG SET {call}"), &refused).await;
+    }
+    node.memory.grew(3_000, 3);
+    node.memory.evicted(4);
+    client.send("INFO\r\n").await;
+    let info = client.bulk().await;
+    for line in [
+        "used_memory:3000",
+        "used_memory_human:2.93K",
+        "used_memory_peak:3000",
+        "maxmemory:2048",
+        "maxmemory_human:2.00K",
+        "maxmemory_policy:allkeys-lfu",
+        "evicted_keys:4",
+    ] {
+        assert!(info.lines().any(|it| it == line), "{line} is not in {info}");
+    }
+    client.ask("CONFIG RESETSTAT", "+OK\r\n").await;
+    assert_eq!(node.memory.evicted_keys(), 0);
+    client.send("MEMORY DOCTOR\r\n").await;
+    let told = client.bulk().await;
+    assert!(told.contains("keys are evicted"), "{told}");
+    client.ask("MEMORY PURGE", "+OK\r\n").await;
+    client
+        .ask("MEMORY STATS", "*18\r\n$14\r\npeak.allocated\r\n:3000\r\n")
+        .await;
+    let mut client = node.connect();
+    client.ask("SET a 1", "+OK\r\n").await;
+    client.ask("MEMORY USAGE a", ":79\r\n").await;
+    client
+        .ask(
+            "MEMORY foo",
+            "-ERR unknown subcommand 'foo'. Try MEMORY HELP.\r\n",
+        )
+        .await;
+}
