@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, path::PathBuf, pin::Pin, sync::Arc};
 
-use atoll_base::{config::Config, id::NodeId};
+use atoll_base::{
+    config::{Config, EvictionPolicy},
+    id::NodeId,
+};
 use atoll_control::{
     api::ControlApi as _,
     driver::{control::Control, drains, swap::swap, system_identity},
@@ -11,11 +14,13 @@ use atoll_control::{
 };
 use atoll_kv::{
     api::NoCrossPartition,
+    core::evict::Policy,
     driver::{Decisions, Known, Kv, Progress, Setup, SnapshotSettings, StartError, topology_key},
     face::{
         server::{Identity, NoPasswords, Server, ServerSettings},
         session::{self, Credentials},
     },
+    memory::MemorySettings,
 };
 use atoll_ring::partition::Partitions;
 use atoll_world::{
@@ -117,6 +122,7 @@ struct Plan {
     journal: journal::Options,
     partitions: u16,
     shards: usize,
+    memory: MemorySettings,
     request_timeout_ms: u64,
     login_required: bool,
 }
@@ -190,6 +196,10 @@ pub(super) fn start(
         },
         partitions: config.kv.partitions,
         shards,
+        memory: MemorySettings {
+            bytes_max: config.kv.maxmemory_bytes,
+            policy: policy(config.kv.maxmemory_policy),
+        },
         request_timeout_ms: config.kv.request_timeout_ms,
         login_required: config.leaves_loopback() && !config.security.insecure,
     };
@@ -232,9 +242,23 @@ async fn run(
         auth_required: false,
         cluster: false,
     });
-    let hub = kv.hub().clone();
-    let server = Server::new(kv, hub, users, settings);
+    let (hub, memory) = (kv.hub().clone(), kv.memory().clone());
+    let server = Server::new(kv, hub, memory, users, settings);
     super::serve::redis(door.listener, door.tls, server, door.stopped).await;
+}
+
+/// The data's words for the policy.
+fn policy(policy: EvictionPolicy) -> Policy {
+    match policy {
+        EvictionPolicy::NoEviction => Policy::NoEviction,
+        EvictionPolicy::AllKeysLru => Policy::AllKeysLru,
+        EvictionPolicy::AllKeysLfu => Policy::AllKeysLfu,
+        EvictionPolicy::AllKeysRandom => Policy::AllKeysRandom,
+        EvictionPolicy::VolatileLru => Policy::VolatileLru,
+        EvictionPolicy::VolatileLfu => Policy::VolatileLfu,
+        EvictionPolicy::VolatileRandom => Policy::VolatileRandom,
+        EvictionPolicy::VolatileTtl => Policy::VolatileTtl,
+    }
 }
 
 /// Tells how far the reading of hot data has got.
@@ -261,6 +285,7 @@ async fn open(
         peers,
         layout: known.layout().into(),
         shards: plan.shards,
+        memory: plan.memory,
         request_timeout_ms: plan.request_timeout_ms,
         cross_partition: Arc::new(NoCrossPartition),
     };

@@ -30,7 +30,7 @@ pub use self::{
     error::{ConfigError, Origin, Side},
     load::{File, Loaded, Sources},
     tree::{Config, Control, Journal, Listen, Log, Node, SETTINGS, Security, Store},
-    types::{Address, CompactionMode, Durability, Kind, LogFormat, Setting},
+    types::{Address, CompactionMode, Durability, EvictionPolicy, Kind, LogFormat, Setting},
 };
 
 /// What every variable of ours begins with.

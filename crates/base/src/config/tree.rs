@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     load::Chosen,
-    types::{Address, CompactionMode, Durability, Kind, LogFormat, Setting},
+    types::{Address, CompactionMode, Durability, EvictionPolicy, Kind, LogFormat, Setting},
 };
 
 const KIB: u64 = 1024;
@@ -160,6 +160,10 @@ tree! {
         durability: Durability = "always", Kind::Durability;
         /// How long a command is tried inside the cluster before it is given up.
         request_timeout_ms: u64 = "5000", Kind::Integer { min: 100, max: 600_000 }, unit "ms";
+        /// So much memory the data that this node holds may take, copies of other nodes' data included; 0 is no limit. It should be the same on every node: what is evicted goes from all of them. CONFIG SET maxmemory changes it until the node stops.
+        maxmemory_bytes: u64 = "0", Kind::Integer { min: 0, max: 1_024 * TIB }, unit "bytes";
+        /// What goes when the data takes more memory than it may: nothing, so that writes are refused, or keys by Redis's policies. CONFIG SET maxmemory-policy changes it until the node stops.
+        maxmemory_policy: EvictionPolicy = "noeviction", Kind::Choice(EvictionPolicy::WORDS);
     }
     /// The write-ahead log on the disk.
     journal: Journal {

@@ -296,6 +296,28 @@ choice! {
 }
 
 choice! {
+    /// What goes when hot data takes more memory than it may; Redis's words.
+    EvictionPolicy {
+        /// Nothing: writes are refused.
+        NoEviction = "noeviction",
+        /// Keys that were not used for the longest time.
+        AllKeysLru = "allkeys-lru",
+        /// Keys that are used least often.
+        AllKeysLfu = "allkeys-lfu",
+        /// Any keys.
+        AllKeysRandom = "allkeys-random",
+        /// Keys that end and were not used for the longest time.
+        VolatileLru = "volatile-lru",
+        /// Keys that end and are used least often.
+        VolatileLfu = "volatile-lfu",
+        /// Any keys that end.
+        VolatileRandom = "volatile-random",
+        /// Keys that end soonest.
+        VolatileTtl = "volatile-ttl",
+    }
+}
+
+choice! {
     /// How log lines are written.
     LogFormat {
         /// For people.
