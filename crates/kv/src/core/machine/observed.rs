@@ -25,13 +25,13 @@ impl Machine {
             && !DRAWN.contains(&command.name);
         let entry = self.keyspace.database(call.database).get(key);
         let is_timeless = entry.is_none_or(|entry| {
-            entry.expires_at_ms.is_none()
+            entry.expires_at_ms().is_none()
                 && !matches!(&entry.value, Value::Hash(hash) if hash.may_end())
         });
         if !is_plain || !is_timeless {
             return None;
         }
-        let version = entry.map_or(0, |entry| entry.version);
+        let version = entry.map_or(0, |entry| entry.version());
         let at = Moment {
             now_ms: 0,
             seed: 0,
@@ -74,7 +74,7 @@ pub(super) fn touches(logged: &Bytes, read: &Bytes) -> bool {
         Operation::Call(call) | Operation::Wait { call, .. } => may_change(call),
         Operation::Transaction { calls, .. } => calls.iter().any(may_change),
         Operation::Versions(_) => false,
-        Operation::Expire(keys) => keys.iter().any(is_it),
+        Operation::Expire(keys) | Operation::Evict(keys) => keys.iter().any(is_it),
     }
 }
 
