@@ -4,12 +4,17 @@
 //! ([`route`](crate::core::route)), and hands what has to be done in several at one moment to
 //! the [`CrossPartition`] executor.
 
+mod cluster;
+
 use std::{future::Future, pin::Pin};
 
 use atoll_base::id::PartitionId;
+use atoll_ring::slot::Slot;
 use bytes::Bytes;
 
 use crate::core::{command::Command, reply::Reply};
+
+pub use cluster::{ClusterMap, ClusterNode, ClusterView, Redirect, Route, SlotRange};
 
 /// How new what is read has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +105,15 @@ pub enum OwnDisk {
     Ignored,
 }
 
+/// A part of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The partition that a slot is in.
+    Slot(Slot),
+    /// The partitions whose owner cluster clients are told that this node is.
+    Owned,
+}
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub enum Body {
@@ -109,6 +123,15 @@ pub enum Body {
         /// The database's index.
         database: usize,
         /// The command.
+        call: Call,
+    },
+    /// Run a command that names no keys on a part of a database: [`Answer::Reply`].
+    Within {
+        /// The part.
+        part: Part,
+        /// The database's index.
+        database: usize,
+        /// The command; on several partitions one of DBSIZE, KEYS, RANDOMKEY and SCAN.
         call: Call,
     },
     /// Run a transaction: [`Answer::Executed`] or [`Answer::Discarded`].

@@ -1,5 +1,7 @@
 //! From questions to partitions, and back.
 
+mod within;
+
 use std::{collections::BTreeSet, pin::Pin, sync::atomic::Ordering, time::Duration};
 
 use atoll_base::id::PartitionId;
@@ -45,6 +47,8 @@ enum Pending {
 struct Dealer<'a> {
     kv: &'a Kv,
     dealt: Vec<Vec<AskOf>>,
+    /// Whether what is dealt, if it reads, may be answered by the replica that is here.
+    is_stale: bool,
 }
 
 impl Dealer<'_> {
@@ -52,6 +56,7 @@ impl Dealer<'_> {
         Dealer {
             dealt: kv.0.shards.iter().map(|_| Vec::new()).collect(),
             kv,
+            is_stale: false,
         }
     }
 
@@ -70,7 +75,10 @@ impl Dealer<'_> {
         }
         self.dealt[self.kv.0.shard_of(partition)].push(AskOf {
             partition,
-            kind,
+            kind: match kind {
+                AskKind::Read if self.is_stale => AskKind::Stale,
+                kind => kind,
+            },
             operation,
             given,
         });
@@ -106,11 +114,11 @@ impl Dealer<'_> {
 fn keep_order(asks: &mut [AskOf]) {
     let written: BTreeSet<PartitionId> = asks
         .iter()
-        .filter(|ask| ask.kind != AskKind::Read)
+        .filter(|ask| !ask.kind.reads())
         .map(|ask| ask.partition)
         .collect();
     for ask in asks {
-        if written.contains(&ask.partition) && ask.kind == AskKind::Read {
+        if written.contains(&ask.partition) && ask.kind.reads() {
             ask.kind = AskKind::Write;
         }
     }
@@ -154,8 +162,14 @@ async fn settle(
 
 fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
     let consistency = request.consistency;
+    dealer.is_stale = may_be_stale(&request);
     match request.body {
         Body::Call { database, call } => begin_call(kv, dealer, consistency, database, call),
+        Body::Within {
+            part,
+            database,
+            call,
+        } => within::begin_within(kv, dealer, part, database, call),
         Body::Transaction(transaction) => begin_transaction(kv, dealer, consistency, transaction),
         Body::Versions(keys) => {
             let kv = kv.clone();
@@ -167,6 +181,19 @@ fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
             Pending::Alone(Box::pin(async move { acknowledged(&kv, wait).await }))
         }
     }
+}
+
+/// Whether what is read may be old. Where the client waits for a change, or compares with what
+/// it saw, old answers would be wrong ones.
+fn may_be_stale(request: &Request) -> bool {
+    request.consistency == Consistency::Stale
+        && match &request.body {
+            Body::Call { call, .. } | Body::Within { call, .. } => {
+                !call.command.flags.has(Flags::BLOCKING)
+            }
+            Body::Transaction(transaction) => transaction.watched.is_empty(),
+            Body::Versions(_) | Body::Publish(_) | Body::Wait(_) => false,
+        }
 }
 
 /// Leaves a request that touches several partitions at one moment to whoever can do that.
@@ -263,16 +290,17 @@ fn begin_call(
             Pending::Later(Box::pin(merged(receivers, None, merge)))
         }
         Ok(Plan::Search) => {
-            let kv = kv.clone();
-            let search = async move { search(&kv, database, call.words).await };
+            let (kv, is_stale) = (kv.clone(), dealer.is_stale);
+            let order = partitions.ids().collect();
+            let search = async move { search(&kv, is_stale, order, database, call.words).await };
             Pending::Alone(Box::pin(search))
         }
         Ok(Plan::Scan(mut scan)) => {
-            let kv = kv.clone();
+            let (kv, is_stale) = (kv.clone(), dealer.is_stale);
             Pending::Alone(Box::pin(async move {
                 loop {
                     let (partition, words) = scan.ask();
-                    match one(&kv, partition, operation(database, words)).await {
+                    match one(&kv, is_stale, partition, operation(database, words)).await {
                         Answer::Reply(reply) => {
                             if let Some(reply) = scan.take(reply) {
                                 return Answer::Reply(reply);
@@ -353,8 +381,12 @@ fn begin_transaction(
 }
 
 /// Asks one partition for something to read.
-async fn one(kv: &Kv, partition: PartitionId, operation: Bytes) -> Answer {
-    answer(given(kv, partition, AskKind::Read, operation).await)
+async fn one(kv: &Kv, is_stale: bool, partition: PartitionId, operation: Bytes) -> Answer {
+    let mut dealer = Dealer::new(kv);
+    dealer.is_stale = is_stale;
+    let receiver = dealer.deal(partition, AskKind::Read, operation);
+    dealer.hand_over();
+    answer(receiver.await)
 }
 
 async fn given(
@@ -404,15 +436,20 @@ async fn merged(receivers: Vec<Receiver>, parts: Option<Vec<Part>>, merge: Merge
     })
 }
 
-/// One partition after the other, in random order, until one answers something.
-async fn search(kv: &Kv, database: usize, words: Vec<Bytes>) -> Answer {
-    let mut order: Vec<PartitionId> = kv.0.partitions.ids().collect();
+/// One of these partitions after the other, in random order, until one answers something.
+async fn search(
+    kv: &Kv,
+    is_stale: bool,
+    mut order: Vec<PartitionId>,
+    database: usize,
+    words: Vec<Bytes>,
+) -> Answer {
     for at in (1..order.len()).rev() {
         order.swap(at, atoll_world::random::range(0..=at));
     }
     let operation = operation(database, words);
     for partition in order {
-        match one(kv, partition, operation.clone()).await {
+        match one(kv, is_stale, partition, operation.clone()).await {
             Answer::Reply(Reply::Null) => {}
             found => return found,
         }

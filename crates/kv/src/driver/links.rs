@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{Door, Layout, shard::Input, shard::Urgent};
+use super::{Door, Layout, owners::Owners, shard::Input, shard::Urgent};
 use crate::core::{
     machine::OPERATION_BYTES_MAX,
     wire::{Bundle, Packet},
@@ -46,16 +46,23 @@ struct Shared {
     layout: Mutex<Arc<Layout>>,
     doors: Mutex<Vec<Door>>,
     queues: Mutex<BTreeMap<NodeId, mpsc::Sender<Bytes>>>,
+    owners: Owners,
 }
 
 impl Links {
-    pub(super) fn new(peers: Arc<dyn Peers>, own: ReplicaId, layout: Arc<Layout>) -> Self {
+    pub(super) fn new(
+        peers: Arc<dyn Peers>,
+        own: ReplicaId,
+        layout: Arc<Layout>,
+        owners: Owners,
+    ) -> Self {
         Links(Arc::new(Shared {
             peers,
             own,
             layout: Mutex::new(layout),
             doors: Mutex::default(),
             queues: Mutex::default(),
+            owners,
         }))
     }
 
@@ -81,6 +88,10 @@ impl Links {
             tracing::debug!(replica = %to, "packets for a replica that no node has are lost");
             return;
         };
+        self.send_to(node, bundle);
+    }
+
+    fn send_to(&self, node: NodeId, bundle: Bundle) {
         let mut queues = self.0.queues.lock();
         let queue = queues.entry(node).or_insert_with(|| {
             let (queue, bundles) = mpsc::channel(BUNDLES_MAX);
@@ -89,6 +100,14 @@ impl Links {
         });
         if queue.try_send(bundle.encode()).is_err() {
             tracing::debug!(%node, "the queue of packets is full; they are lost");
+        }
+    }
+
+    /// Asks a node whether it is there, unless something is on its way there already: a link
+    /// that nothing goes over is never found to be broken.
+    pub(super) fn hello(&self, node: NodeId) {
+        if self.0.owners.asked(node) {
+            self.send_to(node, self.bundle());
         }
     }
 
@@ -102,6 +121,7 @@ impl Links {
                     let Some(bundle) = bundle else {
                         return;
                     };
+                    self.0.owners.asked(node);
                     answers.push(self.0.peers.call(node, PACKETS, bundle));
                 }
                 Some(answer) = answers.next(), if !answers.is_empty() => {
@@ -109,6 +129,8 @@ impl Links {
                         answer,
                         Err(PeerError::Unreachable { .. } | PeerError::UnknownPeer(_))
                     );
+                    let owners = &self.0.owners;
+                    owners.answered(node, answer.is_ok(), !answers.is_empty());
                     if let Err(error) = answer {
                         tracing::debug!(%node, %error, "packets were lost");
                     }
@@ -127,6 +149,7 @@ impl Links {
     }
 
     fn tell(&self, node: NodeId, is_up: bool) {
+        self.0.owners.link(node, is_up);
         let Some(replica) = self.0.layout.lock().replica_of(node) else {
             return;
         };

@@ -4,6 +4,7 @@
 //! coordinators, so that cores need no locks. What a shard took in at once is handled at once:
 //! its records go to the node's one journal in one append, its packets for a node in one frame.
 
+mod address;
 mod ask;
 mod error;
 mod journal;
@@ -11,6 +12,7 @@ mod layout;
 mod links;
 mod needs;
 mod news;
+mod owners;
 mod placement;
 mod shard;
 mod snapshots;
@@ -19,6 +21,7 @@ mod tests;
 mod transfer;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
 };
@@ -29,6 +32,7 @@ use atoll_world::{disk::Disk, journal as world_journal, peers::Peers, task};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+pub use address::{ClusterAddress, address_key, address_owner, addresses_prefix};
 pub use error::StartError;
 pub use journal::{OnProgress, Progress};
 pub use layout::{Layout, Place};
@@ -36,7 +40,7 @@ pub use placement::{Decisions, Known, topology_key};
 pub use snapshots::{SnapshotFault, SnapshotSettings};
 
 use crate::{
-    api::{Answer, Api, CrossPartition, Publication, Request},
+    api::{Answer, Api, ClusterMap, CrossPartition, Publication, Request},
     core::paxos::Settings as PaxosSettings,
     hub::Hub,
     memory::{Memory, MemorySettings},
@@ -44,6 +48,7 @@ use crate::{
 use links::Links;
 use needs::Needs;
 use news::News;
+use owners::Owners;
 use shard::{Input, Shard, Tools, Urgent};
 
 /// Inputs that may wait for one shard; further ones are refused.
@@ -92,6 +97,7 @@ struct Inner {
     news: News,
     memory: Memory,
     links: Links,
+    owners: Owners,
     journal: world_journal::Journal,
     /// Whether what is acknowledged is on disk.
     is_durable: bool,
@@ -131,7 +137,13 @@ impl Kv {
             journal,
             files,
         } = journal::open(&setup)?;
-        let links = Links::new(setup.peers.clone(), setup.replica, setup.layout.clone());
+        let owners = Owners::new(setup.node, setup.replica, setup.layout.clone());
+        let links = Links::new(
+            setup.peers.clone(),
+            setup.replica,
+            setup.layout.clone(),
+            owners.clone(),
+        );
         let news = News::start(setup.node, setup.peers.clone(), &setup.layout);
         let count = setup.shards.max(1);
         let mut doors = Vec::with_capacity(count);
@@ -159,6 +171,7 @@ impl Kv {
                 links: links.clone(),
                 news: news.clone(),
                 memory: memory.clone(),
+                owners: owners.clone(),
                 urgent,
             };
             let shard = Shard::new(
@@ -178,6 +191,7 @@ impl Kv {
             news,
             memory,
             links,
+            owners,
             journal,
             is_durable: setup.journal.durability == world_journal::Durability::Always,
             layout: Mutex::new(setup.layout),
@@ -190,10 +204,24 @@ impl Kv {
         *self.0.layout.lock() = layout.clone();
         self.0.news.set_layout(layout);
         self.0.links.set_layout(layout.clone());
+        self.0.owners.set_layout(layout.clone());
         for door in &self.0.shards {
             // A shard that is gone needs to know nothing.
             let _ = door.urgent.send(Urgent::Layout(layout.clone()));
         }
+    }
+
+    /// The cluster, for its clients. Nodes whose addresses are not known are not in it.
+    pub fn cluster_map(&self) -> Arc<dyn ClusterMap> {
+        Arc::new(owners::Map {
+            owners: self.0.owners.clone(),
+            links: self.0.links.clone(),
+        })
+    }
+
+    /// Where cluster clients reach each node.
+    pub fn set_addresses(&self, addresses: BTreeMap<NodeId, ClusterAddress>) {
+        self.0.owners.set_addresses(addresses);
     }
 
     /// How many replicas at least hold what was acknowledged, whatever its partition.

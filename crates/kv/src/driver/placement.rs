@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use super::{
     Kv,
+    address::ClusterAddress,
     layout::{Layout, Place},
 };
 use crate::core::paxos::{Configuration, Members, Voters};
@@ -51,6 +52,12 @@ pub trait Decisions: Send + Sync + 'static {
 
     /// Those of them that are to hand over what they hold; none if that can't be read now.
     fn draining(&self) -> impl Future<Output = Option<BTreeSet<NodeId>>> + Send;
+    /// Where nodes said that cluster clients reach them, as this node knows it: what
+    /// [`ClusterAddress::encode`] made. None, if that can't be read.
+    fn addresses(&self) -> impl Future<Output = Option<BTreeMap<NodeId, Bytes>>> + Send;
+
+    /// Says where cluster clients reach a node, or that they don't.
+    fn set_address(&self, node: NodeId, address: Option<Bytes>) -> impl Future<Output = ()> + Send;
 }
 
 /// What the owner of a partition that changes tells of it.
@@ -208,12 +215,21 @@ impl Known {
         }
     }
 
-    /// Keeps what a node holds, and the topology, up to date, for as long as it lives.
-    pub async fn keep<D: Decisions>(mut self, decisions: D, kv: Kv) {
+    /// Keeps what a node holds, the topology, and where cluster clients reach the nodes, up to
+    /// date, for as long as it lives.
+    pub async fn keep<D: Decisions>(
+        mut self,
+        decisions: D,
+        kv: Kv,
+        node: NodeId,
+        address: ClusterAddress,
+    ) {
+        let mut told = Told::default();
         loop {
             if self.refresh(&decisions).await {
                 kv.set_layout(&self.layout().into());
             }
+            told.keep(&decisions, &kv, node, &address).await;
             if decisions.leads() {
                 self.lead(&decisions, kv.partitions()).await;
             }
@@ -223,6 +239,61 @@ impl Known {
             }
             clock::sleep(if is_busy { BUSY } else { IDLE }).await;
         }
+    }
+}
+
+/// What nodes told of their addresses.
+#[derive(Debug, Default)]
+struct Told {
+    addresses: BTreeMap<NodeId, Bytes>,
+    /// When to look again.
+    next: Option<clock::Instant>,
+}
+
+impl Told {
+    /// Hears where the others are, and tells where this node is; the leader clears away what
+    /// nodes that are gone have told.
+    async fn keep<D: Decisions>(
+        &mut self,
+        decisions: &D,
+        kv: &Kv,
+        own: NodeId,
+        address: &ClusterAddress,
+    ) {
+        let now = clock::now();
+        if self.next.is_some_and(|next| now < next) {
+            return;
+        }
+        self.next = Some(now + IDLE);
+        let Some(mut found) = decisions.addresses().await else {
+            return;
+        };
+        let encoded = address.encode();
+        if found.get(&own) != Some(&encoded) {
+            decisions.set_address(own, Some(encoded.clone())).await;
+            // Who asks this node hears of it, whether the others have heard or not.
+            found.insert(own, encoded);
+        }
+        if decisions.leads() {
+            let members = decisions.members();
+            for node in found.keys().filter(|node| !members.contains(node)) {
+                decisions.set_address(*node, None).await;
+            }
+        }
+        if found == self.addresses {
+            return;
+        }
+        let mut addresses = BTreeMap::new();
+        for (node, bytes) in &found {
+            match ClusterAddress::decode(bytes.clone()) {
+                Ok(address) => drop(addresses.insert(*node, address)),
+                Err(error) => {
+                    tracing::warn!(%node, %error, "a node's address for cluster clients can't be read");
+                }
+            }
+        }
+        self.addresses = found;
+        kv.set_addresses(addresses);
     }
 }
 

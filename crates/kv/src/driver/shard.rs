@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 mod evicting;
 mod keeping;
 mod leaving;
+mod stale;
 
 use self::{
     evicting::Evicting,
@@ -30,6 +31,7 @@ use super::{
     links::{BUNDLE_BYTES_MAX, Links},
     needs::Needs,
     news::News,
+    owners::{Owners, owner_of},
     paxos_settings,
     placement::Progress,
     snapshots::Files,
@@ -78,6 +80,8 @@ pub(super) struct AskOf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AskKind {
     Read,
+    /// The replica that is here may answer it, however old its state is.
+    Stale,
     Write,
     /// It waits where it finds nothing to do, for so long or for ever, under a number by which
     /// it can be [withdrawn](Urgent::Withdraw).
@@ -88,6 +92,10 @@ pub(super) enum AskKind {
 }
 
 impl AskKind {
+    pub(super) fn reads(self) -> bool {
+        matches!(self, AskKind::Read | AskKind::Stale)
+    }
+
     fn waits(self) -> bool {
         matches!(self, AskKind::Wait { .. })
     }
@@ -127,6 +135,9 @@ struct Room {
     coordinator: Coordinator<Answered>,
     tick_at_ms: Option<u64>,
     kept: Kept,
+    /// Whether the replica has heard from an owner, or been it, since the node started. Before
+    /// that it knows only what its snapshot holds.
+    has_followed: bool,
 }
 
 /// What a shard works with.
@@ -137,6 +148,7 @@ pub(super) struct Tools {
     pub(super) needs: Needs,
     pub(super) links: Links,
     pub(super) news: News,
+    pub(super) owners: Owners,
     pub(super) urgent: mpsc::UnboundedSender<Urgent>,
     pub(super) memory: Memory,
 }
@@ -149,6 +161,7 @@ pub(super) struct Shard {
     journal: Journal,
     links: Links,
     news: News,
+    owners: Owners,
     urgent: mpsc::UnboundedSender<Urgent>,
     begin: clock::Instant,
     request_timeout_ms: u64,
@@ -188,6 +201,7 @@ impl Shard {
             journal: tools.journal,
             links: tools.links,
             news: tools.news,
+            owners: tools.owners,
             urgent: tools.urgent,
             begin: clock::now(),
             request_timeout_ms: setup.request_timeout_ms,
@@ -216,6 +230,7 @@ impl Shard {
                 coordinator: Coordinator::new(session, Vec::new(), hedge_ms).looks_first(),
                 tick_at_ms: None,
                 kept: Kept::default(),
+                has_followed: false,
             };
             shard.rooms.insert(partition, room);
         }
@@ -308,6 +323,9 @@ impl Shard {
         match input {
             Input::Asks(asks) => {
                 for ask in asks {
+                    let Some(ask) = self.answer_stale(ask) else {
+                        continue;
+                    };
                     let Some(room) = self.rooms.get_mut(&ask.partition) else {
                         continue;
                     };
@@ -320,7 +338,7 @@ impl Shard {
                     self.waiting.insert(task, ask.given);
                     let deadline_ms = now_ms + self.request_timeout_ms;
                     let kind = match ask.kind {
-                        AskKind::Read => Kind::Read,
+                        AskKind::Read | AskKind::Stale => Kind::Read,
                         AskKind::Write => Kind::Write,
                         AskKind::Wait { timeout_ms, number } => {
                             self.waits.insert(number, task);
@@ -632,6 +650,7 @@ impl Shard {
             }
         }
         self.plan_tick(id, &mut room);
+        self.note_owner(id, &mut room);
         self.rooms.insert(id, room);
     }
 

@@ -2,8 +2,10 @@
 
 mod crashes;
 mod drains;
+mod redirects;
 mod replicas;
 mod serving;
+mod stale;
 
 use std::{
     path::{Path, PathBuf},

@@ -83,6 +83,31 @@ impl Machine {
         self.keyspace.ended(Milliseconds::MAX).next().is_some()
     }
 
+    /// Answers a request that changes nothing from what is here, whoever the owner is and
+    /// whatever it knows by now. What has ended by `now_ms` is not there, as on a Redis replica,
+    /// though nothing says so in the log.
+    pub fn read_stale(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Answered {
+        self.look(now_ms, seed, operation).0
+    }
+
+    /// The answer to a request that changes nothing, and which keys were met that have ended.
+    fn look(
+        &mut self,
+        now_ms: Milliseconds,
+        seed: u64,
+        operation: &Bytes,
+    ) -> (Answered, Vec<(usize, Key)>) {
+        let mut effects = Effects::default();
+        let at = CommandMoment {
+            now_ms,
+            seed,
+            version: 0,
+            reading: true,
+        };
+        let answered = self.run(at, operation, &mut effects);
+        (answered, effects.ended)
+    }
+
     fn run(&mut self, at: CommandMoment, operation: &Bytes, effects: &mut Effects) -> Answered {
         // What can't be read was written by a newer version: every replica of this one refuses
         // it in the same words.
@@ -293,19 +318,11 @@ impl StateMachine for Machine {
     }
 
     fn read(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Read<Answered> {
-        let mut effects = Effects::default();
-        let at = CommandMoment {
-            now_ms,
-            seed,
-            version: 0,
-            reading: true,
-        };
-        let answered = self.run(at, operation, &mut effects);
-        if effects.ended.is_empty() {
+        let (answered, mut keys) = self.look(now_ms, seed, operation);
+        if keys.is_empty() {
             return Read::Reply(answered);
         }
         // Another owner's clock may be behind: that these keys are gone has to be known first.
-        let mut keys: Vec<(usize, Key)> = effects.ended;
         keys.truncate(EXPIRE_MAX);
         let keys = keys
             .into_iter()

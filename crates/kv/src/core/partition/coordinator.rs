@@ -144,6 +144,11 @@ impl<R: Clone + PartialEq> Coordinator<R> {
         self.members = members;
     }
 
+    /// Who the owner is, as far as answers told.
+    pub fn owner(&self) -> Option<ReplicaId> {
+        self.owner
+    }
+
     /// Number of requests on their way.
     pub fn pending(&self) -> usize {
         self.pending.len()

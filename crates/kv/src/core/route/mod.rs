@@ -24,7 +24,7 @@ use bytes::Bytes;
 pub use merge::Merge;
 pub use scan::Scan;
 
-use super::command::{Command, CommandError, KeyPlaces};
+use super::command::{Command, CommandError, Flags, KeyPlaces};
 
 /// What to do with a command.
 #[derive(Debug)]
@@ -85,6 +85,21 @@ fn spread(command: &Command) -> Spread {
         "swapdb" => Spread::EveryAtomic,
         _ => Spread::No,
     }
+}
+
+/// What to do with a command that names no keys on some of the partitions only: as
+/// [`plan`] says of all of them. None, if it can't be had that way.
+pub fn plan_some(
+    command: &Command,
+    words: &[Bytes],
+    partitions: u16,
+) -> Option<Result<Plan, CommandError>> {
+    Some(match spread(command) {
+        Spread::Every(merge) if !command.flags.has(Flags::WRITE) => Ok(Plan::Every(merge)),
+        Spread::Search => Ok(Plan::Search),
+        Spread::Scan => Scan::new(words, partitions).map(Plan::Scan),
+        _ => return None,
+    })
 }
 
 /// What COMMAND DOCS adds about commands that are not atomic over several partitions.

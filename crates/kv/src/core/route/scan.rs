@@ -94,6 +94,18 @@ impl Scan {
         })
     }
 
+    /// Leaves out partitions that are not wanted, but for one that was begun. Gives the whole
+    /// answer, if there are no others.
+    pub fn skip(&mut self, is_wanted: impl Fn(PartitionId) -> bool) -> Option<Reply> {
+        while self.place == 0 && !is_wanted(PartitionId(self.partition)) {
+            self.partition += 1;
+            if self.partition == self.partitions {
+                return Some(self.answer(0));
+            }
+        }
+        None
+    }
+
     fn answer(&mut self, cursor: u64) -> Reply {
         Reply::Array(vec![
             Reply::bulk(cursor.to_string()),

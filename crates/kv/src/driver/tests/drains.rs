@@ -6,7 +6,7 @@ use atoll_ring::topology::{NodeState, Topology};
 use atoll_world::{clock, random};
 
 use super::*;
-use crate::driver::{Decisions, Known, journal};
+use crate::driver::{ClusterAddress, Decisions, Known, journal};
 
 const PARTITIONS: u16 = 8;
 /// No call takes longer while partitions move and nobody dies.
@@ -51,6 +51,12 @@ impl Decisions for View {
         // Now and then the answer is lost.
         is_latest && random::chance(0.9)
     }
+
+    async fn addresses(&self) -> Option<BTreeMap<NodeId, Bytes>> {
+        None
+    }
+
+    async fn set_address(&self, _: NodeId, _: Option<Bytes>) {}
 
     fn leads(&self) -> bool {
         self.decided.lock().leader == self.node.0
@@ -132,7 +138,11 @@ impl Story {
         let boot = machine.boot;
         let start = async move {
             let kv = Kv::start(setup).expect("it starts");
-            task::spawn(known.keep(view, kv.clone()));
+            let address = ClusterAddress {
+                host: "localhost".to_owned(),
+                port: u16::try_from(node.0).expect("few nodes"),
+            };
+            task::spawn(known.keep(view, kv.clone(), node, address));
             task::spawn(count_up(kv.clone(), node, boot, counts, longest));
             kv
         };

@@ -196,6 +196,8 @@ fn may_wait(request: &Request) -> bool {
     match &request.body {
         Body::Call { call, .. } => call.command.flags.has(Flags::BLOCKING),
         Body::Wait(_) => true,
+        // What takes long with many keys does not wait.
+        Body::Within { .. } => false,
         Body::Transaction(_) | Body::Versions(_) | Body::Publish(_) => false,
     }
 }

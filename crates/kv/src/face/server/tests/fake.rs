@@ -120,6 +120,7 @@ impl Fake {
                     changed.await;
                 }
             }
+            Body::Within { database, call, .. } => Answer::Reply(self.call(database, &call).0),
             Body::Versions(keys) => {
                 Answer::Versions(keys.iter().map(|key| self.version(key)).collect())
             }

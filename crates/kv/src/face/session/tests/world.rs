@@ -39,6 +39,16 @@ impl World {
     fn answer_api(&mut self, request: Request) -> Answer {
         match request.body {
             Body::Call { database, call } => Answer::Reply(self.call(database, &call)),
+            Body::Within {
+                part,
+                database,
+                call,
+            } => match call.command.name {
+                "cluster|countkeysinslot" | "cluster|getkeysinslot" => {
+                    Answer::Reply(self.call(database, &call))
+                }
+                name => Answer::Reply(asked(&(part, name))),
+            },
             Body::Versions(keys) => {
                 Answer::Versions(keys.iter().map(|key| self.version(key)).collect())
             }
