@@ -7,6 +7,7 @@
 mod args;
 mod bits;
 mod blocking;
+mod cluster;
 mod context;
 mod databases;
 mod dump;
@@ -34,6 +35,7 @@ mod noise;
 pub(crate) mod testing;
 
 pub use blocking::{Wait, awaited_keys, found_nothing, wait_of, waits_for_type};
+pub use cluster::{NO_SLOT, NO_SLOT_OR_COUNT, slot_of};
 pub use context::{Context, Effects, Event, EventClass, Moment};
 pub use error::CommandError;
 pub use streams::fix_last_ids;

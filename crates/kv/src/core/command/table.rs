@@ -5,8 +5,8 @@ use std::{collections::HashMap, ops::BitOr, sync::LazyLock};
 use bytes::Bytes;
 
 use super::{
-    Context, Executed, bits, databases, dump, geo, hashes, hyperloglog, keys, lists, server,
-    session, sets, sorted_sets, streams, strings,
+    Context, Executed, bits, cluster, databases, dump, geo, hashes, hyperloglog, keys, lists,
+    server, session, sets, sorted_sets, streams, strings,
 };
 
 /// One command, as COMMAND tells of it.
@@ -234,6 +234,7 @@ const FAMILIES: &[&[Command]] = &[
     session::TRANSACTIONS,
     session::PUB_SUB,
     session::CLUSTER,
+    cluster::COMMANDS,
     session::SERVER,
     server::COMMANDS,
     session::GENERIC,

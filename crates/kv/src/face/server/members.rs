@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use parking_lot::Mutex;
 
 use crate::{
-    face::session::{ClientInfo, Message, Session, Settings, Traffic},
+    face::session::{ClientInfo, Message, Session, Traffic},
     hub::{Mail, Mailbox, Topic},
 };
 
@@ -183,10 +183,10 @@ struct Table {
 }
 
 impl Members {
-    /// A new one, if there are fewer than so many.
+    /// A new one, if there are fewer than so many. `session` makes the session of its number.
     pub(super) fn admit(
         &self,
-        settings: Settings,
+        session: impl FnOnce(u64) -> Session,
         connections_max: usize,
         address: SocketAddr,
         local_address: SocketAddr,
@@ -199,7 +199,7 @@ impl Members {
         table.admitted += 1;
         let member = Arc::new(Member {
             id,
-            session: Mutex::new(Session::new(id, settings)),
+            session: Mutex::new(session(id)),
             mailbox: Arc::default(),
             address: address.to_string(),
             local_address: local_address.to_string(),

@@ -29,7 +29,12 @@ pub use error::ConnectionError;
 pub use identity::{Identity, NoPasswords};
 pub use settings::ServerSettings;
 
-use crate::{api::Api, hub::Hub, memory::Memory};
+use crate::{
+    api::{Api, ClusterMap},
+    face::session::Session,
+    hub::Hub,
+    memory::Memory,
+};
 use connection::Connection;
 use members::Members;
 use node::{
@@ -40,7 +45,7 @@ use node::{
 use pause::Pause;
 
 /// Serves the Redis protocol. Clones are the same.
-pub struct Server<A>(Arc<Shared<A>>);
+pub struct Server<A>(Arc<Shared<A>>, Option<Arc<dyn ClusterMap>>);
 
 struct Shared<A> {
     api: A,
@@ -59,7 +64,7 @@ struct Shared<A> {
 
 impl<A> Clone for Server<A> {
     fn clone(&self) -> Self {
-        Server(self.0.clone())
+        Server(self.0.clone(), self.1.clone())
     }
 }
 
@@ -73,7 +78,7 @@ impl<A: Api> Server<A> {
         settings: ServerSettings,
     ) -> Server<A> {
         let [high, middle, low] = [(); 3].map(|()| atoll_world::random::u64());
-        Server(Arc::new(Shared {
+        let shared = Shared {
             config: Config::new(&settings, memory.clone()),
             stats: Stats::default(),
             slowlog: Slowlog::default(),
@@ -87,7 +92,13 @@ impl<A: Api> Server<A> {
             settings,
             members: Members::default(),
             pause: Pause::default(),
-        }))
+        };
+        Server(Arc::new(shared), None)
+    }
+
+    /// The same server for clients that are told of the cluster.
+    pub fn in_cluster(&self, cluster: Arc<dyn ClusterMap>) -> Server<A> {
+        Server(self.0.clone(), Some(cluster))
     }
 
     /// Serves a connection until the client is done with it. After `shutdown` what was asked is
@@ -109,7 +120,15 @@ impl<A: Api> Server<A> {
         let connections_max = self.0.config.size(Setting::ConnectionsMax);
         let mut session = self.0.settings.session;
         session.auth_required |= self.0.identity.is_required();
-        let member = self.0.members.admit(session, connections_max, peer, local);
+        let new_session = |id| {
+            let session = Session::new(id, session);
+            match &self.1 {
+                Some(cluster) => session.in_cluster(cluster.clone()),
+                None => session,
+            }
+        };
+        let members = &self.0.members;
+        let member = members.admit(new_session, connections_max, peer, local);
         self.0.stats.connected(member.is_some());
         match member {
             Some(member) => {

@@ -8,6 +8,7 @@
 
 mod ask;
 mod client;
+mod cluster;
 mod command;
 mod connection;
 mod describe;
@@ -23,7 +24,7 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
@@ -37,7 +38,7 @@ pub use tracking::Tracking;
 
 use super::resp::{Version, write, write_error};
 use crate::{
-    api::{Answer, Body, Call, Consistency, Request},
+    api::{Answer, Body, Call, ClusterMap, Consistency, Part, Request},
     core::{
         command::{Command, CommandError, Flags, Group, find, found_nothing},
         reply::Reply,
@@ -94,6 +95,8 @@ pub struct Session {
     subscriptions: Subscriptions,
     tracking: Option<Tracking>,
     last_command: &'static str,
+    /// What the client is told of the cluster, if it is told that there is one.
+    cluster: Option<Arc<dyn ClusterMap>>,
 }
 
 impl fmt::Debug for Session {
@@ -127,7 +130,15 @@ impl Session {
             subscriptions: Subscriptions::default(),
             tracking: None,
             last_command: "NULL",
+            cluster: None,
         }
+    }
+
+    /// The same of a client that is told of the cluster: it is sent to where its keys are.
+    pub fn in_cluster(mut self, cluster: Arc<dyn ClusterMap>) -> Self {
+        self.settings.cluster = true;
+        self.cluster = Some(cluster);
+        self
     }
 
     fn first_user(settings: Settings) -> Option<Bytes> {
@@ -254,7 +265,7 @@ impl Session {
                 command.name
             )));
         }
-        Ok(())
+        self.check_place(command, words)
     }
 
     /// Tells the client no, which also spoils a transaction.
@@ -280,9 +291,14 @@ impl Session {
             return self.run_here(command, &words, out);
         }
         let waits = command.flags.has(Flags::BLOCKING);
-        let body = Body::Call {
-            database: self.database,
-            call: Call { command, words },
+        let (database, call) = (self.database, Call { command, words });
+        let body = match self.is_of_part(command) {
+            true => Body::Within {
+                part: Part::Owned,
+                database,
+                call,
+            },
+            false => Body::Call { database, call },
         };
         Ok(Outcome::Ask {
             ask: Ask::Api(self.request(body)),
@@ -314,6 +330,7 @@ impl Session {
         }
         match command.name.split_once('|') {
             Some(("client", name)) => self.run_client(name, words),
+            Some(("cluster", name)) => self.run_cluster(command, name, words),
             Some(("pubsub", name)) => pubsub::run_pubsub(name, words),
             Some(("command", name)) => command::run_command(name, words),
             _ => match command.name {
@@ -324,6 +341,7 @@ impl Session {
                 "hello" => self.hello(words),
                 "reset" => Ok(self.reset()),
                 "command" => Ok(describe::all_commands().into()),
+                "cluster" => Err(CommandError::Arity(command.name)),
                 name if pubsub::pushes(command) => self.run_subscription(name, words, out),
                 name => self.run_connection(name, words, out),
             },

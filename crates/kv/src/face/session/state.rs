@@ -19,6 +19,11 @@ impl Session {
         self.user.as_ref()
     }
 
+    /// Whether the client is told that this is a Redis Cluster.
+    pub fn is_in_cluster(&self) -> bool {
+        self.settings.cluster
+    }
+
     /// What the client calls itself.
     pub fn name(&self) -> &Bytes {
         &self.name

@@ -242,6 +242,7 @@ impl Session {
                 "EXECABORT Transaction discarded because of previous errors.",
             ));
         }
+        self.check_places(&queue.calls)?;
         if queue.calls.is_empty() && watched.is_empty() {
             write_array_header(out, 0);
             return Ok(Outcome::Written);

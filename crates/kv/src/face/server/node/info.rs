@@ -58,7 +58,7 @@ impl<A: Api> Server<A> {
                 }
                 "CPU" => "used_cpu_sys:0.000000\nused_cpu_user:0.000000\n".to_owned(),
                 "Cluster" => {
-                    let is_cluster = u8::from(self.0.settings.session.cluster);
+                    let is_cluster = u8::from(asker.session.lock().is_in_cluster());
                     format!("cluster_enabled:{is_cluster}\n")
                 }
                 "Keyspace" => self.about_keyspace().await,
@@ -72,7 +72,7 @@ impl<A: Api> Server<A> {
 
     fn about_server(&self, asker: &Member) -> String {
         let shared = &self.0;
-        let mode = if shared.settings.session.cluster {
+        let mode = if asker.session.lock().is_in_cluster() {
             "cluster"
         } else {
             "standalone"

@@ -8,6 +8,7 @@
 //! ```
 
 mod client;
+mod cluster;
 mod command;
 mod connection;
 mod pipeline;
