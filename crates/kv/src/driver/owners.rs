@@ -167,8 +167,12 @@ impl Owners {
             .is_none_or(|link| link.answers(clock::now()))
     }
 
-    /// Where all nodes that said it are.
-    pub(super) fn set_addresses(&self, addresses: BTreeMap<NodeId, ClusterAddress>) {
+    /// Where all nodes that said it are. One that says the same as this node, as nodes with the
+    /// same settings on loopback do, would have clients sent back here: it says nothing.
+    pub(super) fn set_addresses(&self, mut addresses: BTreeMap<NodeId, ClusterAddress>) {
+        if let Some(own) = addresses.get(&self.0.own).cloned() {
+            addresses.retain(|node, address| *node == self.0.own || *address != own);
+        }
         *self.0.addresses.lock() = Arc::new(addresses);
     }
 
