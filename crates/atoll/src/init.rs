@@ -39,8 +39,9 @@ pub(crate) struct InitArgs {
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 
-/// Where Redis clients come in.
+/// Where Redis clients come in, and those of Redis Cluster.
 const REDIS_PORT: u16 = 6379;
+const REDIS_CLUSTER_PORT: u16 = 7379;
 
 impl InitArgs {
     /// The settings, with all listeners at `--listen` unless they were named themselves.
@@ -54,9 +55,11 @@ impl InitArgs {
             ..address.clone()
         };
         let (peer, redis) = (at(PEER_PORT), at(REDIS_PORT));
+        let redis_cluster = at(REDIS_CLUSTER_PORT);
         let mut all = SettingFlags::default();
         all.push("listen.client", address.to_string());
         all.push("listen.redis", redis.to_string());
+        all.push("listen.redis_cluster", redis_cluster.to_string());
         all.push("listen.peer", peer.to_string());
         all.extend(&self.settings);
         all
@@ -141,6 +144,7 @@ pub(crate) async fn make(config: &Config) -> Result<(Record, String), CliError> 
     };
     private.listen.peer = private.listen.client.clone();
     private.listen.redis = private.listen.client.clone();
+    private.listen.redis_cluster = private.listen.client.clone();
     private.node.port_offset = 0;
     let first = Node::start(&private, Origin::Directory).await?;
     let password = new_password();
@@ -152,9 +156,10 @@ pub(crate) async fn make(config: &Config) -> Result<(Record, String), CliError> 
 
 fn listeners(config: &Config) -> String {
     format!(
-        "--listen-client {} --listen-redis {} --listen-peer {}",
+        "--listen-client {} --listen-redis {} --listen-redis-cluster {} --listen-peer {}",
         config.client_address(),
         config.redis_address(),
+        config.redis_cluster_address(),
         config.peer_address()
     )
 }

@@ -83,6 +83,7 @@ Atoll node {id} of cluster {cluster} is up, its data is in {dir}.
              try: curl {url}/version
   Redis      {redis}
              try: redis-cli -h {redis_host} -p {redis_port} set hello world
+             for cluster clients: {redis_cluster} (redis-cli -c -p {redis_cluster_port})
   peers      {peer} (mutual TLS)
              add a node: atoll token create, then on the other machine
              atoll start --join {peer} --token TOKEN
@@ -96,5 +97,7 @@ Ctrl-C stops it; starting it again finds everything.
         redis = node.redis_address,
         redis_host = node.redis_address.ip(),
         redis_port = node.redis_address.port(),
+        redis_cluster = node.redis_cluster_address,
+        redis_cluster_port = node.redis_cluster_address.port(),
     )
 }

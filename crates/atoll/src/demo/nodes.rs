@@ -51,7 +51,7 @@ pub(super) enum State {
 }
 
 /// Listeners of a node.
-const PORTS: usize = 3;
+const PORTS: usize = 4;
 
 /// One process.
 pub(super) struct Node {
@@ -61,6 +61,7 @@ pub(super) struct Node {
     client_port: u16,
     peer_port: u16,
     redis_port: u16,
+    redis_cluster_port: u16,
     client: Client,
 }
 
@@ -92,6 +93,7 @@ impl Nodes {
             client_port: ports[index * PORTS],
             peer_port: ports[index * PORTS + 1],
             redis_port: ports[index * PORTS + 2],
+            redis_cluster_port: ports[index * PORTS + 3],
             client: client(ports[index * PORTS]),
         };
         Ok(Nodes {
@@ -296,6 +298,10 @@ impl Nodes {
             format!("--listen-client=127.0.0.1:{}", node.client_port),
             format!("--listen-peer=127.0.0.1:{}", node.peer_port),
             format!("--listen-redis=127.0.0.1:{}", node.redis_port),
+            format!(
+                "--listen-redis-cluster=127.0.0.1:{}",
+                node.redis_cluster_port
+            ),
         ];
         // Not as an argument: those are for everybody to see.
         let environment = token.map(|token| ("ATOLL_TOKEN", OsStr::new(token)));

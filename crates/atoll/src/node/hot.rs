@@ -1,21 +1,29 @@
 //! Hot data at this node: waits until the cluster says what this node holds, then serves Redis
 //! clients.
 
-use std::{collections::BTreeSet, path::PathBuf, pin::Pin, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+};
 
 use atoll_base::{
     config::{Config, EvictionPolicy},
-    id::NodeId,
+    id::{ClusterId, NodeId},
 };
 use atoll_control::{
     api::ControlApi as _,
     driver::{control::Control, drains, swap::swap, system_identity},
-    proto::etcdserverpb as pb,
+    proto::{etcdserverpb as pb, internal::command::Op},
 };
 use atoll_kv::{
     api::NoCrossPartition,
     core::evict::Policy,
-    driver::{Decisions, Known, Kv, Progress, Setup, SnapshotSettings, StartError, topology_key},
+    driver::{
+        ClusterAddress, Decisions, Known, Kv, Progress, Setup, SnapshotSettings, StartError,
+        address_key, address_owner, addresses_prefix, topology_key,
+    },
     face::{
         server::{Identity, NoPasswords, Server, ServerSettings},
         session::{self, Credentials},
@@ -44,6 +52,7 @@ const SEGMENT_BYTES_MIN: u64 = 16 << 20;
 struct Decided {
     control: Control,
     node: NodeId,
+    cluster: ClusterId,
     key: Bytes,
 }
 
@@ -92,11 +101,64 @@ impl Decisions for Decided {
             }
         }
     }
+
+    async fn addresses(&self) -> Option<BTreeMap<NodeId, Bytes>> {
+        let prefix = addresses_prefix(self.cluster);
+        let request = pb::RangeRequest {
+            range_end: prefix_end(prefix.as_bytes()).into(),
+            key: prefix.into(),
+            serializable: true,
+            ..pb::RangeRequest::default()
+        };
+        let found = match self.control.range(system_identity(), request).await {
+            Ok(found) => found.kvs,
+            Err(error) => {
+                tracing::debug!(%error, "the addresses of nodes can't be read");
+                return None;
+            }
+        };
+        let named = found.into_iter().filter_map(|kv| {
+            let node = address_owner(self.cluster, &kv.key)?;
+            Some((node, kv.value))
+        });
+        Some(named.collect())
+    }
+
+    async fn set_address(&self, node: NodeId, address: Option<Bytes>) {
+        let key = Bytes::from(address_key(self.cluster, node));
+        let op = match address {
+            Some(value) => Op::Put(pb::PutRequest {
+                key,
+                value,
+                ..pb::PutRequest::default()
+            }),
+            None => Op::DeleteRange(pb::DeleteRangeRequest {
+                key,
+                ..pb::DeleteRangeRequest::default()
+            }),
+        };
+        // Whoever keeps the addresses looks again soon, and tries again.
+        if let Err(error) = self.control.propose(system_identity(), op).await {
+            tracing::debug!(%error, %node, "a node's address was not written, or nobody knows");
+        }
+    }
 }
 
-/// The listener of Redis clients.
+/// The first key after all that begin so: none of ours ends in the highest byte.
+fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    if let Some(last) = end.last_mut() {
+        *last = last.saturating_add(1);
+    }
+    end
+}
+
+/// The listeners of Redis clients: plain ones, and those of Redis Cluster.
 pub(super) struct Door {
     pub(super) listener: Listener,
+    pub(super) cluster_listener: Listener,
+    /// Where the latter reach this node.
+    pub(super) cluster_address: ClusterAddress,
     pub(super) tls: Option<Acceptor>,
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -206,6 +268,7 @@ pub(super) fn start(
     let decided = Decided {
         control,
         node: record.node,
+        cluster: record.cluster,
         key: topology_key(record.cluster).into(),
     };
     let hot = Hot(Arc::default());
@@ -237,13 +300,22 @@ async fn run(
         control: decided.control.clone(),
         login_required,
     });
-    task::spawn(known.keep(decided, kv.clone()));
+    let node = decided.node;
+    // Until the cluster knows of the others, clients of this node are told of this one.
+    kv.set_addresses(BTreeMap::from([(node, door.cluster_address.clone())]));
+    task::spawn(known.keep(decided, kv.clone(), node, door.cluster_address));
     let settings = ServerSettings::new(session::Settings {
         auth_required: false,
         cluster: false,
     });
-    let (hub, memory) = (kv.hub().clone(), kv.memory().clone());
+    let (hub, memory, map) = (kv.hub().clone(), kv.memory().clone(), kv.cluster_map());
     let server = Server::new(kv, hub, memory, users, settings);
+    task::spawn(super::serve::redis(
+        door.cluster_listener,
+        door.tls.clone(),
+        server.in_cluster(map),
+        door.stopped.clone(),
+    ));
     super::serve::redis(door.listener, door.tls, server, door.stopped).await;
 }
 

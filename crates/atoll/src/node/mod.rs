@@ -32,6 +32,7 @@ use atoll_control::{
     log::LogSettings,
     proto::raft,
 };
+use atoll_kv::driver::ClusterAddress;
 use atoll_world::{
     disk::{self, Disk, DiskLock},
     journal,
@@ -163,6 +164,8 @@ pub(crate) struct Node {
     pub(crate) client_url: String,
     /// Where Redis clients reach it.
     pub(crate) redis_address: SocketAddr,
+    /// Where clients of Redis Cluster reach it.
+    pub(crate) redis_cluster_address: SocketAddr,
     /// Where peers reach it, `host:port`.
     pub(crate) peer_address: String,
     hot: hot::Hot,
@@ -188,6 +191,7 @@ impl Node {
         let peer_listener = bind(&config.peer_address().to_string()).await?;
         let client_listener = bind(&config.client_address().to_string()).await?;
         let redis_listener = bind(&config.redis_address().to_string()).await?;
+        let cluster_listener = bind(&config.redis_cluster_address().to_string()).await?;
         let settings = settings(config)?;
         let mut member = member(config, &peer_listener, &client_listener, exposed);
         settings.levels.announce(&mut member);
@@ -248,6 +252,7 @@ impl Node {
         );
         let tls = exposed.then(|| certificates.clients.clone());
         let redis_address = redis_listener.local_address();
+        let redis_cluster_address = cluster_listener.local_address();
         let hot = hot::start(
             config,
             &directory,
@@ -256,6 +261,11 @@ impl Node {
             peers.clone(),
             hot::Door {
                 listener: redis_listener,
+                cluster_address: ClusterAddress {
+                    host: reached_at(config, &config.listen.redis_cluster.host),
+                    port: redis_cluster_address.port(),
+                },
+                cluster_listener,
                 tls: tls.clone(),
                 stopped: stopped.clone(),
             },
@@ -277,6 +287,7 @@ impl Node {
             record,
             client_url,
             redis_address,
+            redis_cluster_address,
             peer_address,
             hot,
             peers,
@@ -315,6 +326,7 @@ pub(crate) fn hosts(config: &Config) -> Vec<String> {
         &config.listen.advertise_host,
         &config.listen.client.host,
         &config.listen.redis.host,
+        &config.listen.redis_cluster.host,
         &config.listen.peer.host,
     ];
     for host in own {
@@ -336,17 +348,23 @@ fn web_hosts(config: &Config) -> Vec<String> {
     names
 }
 
+/// The name or address under which others reach a listener of this host.
+fn reached_at(config: &Config, configured: &str) -> String {
+    match (config.listen.advertise_host.as_str(), configured) {
+        ("", "0.0.0.0" | "::") => "127.0.0.1",
+        ("", host) => host,
+        (advertised, _) => advertised,
+    }
+    .to_owned()
+}
+
 fn member(config: &Config, peer: &Listener, client: &Listener, tls: bool) -> raft::Node {
     let url = |scheme: &str, configured: &str, port: u16| {
-        let host = match (config.listen.advertise_host.as_str(), configured) {
-            ("", "0.0.0.0" | "::") => "127.0.0.1",
-            ("", host) => host,
-            (advertised, _) => advertised,
-        };
+        let host = reached_at(config, configured);
         let host = if host.contains(':') {
             format!("[{host}]")
         } else {
-            host.to_owned()
+            host
         };
         format!("{scheme}://{host}:{port}")
     };

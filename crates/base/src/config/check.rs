@@ -73,6 +73,20 @@ fn rules(config: &Config) -> Vec<Rule> {
             "clients of each protocol, and nodes, come in through different ports",
         ),
         (
+            listen.redis_cluster.port != 0
+                && [listen.client.port, listen.peer.port, listen.redis.port]
+                    .contains(&listen.redis_cluster.port),
+            "listen.redis_cluster",
+            "listen.redis",
+            "clients of Redis Cluster, other clients, and nodes, come in through different ports",
+        ),
+        (
+            too_high(listen.redis_cluster.port),
+            "listen.redis_cluster",
+            "node.port_offset",
+            "the port and the offset together must not be above 65535",
+        ),
+        (
             too_high(listen.redis.port),
             "listen.redis",
             "node.port_offset",

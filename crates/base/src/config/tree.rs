@@ -97,6 +97,8 @@ tree! {
         client: Address = "127.0.0.1:2379", Kind::Address;
         /// Where Redis clients come in. Every node serves every key.
         redis: Address = "127.0.0.1:6379", Kind::Address;
+        /// Where clients of Redis Cluster come in. Each key is served by the node that owns it; clients are told which one that is, and sent there.
+        redis_cluster: Address = "127.0.0.1:7379", Kind::Address;
         /// Where the other nodes come in. Always mutual TLS.
         peer: Address = "127.0.0.1:2380", Kind::Address;
         /// The name or address under which others are told to reach this node; the listener's own host where it is empty.
@@ -204,9 +206,20 @@ impl Config {
         self.offset(&self.listen.redis)
     }
 
+    /// Where clients of Redis Cluster come in, the offset added.
+    pub fn redis_cluster_address(&self) -> Address {
+        self.offset(&self.listen.redis_cluster)
+    }
+
     /// Whether any listener can be reached from another machine.
     pub fn leaves_loopback(&self) -> bool {
-        let listeners = [&self.listen.client, &self.listen.redis, &self.listen.peer];
+        let listen = &self.listen;
+        let listeners = [
+            &listen.client,
+            &listen.redis,
+            &listen.redis_cluster,
+            &listen.peer,
+        ];
         listeners.iter().any(|listener| !listener.is_loopback())
     }
 
