@@ -13,11 +13,16 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}
 scratch=$(mktemp -d)
 pid=
+cluster_pid=
 failed=()
 
 stop() {
-    [[ -z $pid ]] || { kill "$pid" && wait "$pid"; } 2>/dev/null
+    local one
+    for one in $pid $cluster_pid; do
+        { kill "$one" && wait "$one"; } 2>/dev/null
+    done
     pid=
+    cluster_pid=
 }
 finish() {
     stop
@@ -32,25 +37,36 @@ free_port() {
 # Whether the server says that it serves.
 is_up() {
     if [[ $kind == redis ]]; then
-        [[ $("$tools/bin/redis-cli" -p "$redis_port" ping 2>&1) == PONG ]]
+        [[ $("$tools/bin/redis-cli" -p "$redis_port" ping 2>&1) == PONG ]] &&
+            is_cluster_up
     else
         curl --silent --fail --max-time 2 "$endpoint/health" >/dev/null
     fi
 }
 
-# Starts a server in a new directory; sets $port and $endpoint, and $redis_port.
+# Whether a Redis of its own, which is a cluster, has all slots and says so.
+is_cluster_up() {
+    local cli=("$tools/bin/redis-cli" -p "$cluster_port")
+    "${cli[@]}" cluster addslotsrange 0 16383 >/dev/null 2>&1
+    [[ $("${cli[@]}" cluster info 2>&1) == *cluster_state:ok* ]]
+}
+
+# Starts a server in a new directory; sets $port and $endpoint, $redis_port and $cluster_port.
 start() {
     local dir peer
     dir=$(mktemp -d -p "$scratch")
     port=$(free_port)
     redis_port=$(free_port)
+    cluster_port=$(free_port)
     peer=$(free_port)
     endpoint=http://127.0.0.1:$port
     log=$dir/log
     case $kind in
     atoll)
         "$server" start --dir "$dir/data" --listen-client "127.0.0.1:$port" \
-            --listen-redis "127.0.0.1:$redis_port" --listen-peer "127.0.0.1:$peer" >"$log" 2>&1 &
+            --listen-redis "127.0.0.1:$redis_port" \
+            --listen-redis-cluster "127.0.0.1:$cluster_port" \
+            --listen-peer "127.0.0.1:$peer" >"$log" 2>&1 &
         ;;
     etcd)
         "$server" --data-dir "$dir/data" --listen-client-urls "$endpoint" \
@@ -58,6 +74,10 @@ start() {
             --log-level error >"$log" 2>&1 &
         ;;
     redis)
+        mkdir "$dir/cluster"
+        "$server" --port "$cluster_port" --dir "$dir/cluster" --save '' --cluster-enabled yes \
+            --cluster-port "$peer" --cluster-announce-ip 127.0.0.1 >"$log.cluster" 2>&1 &
+        cluster_pid=$!
         "$server" --port "$redis_port" --dir "$dir" --save '' >"$log" 2>&1 &
         ;;
     *)
@@ -101,10 +121,14 @@ etcdctl() { ./etcdctl.sh "$1" "$endpoint"; }
 
 redis_cli() { redis/cli.sh "$tools/bin" 127.0.0.1 "$redis_port"; }
 redis_import() { redis/import.sh "$tools/bin" "$server" 127.0.0.1 "$redis_port"; }
-redis_python() { "$tools/redis-python/bin/python" redis/tour.py 127.0.0.1 "$redis_port"; }
-redis_node() { node redis/node/tour.mjs 127.0.0.1 "$redis_port" "$tools/redis-node"; }
-redis_go() { (cd redis/go && go run . "127.0.0.1:$redis_port"); }
-redis_java() { java -cp "$tools/redis-java/*" redis/java/Tour.java 127.0.0.1 "$redis_port"; }
+redis_python() { "$tools/redis-python/bin/python" redis/tour.py 127.0.0.1 "$redis_port" "$cluster_port"; }
+redis_node() {
+    node redis/node/tour.mjs 127.0.0.1 "$redis_port" "$cluster_port" "$tools/redis-node"
+}
+redis_go() { (cd redis/go && go run . "127.0.0.1:$redis_port" "127.0.0.1:$cluster_port"); }
+redis_java() {
+    java -cp "$tools/redis-java/*" redis/java/Tour.java 127.0.0.1 "$redis_port" "$cluster_port"
+}
 
 if [[ $kind != redis ]]; then
     tour "Go, hello" hello
@@ -114,7 +138,7 @@ if [[ $kind != redis ]]; then
     tour "etcdctl 3.5" etcdctl "$tools/etcd-3.5/etcdctl"
     tour "etcdctl 3.7" etcdctl "$tools/etcd-go/etcdctl"
 fi
-# Plain clients, of a node that owns everything. The tours say where cluster clients will go.
+# Plain clients and cluster clients, of a node that owns everything.
 if [[ $kind != etcd ]]; then
     tour "redis-cli and redis-benchmark" redis_cli
     tour "Python, redis-py" redis_python

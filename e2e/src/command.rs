@@ -67,6 +67,8 @@ pub struct Layout {
     pub peer_port: u16,
     /// Where Redis clients come in, if the server has such a door.
     pub redis_port: u16,
+    /// Where clients of Redis Cluster come in.
+    pub redis_cluster_port: u16,
 }
 
 /// How a node comes into its cluster.
@@ -217,7 +219,9 @@ fn atoll_start(command: &mut Command, node: &Layout, entry: &Entry) {
         .arg("--listen-peer")
         .arg(format!("{host}:{}", node.peer_port))
         .arg("--listen-redis")
-        .arg(format!("{host}:{}", node.redis_port));
+        .arg(format!("{host}:{}", node.redis_port))
+        .arg("--listen-redis-cluster")
+        .arg(format!("{host}:{}", node.redis_cluster_port));
     match entry {
         Entry::Found | Entry::Again => {}
         Entry::Join { host, token } => {

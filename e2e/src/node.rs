@@ -106,6 +106,7 @@ impl Node {
             client_port: ports::free_port(),
             peer_port: ports::free_port(),
             redis_port: ports::free_port(),
+            redis_cluster_port: ports::free_port(),
         };
         Ok(Self {
             server,

@@ -20,9 +20,8 @@ use atoll_e2e::{
     command::{Entry, Server, atoll_path},
     node::{Node, run},
 };
-use common::{all_vote, until};
+use common::{all_placed, all_vote, until};
 use redis::Connection;
-use serde_json::Value;
 
 const KEYS: u64 = 60;
 
@@ -53,21 +52,6 @@ fn set(connection: &mut Connection, key: &str, value: &str) -> String {
 
 fn get(connection: &mut Connection, key: &str) -> Option<String> {
     redis::cmd("GET").arg(key).query(connection).unwrap()
-}
-
-/// Waits until every partition has three replicas and nothing moves.
-async fn all_placed(node: &Node) {
-    until("every partition has three replicas", async || {
-        let output = std::process::Command::new(atoll_path())
-            .args(["--output", "json", "--endpoint", &node.endpoint(), "status"])
-            .output()
-            .unwrap();
-        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
-        let hot = &status["hot"];
-        let settled = hot["moving"] == 0 && hot["waiting"] == 0 && hot["replicas_min"] == 3;
-        settled.then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -1,10 +1,9 @@
 // Program redis is a tour of the Redis port through go-redis, with a check behind every step.
 //
-//	go run . 127.0.0.1:6379
+//	go run . 127.0.0.1:6379 127.0.0.1:7379
 //
-// Keys that one command or one transaction touches share a hash tag, as on every Redis Cluster.
-// The same steps through redis.NewClusterClient belong at the end of main, once a cluster
-// listener is there to be asked for its nodes.
+// The second address is that of the cluster listener, for redis.NewClusterClient. Keys that one
+// command or one transaction touches share a hash tag, as on every Redis Cluster.
 package main
 
 import (
@@ -14,6 +13,7 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,7 +30,7 @@ func must[T any](want T) func(got T, err error) {
 	}
 }
 
-func strings(ctx context.Context, r *redis.Client) {
+func strings(ctx context.Context, r redis.UniversalClient) {
 	must("OK")(r.Set(ctx, "go:message", "hello", 0).Result())
 	must("hello")(r.Get(ctx, "go:message").Result())
 	if err := r.Get(ctx, "go:nothing").Err(); !errors.Is(err, redis.Nil) {
@@ -42,7 +42,7 @@ func strings(ctx context.Context, r *redis.Client) {
 	must([]any{"1", nil, "2"})(r.MGet(ctx, "{go}a", "{go}x", "{go}b").Result())
 }
 
-func collections(ctx context.Context, r *redis.Client) {
+func collections(ctx context.Context, r redis.UniversalClient) {
 	must(int64(2))(r.HSet(ctx, "go:h", "a", 1, "b", 2).Result())
 	must(map[string]string{"a": "1", "b": "2"})(r.HGetAll(ctx, "go:h").Result())
 	must(int64(3))(r.RPush(ctx, "go:l", "a", "b", "c").Result())
@@ -54,7 +54,7 @@ func collections(ctx context.Context, r *redis.Client) {
 	must(members)(r.ZRangeWithScores(ctx, "go:z", 0, -1).Result())
 }
 
-func expiry(ctx context.Context, r *redis.Client) {
+func expiry(ctx context.Context, r redis.UniversalClient) {
 	must("OK")(r.Set(ctx, "go:e", "x", time.Minute).Result())
 	left, err := r.TTL(ctx, "go:e").Result()
 	if err != nil || left <= 50*time.Second || left > time.Minute {
@@ -64,7 +64,7 @@ func expiry(ctx context.Context, r *redis.Client) {
 	must(int64(0))(r.Exists(ctx, "go:e").Result())
 }
 
-func pipelines(ctx context.Context, r *redis.Client) {
+func pipelines(ctx context.Context, r redis.UniversalClient) {
 	said, err := r.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for n := range 500 {
 			key := "go:p" + strconv.Itoa(n)
@@ -100,21 +100,35 @@ func pipelines(ctx context.Context, r *redis.Client) {
 	}
 }
 
-func scan(ctx context.Context, r *redis.Client) {
+func scan(ctx context.Context, r redis.UniversalClient) {
 	for n := range 200 {
 		must("OK")(r.Set(ctx, "go:scan:"+strconv.Itoa(n), n, 0).Result())
 	}
+	var mutex sync.Mutex
 	found := map[string]bool{}
-	keys := r.Scan(ctx, 0, "go:scan:*", 40).Iterator()
-	for keys.Next(ctx) {
-		found[keys.Val()] = true
+	look := func(ctx context.Context, node redis.Cmdable) error {
+		keys := node.Scan(ctx, 0, "go:scan:*", 40).Iterator()
+		for keys.Next(ctx) {
+			mutex.Lock()
+			found[keys.Val()] = true
+			mutex.Unlock()
+		}
+		return keys.Err()
 	}
-	if keys.Err() != nil || len(found) != 200 {
-		panic(fmt.Sprint(len(found), keys.Err()))
+	var err error
+	if cluster, ok := r.(*redis.ClusterClient); ok {
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			return look(ctx, node)
+		})
+	} else {
+		err = look(ctx, r)
+	}
+	if err != nil || len(found) != 200 {
+		panic(fmt.Sprint(len(found), err))
 	}
 }
 
-func blocking(ctx context.Context, r *redis.Client) {
+func blocking(ctx context.Context, r redis.UniversalClient) {
 	pushed := make(chan error)
 	go func() {
 		time.Sleep(100 * time.Millisecond)
@@ -126,7 +140,7 @@ func blocking(ctx context.Context, r *redis.Client) {
 	}
 }
 
-func streams(ctx context.Context, r *redis.Client) {
+func streams(ctx context.Context, r redis.UniversalClient) {
 	id, err := r.XAdd(ctx, &redis.XAddArgs{Stream: "go:x", Values: []string{"n", "1"}}).Result()
 	if err != nil {
 		panic(err)
@@ -140,7 +154,7 @@ func streams(ctx context.Context, r *redis.Client) {
 	must(int64(1))(r.XAck(ctx, "go:x", "group", id).Result())
 }
 
-func pubsub(ctx context.Context, r *redis.Client) {
+func pubsub(ctx context.Context, r redis.UniversalClient) {
 	listener := r.Subscribe(ctx, "go:news")
 	defer listener.Close()
 	if _, err := listener.ReceiveTimeout(ctx, stepWait); err != nil {
@@ -157,17 +171,22 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for _, protocol := range []int{2, 3} {
-		r := redis.NewClient(&redis.Options{Addr: os.Args[1], Protocol: protocol})
-		must("OK")(r.FlushAll(ctx).Result())
-		steps := []func(context.Context, *redis.Client){
-			strings, collections, expiry, pipelines, scan, blocking, streams, pubsub,
-		}
-		for _, step := range steps {
-			step(ctx, r)
-		}
-		if err := r.Close(); err != nil {
-			panic(err)
+		plain := redis.NewClient(&redis.Options{Addr: os.Args[1], Protocol: protocol})
+		cluster := redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs: []string{os.Args[2]}, Protocol: protocol,
+		})
+		for _, r := range []redis.UniversalClient{plain, cluster} {
+			must("OK")(r.FlushAll(ctx).Result())
+			steps := []func(context.Context, redis.UniversalClient){
+				strings, collections, expiry, pipelines, scan, blocking, streams, pubsub,
+			}
+			for _, step := range steps {
+				step(ctx, r)
+			}
+			if err := r.Close(); err != nil {
+				panic(err)
+			}
 		}
 	}
-	fmt.Printf("go-redis %s: all steps passed, with RESP2 and RESP3\n", redis.Version())
+	fmt.Printf("go-redis %s: all steps passed, plain and cluster, RESP2 and RESP3\n", redis.Version())
 }

@@ -9,9 +9,11 @@ import redis.clients.jedis.DefaultJedisClientConfig;
 import redis.clients.jedis.HostAndPort;
 import redis.clients.jedis.Jedis;
 import redis.clients.jedis.JedisPubSub;
+import redis.clients.jedis.RedisClusterClient;
 import redis.clients.jedis.RedisProtocol;
 import redis.clients.jedis.Response;
 import redis.clients.jedis.StreamEntryID;
+import redis.clients.jedis.commands.JedisCommands;
 import redis.clients.jedis.exceptions.JedisDataException;
 import redis.clients.jedis.params.ScanParams;
 import redis.clients.jedis.params.SetParams;
@@ -21,11 +23,10 @@ import redis.clients.jedis.resps.Tuple;
 /**
  * A tour of the Redis port through Jedis, with a check behind every step.
  *
- * <pre>java -cp 'JARS/*' Tour.java 127.0.0.1 6379</pre>
+ * <pre>java -cp 'JARS/*' Tour.java 127.0.0.1 6379 7379</pre>
  *
- * Keys that one command or one transaction touches share a hash tag, as on every Redis Cluster.
- * The same steps through RedisClusterClient belong at the end of main, once a cluster listener is
- * there to be asked for its nodes.
+ * The second port is that of the cluster listener, for RedisClusterClient. Keys that one command
+ * or one transaction touches share a hash tag, as on every Redis Cluster.
  */
 public class Tour {
     static final int STEP_WAIT_S = 20;
@@ -36,7 +37,7 @@ public class Tour {
         }
     }
 
-    static void strings(Jedis r) {
+    static void strings(JedisCommands r) {
         must("OK", r.set("java:message", "hello"));
         must("hello", r.get("java:message"));
         must(null, r.set("java:message", "again", SetParams.setParams().nx()));
@@ -47,7 +48,7 @@ public class Tour {
         must(java.util.Arrays.asList("1", null, "2"), r.mget("{java}a", "{java}x", "{java}b"));
     }
 
-    static void collections(Jedis r) {
+    static void collections(JedisCommands r) {
         must(2L, r.hset("java:h", Map.of("a", "1", "b", "2")));
         must(Map.of("a", "1", "b", "2"), r.hgetAll("java:h"));
         must(3L, r.rpush("java:l", "a", "b", "c"));
@@ -66,7 +67,7 @@ public class Tour {
         }
     }
 
-    static void expiry(Jedis r) {
+    static void expiry(JedisCommands r) {
         must("OK", r.set("java:e", "x", SetParams.setParams().ex(60)));
         must(true, r.ttl("java:e") > 50 && r.ttl("java:e") <= 60);
         must(1L, r.expire("java:e", -1));
@@ -116,14 +117,14 @@ public class Tour {
         must(want, found);
     }
 
-    static void blocking(Jedis r, Jedis other) {
+    static void blocking(JedisCommands r, JedisCommands other) {
         var later = CompletableFuture.delayedExecutor(100, TimeUnit.MILLISECONDS);
         var pushed = CompletableFuture.supplyAsync(() -> other.rpush("java:block", "late"), later);
         must(List.of("java:block", "late"), r.blpop(STEP_WAIT_S, "java:block"));
         must(1L, pushed.join());
     }
 
-    static void streams(Jedis r) {
+    static void streams(JedisCommands r) {
         var id = r.xadd("java:x", StreamEntryID.NEW_ENTRY, Map.of("n", "1"));
         must("OK", r.xgroupCreate("java:x", "group", new StreamEntryID(0, 0), false));
         var read = r.xreadGroup("group", "me", new XReadGroupParams(),
@@ -154,6 +155,20 @@ public class Tour {
         listens.get(STEP_WAIT_S, TimeUnit.SECONDS);
     }
 
+    static void clusterPipelines(RedisClusterClient r) {
+        var read = new java.util.ArrayList<Response<String>>();
+        try (var pipeline = r.pipelined()) {
+            for (int n = 0; n < 500; n++) {
+                pipeline.set("java:p" + n, "" + n);
+                read.add(pipeline.get("java:p" + n));
+            }
+            pipeline.sync();
+        }
+        for (int n = 0; n < 500; n++) {
+            must("" + n, read.get(n).get());
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
         var address = new HostAndPort(arguments[0], Integer.parseInt(arguments[1]));
         for (var protocol : List.of(RedisProtocol.RESP2, RedisProtocol.RESP3)) {
@@ -174,7 +189,23 @@ public class Tour {
                 pubsub(r, other);
             }
         }
-        System.out.println("Jedis: all steps passed, with RESP2 and RESP3");
+        var nodes = Set.of(new HostAndPort(arguments[0], Integer.parseInt(arguments[2])));
+        for (var protocol : List.of(RedisProtocol.RESP2, RedisProtocol.RESP3)) {
+            var config = DefaultJedisClientConfig.builder()
+                .protocol(protocol)
+                .socketTimeoutMillis(STEP_WAIT_S * 1000)
+                .build();
+            try (var r = RedisClusterClient.builder().nodes(nodes).clientConfig(config).build()) {
+                must("OK", r.flushAll());
+                strings(r);
+                collections(r);
+                expiry(r);
+                clusterPipelines(r);
+                blocking(r, r);
+                streams(r);
+            }
+        }
+        System.out.println("Jedis: all steps passed, plain and cluster, RESP2 and RESP3");
         // A listener that never ended must not keep the program.
         System.exit(0);
     }

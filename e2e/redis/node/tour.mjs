@@ -1,19 +1,19 @@
 // A tour of the Redis port through node-redis, and a shorter one through ioredis, with a check
 // behind every step.
 //
-//     node tour.mjs 127.0.0.1 6379 FOLDER
+//     node tour.mjs 127.0.0.1 6379 7379 FOLDER
 //
-// FOLDER is where `npm ci` put the clients. Keys that one command or one transaction touches
-// share a hash tag, as on every Redis Cluster. The same steps through createCluster and
-// Redis.Cluster belong at the end, once a cluster listener is there to be asked for its nodes.
+// The second port is that of the cluster listener, for createCluster and Redis.Cluster; FOLDER
+// is where `npm ci` put the clients. Keys that one command or one transaction touches share a
+// hash tag, as on every Redis Cluster.
 
 import { strict as assert } from "node:assert";
 import { createRequire } from "node:module";
 import path from "node:path";
 
-const [host, port, folder] = process.argv.slice(2);
+const [host, port, clusterPort, folder] = process.argv.slice(2);
 const need = createRequire(path.resolve(folder, "package.json"));
-const { createClient, WatchError } = need("redis");
+const { createClient, createCluster, WatchError } = need("redis");
 const Redis = need("ioredis");
 
 const STEP_WAIT_MS = 20_000;
@@ -124,7 +124,65 @@ async function ioredis() {
   r.disconnect();
 }
 
+async function nodeRedisCluster(RESP) {
+  const r = await createCluster({
+    RESP,
+    rootNodes: [{ url: `redis://${host}:${clusterPort}` }],
+    useReplicas: true,
+    defaults: { socket: { reconnectStrategy: false } },
+  })
+    .on("error", (error) => console.error(error))
+    .connect();
+  assert.equal(r.slots.length, 16384);
+  for (const master of r.masters) {
+    assert.equal(await (await r.nodeClient(master)).flushAll(), "OK");
+  }
+  for (let n = 0; n < 100; n++) {
+    assert.equal(await r.set(`jsc:${n}`, `${n}`), "OK");
+  }
+  const all = await Promise.all(Array.from({ length: 100 }, (_, n) => r.get(`jsc:${n}`)));
+  assert.deepEqual(all, Array.from({ length: 100 }, (_, n) => `${n}`));
+  assert.deepEqual(plain(await r.multi().incr("{jsc}tx").sAdd("{jsc}s", "x").exec()), [1, 1]);
+  assert.deepEqual(await r.mGet(["{jsc}tx", "{jsc}nothing"]), ["1", null]);
+  assert.equal(await r.hSet("jsc:h", { a: "1", b: "2" }), 2);
+  assert.deepEqual(plain(await r.hGetAll("jsc:h")), { a: "1", b: "2" });
+  await assert.rejects(r.sInter(["jsc:1", "jsc:2"]), /CROSSSLOT/);
+  const found = new Set();
+  for (const master of r.masters) {
+    const client = await r.nodeClient(master);
+    for await (const keys of client.scanIterator({ MATCH: "jsc:?", COUNT: 40 })) {
+      for (const key of keys) found.add(key);
+    }
+  }
+  // Ten, and the hash.
+  assert.equal(found.size, 11);
+  r.destroy();
+}
+
+async function ioredisCluster() {
+  const r = new Redis.Cluster([{ host, port: Number(clusterPort) }], { scaleReads: "all" });
+  for (let n = 0; n < 100; n++) {
+    assert.equal(await r.set(`ioc:${n}`, `${n}`), "OK");
+    assert.equal(await r.get(`ioc:${n}`), `${n}`);
+  }
+  const executed = await r.multi().set("{ioc}n", 1).incr("{ioc}n").exec();
+  assert.deepEqual(executed, [
+    [null, "OK"],
+    [null, 2],
+  ]);
+  assert.equal(await r.cluster("KEYSLOT", "foo"), 12182);
+  const info = await r.cluster("INFO");
+  assert.match(info, /cluster_state:ok/);
+  let keys = 0;
+  for (const master of r.nodes("master")) keys += await master.dbsize();
+  assert.ok(keys >= 101, `${keys}`);
+  r.disconnect();
+}
+
 await nodeRedis(2);
 await nodeRedis(3);
 await ioredis();
-console.log("node-redis and ioredis: all steps passed, with RESP2 and RESP3");
+await nodeRedisCluster(2);
+await nodeRedisCluster(3);
+await ioredisCluster();
+console.log("node-redis and ioredis: all steps passed, plain and cluster, RESP2 and RESP3");

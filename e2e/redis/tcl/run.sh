@@ -65,6 +65,7 @@ start() {
     case $kind in
     atoll)
         "$server" start --dir "$dir/data" --kv-partitions 1 --listen-redis "127.0.0.1:$port" \
+            --listen-redis-cluster "127.0.0.1:$(free_port)" \
             --listen-client "127.0.0.1:$(free_port)" --listen-peer "127.0.0.1:$(free_port)" \
             >"$logs/$1.log" 2>&1 &
         ;;
