@@ -177,6 +177,8 @@ def cluster(host, port):
         assert r.cluster_countkeysinslot(r.keyslot("py:l")) == 1
         assert r.cluster_get_keys_in_slot(r.keyslot("py:l"), 5) == ["py:l"]
         assert r.cluster_info()["cluster_state"] == "ok"
+        # Every owner is asked, and the sum is right.
+        assert r.dbsize() == len(r.keys()) == len(set(r.scan_iter()))
         try:
             r.execute_command("MGET", "a", "b", target_nodes=r.get_random_node())
             raise AssertionError("keys of two slots in one command")

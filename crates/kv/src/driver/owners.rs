@@ -23,7 +23,7 @@ use std::{
 };
 
 use atoll_base::id::{NodeId, PartitionId, ReplicaId};
-use atoll_ring::slot::Slot;
+use atoll_ring::{partition::Partitions, slot::Slot};
 use atoll_world::clock::{self, Instant};
 use parking_lot::Mutex;
 
@@ -50,6 +50,7 @@ pub(super) struct Owners(Arc<Inner>);
 struct Inner {
     own: NodeId,
     own_replica: ReplicaId,
+    partitions: Partitions,
     /// Each partition's owner. Written by the shard that has it.
     known: Vec<AtomicU64>,
     layout: Mutex<Arc<Layout>>,
@@ -108,11 +109,13 @@ pub(super) fn owner_of(
 
 impl Owners {
     pub(super) fn new(own: NodeId, own_replica: ReplicaId, layout: Arc<Layout>) -> Self {
-        let partitions = layout.partitions.count();
+        let partitions = layout.partitions;
+        let nobody = |_| AtomicU64::new(NOBODY);
         Owners(Arc::new(Inner {
             own,
             own_replica,
-            known: (0..partitions).map(|_| AtomicU64::new(NOBODY)).collect(),
+            partitions,
+            known: partitions.ids().map(nobody).collect(),
             layout: Mutex::new(layout),
             links: Mutex::default(),
             addresses: Mutex::default(),
@@ -205,7 +208,7 @@ impl Owners {
 
     /// The owner of a slot, if it is known and another one, and its node.
     fn other_owner(&self, slot: Slot) -> Option<(PartitionId, Arc<Layout>, NodeId)> {
-        let partition = self.0.layout.lock().partitions.of_slot(slot);
+        let partition = self.0.partitions.of_slot(slot);
         let owner = self.known(partition)?;
         if owner == self.0.own_replica {
             return None;
@@ -278,6 +281,15 @@ impl ClusterMap for Map {
     fn view(&self) -> ClusterView {
         let inner = &self.owners.0;
         let shown = self.owners.shown();
+        // Who asks has perhaps lost a node: what is told next time is right.
+        for node in shown
+            .layout
+            .nodes
+            .values()
+            .filter(|node| **node != inner.own)
+        {
+            self.links.hello(*node);
+        }
         let mut ranges: Vec<SlotRange> = Vec::new();
         for (id, place) in &shown.layout.places {
             let Some(next) = shown.range(*id, place) else {

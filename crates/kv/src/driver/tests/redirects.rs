@@ -233,28 +233,69 @@ fn every_slot_is_told_with_addresses_and_each_once() {
             usize::from(PARTITIONS),
             "each is one node's, and nodes agree"
         );
-        // Each counts its own, and all of them everything.
-        let mut sum = 0;
+        // Each tells of its own, and all of them of everything.
+        let (mut counted, mut listed, mut scanned) = (0, Vec::new(), Vec::new());
         for machine in &machines {
-            let Body::Call { database, call } = request("DBSIZE").body else {
-                unreachable!("it is a call");
-            };
-            let part = crate::api::Part::Owned;
-            let asked = Request {
-                consistency: Consistency::Linearizable,
-                body: Body::Within {
-                    part,
-                    database,
-                    call,
-                },
-            };
-            match ask(&machine.kv(), asked).await {
-                Answer::Reply(Reply::Integer(keys)) => sum += keys,
+            let kv = machine.kv();
+            match ask(&kv, owned_part("DBSIZE")).await {
+                Answer::Reply(Reply::Integer(keys)) => counted += keys,
                 other => panic!("{other:?}"),
             }
+            listed.extend(names(ask(&kv, owned_part("KEYS *")).await));
+            let mut cursor = "0".to_owned();
+            loop {
+                let scan = owned_part(&format!("SCAN {cursor} COUNT 1"));
+                let Answer::Reply(Reply::Array(pair)) = ask(&kv, scan).await else {
+                    panic!("no cursor");
+                };
+                let [Reply::Bulk(next), found] = &pair[..] else {
+                    panic!("{pair:?}");
+                };
+                scanned.extend(names(Answer::Reply(found.clone())));
+                cursor = String::from_utf8_lossy(next).into_owned();
+                if cursor == "0" {
+                    break;
+                }
+            }
+            let is_empty = kv.0.owners.shown_here().is_empty();
+            let random = ask(&kv, owned_part("RANDOMKEY")).await;
+            assert_eq!(random == Answer::Reply(Reply::Null), is_empty);
         }
-        assert_eq!(sum, i64::from(PARTITIONS));
+        let mut keys: Vec<Bytes> = (0..PARTITIONS).map(|it| key_in(it).into()).collect();
+        assert_eq!(counted, i64::from(PARTITIONS));
+        for found in [&mut keys, &mut listed, &mut scanned] {
+            found.sort();
+        }
+        assert_eq!(listed, keys);
+        assert_eq!(scanned, keys);
     });
+}
+
+/// What is asked of one node of several.
+fn owned_part(line: &str) -> Request {
+    let Body::Call { database, call } = request(line).body else {
+        unreachable!("it is a call");
+    };
+    let part = crate::api::Part::Owned;
+    Request {
+        consistency: Consistency::Linearizable,
+        body: Body::Within {
+            part,
+            database,
+            call,
+        },
+    }
+}
+
+fn names(answer: Answer) -> Vec<Bytes> {
+    let Answer::Reply(Reply::Array(names)) = answer else {
+        panic!("{answer:?}");
+    };
+    let name = |reply| match reply {
+        Reply::Bulk(name) => name,
+        other => panic!("{other:?}"),
+    };
+    names.into_iter().map(name).collect()
 }
 
 /// Where it is not known how clients reach a node, nobody is sent there.

@@ -1,5 +1,6 @@
 //! What COMMAND and COMMAND DOCS tell of a command, from the table.
 
+use super::tips;
 use crate::core::{
     command::{Command, Flags, Group, KeyPlaces, all},
     reply::Reply,
@@ -28,7 +29,7 @@ pub(super) fn command(command: &'static Command) -> Reply {
                 .map(Reply::Status)
                 .collect(),
         ),
-        Reply::Set(Vec::new()),
+        Reply::Set(tips::of(command).iter().map(Reply::bulk).collect()),
         Reply::Set(key_specifications(command)),
         if command.subcommands.is_empty() {
             Reply::Set(Vec::new())

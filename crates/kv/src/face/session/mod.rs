@@ -18,6 +18,7 @@ mod info;
 mod outcome;
 mod pubsub;
 mod state;
+mod tips;
 mod tracking;
 mod transaction;
 
@@ -132,13 +133,6 @@ impl Session {
             last_command: "NULL",
             cluster: None,
         }
-    }
-
-    /// The same of a client that is told of the cluster: it is sent to where its keys are.
-    pub fn in_cluster(mut self, cluster: Arc<dyn ClusterMap>) -> Self {
-        self.settings.cluster = true;
-        self.cluster = Some(cluster);
-        self
     }
 
     fn first_user(settings: Settings) -> Option<Bytes> {

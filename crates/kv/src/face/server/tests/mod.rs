@@ -1,6 +1,7 @@
 //! Connections over pipes in memory, with a fake of hot data behind them.
 
 mod clients;
+mod cluster;
 mod fake;
 mod node;
 mod pipeline;
@@ -65,8 +66,11 @@ impl Node {
     }
 
     fn connect(&self) -> Client {
+        self.connect_to(self.server.clone())
+    }
+
+    fn connect_to(&self, server: Server<Fake>) -> Client {
         let (stream, served) = tokio::io::duplex(PIPE_BYTES);
-        let server = self.server.clone();
         let mut stopped = self.stop.subscribe();
         let serving = task::spawn(async move {
             let peer = SocketAddr::from(([127, 0, 0, 1], 1000));

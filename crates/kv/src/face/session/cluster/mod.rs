@@ -4,6 +4,8 @@
 mod place;
 mod replies;
 
+use std::sync::Arc;
+
 use atoll_ring::slot::Slot;
 use bytes::Bytes;
 
@@ -24,6 +26,13 @@ use crate::{
 const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
 
 impl Session {
+    /// The same of a client that is told of the cluster: it is sent to where its keys are.
+    pub fn in_cluster(mut self, cluster: Arc<dyn ClusterMap>) -> Self {
+        self.settings.cluster = true;
+        self.cluster = Some(cluster);
+        self
+    }
+
     /// `name` is the subcommand's; the number of words was checked.
     pub(super) fn run_cluster(
         &self,

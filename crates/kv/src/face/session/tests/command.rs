@@ -13,6 +13,8 @@ fn commands_are_described() {
         *2 *10 $12 sunsubscribe :-1 *4 +pubsub +noscript +loading +stale :1 :-1 :1 *2 +@pubsub +@slow *0 *0 *0 *10 $8 spublish :3 *4 +pubsub +loading +stale +fast :1 :1 :1 *2 +@pubsub +@fast *0 *0 *0
         > COMMAND INFO client|id
         *1 *10 $9 client|id :2 *3 +noscript +loading +stale :0 :0 :0 *2 +@connection +@slow *0 *0 *0
+        > COMMAND INFO dbsize
+        *1 *10 $6 dbsize :1 *2 +readonly +fast :0 :0 :0 *2 +@read +@fast *2 $25 request_policy:all_shards $23 response_policy:agg_sum *0 *0
         > COMMAND DOCS echo foo
         *2 $4 echo *8 $7 summary $25 Returns the given string. $5 since $5 1.0.0 $5 group $10 connection $10 complexity $4 O(1)
         > COMMAND LIST FILTERBY PATTERN multi|watch
