@@ -22,6 +22,7 @@ use atoll_e2e::{
 };
 use common::{all_placed, all_vote, until};
 use redis::Connection;
+use serde_json::Value;
 
 const KEYS: u64 = 60;
 
