@@ -26,6 +26,8 @@ pub struct Layout {
 pub struct Place {
     /// Who votes.
     pub configuration: Configuration,
+    /// Whether it is on its way to other voters; to fewer, perhaps, so that nobody learns.
+    pub is_changing: bool,
     /// Who gets the log, and will vote.
     pub learners: Vec<ReplicaId>,
     /// The voters in the ring's order: who is asked first when no owner is known.
@@ -63,6 +65,7 @@ impl Layout {
             };
             let place = Place {
                 configuration: Configuration::first(members),
+                is_changing: false,
                 learners: Vec::new(),
                 order,
             };

@@ -373,6 +373,7 @@ fn layout(topology: &Topology) -> Layout {
                 number: assignment.configuration().0,
                 voters,
             },
+            is_changing: assignment.change().is_some(),
             learners: assignment.learners().collect(),
             order,
         };

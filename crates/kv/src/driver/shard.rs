@@ -41,7 +41,7 @@ use crate::{
     core::{
         machine::{Answered, Machine, Operation},
         partition::{Coordinator, Given, Kind, Limits, Outcome, Partition, Response, State, Task},
-        paxos::{Done, Durable, Forgotten, LogIndex, Message, Voters},
+        paxos::{Done, Durable, Forgotten, LogIndex, Message},
         sessions::Session,
         wire::{Bundle, Packet},
     },
@@ -484,8 +484,7 @@ impl Shard {
         let layout = self.layout.clone();
         let mut all = Vec::new();
         for (id, place) in &layout.places {
-            let is_joint = matches!(place.configuration.voters, Voters::Joint { .. });
-            if place.learners.is_empty() && !is_joint {
+            if !place.is_changing {
                 continue;
             }
             let room = self.rooms.get_mut(id);
