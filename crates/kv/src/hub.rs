@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     api::Publication,
-    core::{glob, notify::Notified},
+    core::{data::Packing, glob, notify::Notified},
 };
 
 /// So many bytes may wait in a mailbox: the hard limit of `client-output-buffer-limit pubsub`.
@@ -169,6 +169,8 @@ pub struct Hub(Arc<Shared>);
 struct Shared {
     tables: RwLock<Tables>,
     notified: AtomicU32,
+    /// None while it is as in Redis.
+    packing: RwLock<Option<Packing>>,
 }
 
 impl Hub {
@@ -239,6 +241,17 @@ impl Hub {
     pub fn set_notified(&self, notified: Notified) {
         let bits = notified.bits();
         self.0.notified.store(bits, Ordering::Relaxed);
+    }
+
+    /// How large small forms of values may get, where commands that come to this node say
+    /// something about it.
+    pub fn packing(&self) -> Option<Packing> {
+        *self.0.packing.read()
+    }
+
+    /// Sets it: `hash-max-listpack-entries` and its kin.
+    pub fn set_packing(&self, packing: Packing) {
+        *self.0.packing.write() = Some(packing).filter(|packing| *packing != Packing::default());
     }
 
     /// What somebody listens to, if it matches, by name.

@@ -73,6 +73,10 @@ impl Dealer<'_> {
             let _ = given.send(Given::Reply(refused));
             return receiver;
         }
+        let operation = match self.kv.hub().packing().filter(|_| !reads) {
+            Some(packing) => Operation::with_packing(&operation, &packing),
+            None => operation,
+        };
         let place = usize::from(partition.0) % self.dealt.len();
         self.dealt[place].push(AskOf {
             partition,

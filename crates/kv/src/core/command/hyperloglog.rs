@@ -84,6 +84,7 @@ impl From<HyperLogLogFault> for CommandError {
 fn pfadd(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let key = &words[1];
     let is_new = look(context, key, |_| ())?.is_none();
+    let sparse_bytes_max = context.packing().sparse_bytes_max;
     let string = context.get_or_add::<RedisString>(key)?;
     if is_new {
         *string = RedisString::Raw(hyperloglog::empty());
@@ -91,7 +92,7 @@ fn pfadd(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let bytes = string.edit();
     let mut changed = is_new;
     for element in &words[2..] {
-        changed |= hyperloglog::add(bytes, element);
+        changed |= hyperloglog::add(bytes, element, sparse_bytes_max);
     }
     if changed {
         context.changed(key, EventClass::String, "pfadd");
@@ -125,7 +126,8 @@ fn pfmerge(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         be_dense |= dense.unwrap_or(false);
     }
     let to = &words[1];
-    let merged = RedisString::Raw(hyperloglog::with(&registers, be_dense));
+    let sparse_bytes_max = context.packing().sparse_bytes_max;
+    let merged = RedisString::Raw(hyperloglog::with(&registers, be_dense, sparse_bytes_max));
     match context.get_mut::<RedisString>(to)? {
         Some(string) => *string = merged,
         None => context.insert(to, Value::String(merged), None),

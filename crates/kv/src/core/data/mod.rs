@@ -10,6 +10,7 @@ pub mod hyperloglog;
 mod keyspace;
 mod list;
 mod pack;
+mod packing;
 mod set;
 mod sorted_set;
 mod stream;
@@ -20,10 +21,11 @@ pub use hash::Hash;
 pub use keyspace::{DATABASES, Database, Entry, Keyspace};
 pub use list::{End, List};
 pub use pack::{Pack, PackIter};
+pub use packing::Packing;
 pub use set::Set;
 pub(in crate::core) use set::SetForm;
 pub use sorted_set::{Members, SortedSet};
-pub use stream::{Consumer, Group, Keep, Pending, Stream, StreamId, TRIMMED_AT_ONCE, Trim};
+pub use stream::{Consumer, Group, Keep, Pending, Stream, StreamId, Trim};
 pub use string::{RedisString, STRING_BYTES_MAX, parse_integer};
 
 /// A key or a member: bytes with nothing to spare.

@@ -12,7 +12,7 @@ pub use operation::{Call, OPERATION_BYTES_MAX, Operation};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
-    data::{Key, Keyspace, Milliseconds},
+    data::{Key, Keyspace, Milliseconds, Packing},
     partition::{Moment, Read, StateMachine},
     reply::Reply,
 };
@@ -26,6 +26,8 @@ pub struct Machine {
     keyspace: Keyspace,
     /// Events of keys since the driver last asked.
     events: Vec<Event>,
+    /// What the operation that runs says of it.
+    packing: Option<Packing>,
 }
 
 impl Machine {
@@ -33,7 +35,7 @@ impl Machine {
     pub(in crate::core) fn of(keyspace: Keyspace) -> Self {
         Machine {
             keyspace,
-            events: Vec::new(),
+            ..Machine::default()
         }
     }
 
@@ -66,8 +68,11 @@ impl Machine {
     fn run(&mut self, at: CommandMoment, operation: &Bytes, effects: &mut Effects) -> Answered {
         // What can't be read was written by a newer version: every replica of this one refuses
         // it in the same words.
-        let operation = match Operation::decode(operation.clone()) {
-            Ok(operation) => operation,
+        let operation = match Operation::decode_packed(operation.clone()) {
+            Ok((packing, operation)) => {
+                self.packing = packing;
+                operation
+            }
             Err(error) => return refused(&format!("ERR unknown operation: {error}")),
         };
         match operation {
@@ -118,7 +123,8 @@ impl Machine {
         if at.reading && command.flags.has(command::Flags::WRITE) {
             return Reply::Error(Bytes::from_static(b"ERR a write came as a read"));
         }
-        let mut context = Context::new(&mut self.keyspace, call.database, at, effects);
+        let context = Context::new(&mut self.keyspace, call.database, at, effects);
+        let mut context = context.packed(self.packing);
         match command.run(&mut context, &call.words) {
             Ok(reply) => reply,
             Err(error) => Reply::Error(Bytes::from(error.to_string())),

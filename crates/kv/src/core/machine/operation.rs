@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::core::{
     codec::{CodecError, Reader, Writer},
-    data::DATABASES,
+    data::{DATABASES, Packing},
 };
 
 /// The longest operation, in bytes: it becomes one record of the journal and one packet.
@@ -12,6 +12,9 @@ pub const OPERATION_BYTES_MAX: usize = 6 << 20;
 
 /// Version of the encoded form.
 const VERSION: u8 = 1;
+
+/// What marks an operation that comes with limits of small forms.
+const PACKED: u8 = 16;
 
 /// A command in a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,9 +75,37 @@ impl Operation {
         writer.finish()
     }
 
+    /// An operation, encoded, with limits of small forms that are not Redis's own.
+    pub fn with_packing(operation: &[u8], packing: &Packing) -> Bytes {
+        let mut writer = Writer::default();
+        writer.byte(VERSION).byte(PACKED);
+        packing.write(&mut writer);
+        writer.raw(operation);
+        writer.finish()
+    }
+
+    /// An operation, and the limits that it comes with.
+    ///
+    /// # Errors
+    /// These bytes are no operation, or one of a newer version.
+    pub fn decode_packed(bytes: Bytes) -> Result<(Option<Packing>, Operation), CodecError> {
+        if bytes.get(..2) != Some(&[VERSION, PACKED]) {
+            return Ok((None, Operation::read(bytes)?));
+        }
+        let mut reader = Reader::new(bytes.slice(2..));
+        let packing = Packing::read(&mut reader)?;
+        Ok((Some(packing), Operation::read(reader.rest())?))
+    }
+
+    /// An operation, without the limits that it may come with.
+    ///
     /// # Errors
     /// These bytes are no operation, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Operation, CodecError> {
+        Self::decode_packed(bytes).map(|(_, operation)| operation)
+    }
+
+    fn read(bytes: Bytes) -> Result<Operation, CodecError> {
         let mut reader = Reader::new(bytes);
         reader.version(VERSION)?;
         let operation = match reader.byte()? {

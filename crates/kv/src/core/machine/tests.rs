@@ -78,6 +78,41 @@ fn watched_keys_decide() {
 }
 
 #[test]
+fn limits_of_small_forms_come_with_an_operation() {
+    let mut machine = Machine::default();
+    let packing = Packing {
+        hash_fields_max: 1,
+        stream_trimmed_at_once: 2,
+        ..Packing::default()
+    };
+    let mut apply = |index, text: &str, packing: Option<&Packing>| {
+        let mut operation = call(text).encode();
+        if let Some(packing) = packing {
+            operation = Operation::with_packing(&operation, packing);
+            assert_eq!(Operation::decode(operation.clone()), Ok(call(text)));
+        }
+        machine.apply(at(0, index), &operation)
+    };
+    apply(1, "HSET small a 1 b 2", None);
+    apply(2, "HSET large a 1 b 2", Some(&packing));
+    let encoding = |name| Answered::Reply(Reply::bulk(name));
+    assert_eq!(
+        apply(3, "OBJECT ENCODING small", None),
+        encoding("listpack")
+    );
+    assert_eq!(
+        apply(4, "OBJECT ENCODING large", None),
+        encoding("hashtable")
+    );
+    for index in 5..8 {
+        apply(index, "XADD s * a 1", None);
+    }
+    let trimmed = |number| Answered::Reply(Reply::Integer(number));
+    assert_eq!(apply(8, "XTRIM s MAXLEN ~ 0", None), trimmed(0));
+    assert_eq!(apply(9, "XTRIM s MAXLEN ~ 0", Some(&packing)), trimmed(2));
+}
+
+#[test]
 fn a_read_can_not_write() {
     let mut machine = Machine::default();
     let Read::Reply(Answered::Reply(reply)) = machine.read(0, 0, &call("SET a 1").encode()) else {

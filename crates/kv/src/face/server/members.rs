@@ -128,6 +128,16 @@ impl Member {
         &self.local_address
     }
 
+    /// The host of the address that it connected to, as in a URL.
+    pub(super) fn local_host(&self) -> &str {
+        self.local_address.rsplit_once(':').map_or("", |(host, _)| host)
+    }
+
+    /// The port that it connected to.
+    pub(super) fn local_port(&self) -> &str {
+        self.local_address.rsplit_once(':').map_or("0", |(_, port)| port)
+    }
+
     /// Takes messages out of its mailbox and writes them, until so many bytes are written. Of
     /// what it listens to no longer it hears nothing: what was on its way comes too late.
     pub(super) fn deliver(&self, out: &mut BytesMut, written_bytes_max: usize) {

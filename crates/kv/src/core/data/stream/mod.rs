@@ -13,10 +13,6 @@ use super::{kind, pack::Pack};
 pub use group::{Consumer, Group, Pending};
 pub use id::StreamId;
 
-/// Where trimming may be approximate (`~`), so many entries go at once or none, as from Redis,
-/// which keeps about so many in a node (`stream-node-max-entries`).
-pub const TRIMMED_AT_ONCE: usize = 100;
-
 /// A stream. One pointer wide, so that strings don't pay for it in every entry.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stream {
@@ -49,8 +45,9 @@ pub enum Keep {
 pub struct Trim {
     /// What is kept.
     pub keep: Keep,
-    /// Whether more may be kept, for speed.
-    pub approximate: bool,
+    /// So many entries go at once or none: 1 where trimming is exact, and where it may be
+    /// approximate (`~`) about as many as Redis keeps in a node (`stream-node-max-entries`).
+    pub at_once: usize,
     /// So many entries are taken out at most, where trimming is approximate.
     pub removed_max: Option<usize>,
 }
@@ -156,9 +153,7 @@ impl Stream {
             Keep::Latest(kept) => entries.len().saturating_sub(kept).min(removed_max),
             Keep::From(id) => entries.range(..id).take(removed_max).count(),
         };
-        if trim.approximate {
-            excess -= excess % TRIMMED_AT_ONCE;
-        }
+        excess -= excess % trim.at_once.max(1);
         for _ in 0..excess {
             entries.pop_first();
         }
@@ -270,7 +265,7 @@ mod tests {
     fn trimming_keeps_what_it_is_told() {
         let exact = |keep| Trim {
             keep,
-            approximate: false,
+            at_once: 1,
             removed_max: None,
         };
         assert_eq!(filled(250).trim(&exact(Keep::Latest(10))), 240);
@@ -278,7 +273,7 @@ mod tests {
         assert_eq!(filled(250).trim(&exact(Keep::From(id(11)))), 10);
         let about = |keep, removed_max| Trim {
             keep,
-            approximate: true,
+            at_once: 100,
             removed_max,
         };
         assert_eq!(filled(250).trim(&about(Keep::Latest(10), None)), 200);

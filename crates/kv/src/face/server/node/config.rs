@@ -6,8 +6,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::Bytes;
 
 use crate::{
-    core::{data::parse_integer, glob, notify::Notified, reply::Reply},
-    face::{resp::Limits, server::ServerSettings},
+    core::{
+        data::{Packing, parse_integer},
+        glob,
+        notify::Notified,
+        reply::Reply,
+    },
+    face::{
+        resp::Limits,
+        server::{ServerSettings, members::Member},
+    },
     hub::{Hub, MAILBOX_BYTES_MAX},
 };
 
@@ -21,9 +29,39 @@ pub(in crate::face::server) enum Setting {
     RequestBytesMax,
     SlowerThanUs,
     SlowEntriesMax,
+    HashFieldsMax,
+    HashBytesMax,
+    SortedMembersMax,
+    SortedBytesMax,
+    SetIntegersMax,
+    SetMembersMax,
+    SetBytesMax,
+    ListChunk,
+    ListCompressed,
+    SparseBytesMax,
+    StreamNodeBytes,
+    StreamNodeEntries,
 }
 
-const SETTINGS: usize = 7;
+const SETTINGS: usize = 19;
+
+/// What settings are to begin with, where nobody says otherwise: what they are in Redis.
+const DEFAULTS: [(Setting, i64); 14] = [
+    (Setting::SlowerThanUs, 10_000),
+    (Setting::SlowEntriesMax, 128),
+    (Setting::HashFieldsMax, 128),
+    (Setting::HashBytesMax, 64),
+    (Setting::SortedMembersMax, 128),
+    (Setting::SortedBytesMax, 64),
+    (Setting::SetIntegersMax, 512),
+    (Setting::SetMembersMax, 128),
+    (Setting::SetBytesMax, 64),
+    (Setting::ListChunk, -2),
+    (Setting::ListCompressed, 0),
+    (Setting::SparseBytesMax, 3_000),
+    (Setting::StreamNodeBytes, 4_096),
+    (Setting::StreamNodeEntries, 100),
+];
 
 /// Settings, as they are now.
 pub(in crate::face::server) struct Config([AtomicI64; SETTINGS]);
@@ -39,19 +77,60 @@ enum Kind {
     OutputLimits,
     /// It is so and can't be changed.
     Fixed(&'static str),
+    /// The same, of what can be changed in Redis: to set what is so already does no harm.
+    Given(&'static str),
+    /// Of the listener that the client came to.
+    Listener(fn(&Member) -> &str),
 }
 
-/// By name.
+const ANY: i64 = i64::MAX;
+const SMALL: i64 = i32::MAX as i64;
+
+/// By name. A few have two, an older and a newer one.
 const ENTRIES: &[(&str, Kind)] = &[
-    ("appendfsync", Kind::Fixed("always")),
-    ("appendonly", Kind::Fixed("yes")),
+    ("appendfsync", Kind::Given("always")),
+    ("appendonly", Kind::Given("yes")),
+    ("bind", Kind::Listener(Member::local_host)),
     ("client-output-buffer-limit", Kind::OutputLimits),
     (
         "client-query-buffer-limit",
         Kind::Bytes(Setting::RequestBytesMax, 1024 * 1024, i64::MAX),
     ),
+    ("daemonize", Kind::Fixed("no")),
     ("databases", Kind::Fixed("16")),
+    (
+        "hash-max-listpack-entries",
+        Kind::Number(Setting::HashFieldsMax, 0, ANY),
+    ),
+    (
+        "hash-max-listpack-value",
+        Kind::Bytes(Setting::HashBytesMax, 0, ANY),
+    ),
+    (
+        "hash-max-ziplist-entries",
+        Kind::Number(Setting::HashFieldsMax, 0, ANY),
+    ),
+    (
+        "hash-max-ziplist-value",
+        Kind::Bytes(Setting::HashBytesMax, 0, ANY),
+    ),
+    (
+        "hll-sparse-max-bytes",
+        Kind::Bytes(Setting::SparseBytesMax, 0, ANY),
+    ),
     ("io-threads", Kind::Fixed("1")),
+    (
+        "list-compress-depth",
+        Kind::Number(Setting::ListCompressed, 0, SMALL),
+    ),
+    (
+        "list-max-listpack-size",
+        Kind::Number(Setting::ListChunk, -SMALL, SMALL),
+    ),
+    (
+        "list-max-ziplist-size",
+        Kind::Number(Setting::ListChunk, -SMALL, SMALL),
+    ),
     (
         "maxclients",
         Kind::Number(Setting::ConnectionsMax, 1, 1 << 32),
@@ -63,7 +142,22 @@ const ENTRIES: &[(&str, Kind)] = &[
         "proto-max-bulk-len",
         Kind::Bytes(Setting::WordBytesMax, 1024 * 1024, i64::MAX),
     ),
-    ("save", Kind::Fixed("")),
+    ("port", Kind::Listener(Member::local_port)),
+    ("replicaof", Kind::Fixed("")),
+    ("save", Kind::Given("")),
+    (
+        "set-max-intset-entries",
+        Kind::Number(Setting::SetIntegersMax, 0, ANY),
+    ),
+    (
+        "set-max-listpack-entries",
+        Kind::Number(Setting::SetMembersMax, 0, ANY),
+    ),
+    (
+        "set-max-listpack-value",
+        Kind::Bytes(Setting::SetBytesMax, 0, ANY),
+    ),
+    ("slaveof", Kind::Fixed("")),
     (
         "slowlog-log-slower-than",
         Kind::Number(Setting::SlowerThanUs, -1, i64::MAX),
@@ -72,7 +166,31 @@ const ENTRIES: &[(&str, Kind)] = &[
         "slowlog-max-len",
         Kind::Number(Setting::SlowEntriesMax, 0, super::slowlog::ENTRIES_MAX),
     ),
+    (
+        "stream-node-max-bytes",
+        Kind::Bytes(Setting::StreamNodeBytes, 0, ANY),
+    ),
+    (
+        "stream-node-max-entries",
+        Kind::Number(Setting::StreamNodeEntries, 0, ANY),
+    ),
     ("timeout", Kind::Number(Setting::IdleSMax, 0, 1 << 31)),
+    (
+        "zset-max-listpack-entries",
+        Kind::Number(Setting::SortedMembersMax, 0, ANY),
+    ),
+    (
+        "zset-max-listpack-value",
+        Kind::Bytes(Setting::SortedBytesMax, 0, ANY),
+    ),
+    (
+        "zset-max-ziplist-entries",
+        Kind::Number(Setting::SortedMembersMax, 0, ANY),
+    ),
+    (
+        "zset-max-ziplist-value",
+        Kind::Bytes(Setting::SortedBytesMax, 0, ANY),
+    ),
 ];
 
 impl Config {
@@ -88,8 +206,9 @@ impl Config {
         }
         let idle_s_max = i64::try_from(settings.idle_s_max).unwrap_or(i64::MAX);
         config.set(Setting::IdleSMax, idle_s_max);
-        config.set(Setting::SlowerThanUs, 10_000);
-        config.set(Setting::SlowEntriesMax, 128);
+        for (setting, value) in DEFAULTS {
+            config.set(setting, value);
+        }
         config
     }
 
@@ -114,7 +233,22 @@ impl Config {
         }
     }
 
-    fn show(&self, kind: &Kind, hub: &Hub) -> String {
+    /// How large small forms of values may get, as commands carry it.
+    fn packing(&self) -> Packing {
+        Packing {
+            hash_fields_max: self.size(Setting::HashFieldsMax),
+            hash_bytes_max: self.size(Setting::HashBytesMax),
+            sorted_members_max: self.size(Setting::SortedMembersMax),
+            sorted_bytes_max: self.size(Setting::SortedBytesMax),
+            set_integers_max: self.size(Setting::SetIntegersMax),
+            set_members_max: self.size(Setting::SetMembersMax),
+            set_bytes_max: self.size(Setting::SetBytesMax),
+            sparse_bytes_max: self.size(Setting::SparseBytesMax),
+            stream_trimmed_at_once: self.size(Setting::StreamNodeEntries),
+        }
+    }
+
+    fn show(&self, kind: &Kind, asker: &Member, hub: &Hub) -> String {
         match kind {
             Kind::Number(setting, ..) | Kind::Bytes(setting, ..) => self.get(*setting).to_string(),
             Kind::Notified => hub.notified().to_string(),
@@ -122,12 +256,13 @@ impl Config {
                 let normal = self.get(Setting::UnsentBytesMax);
                 format!("normal {normal} 0 0 slave 0 0 0 pubsub {MAILBOX_BYTES_MAX} 0 0")
             }
-            Kind::Fixed(value) => (*value).to_owned(),
+            Kind::Fixed(value) | Kind::Given(value) => (*value).to_owned(),
+            Kind::Listener(of) => of(asker).to_owned(),
         }
     }
 
     /// CONFIG GET: each setting whose name matches one of the patterns.
-    pub(super) fn tell(&self, patterns: &[Bytes], hub: &Hub) -> Reply {
+    pub(super) fn tell(&self, patterns: &[Bytes], asker: &Member, hub: &Hub) -> Reply {
         let is_meant = |name: &str| {
             let mut patterns = patterns.iter();
             patterns.any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
@@ -135,7 +270,7 @@ impl Config {
         let pairs = ENTRIES
             .iter()
             .filter(|(name, _)| is_meant(name))
-            .map(|(name, kind)| (Reply::bulk(name), Reply::bulk(self.show(kind, hub))));
+            .map(|(name, kind)| (Reply::bulk(name), Reply::bulk(self.show(kind, asker, hub))));
         Reply::Map(pairs.collect())
     }
 
@@ -162,7 +297,7 @@ impl Config {
             if pairs[..place].iter().any(is_same) {
                 return Err(failed("duplicate parameter".to_owned()));
             }
-            changes.push(read(kind, value).map_err(failed)?);
+            changes.extend(read(kind, value).map_err(failed)?);
         }
         for change in changes {
             match change {
@@ -170,6 +305,7 @@ impl Config {
                 Change::Notify(notified) => hub.set_notified(notified),
             }
         }
+        hub.set_packing(self.packing());
         Ok(())
     }
 }
@@ -180,7 +316,8 @@ enum Change {
     Notify(Notified),
 }
 
-fn read(kind: &Kind, value: &[u8]) -> Result<Change, String> {
+/// None where it is so already.
+fn read(kind: &Kind, value: &[u8]) -> Result<Option<Change>, String> {
     let (setting, number, min, max) = match *kind {
         Kind::Number(setting, min, max) => {
             let number =
@@ -193,17 +330,20 @@ fn read(kind: &Kind, value: &[u8]) -> Result<Change, String> {
         }
         Kind::Notified => {
             return Notified::parse(value)
-                .map(Change::Notify)
+                .map(|notified| Some(Change::Notify(notified)))
                 .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned());
         }
-        Kind::OutputLimits | Kind::Fixed(_) => return Err("can't set immutable config".to_owned()),
+        Kind::Given(given) if given.as_bytes() == value => return Ok(None),
+        Kind::OutputLimits | Kind::Fixed(_) | Kind::Given(_) | Kind::Listener(_) => {
+            return Err("can't set immutable config".to_owned());
+        }
     };
     if !(min..=max).contains(&number) {
         return Err(format!(
             "argument must be between {min} and {max} inclusive"
         ));
     }
-    Ok(Change::Set(setting, number))
+    Ok(Some(Change::Set(setting, number)))
 }
 
 /// A number of bytes, with a unit or without.

@@ -77,7 +77,7 @@ impl<A: Api> Server<A> {
             "standalone"
         };
         let uptime_s = clock::now().duration_since(shared.begun).as_secs();
-        let port = asker.local_address().rsplit(':').next().unwrap_or("0");
+        let port = asker.local_port();
         format!(
             "redis_version:{REDIS_VERSION}\nredis_mode:{mode}\natoll_version:{}\nos:{} {}\n\
              arch_bits:{}\nprocess_id:{}\nrun_id:{}\ntcp_port:{port}\nserver_time_usec:{}\n\

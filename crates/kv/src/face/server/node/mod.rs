@@ -65,7 +65,7 @@ impl<A: Api> Server<A> {
                     "ERR SHUTDOWN is refused: a node is stopped by whoever runs it",
                 ));
             }
-            "config|get" => shared.config.tell(&words[2..], &shared.hub),
+            "config|get" => shared.config.tell(&words[2..], asker, &shared.hub),
             "config|set" => {
                 let changed = shared.config.change(&words[2..], &shared.hub);
                 changed.map_err(CommandError::Text)?;
@@ -131,7 +131,10 @@ fn help(name: &'static str) -> Reply {
             "GET <pattern> [<pattern> ...]",
             "    Tell the settings whose names match.",
             "SET <name> <value> [<name> <value> ...]",
-            "    Change settings of this node, until it stops.",
+            "    Change settings of this node, until it stops. Those of how small values are",
+            "    packed go with commands that come to this node: smaller numbers than Redis's own",
+            "    count, larger ones are kept and change nothing, and neither do those of lists",
+            "    and stream-node-max-bytes.",
             "RESETSTAT",
             "    Begin to count anew.",
             "REWRITE",
