@@ -102,38 +102,32 @@ impl Packing {
 
     /// Gives a value that was changed its larger form, where the smaller one is too large.
     pub fn fit(&self, value: &mut Value) {
-        match value {
-            Value::Hash(hash) if hash.is_packed() => {
+        let is_too_large = match value {
+            Value::Hash(hash) => {
                 let is_long = |word: &[u8]| word.len() > self.hash_bytes_max;
-                if hash.stored() > self.hash_fields_max
-                    || hash
-                        .iter_stored()
-                        .any(|(field, value)| is_long(field) || is_long(value))
-                {
-                    hash.unpack();
-                }
+                let mut fields = hash.iter_stored();
+                hash.is_packed()
+                    && (hash.stored() > self.hash_fields_max
+                        || fields.any(|(field, value)| is_long(field) || is_long(value)))
             }
-            Value::SortedSet(sorted) if sorted.is_small() => {
-                if sorted.len() > self.sorted_members_max
-                    || sorted
-                        .iter()
-                        .any(|(member, _)| member.len() > self.sorted_bytes_max)
-                {
-                    sorted.become_large();
-                }
+            Value::SortedSet(sorted) => {
+                let mut members = sorted.iter();
+                sorted.is_small()
+                    && (sorted.len() > self.sorted_members_max
+                        || members.any(|(member, _)| member.len() > self.sorted_bytes_max))
             }
-            Value::Set(set) if set.integers().is_some() => {
-                if set.len() > self.set_integers_max {
-                    set.become_table();
-                }
+            Value::Set(set) if set.integers().is_some() => set.len() > self.set_integers_max,
+            Value::Set(set) => {
+                set.is_small()
+                    && (set.len() > self.set_members_max
+                        || set.iter().any(|member| member.len() > self.set_bytes_max))
             }
-            Value::Set(set) if set.is_small() => {
-                if set.len() > self.set_members_max
-                    || set.iter().any(|member| member.len() > self.set_bytes_max)
-                {
-                    set.become_table();
-                }
-            }
+            _ => false,
+        };
+        match value {
+            Value::Hash(hash) if is_too_large => hash.unpack(),
+            Value::SortedSet(sorted) if is_too_large => sorted.become_large(),
+            Value::Set(set) if is_too_large => set.become_table(),
             _ => {}
         }
     }

@@ -124,18 +124,18 @@ impl Member {
         &self.address
     }
 
-    pub(super) fn local_address(&self) -> &str {
-        &self.local_address
-    }
-
     /// The host of the address that it connected to, as in a URL.
     pub(super) fn local_host(&self) -> &str {
-        self.local_address.rsplit_once(':').map_or("", |(host, _)| host)
+        self.local_address
+            .rsplit_once(':')
+            .map_or("", |(host, _)| host)
     }
 
     /// The port that it connected to.
     pub(super) fn local_port(&self) -> &str {
-        self.local_address.rsplit_once(':').map_or("0", |(_, port)| port)
+        self.local_address
+            .rsplit_once(':')
+            .map_or("0", |(_, port)| port)
     }
 
     /// Takes messages out of its mailbox and writes them, until so many bytes are written. Of

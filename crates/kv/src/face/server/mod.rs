@@ -7,6 +7,7 @@
 
 mod batch;
 mod connection;
+mod counting;
 mod error;
 mod identity;
 mod members;
@@ -33,7 +34,9 @@ use crate::{api::Api, hub::Hub};
 use connection::Connection;
 use members::Members;
 use node::{
+    commands::CommandStats,
     config::{Config, Setting},
+    latency::Latency,
     slowlog::Slowlog,
     stats::Stats,
 };
@@ -52,6 +55,8 @@ struct Shared<A> {
     config: Config,
     stats: Stats,
     slowlog: Slowlog,
+    commands: CommandStats,
+    latency: Latency,
     begun: Instant,
     run_id: String,
 }
@@ -75,6 +80,8 @@ impl<A: Api> Server<A> {
             config: Config::new(&settings),
             stats: Stats::default(),
             slowlog: Slowlog::default(),
+            commands: CommandStats::default(),
+            latency: Latency::default(),
             begun: clock::now(),
             // As long as a Redis's: 40 digits.
             run_id: format!("{high:016x}{middle:016x}{:08x}", low >> 32),

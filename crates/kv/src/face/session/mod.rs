@@ -17,6 +17,7 @@ mod info;
 mod outcome;
 mod pubsub;
 mod state;
+mod tally;
 mod tracking;
 mod transaction;
 
@@ -33,6 +34,7 @@ pub use ask::{
 };
 pub use info::{ClientFilter, ClientInfo, ClientKind, Traffic};
 pub use pubsub::Message;
+pub use tally::{End, Ended};
 pub use tracking::Tracking;
 
 use super::resp::{Version, write, write_error};
@@ -94,6 +96,8 @@ pub struct Session {
     subscriptions: Subscriptions,
     tracking: Option<Tracking>,
     last_command: &'static str,
+    /// Commands that came to their ends and were not counted yet.
+    ended: Vec<Ended>,
 }
 
 impl fmt::Debug for Session {
@@ -127,6 +131,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             tracking: None,
             last_command: "NULL",
+            ended: Vec::new(),
         }
     }
 
@@ -161,7 +166,7 @@ impl Session {
         let handled = self.run(command, words, out);
         // CLIENT REPLY ON is answered, and what is pushed is no answer.
         let muted = muted && command.name != "client|reply" && !pubsub::pushes(command);
-        let step = self.conclude(handled, muted, None, out);
+        let step = self.conclude(command, handled, muted, None, out);
         mute(out, begin, muted);
         step
     }
@@ -170,6 +175,7 @@ impl Session {
     pub fn finish(&mut self, ticket: Ticket, heard: Heard, out: &mut BytesMut) -> Step {
         let begin = out.len();
         let Ticket {
+            command,
             finish,
             version,
             muted,
@@ -178,8 +184,12 @@ impl Session {
         } = ticket;
         let handled = match finish {
             Finish::Reply => {
-                write(out, version, &heard.into_reply());
-                Ok(Outcome::Written)
+                let reply = heard.into_reply();
+                self.note_reply(command, &reply);
+                write(out, version, &reply);
+                let step = self.follow(Step::Done, muted, exec, out);
+                mute(out, begin, muted);
+                return step;
             }
             Finish::Watch(keys) => self.finish_watch(keys, heard),
             Finish::Authenticate(authentication) => {
@@ -187,12 +197,12 @@ impl Session {
             }
             Finish::Tracking(tracking) => self.finish_tracking(*tracking, heard),
             Finish::Exec(exec) => {
-                let step = self.begin_replies(*exec, heard, muted, out);
+                let step = self.begin_replies(command, *exec, heard, muted, out);
                 mute(out, begin, muted);
                 return step;
             }
         };
-        let step = self.conclude(handled, muted, exec, out);
+        let step = self.conclude(command, handled, muted, exec, out);
         mute(out, begin, muted);
         step
     }
@@ -266,6 +276,7 @@ impl Session {
         out: &mut BytesMut,
     ) {
         let mut text = error.to_string();
+        self.note(command, End::Rejected(tally::code(text.as_bytes())));
         if command.is_some_and(|command| command.name == "exec") {
             self.end_transaction();
             let reason = text.strip_prefix("ERR ").unwrap_or(&text);
@@ -334,6 +345,7 @@ impl Session {
     /// Writes what a command came to, unless something has to be asked.
     fn conclude(
         &mut self,
+        command: &'static Command,
         handled: Handled,
         muted: bool,
         exec: Option<Box<Exec>>,
@@ -342,6 +354,7 @@ impl Session {
         let step = match handled {
             Ok(Outcome::Ask { ask, finish, waits }) => {
                 let ticket = Ticket {
+                    command,
                     finish,
                     version: self.version,
                     muted,
@@ -351,16 +364,36 @@ impl Session {
                 return Step::Ask(ask, ticket);
             }
             Ok(Outcome::Reply(reply)) => {
+                self.note_reply(command, &reply);
                 write(out, self.version, &reply);
                 Step::Done
             }
-            Ok(Outcome::Written) => Step::Done,
-            Ok(Outcome::Close) => Step::Close,
+            Ok(Outcome::Written) => {
+                self.note(Some(command), End::Done);
+                Step::Done
+            }
+            Ok(Outcome::Close) => {
+                self.note(Some(command), End::Done);
+                Step::Close
+            }
             Err(error) => {
-                write_error(out, error.to_string().as_bytes());
+                let text = error.to_string();
+                self.note(Some(command), End::Failed(tally::code(text.as_bytes())));
+                write_error(out, text.as_bytes());
                 Step::Done
             }
         };
+        self.follow(step, muted, exec, out)
+    }
+
+    /// Goes on with the transaction that a command which came to its end is from, if any.
+    fn follow(
+        &mut self,
+        step: Step,
+        muted: bool,
+        exec: Option<Box<Exec>>,
+        out: &mut BytesMut,
+    ) -> Step {
         match exec {
             Some(mut exec) => {
                 exec.speak(self.version);

@@ -36,7 +36,9 @@ impl Session {
 
     /// Whether CLIENT PAUSE lets this request wait (Redis: "CLIENT PAUSE").
     pub fn is_paused(&self, of: PauseOf, words: &[Bytes]) -> bool {
-        let Some(command) = find(words) else {
+        // What is refused anyway needs not wait for that.
+        let command = find(words).filter(|command| command.takes(words.len()));
+        let Some(command) = command else {
             return of == PauseOf::All;
         };
         match of {

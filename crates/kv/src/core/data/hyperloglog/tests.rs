@@ -72,7 +72,11 @@ fn many_elements_make_it_dense() {
     assert_eq!(many.len(), DENSE_BYTES);
     // The same elements again change nothing.
     let mut again = many.clone();
-    assert!(!(0..5_000_u64).any(|element| add(&mut again, element.to_string().as_bytes(), SPARSE_BYTES_MAX)));
+    assert!(!(0..5_000_u64).any(|element| add(
+        &mut again,
+        element.to_string().as_bytes(),
+        SPARSE_BYTES_MAX
+    )));
     assert!(again == many);
 }
 
@@ -81,7 +85,12 @@ fn a_high_value_makes_it_dense() {
     let mut bytes = empty();
     assert!(raise(&mut bytes, 7, sparse::VALUE_MAX, SPARSE_BYTES_MAX));
     assert_eq!(bytes[FORM], SPARSE);
-    assert!(raise(&mut bytes, 16_383, sparse::VALUE_MAX + 1, SPARSE_BYTES_MAX));
+    assert!(raise(
+        &mut bytes,
+        16_383,
+        sparse::VALUE_MAX + 1,
+        SPARSE_BYTES_MAX
+    ));
     assert_eq!(bytes[FORM], DENSE);
     let registers = registers(&bytes);
     assert_eq!((registers.0[7], registers.0[16_383]), (32, 33));

@@ -148,12 +148,15 @@ impl Stream {
     /// Takes entries out at the beginning; how many.
     pub fn trim(&mut self, trim: &Trim) -> usize {
         let removed_max = trim.removed_max.unwrap_or(usize::MAX);
+        // Redis's nodes begin at every so manyth entry that was ever added.
+        let gone = self.body.entries_added.saturating_sub(self.len() as u64) as usize;
         let entries = &mut self.body.entries;
         let mut excess = match trim.keep {
             Keep::Latest(kept) => entries.len().saturating_sub(kept).min(removed_max),
             Keep::From(id) => entries.range(..id).take(removed_max).count(),
         };
-        excess -= excess % trim.at_once.max(1);
+        let end = gone.saturating_add(excess);
+        excess = (end - end % trim.at_once.max(1)).saturating_sub(gone);
         for _ in 0..excess {
             entries.pop_first();
         }
@@ -281,6 +284,10 @@ mod tests {
         assert_eq!(filled(250).trim(&about(Keep::From(id(205)), None)), 200);
         assert_eq!(filled(250).trim(&about(Keep::Latest(0), Some(150))), 100);
         assert_eq!(filled(250).trim(&about(Keep::Latest(0), Some(99))), 0);
+        let mut stream = filled(250);
+        assert_eq!(stream.trim(&exact(Keep::Latest(220))), 30);
+        assert_eq!(stream.trim(&about(Keep::Latest(40), None)), 170);
+        assert_eq!(stream.trim(&about(Keep::Latest(0), None)), 0);
     }
 
     #[test]

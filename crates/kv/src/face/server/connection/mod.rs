@@ -140,12 +140,15 @@ where
     fn handle(&mut self) -> Result<Next, ProtocolError> {
         let mut session = self.seat.member.session.lock();
         let before_bytes = self.wire.out.len();
+        let logs_short = self.server.logs_short();
+        let mut begun = clock::now();
         for _ in 0..TURN_REQUESTS_MAX {
             let written_bytes = self.wire.out.len() - before_bytes + self.batch.between.len();
             if written_bytes > TURN_BYTES_MAX {
                 return Ok(Next::Send);
             }
             let is_known = session.is_authenticated();
+            let received_bytes = self.wire.received.len();
             let words = match self.held.take() {
                 Some(words) => Ok(Some(words)),
                 None => self.parser.next(&mut self.wire.received, is_known),
@@ -172,8 +175,18 @@ where
                 return Ok(Next::Pause(until));
             }
             self.handled += 1;
+            let logged = logs_short.then(|| words.clone());
             let step = session.handle(words, out);
             self.seat.note_subscriptions(&mut session);
+            if !session.ended().is_empty() {
+                let now = clock::now();
+                let took = now.duration_since(std::mem::replace(&mut begun, now));
+                self.server.note_ended(&mut session, took);
+                if let Some(words) = logged {
+                    let address = self.seat.member.address();
+                    self.server.note_slow(&session, address, &words, took);
+                }
+            }
             match step {
                 Step::Done => {}
                 Step::Close => return Ok(Next::Close),
@@ -184,7 +197,12 @@ where
                         return Ok(Next::Send);
                     }
                 }
-                Step::Ask(ask, ticket) => return Ok(Next::Ask(ask, ticket)),
+                Step::Ask(ask, ticket) => {
+                    // CLIENT LIST tells of itself, too.
+                    let unsent_bytes = self.wire.unsent_bytes();
+                    self.seat.member.set_buffers(received_bytes, unsent_bytes);
+                    return Ok(Next::Ask(ask, ticket));
+                }
             }
         }
         Ok(Next::Send)

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 
+use super::commands::{CommandStats, parse_percentiles};
 use crate::{
     core::{
         data::{Packing, parse_integer},
@@ -41,12 +42,14 @@ pub(in crate::face::server) enum Setting {
     SparseBytesMax,
     StreamNodeBytes,
     StreamNodeEntries,
+    SlowCommandMs,
+    KeepsTimes,
 }
 
-const SETTINGS: usize = 19;
+const SETTINGS: usize = 21;
 
 /// What settings are to begin with, where nobody says otherwise: what they are in Redis.
-const DEFAULTS: [(Setting, i64); 14] = [
+const DEFAULTS: [(Setting, i64); 16] = [
     (Setting::SlowerThanUs, 10_000),
     (Setting::SlowEntriesMax, 128),
     (Setting::HashFieldsMax, 128),
@@ -61,6 +64,8 @@ const DEFAULTS: [(Setting, i64); 14] = [
     (Setting::SparseBytesMax, 3_000),
     (Setting::StreamNodeBytes, 4_096),
     (Setting::StreamNodeEntries, 100),
+    (Setting::SlowCommandMs, 0),
+    (Setting::KeepsTimes, 1),
 ];
 
 /// Settings, as they are now.
@@ -71,6 +76,10 @@ enum Kind {
     Number(Setting, i64, i64),
     /// With a unit, perhaps.
     Bytes(Setting, i64, i64),
+    /// `yes` or `no`.
+    Flag(Setting),
+    /// `latency-tracking-info-percentiles`
+    Percentiles,
     /// `notify-keyspace-events`
     Notified,
     /// `client-output-buffer-limit`
@@ -119,6 +128,12 @@ const ENTRIES: &[(&str, Kind)] = &[
         Kind::Bytes(Setting::SparseBytesMax, 0, ANY),
     ),
     ("io-threads", Kind::Fixed("1")),
+    (
+        "latency-monitor-threshold",
+        Kind::Number(Setting::SlowCommandMs, 0, ANY),
+    ),
+    ("latency-tracking", Kind::Flag(Setting::KeepsTimes)),
+    ("latency-tracking-info-percentiles", Kind::Percentiles),
     (
         "list-compress-depth",
         Kind::Number(Setting::ListCompressed, 0, SMALL),
@@ -248,8 +263,11 @@ impl Config {
         }
     }
 
-    fn show(&self, kind: &Kind, asker: &Member, hub: &Hub) -> String {
+    fn show(&self, kind: &Kind, asker: &Member, hub: &Hub, commands: &CommandStats) -> String {
         match kind {
+            Kind::Flag(setting) if self.get(*setting) == 0 => "no".to_owned(),
+            Kind::Flag(_) => "yes".to_owned(),
+            Kind::Percentiles => commands.percentiles(),
             Kind::Number(setting, ..) | Kind::Bytes(setting, ..) => self.get(*setting).to_string(),
             Kind::Notified => hub.notified().to_string(),
             Kind::OutputLimits => {
@@ -262,7 +280,13 @@ impl Config {
     }
 
     /// CONFIG GET: each setting whose name matches one of the patterns.
-    pub(super) fn tell(&self, patterns: &[Bytes], asker: &Member, hub: &Hub) -> Reply {
+    pub(super) fn tell(
+        &self,
+        patterns: &[Bytes],
+        asker: &Member,
+        hub: &Hub,
+        commands: &CommandStats,
+    ) -> Reply {
         let is_meant = |name: &str| {
             let mut patterns = patterns.iter();
             patterns.any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
@@ -270,12 +294,22 @@ impl Config {
         let pairs = ENTRIES
             .iter()
             .filter(|(name, _)| is_meant(name))
-            .map(|(name, kind)| (Reply::bulk(name), Reply::bulk(self.show(kind, asker, hub))));
+            .map(|(name, kind)| {
+                (
+                    Reply::bulk(name),
+                    Reply::bulk(self.show(kind, asker, hub, commands)),
+                )
+            });
         Reply::Map(pairs.collect())
     }
 
     /// CONFIG SET: all of these, or none.
-    pub(super) fn change(&self, words: &[Bytes], hub: &Hub) -> Result<(), String> {
+    pub(super) fn change(
+        &self,
+        words: &[Bytes],
+        hub: &Hub,
+        commands: &CommandStats,
+    ) -> Result<(), String> {
         let (pairs, []) = words.as_chunks::<2>() else {
             return Err("ERR wrong number of arguments for 'config|set' command".to_owned());
         };
@@ -303,6 +337,7 @@ impl Config {
             match change {
                 Change::Set(setting, value) => self.set(setting, value),
                 Change::Notify(notified) => hub.set_notified(notified),
+                Change::Percentiles(percentiles) => commands.set_percentiles(percentiles),
             }
         }
         hub.set_packing(self.packing());
@@ -314,6 +349,7 @@ impl Config {
 enum Change {
     Set(Setting, i64),
     Notify(Notified),
+    Percentiles(Vec<f64>),
 }
 
 /// None where it is so already.
@@ -332,6 +368,18 @@ fn read(kind: &Kind, value: &[u8]) -> Result<Option<Change>, String> {
             return Notified::parse(value)
                 .map(|notified| Some(Change::Notify(notified)))
                 .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned());
+        }
+        Kind::Flag(setting) => {
+            let number = match value.to_ascii_lowercase().as_slice() {
+                b"yes" => 1,
+                b"no" => 0,
+                _ => return Err("argument must be 'yes' or 'no'".to_owned()),
+            };
+            (setting, number, 0, 1)
+        }
+        Kind::Percentiles => {
+            return parse_percentiles(value)
+                .map(|percentiles| Some(Change::Percentiles(percentiles)));
         }
         Kind::Given(given) if given.as_bytes() == value => return Ok(None),
         Kind::OutputLimits | Kind::Fixed(_) | Kind::Given(_) | Kind::Listener(_) => {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Sections, in their order.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 13] = [
     "Server",
     "Clients",
     "Memory",
@@ -26,9 +26,15 @@ const SECTIONS: [&str; 10] = [
     "Replication",
     "CPU",
     "Modules",
+    "Commandstats",
+    "Errorstats",
+    "Latencystats",
     "Cluster",
     "Keyspace",
 ];
+
+/// Long ones, which are told only to those who ask for them or for all.
+const LONG: [&str; 2] = ["Commandstats", "Latencystats"];
 
 impl<A: Api> Server<A> {
     /// The sections that the words name; all, if none.
@@ -37,10 +43,13 @@ impl<A: Api> Server<A> {
             let mut words = words.iter();
             words.any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
         };
-        let is_all = words.is_empty() || ["all", "default", "everything"].into_iter().any(is_named);
+        let is_all = ["all", "everything"].into_iter().any(is_named);
+        let is_default = is_all || words.is_empty() || is_named("default");
         let mut text = String::new();
         for section in SECTIONS {
-            if !is_all && !is_named(section) {
+            let is_short = !LONG.contains(&section);
+            let is_told = is_all || is_default && is_short || is_named(section);
+            if !is_told {
                 continue;
             }
             if !text.is_empty() {
@@ -56,6 +65,9 @@ impl<A: Api> Server<A> {
                     "role:master\nconnected_slaves:0\nmaster_repl_offset:0\n".to_owned()
                 }
                 "CPU" => "used_cpu_sys:0.000000\nused_cpu_user:0.000000\n".to_owned(),
+                "Commandstats" => self.0.commands.about_commands(),
+                "Errorstats" => self.0.commands.about_errors(),
+                "Latencystats" => self.0.commands.about_times(),
                 "Cluster" => {
                     let is_cluster = u8::from(self.0.settings.session.cluster);
                     format!("cluster_enabled:{is_cluster}\n")
@@ -110,12 +122,13 @@ impl<A: Api> Server<A> {
         format!(
             "total_connections_received:{}\ntotal_commands_processed:{}\n\
              total_net_input_bytes:{}\ntotal_net_output_bytes:{}\nrejected_connections:{}\n\
-             evicted_keys:0\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n",
+             total_error_replies:{}\nevicted_keys:0\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n",
             counted.connections,
             counted.commands,
             counted.received_bytes,
             counted.sent_bytes,
             counted.refused,
+            self.0.commands.errors_total(),
             hub.count(Topic::Channel),
             hub.count(Topic::Pattern),
             hub.count(Topic::Shard),

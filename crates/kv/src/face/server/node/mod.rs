@@ -1,7 +1,10 @@
 //! Commands that the node answers by itself: INFO, CONFIG, SLOWLOG and the like.
 
+pub(super) mod commands;
 pub(super) mod config;
+mod histogram;
 mod info;
+pub(super) mod latency;
 pub(super) mod slowlog;
 pub(super) mod stats;
 
@@ -65,9 +68,13 @@ impl<A: Api> Server<A> {
                     "ERR SHUTDOWN is refused: a node is stopped by whoever runs it",
                 ));
             }
-            "config|get" => shared.config.tell(&words[2..], asker, &shared.hub),
+            "config|get" => shared
+                .config
+                .tell(&words[2..], asker, &shared.hub, &shared.commands),
             "config|set" => {
-                let changed = shared.config.change(&words[2..], &shared.hub);
+                let changed = shared
+                    .config
+                    .change(&words[2..], &shared.hub, &shared.commands);
                 changed.map_err(CommandError::Text)?;
                 // Who is idle may be so for too long now.
                 shared.members.wake();
@@ -75,6 +82,7 @@ impl<A: Api> Server<A> {
             }
             "config|resetstat" => {
                 shared.stats.reset();
+                shared.commands.reset();
                 Reply::OK
             }
             "config|rewrite" => {
@@ -96,11 +104,21 @@ impl<A: Api> Server<A> {
                 shared.slowlog.reset();
                 Reply::OK
             }
-            "latency|history" | "latency|latest" => Reply::Array(Vec::new()),
-            "latency|reset" => Reply::Integer(0),
             "latency|doctor" => {
-                Reply::Verbatim("No spikes of latency are sampled here; see SLOWLOG.\n".into())
+                let threshold_ms = shared.config.get(config::Setting::SlowCommandMs);
+                shared.latency.doctor(threshold_ms)
             }
+            "latency|graph" => {
+                let refused = || {
+                    let name = String::from_utf8_lossy(&words[2]);
+                    CommandError::Text(format!("ERR No samples available for event '{name}'"))
+                };
+                shared.latency.graph(&words[2]).ok_or_else(refused)?
+            }
+            "latency|histogram" => shared.commands.histograms(&words[2..]),
+            "latency|history" => shared.latency.history(&words[2]),
+            "latency|latest" => shared.latency.latest(),
+            "latency|reset" => shared.latency.reset(&words[2..]),
             "debug|sleep" => {
                 clock::sleep(sleep_of(&words[2])?).await;
                 Reply::OK
@@ -148,13 +166,17 @@ fn help(name: &'static str) -> Reply {
         "latency|help" => &[
             "LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
             "DOCTOR",
-            "    Tell about latency.",
+            "    Tell what slow commands there were.",
+            "GRAPH <event>",
+            "    Draw the samples of an event: command, or fast-command.",
+            "HISTOGRAM [<command> ...]",
+            "    Tell how often commands took how long.",
             "HISTORY <event>",
-            "    Tell the samples of an event: none.",
+            "    Tell the samples of an event.",
             "LATEST",
-            "    Tell the last sample of each event: none.",
+            "    Tell the last sample of each event, and the longest of all.",
             "RESET [<event> ...]",
-            "    Forget samples, and count them.",
+            "    Forget events, and count them.",
         ],
         _ => &[
             "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
