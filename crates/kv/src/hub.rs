@@ -4,6 +4,8 @@
 //! time. A mailbox that its owner does not empty overflows once: it takes nothing any more, and
 //! whoever owns it has to go.
 
+mod tracking;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
@@ -18,6 +20,8 @@ use foldhash::fast::RandomState;
 use futures_util::task::AtomicWaker;
 use indexmap::IndexMap;
 use parking_lot::{Mutex, RwLock};
+
+pub use tracking::{Change, KEYS_MAX, Tracked, Trackers, TrackingCounts};
 
 use crate::{
     api::Publication,
@@ -61,9 +65,41 @@ impl Mail {
     }
 }
 
+/// What one client is told, apart from what is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Keys that were read have changed; any may have, if none are named.
+    Invalidated {
+        /// The keys.
+        keys: Option<Vec<Bytes>>,
+        /// Another connection had read them.
+        redirected: bool,
+    },
+    /// The connection that was to be told in its place is gone.
+    RedirectBroken(u64),
+    /// A command of some client, for MONITOR.
+    Command(Bytes),
+}
+
+impl Told {
+    fn bytes(&self) -> usize {
+        let bytes = match self {
+            Told::Invalidated { keys, .. } => keys
+                .iter()
+                .flatten()
+                .map(|key| key.len() + size_of::<Bytes>())
+                .sum(),
+            Told::RedirectBroken(_) => 0,
+            Told::Command(line) => line.len(),
+        };
+        size_of::<Told>() + bytes
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     mail: VecDeque<Mail>,
+    told: VecDeque<Told>,
     bytes: usize,
 }
 
@@ -110,10 +146,46 @@ impl Mailbox {
             Some(mail) => waiting.bytes -= mail.bytes(),
             None => {
                 waiting.mail = VecDeque::new();
-                self.has_mail.store(false, Ordering::Release);
+                let has_more = !waiting.told.is_empty();
+                self.has_mail.store(has_more, Ordering::Release);
             }
         }
         mail
+    }
+
+    /// What it is told that waits longest.
+    pub fn take_told(&self) -> Option<Told> {
+        let mut waiting = self.waiting.lock();
+        let told = waiting.told.pop_front();
+        match &told {
+            Some(told) => waiting.bytes -= told.bytes(),
+            None => {
+                waiting.told = VecDeque::new();
+                let has_more = !waiting.mail.is_empty();
+                self.has_mail.store(has_more, Ordering::Release);
+            }
+        }
+        told
+    }
+
+    /// Tells the owner something, if there is room.
+    fn tell(&self, told: Told) {
+        let is_all = matches!(told, Told::Invalidated { keys: None, .. });
+        let mut waiting = self.waiting.lock();
+        // Twice everything is everything.
+        if is_all && waiting.told.back() == Some(&told) {
+            return;
+        }
+        if self.has_overflown() || waiting.bytes + told.bytes() > MAILBOX_BYTES_MAX {
+            self.has_overflown.store(true, Ordering::Release);
+            *waiting = Waiting::default();
+        } else {
+            waiting.bytes += told.bytes();
+            waiting.told.push_back(told);
+            self.has_mail.store(true, Ordering::Release);
+        }
+        drop(waiting);
+        self.wake();
     }
 
     /// Puts a message in, if there is room.
@@ -171,6 +243,7 @@ struct Shared {
     notified: AtomicU32,
     /// None while it is as in Redis.
     packing: RwLock<Option<Packing>>,
+    trackers: Trackers,
 }
 
 impl Hub {
@@ -241,6 +314,11 @@ impl Hub {
     pub fn set_notified(&self, notified: Notified) {
         let bits = notified.bits();
         self.0.notified.store(bits, Ordering::Relaxed);
+    }
+
+    /// Who caches, and is told of changes.
+    pub fn trackers(&self) -> &Trackers {
+        &self.0.trackers
     }
 
     /// How large small forms of values may get, where commands that come to this node say

@@ -18,7 +18,7 @@ use crate::{
     },
     core::{
         command::{Command, Flags, wait_of},
-        machine::{self, Answered, OPERATION_BYTES_MAX, Operation},
+        machine::{self, Answered, Author, OPERATION_BYTES_MAX, Operation, Terms},
         partition::Given,
         reply::Reply,
         route::{self, Merge, Part, Plan},
@@ -49,6 +49,8 @@ enum Pending {
 /// Operations for shards, in order.
 struct Dealer<'a> {
     kv: &'a Kv,
+    /// Who asks, where that is to be known.
+    author: Option<Author>,
     dealt: Vec<Vec<AskOf>>,
 }
 
@@ -56,6 +58,7 @@ impl Dealer<'_> {
     fn new(kv: &Kv) -> Dealer<'_> {
         Dealer {
             dealt: kv.0.shards.iter().map(|_| Vec::new()).collect(),
+            author: None,
             kv,
         }
     }
@@ -73,10 +76,11 @@ impl Dealer<'_> {
             let _ = given.send(Given::Reply(refused));
             return receiver;
         }
-        let operation = match self.kv.hub().packing().filter(|_| !reads) {
-            Some(packing) => Operation::with_packing(&operation, &packing),
-            None => operation,
+        let terms = Terms {
+            packing: self.kv.hub().packing().filter(|_| !reads),
+            author: self.author.filter(|_| !reads),
         };
+        let operation = Operation::with_terms(operation, &terms);
         let place = usize::from(partition.0) % self.dealt.len();
         self.dealt[place].push(AskOf {
             partition,
@@ -162,6 +166,8 @@ async fn settle(
 
 fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
     let consistency = request.consistency;
+    let node = kv.0.node;
+    dealer.author = request.by.map(|client| Author { node, client });
     match request.body {
         Body::Call { database, call } => begin_call(kv, dealer, consistency, database, call),
         Body::Transaction(transaction) => begin_transaction(kv, dealer, consistency, transaction),
@@ -289,7 +295,15 @@ fn begin_call(
         }
         Ok(Plan::Atomic(touched)) => {
             let body = Body::Call { database, call };
-            begin_atomic(kv, Request { consistency, body }, touched)
+            begin_atomic(
+                kv,
+                Request {
+                    consistency,
+                    by: None,
+                    body,
+                },
+                touched,
+            )
         }
     }
 }
@@ -314,7 +328,15 @@ fn begin_transaction(
         Ok(Plan::One(partition)) => partition,
         Ok(Plan::Atomic(touched)) => {
             let body = Body::Transaction(transaction);
-            return begin_atomic(kv, Request { consistency, body }, touched);
+            return begin_atomic(
+                kv,
+                Request {
+                    consistency,
+                    by: None,
+                    body,
+                },
+                touched,
+            );
         }
         Ok(_) => PartitionId(0),
     };

@@ -6,6 +6,7 @@
 
 mod ask;
 mod error;
+mod invalidations;
 mod journal;
 mod layout;
 mod links;
@@ -80,6 +81,7 @@ pub struct Setup {
 pub struct Kv(Arc<Inner>);
 
 struct Inner {
+    node: NodeId,
     partitions: Partitions,
     shards: Vec<Door>,
     cross_partition: Arc<dyn CrossPartition>,
@@ -147,6 +149,7 @@ impl Kv {
         }
         links.serve(doors.clone());
         Ok(Kv(Arc::new(Inner {
+            node: setup.node,
             partitions,
             shards: doors,
             cross_partition: setup.cross_partition,

@@ -8,11 +8,11 @@ mod operation;
 use bytes::Bytes;
 
 pub use answered::{ANSWER_BYTES_MAX, Answered};
-pub use operation::{Call, OPERATION_BYTES_MAX, Operation};
+pub use operation::{Author, Call, OPERATION_BYTES_MAX, Operation, Terms};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
-    data::{Key, Keyspace, Milliseconds, Packing},
+    data::{Key, Keyspace, Milliseconds},
     partition::{Moment, Read, StateMachine},
     reply::Reply,
 };
@@ -26,8 +26,20 @@ pub struct Machine {
     keyspace: Keyspace,
     /// Events of keys since the driver last asked.
     events: Vec<Event>,
-    /// What the operation that runs says of it.
-    packing: Option<Packing>,
+    /// Changes of keys since the driver last asked, if it asks.
+    changes: Vec<Changed>,
+    keeps_changes: bool,
+    /// What the operation that runs comes with.
+    terms: Terms,
+}
+
+/// What an entry changed, for those who cache it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// A key; none for any of all.
+    pub key: Option<Bytes>,
+    /// Who asked for it, where that is to be known.
+    pub author: Option<Author>,
 }
 
 impl Machine {
@@ -49,6 +61,31 @@ impl Machine {
         std::mem::take(&mut self.events)
     }
 
+    /// Whether changes of keys are kept for [`take_changes`](Self::take_changes).
+    pub fn keep_changes(&mut self, keeps: bool) {
+        self.keeps_changes = keeps;
+        if !keeps {
+            self.changes = Vec::new();
+        }
+    }
+
+    /// Changes that entries brought about since this was last asked, in order.
+    pub fn take_changes(&mut self) -> Vec<Changed> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn note_changes(&mut self, effects: &Effects) {
+        let author = self.terms.author;
+        let keys = effects.changed.iter().map(|(_, key)| Changed {
+            key: Some(Bytes::copy_from_slice(key)),
+            author,
+        });
+        self.changes.extend(keys);
+        if !effects.databases.is_empty() {
+            self.changes.push(Changed { key: None, author });
+        }
+    }
+
     /// The operation that removes what has ended by now, if anything has.
     pub fn expire(&self, now_ms: Milliseconds) -> Option<Bytes> {
         let keys: Vec<(usize, Bytes)> = self
@@ -68,9 +105,9 @@ impl Machine {
     fn run(&mut self, at: CommandMoment, operation: &Bytes, effects: &mut Effects) -> Answered {
         // What can't be read was written by a newer version: every replica of this one refuses
         // it in the same words.
-        let operation = match Operation::decode_packed(operation.clone()) {
-            Ok((packing, operation)) => {
-                self.packing = packing;
+        let operation = match Operation::decode_with_terms(operation.clone()) {
+            Ok((terms, operation)) => {
+                self.terms = terms;
                 operation
             }
             Err(error) => return refused(&format!("ERR unknown operation: {error}")),
@@ -124,7 +161,7 @@ impl Machine {
             return Reply::Error(Bytes::from_static(b"ERR a write came as a read"));
         }
         let context = Context::new(&mut self.keyspace, call.database, at, effects);
-        let mut context = context.packed(self.packing);
+        let mut context = context.packed(self.terms.packing);
         match command.run(&mut context, &call.words) {
             Ok(reply) => reply,
             Err(error) => Reply::Error(Bytes::from(error.to_string())),
@@ -171,6 +208,9 @@ impl StateMachine for Machine {
             reading: false,
         };
         let answered = self.run(at, operation, &mut effects);
+        if self.keeps_changes {
+            self.note_changes(&effects);
+        }
         self.events.append(&mut effects.events);
         answered
     }

@@ -1,5 +1,6 @@
 //! What a request asks of one partition, as entries of the log and messages hold it.
 
+use atoll_base::id::NodeId;
 use bytes::Bytes;
 
 use crate::core::{
@@ -13,8 +14,29 @@ pub const OPERATION_BYTES_MAX: usize = 6 << 20;
 /// Version of the encoded form.
 const VERSION: u8 = 1;
 
-/// What marks an operation that comes with limits of small forms.
-const PACKED: u8 = 16;
+/// What marks an operation that comes with terms.
+const TERMS: u8 = 16;
+/// Which terms those are.
+const HAS_PACKING: u8 = 1;
+const HAS_AUTHOR: u8 = 1 << 1;
+
+/// The client that asks, where it is not to be told of its own changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The node that it is connected to.
+    pub node: NodeId,
+    /// Its number there.
+    pub client: u64,
+}
+
+/// What an operation comes with, apart from what it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Limits of small forms that are not Redis's own.
+    pub packing: Option<Packing>,
+    /// Who asks.
+    pub author: Option<Author>,
+}
 
 /// A command in a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,34 +97,57 @@ impl Operation {
         writer.finish()
     }
 
-    /// An operation, encoded, with limits of small forms that are not Redis's own.
-    pub fn with_packing(operation: &[u8], packing: &Packing) -> Bytes {
+    /// An operation, encoded, with its terms.
+    pub fn with_terms(operation: Bytes, terms: &Terms) -> Bytes {
+        let packing = terms.packing.map_or(0, |_| HAS_PACKING);
+        let author = terms.author.map_or(0, |_| HAS_AUTHOR);
+        if packing | author == 0 {
+            return operation;
+        }
         let mut writer = Writer::default();
-        writer.byte(VERSION).byte(PACKED);
-        packing.write(&mut writer);
-        writer.raw(operation);
+        writer.byte(VERSION).byte(TERMS).byte(packing | author);
+        if let Some(packing) = &terms.packing {
+            packing.write(&mut writer);
+        }
+        if let Some(author) = &terms.author {
+            writer.number(author.node.0).number(author.client);
+        }
+        writer.raw(&operation);
         writer.finish()
     }
 
-    /// An operation, and the limits that it comes with.
+    /// An operation, and its terms.
     ///
     /// # Errors
     /// These bytes are no operation, or one of a newer version.
-    pub fn decode_packed(bytes: Bytes) -> Result<(Option<Packing>, Operation), CodecError> {
-        if bytes.get(..2) != Some(&[VERSION, PACKED]) {
-            return Ok((None, Operation::read(bytes)?));
+    pub fn decode_with_terms(bytes: Bytes) -> Result<(Terms, Operation), CodecError> {
+        if bytes.get(..2) != Some(&[VERSION, TERMS]) {
+            return Ok((Terms::default(), Operation::read(bytes)?));
         }
         let mut reader = Reader::new(bytes.slice(2..));
-        let packing = Packing::read(&mut reader)?;
-        Ok((Some(packing), Operation::read(reader.rest())?))
+        let has = reader.byte()?;
+        if has & !(HAS_PACKING | HAS_AUTHOR) != 0 {
+            return Err(CodecError::Mark(has));
+        }
+        let mut terms = Terms::default();
+        if has & HAS_PACKING != 0 {
+            terms.packing = Some(Packing::read(&mut reader)?);
+        }
+        if has & HAS_AUTHOR != 0 {
+            terms.author = Some(Author {
+                node: NodeId(reader.number()?),
+                client: reader.number()?,
+            });
+        }
+        Ok((terms, Operation::read(reader.rest())?))
     }
 
-    /// An operation, without the limits that it may come with.
+    /// An operation, without the terms that it may come with.
     ///
     /// # Errors
     /// These bytes are no operation, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Operation, CodecError> {
-        Self::decode_packed(bytes).map(|(_, operation)| operation)
+        Self::decode_with_terms(bytes).map(|(_, operation)| operation)
     }
 
     fn read(bytes: Bytes) -> Result<Operation, CodecError> {

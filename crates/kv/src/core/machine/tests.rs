@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
+use atoll_base::id::NodeId;
+
 use super::*;
-use crate::core::paxos::LogIndex;
+use crate::core::{data::Packing, paxos::LogIndex};
 
 fn words(text: &str) -> Vec<Bytes> {
     text.split(' ')
@@ -88,7 +90,11 @@ fn limits_of_small_forms_come_with_an_operation() {
     let mut apply = |index, text: &str, packing: Option<&Packing>| {
         let mut operation = call(text).encode();
         if let Some(packing) = packing {
-            operation = Operation::with_packing(&operation, packing);
+            let terms = Terms {
+                packing: Some(*packing),
+                author: None,
+            };
+            operation = Operation::with_terms(operation, &terms);
             assert_eq!(Operation::decode(operation.clone()), Ok(call(text)));
         }
         machine.apply(at(0, index), &operation)
@@ -110,6 +116,43 @@ fn limits_of_small_forms_come_with_an_operation() {
     let trimmed = |number| Answered::Reply(Reply::Integer(number));
     assert_eq!(apply(8, "XTRIM s MAXLEN ~ 0", None), trimmed(0));
     assert_eq!(apply(9, "XTRIM s MAXLEN ~ 0", Some(&packing)), trimmed(2));
+}
+
+#[test]
+fn changes_are_told_with_who_made_them() {
+    let mut machine = Machine::default();
+    machine.apply(at(0, 1), &call("SET a 1").encode());
+    assert_eq!(machine.take_changes(), []);
+    machine.keep_changes(true);
+    let author = Author {
+        node: NodeId(7),
+        client: 9,
+    };
+    let terms = Terms {
+        author: Some(author),
+        ..Terms::default()
+    };
+    let operation = Operation::with_terms(call("RENAME a b").encode(), &terms);
+    machine.apply(at(0, 2), &operation);
+    machine.apply(at(0, 3), &call("GET b").encode());
+    machine.apply(at(0, 4), &call("FLUSHDB").encode());
+    let changed = |key: Option<&'static str>, author| Changed {
+        key: key.map(Bytes::from),
+        author,
+    };
+    let mut changes = machine.take_changes();
+    changes.dedup();
+    assert_eq!(
+        changes,
+        [
+            changed(Some("a"), Some(author)),
+            changed(Some("b"), Some(author)),
+            changed(None, None)
+        ]
+    );
+    let mut bytes = operation.to_vec();
+    bytes[2] = 4;
+    assert!(Operation::decode(bytes.into()).is_err());
 }
 
 #[test]

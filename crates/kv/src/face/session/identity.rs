@@ -155,7 +155,7 @@ impl Session {
         self.replies = Replies::On;
         self.no_evict = false;
         self.no_touch = false;
-        self.tracking = None;
+        self.track(None);
         Reply::Status("RESET").into()
     }
 }

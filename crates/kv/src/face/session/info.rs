@@ -97,6 +97,10 @@ impl Session {
             ('x', self.queue.is_some()),
             ('b', traffic.is_waiting),
             ('t', tracking.is_some()),
+            (
+                'R',
+                tracking.is_some_and(|tracking| tracking.redirect_broken),
+            ),
             ('B', tracking.is_some_and(|tracking| tracking.broadcast)),
             ('r', self.consistency == Consistency::Stale),
             ('e', self.no_evict),

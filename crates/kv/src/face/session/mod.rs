@@ -95,6 +95,9 @@ pub struct Session {
     watched: Watched,
     subscriptions: Subscriptions,
     tracking: Option<Tracking>,
+    tracking_changed: bool,
+    /// Keys that are about to be read, and are to be remembered.
+    reads: Vec<Bytes>,
     last_command: &'static str,
     /// Commands that came to their ends and were not counted yet.
     ended: Vec<Ended>,
@@ -130,6 +133,8 @@ impl Session {
             watched: Watched::default(),
             subscriptions: Subscriptions::default(),
             tracking: None,
+            tracking_changed: false,
+            reads: Vec::new(),
             last_command: "NULL",
             ended: Vec::new(),
         }
@@ -164,6 +169,10 @@ impl Session {
             }
         };
         let handled = self.run(command, words, out);
+        // What CLIENT CACHING said was about this command, or is about a whole transaction.
+        if command.name != "client|caching" && self.queue.is_none() {
+            self.forget_caching();
+        }
         // CLIENT REPLY ON is answered, and what is pushed is no answer.
         let muted = muted && command.name != "client|reply" && !pubsub::pushes(command);
         let step = self.conclude(command, handled, muted, None, out);
@@ -291,6 +300,7 @@ impl Session {
         if command.flags.has(Flags::SESSION) {
             return self.run_here(command, &words, out);
         }
+        self.note_reads(command, &words);
         let waits = command.flags.has(Flags::BLOCKING);
         let body = Body::Call {
             database: self.database,
@@ -304,8 +314,14 @@ impl Session {
     }
 
     fn request(&self, body: Body) -> Request {
+        let is_quiet = |tracking: &Tracking| tracking.no_loop;
         Request {
             consistency: self.consistency,
+            by: self
+                .tracking
+                .as_ref()
+                .is_some_and(is_quiet)
+                .then_some(self.id),
             body,
         }
     }

@@ -75,5 +75,6 @@ impl Session {
     /// The connection is over: it listens no more.
     pub fn end(&mut self) {
         self.subscriptions.clear();
+        self.track(None);
     }
 }

@@ -257,6 +257,7 @@ impl Session {
                     sharded, words,
                 )));
             } else if is_step(command) {
+                self.note_reads(command, words);
                 let call = Call {
                     command,
                     words: words.clone(),

@@ -34,18 +34,23 @@ where
             return Ok(());
         };
         let took = clock::now().duration_since(begun);
-        let step = {
+        let (step, begins) = {
             let member = &self.seat.member;
             let mut session = member.session.lock();
             let step = self.batch.finish(&mut session, answers, &mut self.wire.out);
             self.seat.note_subscriptions(&mut session);
+            let begins = self.seat.note_tracking(&mut session);
+            self.seat.remember(&std::mem::take(&mut self.reads));
             self.server.note_ended(&mut session, took);
             if let Some(words) = logged {
                 let address = member.address();
                 self.server.note_slow(&session, address, &words, took);
             }
-            step
+            (step, begins)
         };
+        if begins {
+            self.announce().await?;
+        }
         match step {
             Step::Done => Ok(()),
             Step::Close => {
@@ -54,6 +59,13 @@ where
             }
             Step::Ask(ask, ticket) => self.answer(ask, ticket).await,
         }
+    }
+
+    /// What is read from now on is told of when it changes, wherever it is.
+    pub(super) async fn announce(&mut self) -> Result<(), ConnectionError> {
+        let hub = &self.server.0.hub;
+        self.during(hub.trackers().announced(), false).await?;
+        Ok(())
     }
 
     /// The words of a command that comes alone, if slow ones are kept.
@@ -123,7 +135,7 @@ where
                 true => Duration::ZERO,
                 false => clock::now().duration_since(begun),
             };
-            let step = {
+            let (step, begins) = {
                 let member = &self.seat.member;
                 let mut session = member.session.lock();
                 let out = &mut self.wire.out;
@@ -133,13 +145,18 @@ where
                     Waited::Gone => Step::Close,
                 };
                 self.seat.note_subscriptions(&mut session);
+                let begins = self.seat.note_tracking(&mut session);
+                self.seat.remember(&std::mem::take(&mut self.reads));
                 self.server.note_ended(&mut session, took);
                 if let Some(words) = logged {
                     let address = member.address();
                     self.server.note_slow(&session, address, &words, took);
                 }
-                step
+                (step, begins)
             };
+            if begins {
+                self.announce().await?;
+            }
             match step {
                 Step::Done => return Ok(()),
                 Step::Close => {

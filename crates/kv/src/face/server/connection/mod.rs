@@ -42,6 +42,8 @@ enum Next {
     Ask(Ask, Ticket),
     /// Wait for the end of a pause.
     Pause(Instant),
+    /// Wait until the other nodes know that this one is to be told of changes.
+    Announce,
     /// The last one was handled.
     Close,
 }
@@ -56,6 +58,8 @@ pub(super) struct Connection<'s, A, S, F> {
     held: Option<Vec<Bytes>>,
     /// Commands that were not counted yet.
     handled: u64,
+    /// Keys that are being read and are to be remembered.
+    reads: Vec<Bytes>,
     /// Bytes that were counted, in and out.
     counted_bytes: (u64, u64),
     /// Nothing more is to be handled.
@@ -85,6 +89,7 @@ where
             batch: Batch::default(),
             held: None,
             handled: 0,
+            reads: Vec::new(),
             counted_bytes: (0, 0),
             is_closing: false,
             shutdown,
@@ -107,6 +112,7 @@ where
                 _ if self.is_closing || self.is_stopping => self.is_closing = true,
                 Next::Close => self.is_closing = true,
                 Next::Ask(ask, ticket) => self.answer(ask, ticket).await?,
+                Next::Announce => self.announce().await?,
                 Next::Send => {
                     self.send().await?;
                     task::yield_now().await;
@@ -178,6 +184,8 @@ where
             let logged = logs_short.then(|| words.clone());
             let step = session.handle(words, out);
             self.seat.note_subscriptions(&mut session);
+            let begins = self.seat.note_tracking(&mut session);
+            self.reads.extend(self.seat.note_reads(&mut session));
             if !session.ended().is_empty() {
                 let now = clock::now();
                 let took = now.duration_since(std::mem::replace(&mut begun, now));
@@ -188,6 +196,7 @@ where
                 }
             }
             match step {
+                Step::Done if begins => return Ok(Next::Announce),
                 Step::Done => {}
                 Step::Close => return Ok(Next::Close),
                 Step::Ask(Ask::Api(request), ticket) if !may_wait(&request) => {

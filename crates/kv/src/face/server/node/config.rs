@@ -17,7 +17,7 @@ use crate::{
         resp::Limits,
         server::{ServerSettings, members::Member},
     },
-    hub::{Hub, MAILBOX_BYTES_MAX},
+    hub::{Hub, KEYS_MAX, MAILBOX_BYTES_MAX},
 };
 
 /// What can be set.
@@ -44,12 +44,13 @@ pub(in crate::face::server) enum Setting {
     StreamNodeEntries,
     SlowCommandMs,
     KeepsTimes,
+    TrackedKeysMax,
 }
 
-const SETTINGS: usize = 21;
+const SETTINGS: usize = 22;
 
 /// What settings are to begin with, where nobody says otherwise: what they are in Redis.
-const DEFAULTS: [(Setting, i64); 16] = [
+const DEFAULTS: [(Setting, i64); 17] = [
     (Setting::SlowerThanUs, 10_000),
     (Setting::SlowEntriesMax, 128),
     (Setting::HashFieldsMax, 128),
@@ -66,6 +67,7 @@ const DEFAULTS: [(Setting, i64); 16] = [
     (Setting::StreamNodeEntries, 100),
     (Setting::SlowCommandMs, 0),
     (Setting::KeepsTimes, 1),
+    (Setting::TrackedKeysMax, KEYS_MAX as i64),
 ];
 
 /// Settings, as they are now.
@@ -190,6 +192,10 @@ const ENTRIES: &[(&str, Kind)] = &[
         Kind::Number(Setting::StreamNodeEntries, 0, ANY),
     ),
     ("timeout", Kind::Number(Setting::IdleSMax, 0, 1 << 31)),
+    (
+        "tracking-table-max-keys",
+        Kind::Number(Setting::TrackedKeysMax, 0, ANY),
+    ),
     (
         "zset-max-listpack-entries",
         Kind::Number(Setting::SortedMembersMax, 0, ANY),
@@ -341,6 +347,8 @@ impl Config {
             }
         }
         hub.set_packing(self.packing());
+        hub.trackers()
+            .set_keys_max(self.size(Setting::TrackedKeysMax));
         Ok(())
     }
 }

@@ -110,19 +110,23 @@ impl<A: Api> Server<A> {
         let waiting = infos.iter().filter(|it| it.traffic.is_waiting).count();
         let listening = infos.iter().filter(|it| it.kind == ClientKind::PubSub);
         format!(
-            "connected_clients:{}\nmaxclients:{}\nblocked_clients:{waiting}\npubsub_clients:{}\n",
+            "connected_clients:{}\nmaxclients:{}\nblocked_clients:{waiting}\npubsub_clients:{}\n\
+             tracking_clients:{}\n",
             infos.len(),
             self.0.config.get(Setting::ConnectionsMax),
             listening.count(),
+            self.0.hub.trackers().counts().clients,
         )
     }
 
     fn about_stats(&self) -> String {
         let (counted, hub) = (self.0.stats.count(), &self.0.hub);
+        let tracking = hub.trackers().counts();
         format!(
             "total_connections_received:{}\ntotal_commands_processed:{}\n\
              total_net_input_bytes:{}\ntotal_net_output_bytes:{}\nrejected_connections:{}\n\
-             total_error_replies:{}\nevicted_keys:0\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n",
+             total_error_replies:{}\nevicted_keys:0\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n\
+             tracking_total_keys:{}\ntracking_total_items:{}\ntracking_total_prefixes:{}\n",
             counted.connections,
             counted.commands,
             counted.received_bytes,
@@ -132,6 +136,9 @@ impl<A: Api> Server<A> {
             hub.count(Topic::Channel),
             hub.count(Topic::Pattern),
             hub.count(Topic::Shard),
+            tracking.keys,
+            tracking.items,
+            tracking.prefixes,
         )
     }
 
@@ -143,6 +150,7 @@ impl<A: Api> Server<A> {
         };
         let request = |database| Request {
             consistency: Consistency::Stale,
+            by: None,
             body: Body::Call {
                 database,
                 call: Call {
