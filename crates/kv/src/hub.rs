@@ -10,7 +10,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::Waker,
 };
@@ -244,6 +244,9 @@ struct Shared {
     /// None while it is as in Redis.
     packing: RwLock<Option<Packing>>,
     trackers: Trackers,
+    monitors: RwLock<Listeners>,
+    has_monitors: AtomicBool,
+    expired: AtomicU64,
 }
 
 impl Hub {
@@ -314,6 +317,41 @@ impl Hub {
     pub fn set_notified(&self, notified: Notified) {
         let bits = notified.bits();
         self.0.notified.store(bits, Ordering::Relaxed);
+    }
+
+    /// A client, by its number, is shown commands from now on, or no longer.
+    pub fn set_monitor(&self, id: u64, mailbox: &Arc<Mailbox>, monitors: bool) {
+        let mut listeners = self.0.monitors.write();
+        if monitors {
+            listeners.insert(id, mailbox.clone());
+        } else {
+            listeners.shift_remove(&id);
+        }
+        self.0
+            .has_monitors
+            .store(!listeners.is_empty(), Ordering::Release);
+    }
+
+    /// Whether anybody is shown commands.
+    pub fn has_monitors(&self) -> bool {
+        self.0.has_monitors.load(Ordering::Acquire)
+    }
+
+    /// Shows a command to those who monitor.
+    pub fn show(&self, line: &Bytes) {
+        for mailbox in self.0.monitors.read().values() {
+            mailbox.tell(Told::Command(line.clone()));
+        }
+    }
+
+    /// Keys ended, in partitions that this node owns.
+    pub fn note_expired(&self, keys: usize) {
+        self.0.expired.fetch_add(keys as u64, Ordering::Relaxed);
+    }
+
+    /// How many, since the node began.
+    pub fn expired(&self) -> u64 {
+        self.0.expired.load(Ordering::Relaxed)
     }
 
     /// Who caches, and is told of changes.

@@ -27,7 +27,7 @@ use super::{Layout, invalidations::Invalidations};
 use crate::{
     api::Publication,
     core::{
-        command::Event,
+        command::{Event, EventClass},
         wire::{decode_publications, encode_publications, publication_bytes},
     },
     hub::Hub,
@@ -135,6 +135,10 @@ impl News {
 
     /// Publishes events of keys, as far as the node is set to.
     pub(super) fn tell(&self, events: &[Event]) {
+        let has_ended = |event: &&Event| event.class == EventClass::Expired;
+        self.0
+            .hub
+            .note_expired(events.iter().filter(has_ended).count());
         let notified = self.0.hub.notified();
         if !notified.is_any() {
             return;
@@ -208,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        core::{command::EventClass, notify::Notified},
+        core::notify::Notified,
         hub::{Mailbox, Topic},
     };
 

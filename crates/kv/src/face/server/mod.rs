@@ -11,6 +11,7 @@ mod counting;
 mod error;
 mod identity;
 mod members;
+mod monitor;
 mod node;
 mod pause;
 mod registry;

@@ -60,6 +60,14 @@ impl<'s> Seat<'s> {
         begins
     }
 
+    /// Begins and ends to be shown commands, as the session says.
+    pub(super) fn note_monitor(&self, session: &mut Session) {
+        if let Some(monitors) = session.take_monitors_change() {
+            let member = &self.member;
+            self.hub.set_monitor(member.id, &member.mailbox, monitors);
+        }
+    }
+
     /// Remembers what is about to be read.
     pub(super) fn note_reads(&self, session: &mut Session) -> Vec<Bytes> {
         let reads = session.take_reads();
@@ -92,5 +100,6 @@ impl Drop for Seat<'_> {
         session.end();
         self.note_subscriptions(&mut session);
         self.note_tracking(&mut session);
+        self.note_monitor(&mut session);
     }
 }

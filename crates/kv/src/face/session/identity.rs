@@ -156,6 +156,7 @@ impl Session {
         self.no_evict = false;
         self.no_touch = false;
         self.track(None);
+        self.monitor(false);
         Reply::Status("RESET").into()
     }
 }

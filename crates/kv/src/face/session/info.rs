@@ -93,6 +93,7 @@ impl Session {
         let tracking = self.tracking.as_ref();
         // Letters in the order of Redis's documentation of CLIENT LIST.
         let flags: String = [
+            ('O', self.monitors),
             ('P', listens),
             ('x', self.queue.is_some()),
             ('b', traffic.is_waiting),

@@ -14,6 +14,7 @@ mod describe;
 mod help;
 mod identity;
 mod info;
+mod key_flags;
 mod outcome;
 mod pubsub;
 mod state;
@@ -96,6 +97,11 @@ pub struct Session {
     subscriptions: Subscriptions,
     tracking: Option<Tracking>,
     tracking_changed: bool,
+    /// It shows what others do, or not; and whether that changed.
+    monitors: bool,
+    monitors_changed: bool,
+    /// Whether the last request was a command that was run or queued.
+    was_admitted: bool,
     /// Keys that are about to be read, and are to be remembered.
     reads: Vec<Bytes>,
     last_command: &'static str,
@@ -134,6 +140,9 @@ impl Session {
             subscriptions: Subscriptions::default(),
             tracking: None,
             tracking_changed: false,
+            monitors: false,
+            monitors_changed: false,
+            was_admitted: false,
             reads: Vec::new(),
             last_command: "NULL",
             ended: Vec::new(),
@@ -155,7 +164,9 @@ impl Session {
                 true
             }
         };
-        let command = match self.admit(&words) {
+        let admitted = self.admit(&words);
+        self.was_admitted = admitted.is_ok();
+        let command = match admitted {
             Ok(Some(command)) => command,
             Ok(None) => {
                 write(out, self.version, &Reply::Status("QUEUED"));
@@ -351,6 +362,10 @@ impl Session {
                 "auth" => self.auth(words),
                 "hello" => self.hello(words),
                 "reset" => Ok(self.reset()),
+                "monitor" => {
+                    self.monitor(true);
+                    Ok(Reply::OK.into())
+                }
                 "command" => Ok(describe::all_commands().into()),
                 name if pubsub::pushes(command) => self.run_subscription(name, words, out),
                 name => self.run_connection(name, words, out),
@@ -423,7 +438,7 @@ impl Session {
 /// Whether the node answers, of all commands that need no keyspace.
 fn is_of_node(command: &Command) -> bool {
     command.group == Group::Server
-        && command.name != "command"
+        && !matches!(command.name, "command" | "monitor")
         && !command.name.starts_with("command|")
 }
 

@@ -173,6 +173,7 @@ impl Session {
             Message::Shard { channel, message } => {
                 vec![Reply::bulk("smessage"), bulk(channel), bulk(message)]
             }
+            Message::Command(_) if !self.monitors => return,
             // A status that nobody asked for: MONITOR is older than pushes.
             Message::Command(line) => {
                 for part in [&b"+"[..], line, &b"\r\n"[..]] {

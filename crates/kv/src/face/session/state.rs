@@ -62,6 +62,26 @@ impl Session {
         self.subscriptions.take_changes()
     }
 
+    /// Whether the last request was a command that was run or queued.
+    pub fn was_admitted(&self) -> bool {
+        self.was_admitted
+    }
+
+    /// The index of the database that is chosen.
+    pub fn database(&self) -> usize {
+        self.database
+    }
+
+    pub(super) fn monitor(&mut self, monitors: bool) {
+        self.monitors_changed |= self.monitors != monitors;
+        self.monitors = monitors;
+    }
+
+    /// Whether the connection shows what others do, if that changed since this was asked last.
+    pub fn take_monitors_change(&mut self) -> Option<bool> {
+        std::mem::take(&mut self.monitors_changed).then_some(self.monitors)
+    }
+
     /// Whether the connection listens to this.
     pub fn listens(&self, topic: Topic, name: &[u8]) -> bool {
         self.subscriptions.of(topic).contains(name)
@@ -76,5 +96,6 @@ impl Session {
     pub fn end(&mut self) {
         self.subscriptions.clear();
         self.track(None);
+        self.monitor(false);
     }
 }

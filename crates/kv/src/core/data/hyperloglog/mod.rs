@@ -54,6 +54,11 @@ impl Registers {
         self.0[index] = self.0[index].max(value);
     }
 
+    /// The values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().copied()
+    }
+
     /// How many different elements were probably seen.
     pub fn estimate(&self) -> u64 {
         let mut histogram = [0; 64];

@@ -39,6 +39,7 @@ where
             let mut session = member.session.lock();
             let step = self.batch.finish(&mut session, answers, &mut self.wire.out);
             self.seat.note_subscriptions(&mut session);
+            self.seat.note_monitor(&mut session);
             let begins = self.seat.note_tracking(&mut session);
             self.seat.remember(&std::mem::take(&mut self.reads));
             self.server.note_ended(&mut session, took);
@@ -145,6 +146,7 @@ where
                     Waited::Gone => Step::Close,
                 };
                 self.seat.note_subscriptions(&mut session);
+                self.seat.note_monitor(&mut session);
                 let begins = self.seat.note_tracking(&mut session);
                 self.seat.remember(&std::mem::take(&mut self.reads));
                 self.server.note_ended(&mut session, took);

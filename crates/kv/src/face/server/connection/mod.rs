@@ -12,7 +12,9 @@ use atoll_world::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{ConnectionError, Server, batch::Batch, members::Member, seat::Seat, wire::Wire};
+use super::{
+    ConnectionError, Server, batch::Batch, members::Member, monitor, seat::Seat, wire::Wire,
+};
 use crate::{
     api::{Api, Body, Request},
     core::command::Flags,
@@ -182,8 +184,18 @@ where
             }
             self.handled += 1;
             let logged = logs_short.then(|| words.clone());
+            let hub = &self.server.0.hub;
+            let shown = hub
+                .has_monitors()
+                .then(|| monitor::line(&session, self.seat.member.address(), &words));
             let step = session.handle(words, out);
+            if let Some(line) = shown.flatten()
+                && session.was_admitted()
+            {
+                hub.show(&line);
+            }
             self.seat.note_subscriptions(&mut session);
+            self.seat.note_monitor(&mut session);
             let begins = self.seat.note_tracking(&mut session);
             self.reads.extend(self.seat.note_reads(&mut session));
             if !session.ended().is_empty() {

@@ -125,7 +125,7 @@ impl<A: Api> Server<A> {
         format!(
             "total_connections_received:{}\ntotal_commands_processed:{}\n\
              total_net_input_bytes:{}\ntotal_net_output_bytes:{}\nrejected_connections:{}\n\
-             total_error_replies:{}\nevicted_keys:0\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n\
+             total_error_replies:{}\nexpired_keys:{}\nevicted_keys:0\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n\
              tracking_total_keys:{}\ntracking_total_items:{}\ntracking_total_prefixes:{}\n",
             counted.connections,
             counted.commands,
@@ -133,6 +133,7 @@ impl<A: Api> Server<A> {
             counted.sent_bytes,
             counted.refused,
             self.0.commands.errors_total(),
+            hub.expired(),
             hub.count(Topic::Channel),
             hub.count(Topic::Pattern),
             hub.count(Topic::Shard),
