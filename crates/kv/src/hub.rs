@@ -243,6 +243,8 @@ struct Shared {
     notified: AtomicU32,
     /// None while it is as in Redis.
     packing: RwLock<Option<Packing>>,
+    /// Looked at for each command, unlike the rest.
+    has_packing: AtomicBool,
     trackers: Trackers,
     monitors: RwLock<Listeners>,
     has_monitors: AtomicBool,
@@ -362,12 +364,16 @@ impl Hub {
     /// How large small forms of values may get, where commands that come to this node say
     /// something about it.
     pub fn packing(&self) -> Option<Packing> {
-        *self.0.packing.read()
+        let has_packing = self.0.has_packing.load(Ordering::Acquire);
+        has_packing.then(|| *self.0.packing.read()).flatten()
     }
 
     /// Sets it: `hash-max-listpack-entries` and its kin.
     pub fn set_packing(&self, packing: Packing) {
-        *self.0.packing.write() = Some(packing).filter(|packing| *packing != Packing::default());
+        let packing = Some(packing).filter(|packing| *packing != Packing::default());
+        *self.0.packing.write() = packing;
+        let has_packing = packing.is_some();
+        self.0.has_packing.store(has_packing, Ordering::Release);
     }
 
     /// What somebody listens to, if it matches, by name.

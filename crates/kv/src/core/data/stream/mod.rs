@@ -223,7 +223,7 @@ impl Stream {
 
     /// How many entries were ever added up to this id, where that can be known: at the end, and
     /// at or before the first entry of a stream without gaps.
-    fn entries_up_to(&self, id: StreamId) -> Option<u64> {
+    pub(in crate::core) fn entries_up_to(&self, id: StreamId) -> Option<u64> {
         let body = &*self.body;
         if body.entries_added == 0 {
             return Some(0);
