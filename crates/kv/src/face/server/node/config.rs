@@ -88,7 +88,7 @@ enum Kind {
     OutputLimits,
     /// It is so and can't be changed.
     Fixed(&'static str),
-    /// The same, of what can be changed in Redis: to set what is so already does no harm.
+    /// The same, of what can be changed in Redis.
     Given(&'static str),
     /// Of the listener that the client came to.
     Listener(fn(&Member) -> &str),
@@ -313,6 +313,7 @@ impl Config {
     pub(super) fn change(
         &self,
         words: &[Bytes],
+        asker: &Member,
         hub: &Hub,
         commands: &CommandStats,
     ) -> Result<(), String> {
@@ -337,7 +338,11 @@ impl Config {
             if pairs[..place].iter().any(is_same) {
                 return Err(failed("duplicate parameter".to_owned()));
             }
-            changes.extend(read(kind, value).map_err(failed)?);
+            // To set what is so already does no harm: tools that restore what they read do it.
+            let is_fixed = matches!(kind, Kind::Fixed(_));
+            if is_fixed || self.show(kind, asker, hub, commands).as_bytes() != value {
+                changes.push(read(kind, value).map_err(failed)?);
+            }
         }
         for change in changes {
             match change {
@@ -360,8 +365,7 @@ enum Change {
     Percentiles(Vec<f64>),
 }
 
-/// None where it is so already.
-fn read(kind: &Kind, value: &[u8]) -> Result<Option<Change>, String> {
+fn read(kind: &Kind, value: &[u8]) -> Result<Change, String> {
     let (setting, number, min, max) = match *kind {
         Kind::Number(setting, min, max) => {
             let number =
@@ -374,7 +378,7 @@ fn read(kind: &Kind, value: &[u8]) -> Result<Option<Change>, String> {
         }
         Kind::Notified => {
             return Notified::parse(value)
-                .map(|notified| Some(Change::Notify(notified)))
+                .map(Change::Notify)
                 .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned());
         }
         Kind::Flag(setting) => {
@@ -385,11 +389,7 @@ fn read(kind: &Kind, value: &[u8]) -> Result<Option<Change>, String> {
             };
             (setting, number, 0, 1)
         }
-        Kind::Percentiles => {
-            return parse_percentiles(value)
-                .map(|percentiles| Some(Change::Percentiles(percentiles)));
-        }
-        Kind::Given(given) if given.as_bytes() == value => return Ok(None),
+        Kind::Percentiles => return parse_percentiles(value).map(Change::Percentiles),
         Kind::OutputLimits | Kind::Fixed(_) | Kind::Given(_) | Kind::Listener(_) => {
             return Err("can't set immutable config".to_owned());
         }
@@ -399,7 +399,7 @@ fn read(kind: &Kind, value: &[u8]) -> Result<Option<Change>, String> {
             "argument must be between {min} and {max} inclusive"
         ));
     }
-    Ok(Some(Change::Set(setting, number)))
+    Ok(Change::Set(setting, number))
 }
 
 /// A number of bytes, with a unit or without.

@@ -72,9 +72,10 @@ impl<A: Api> Server<A> {
                 .config
                 .tell(&words[2..], asker, &shared.hub, &shared.commands),
             "config|set" => {
-                let changed = shared
-                    .config
-                    .change(&words[2..], &shared.hub, &shared.commands);
+                let changed =
+                    shared
+                        .config
+                        .change(&words[2..], asker, &shared.hub, &shared.commands);
                 changed.map_err(CommandError::Text)?;
                 // Who is idle may be so for too long now.
                 shared.members.wake();
