@@ -9,6 +9,7 @@
 mod ask;
 mod client;
 mod command;
+mod conclude;
 mod connection;
 mod describe;
 mod help;
@@ -49,7 +50,7 @@ use crate::{
 use ask::Finish;
 use outcome::{Handled, Outcome, Refused, unhandled, unknown};
 use pubsub::Subscriptions;
-use transaction::{Exec, Queue, Watched};
+use transaction::{Queue, Watched};
 
 /// The Redis whose commands, texts and shapes of replies these are.
 pub const REDIS_VERSION: &str = "7.4.0";
@@ -370,67 +371,6 @@ impl Session {
                 name if pubsub::pushes(command) => self.run_subscription(name, words, out),
                 name => self.run_connection(name, words, out),
             },
-        }
-    }
-
-    /// Writes what a command came to, unless something has to be asked.
-    fn conclude(
-        &mut self,
-        command: &'static Command,
-        handled: Handled,
-        muted: bool,
-        exec: Option<Box<Exec>>,
-        out: &mut BytesMut,
-    ) -> Step {
-        let step = match handled {
-            Ok(Outcome::Ask { ask, finish, waits }) => {
-                let ticket = Ticket {
-                    command,
-                    finish,
-                    version: self.version,
-                    muted,
-                    waits: waits || exec.is_some(),
-                    exec,
-                };
-                return Step::Ask(ask, ticket);
-            }
-            Ok(Outcome::Reply(reply)) => {
-                self.note_reply(command, &reply);
-                write(out, self.version, &reply);
-                Step::Done
-            }
-            Ok(Outcome::Written) => {
-                self.note(Some(command), End::Done);
-                Step::Done
-            }
-            Ok(Outcome::Close) => {
-                self.note(Some(command), End::Done);
-                Step::Close
-            }
-            Err(error) => {
-                let text = error.to_string();
-                self.note(Some(command), End::Failed(tally::code(text.as_bytes())));
-                write_error(out, text.as_bytes());
-                Step::Done
-            }
-        };
-        self.follow(step, muted, exec, out)
-    }
-
-    /// Goes on with the transaction that a command which came to its end is from, if any.
-    fn follow(
-        &mut self,
-        step: Step,
-        muted: bool,
-        exec: Option<Box<Exec>>,
-        out: &mut BytesMut,
-    ) -> Step {
-        match exec {
-            Some(mut exec) => {
-                exec.speak(self.version);
-                self.go_on(exec, step, muted, out)
-            }
-            None => step,
         }
     }
 }

@@ -1,18 +1,16 @@
 //! CONFIG: what can be set while the node runs, and what is as it is (Redis: "Redis
 //! configuration").
 
+mod read;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 
-use super::commands::{CommandStats, parse_percentiles};
+use self::read::{Change, read};
+use super::commands::CommandStats;
 use crate::{
-    core::{
-        data::{Packing, parse_integer},
-        glob,
-        notify::Notified,
-        reply::Reply,
-    },
+    core::{data::Packing, glob, reply::Reply},
     face::{
         resp::Limits,
         server::{ServerSettings, members::Member},
@@ -356,68 +354,4 @@ impl Config {
             .set_keys_max(self.size(Setting::TrackedKeysMax));
         Ok(())
     }
-}
-
-/// A change that was found to be possible.
-enum Change {
-    Set(Setting, i64),
-    Notify(Notified),
-    Percentiles(Vec<f64>),
-}
-
-fn read(kind: &Kind, value: &[u8]) -> Result<Change, String> {
-    let (setting, number, min, max) = match *kind {
-        Kind::Number(setting, min, max) => {
-            let number =
-                parse_integer(value).ok_or("argument couldn't be parsed into an integer")?;
-            (setting, number, min, max)
-        }
-        Kind::Bytes(setting, min, max) => {
-            let number = bytes(value).ok_or("argument must be a memory value")?;
-            (setting, number, min, max)
-        }
-        Kind::Notified => {
-            return Notified::parse(value)
-                .map(Change::Notify)
-                .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned());
-        }
-        Kind::Flag(setting) => {
-            let number = match value.to_ascii_lowercase().as_slice() {
-                b"yes" => 1,
-                b"no" => 0,
-                _ => return Err("argument must be 'yes' or 'no'".to_owned()),
-            };
-            (setting, number, 0, 1)
-        }
-        Kind::Percentiles => return parse_percentiles(value).map(Change::Percentiles),
-        Kind::OutputLimits | Kind::Fixed(_) | Kind::Given(_) | Kind::Listener(_) => {
-            return Err("can't set immutable config".to_owned());
-        }
-    };
-    if !(min..=max).contains(&number) {
-        return Err(format!(
-            "argument must be between {min} and {max} inclusive"
-        ));
-    }
-    Ok(Change::Set(setting, number))
-}
-
-/// A number of bytes, with a unit or without.
-fn bytes(value: &[u8]) -> Option<i64> {
-    let digits = value
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let (number, unit) = value.split_at(digits);
-    let unit: i64 = match unit.to_ascii_lowercase().as_slice() {
-        b"" | b"b" => 1,
-        b"k" => 1000,
-        b"kb" => 1024,
-        b"m" => 1_000_000,
-        b"mb" => 1 << 20,
-        b"g" => 1_000_000_000,
-        b"gb" => 1 << 30,
-        _ => return None,
-    };
-    parse_integer(number)?.checked_mul(unit)
 }
