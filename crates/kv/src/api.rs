@@ -151,6 +151,8 @@ pub enum Body {
 pub struct Request {
     /// How new what is read has to be.
     pub consistency: Consistency,
+    /// The client of this node that is not told of changes of its own, by its number.
+    pub by: Option<u64>,
     /// What is asked.
     pub body: Body,
 }
@@ -237,6 +239,7 @@ mod tests {
         let executor: Box<dyn CrossPartition> = Box::new(NoCrossPartition);
         let request = Request {
             consistency: Consistency::default(),
+            by: None,
             body: Body::Transaction(Transaction::default()),
         };
         let mut answer = executor.execute(request, vec![PartitionId(0), PartitionId(1)]);

@@ -4,31 +4,29 @@
 //! time. A mailbox that its owner does not empty overflows once: it takes nothing any more, and
 //! whoever owns it has to go.
 
+mod mailbox;
+mod tracking;
+
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    task::Waker,
 };
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use futures_util::task::AtomicWaker;
 use indexmap::IndexMap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
+
+pub use mailbox::{MAILBOX_BYTES_MAX, Mail, Mailbox, Told};
+pub use tracking::{Change, KEYS_MAX, Tracked, Trackers, TrackingCounts};
 
 use crate::{
     api::Publication,
-    core::{glob, notify::Notified},
+    core::{data::Packing, glob, notify::Notified},
 };
-
-/// So many bytes may wait in a mailbox: the hard limit of `client-output-buffer-limit pubsub`.
-pub const MAILBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
-
-/// What a message costs besides its bytes.
-const MESSAGE_BYTES: usize = size_of::<Mail>();
 
 /// What can be listened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,97 +37,6 @@ pub enum Topic {
     Pattern,
     /// A shard channel.
     Shard,
-}
-
-/// A message on its way to a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mail {
-    /// What the listener listens to.
-    pub topic: Topic,
-    /// The pattern that it listens to, if it is one.
-    pub pattern: Option<Bytes>,
-    /// The channel.
-    pub channel: Bytes,
-    /// The message.
-    pub message: Bytes,
-}
-
-impl Mail {
-    fn bytes(&self) -> usize {
-        let pattern = self.pattern.as_ref().map_or(0, Bytes::len);
-        MESSAGE_BYTES + pattern + self.channel.len() + self.message.len()
-    }
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    mail: VecDeque<Mail>,
-    bytes: usize,
-}
-
-/// Messages for one listener, and its alarm clock.
-#[derive(Debug, Default)]
-pub struct Mailbox {
-    waiting: Mutex<Waiting>,
-    has_mail: AtomicBool,
-    has_overflown: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Mailbox {
-    /// Who is to be woken when there is something. One at a time.
-    pub fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
-    }
-
-    /// Wakes the owner.
-    pub fn wake(&self) {
-        self.waker.wake();
-    }
-
-    /// Whether there is something in it.
-    pub fn has_mail(&self) -> bool {
-        self.has_mail.load(Ordering::Acquire)
-    }
-
-    /// Whether something found no room.
-    pub fn has_overflown(&self) -> bool {
-        self.has_overflown.load(Ordering::Acquire)
-    }
-
-    /// Bytes that wait in it.
-    pub fn bytes(&self) -> usize {
-        self.waiting.lock().bytes
-    }
-
-    /// The message that waits longest.
-    pub fn take(&self) -> Option<Mail> {
-        let mut waiting = self.waiting.lock();
-        let mail = waiting.mail.pop_front();
-        match &mail {
-            Some(mail) => waiting.bytes -= mail.bytes(),
-            None => {
-                waiting.mail = VecDeque::new();
-                self.has_mail.store(false, Ordering::Release);
-            }
-        }
-        mail
-    }
-
-    /// Puts a message in, if there is room.
-    fn put(&self, mail: Mail) {
-        let mut waiting = self.waiting.lock();
-        if self.has_overflown() || waiting.bytes + mail.bytes() > MAILBOX_BYTES_MAX {
-            self.has_overflown.store(true, Ordering::Release);
-            *waiting = Waiting::default();
-        } else {
-            waiting.bytes += mail.bytes();
-            waiting.mail.push_back(mail);
-            self.has_mail.store(true, Ordering::Release);
-        }
-        drop(waiting);
-        self.wake();
-    }
 }
 
 /// Listeners by their number; in the order in which they came, so that all hear in one order.
@@ -169,6 +76,14 @@ pub struct Hub(Arc<Shared>);
 struct Shared {
     tables: RwLock<Tables>,
     notified: AtomicU32,
+    /// None while it is as in Redis.
+    packing: RwLock<Option<Packing>>,
+    /// Looked at for each command, unlike the rest.
+    has_packing: AtomicBool,
+    trackers: Trackers,
+    monitors: RwLock<Listeners>,
+    has_monitors: AtomicBool,
+    expired: AtomicU64,
 }
 
 impl Hub {
@@ -239,6 +154,61 @@ impl Hub {
     pub fn set_notified(&self, notified: Notified) {
         let bits = notified.bits();
         self.0.notified.store(bits, Ordering::Relaxed);
+    }
+
+    /// A client, by its number, is shown commands from now on, or no longer.
+    pub fn set_monitor(&self, id: u64, mailbox: &Arc<Mailbox>, monitors: bool) {
+        let mut listeners = self.0.monitors.write();
+        if monitors {
+            listeners.insert(id, mailbox.clone());
+        } else {
+            listeners.shift_remove(&id);
+        }
+        self.0
+            .has_monitors
+            .store(!listeners.is_empty(), Ordering::Release);
+    }
+
+    /// Whether anybody is shown commands.
+    pub fn has_monitors(&self) -> bool {
+        self.0.has_monitors.load(Ordering::Acquire)
+    }
+
+    /// Shows a command to those who monitor.
+    pub fn show(&self, line: &Bytes) {
+        for mailbox in self.0.monitors.read().values() {
+            mailbox.tell(Told::Command(line.clone()));
+        }
+    }
+
+    /// Keys ended, in partitions that this node owns.
+    pub fn note_expired(&self, keys: usize) {
+        self.0.expired.fetch_add(keys as u64, Ordering::Relaxed);
+    }
+
+    /// How many, since the node began.
+    pub fn expired(&self) -> u64 {
+        self.0.expired.load(Ordering::Relaxed)
+    }
+
+    /// Who caches, and is told of changes.
+    pub fn trackers(&self) -> &Trackers {
+        &self.0.trackers
+    }
+
+    /// How large small forms of values may get, where commands that come to this node say
+    /// something about it.
+    pub fn packing(&self) -> Option<Packing> {
+        let has_packing = self.0.has_packing.load(Ordering::Acquire);
+        has_packing.then(|| *self.0.packing.read()).flatten()
+    }
+
+    /// Sets it: `hash-max-listpack-entries` and its kin.
+    pub fn set_packing(&self, packing: Packing) {
+        let packing = Some(packing).filter(|packing| *packing != Packing::default());
+        *self.0.packing.write() = packing;
+        let has_packing = packing.is_some();
+        self.0.has_packing.store(has_packing, Ordering::Release);
     }
 
     /// What somebody listens to, if it matches, by name.

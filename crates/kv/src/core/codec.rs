@@ -162,6 +162,11 @@ impl Reader {
         Ok(self.0.split_to(length))
     }
 
+    /// What is left.
+    pub fn rest(self) -> Bytes {
+        self.0
+    }
+
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

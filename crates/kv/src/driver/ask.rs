@@ -20,7 +20,7 @@ use crate::{
     },
     core::{
         command::{Command, Flags, wait_of},
-        machine::{self, Answered, Attempt, OPERATION_BYTES_MAX, Operation},
+        machine::{self, Answered, Attempt, Author, OPERATION_BYTES_MAX, Operation, Terms},
         partition::Given,
         reply::Reply,
         route::{self, Merge, Part, Plan},
@@ -46,6 +46,8 @@ enum Pending {
 /// Operations for shards, in order.
 struct Dealer<'a> {
     kv: &'a Kv,
+    /// Who asks, where that is to be known.
+    author: Option<Author>,
     dealt: Vec<Vec<AskOf>>,
     /// Whether what is dealt, if it reads, may be answered by the replica that is here.
     is_stale: bool,
@@ -55,6 +57,7 @@ impl Dealer<'_> {
     fn new(kv: &Kv) -> Dealer<'_> {
         Dealer {
             dealt: kv.0.shards.iter().map(|_| Vec::new()).collect(),
+            author: None,
             kv,
             is_stale: false,
         }
@@ -73,6 +76,11 @@ impl Dealer<'_> {
             let _ = given.send(Given::Reply(refused));
             return receiver;
         }
+        let terms = Terms {
+            packing: self.kv.hub().packing().filter(|_| !kind.reads()),
+            author: self.author.filter(|_| !kind.reads()),
+        };
+        let operation = Operation::with_terms(operation, &terms);
         self.dealt[self.kv.0.shard_of(partition)].push(AskOf {
             partition,
             kind: match kind {
@@ -163,6 +171,8 @@ async fn settle(
 fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
     let consistency = request.consistency;
     dealer.is_stale = may_be_stale(&request);
+    let node = kv.0.node;
+    dealer.author = request.by.map(|client| Author { node, client });
     match request.body {
         Body::Call { database, call } => begin_call(kv, dealer, consistency, database, call),
         Body::Within {
@@ -313,7 +323,15 @@ fn begin_call(
         }
         Ok(Plan::Atomic(touched)) => {
             let body = Body::Call { database, call };
-            begin_atomic(kv, Request { consistency, body }, touched)
+            begin_atomic(
+                kv,
+                Request {
+                    consistency,
+                    by: None,
+                    body,
+                },
+                touched,
+            )
         }
     }
 }
@@ -338,7 +356,15 @@ fn begin_transaction(
         Ok(Plan::One(partition)) => partition,
         Ok(Plan::Atomic(touched)) => {
             let body = Body::Transaction(transaction);
-            return begin_atomic(kv, Request { consistency, body }, touched);
+            return begin_atomic(
+                kv,
+                Request {
+                    consistency,
+                    by: None,
+                    body,
+                },
+                touched,
+            );
         }
         Ok(_) => PartitionId(0),
     };

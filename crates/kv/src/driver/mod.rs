@@ -7,6 +7,7 @@
 mod address;
 mod ask;
 mod error;
+mod invalidations;
 mod journal;
 mod layout;
 mod links;
@@ -91,6 +92,7 @@ pub struct Setup {
 pub struct Kv(Arc<Inner>);
 
 struct Inner {
+    node: NodeId,
     partitions: Partitions,
     shards: Vec<Door>,
     cross_partition: Arc<dyn CrossPartition>,
@@ -185,6 +187,7 @@ impl Kv {
         }
         links.serve(doors.clone());
         Ok(Kv(Arc::new(Inner {
+            node: setup.node,
             partitions,
             shards: doors,
             cross_partition: setup.cross_partition,

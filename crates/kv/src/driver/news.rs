@@ -23,11 +23,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::Layout;
+use super::{Layout, invalidations::Invalidations};
 use crate::{
     api::Publication,
     core::{
-        command::Event,
+        command::{Event, EventClass},
         wire::{decode_publications, encode_publications, publication_bytes},
     },
     hub::Hub,
@@ -54,6 +54,7 @@ pub(super) struct News(Arc<Shared>);
 
 struct Shared {
     hub: Hub,
+    invalidations: Invalidations,
     own: NodeId,
     peers: Arc<dyn Peers>,
     others: Mutex<BTreeMap<NodeId, Queue>>,
@@ -71,8 +72,10 @@ impl News {
     pub(super) fn start(own: NodeId, peers: Arc<dyn Peers>, layout: &Layout) -> Self {
         let hub = Hub::default();
         peers.serve(PUBLICATIONS, Arc::new(Inbound(hub.clone())));
+        let invalidations = Invalidations::start(hub.clone(), own, peers.clone(), layout);
         let news = News(Arc::new(Shared {
             hub,
+            invalidations,
             own,
             peers,
             others: Mutex::default(),
@@ -85,8 +88,14 @@ impl News {
         &self.0.hub
     }
 
+    /// Tells those who cache keys.
+    pub(super) fn invalidations(&self) -> &Invalidations {
+        &self.0.invalidations
+    }
+
     /// The cluster has decided anew who belongs to it.
     pub(super) fn set_layout(&self, layout: &Layout) {
+        self.0.invalidations.set_layout(layout);
         let is_other = |node: &NodeId| *node != self.0.own;
         let mut others = self.0.others.lock();
         others.retain(|node, _| layout.nodes.values().any(|other| other == node));
@@ -126,6 +135,10 @@ impl News {
 
     /// Publishes events of keys, as far as the node is set to.
     pub(super) fn tell(&self, events: &[Event]) {
+        let has_ended = |event: &&Event| event.class == EventClass::Expired;
+        self.0
+            .hub
+            .note_expired(events.iter().filter(has_ended).count());
         let notified = self.0.hub.notified();
         if !notified.is_any() {
             return;
@@ -199,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        core::{command::EventClass, notify::Notified},
+        core::notify::Notified,
         hub::{Mailbox, Topic},
     };
 

@@ -134,6 +134,8 @@ struct Room {
     partition: Option<Partition<Machine>>,
     coordinator: Coordinator<Answered>,
     tick_at_ms: Option<u64>,
+    /// Whether this node owned the partition when it was looked at last.
+    is_owned: bool,
     kept: Kept,
     /// Whether the replica has heard from an owner, or been it, since the node started. Before
     /// that it knows only what its snapshot holds.
@@ -229,6 +231,7 @@ impl Shard {
                 partition: None,
                 coordinator: Coordinator::new(session, Vec::new(), hedge_ms).looks_first(),
                 tick_at_ms: None,
+                is_owned: false,
                 kept: Kept::default(),
                 has_followed: false,
             };
@@ -648,6 +651,12 @@ impl Shard {
                 break;
             }
         }
+        let partition = room.partition.as_ref();
+        let is_owned = partition.is_some_and(|it| it.replica().owned().is_some());
+        if is_owned && !room.is_owned {
+            self.news.invalidations().tell_of_new_owner();
+        }
+        room.is_owned = is_owned;
         self.plan_tick(id, &mut room);
         self.note_owner(id, &mut room);
         self.rooms.insert(id, room);
@@ -663,6 +672,8 @@ impl Shard {
         now_ms: u64,
     ) -> bool {
         let wall_ms = clock::wall_ms();
+        let wanted = self.news.invalidations().are_wanted();
+        partition.machine_mut().keep_changes(wanted);
         let restored = RefCell::new(std::mem::take(&mut kept.restored));
         let work = partition.ready(wall_ms, |snapshot| {
             match restored.borrow_mut().remove(&snapshot.base.index) {
@@ -692,10 +703,12 @@ impl Shard {
         }
         if !work.applied.is_empty() {
             // On every replica, or they pile up.
-            let events = partition.machine_mut().take_events();
+            let machine = partition.machine_mut();
+            let (events, changes) = (machine.take_events(), machine.take_changes());
             if partition.replica().owned().is_some() {
                 self.evicting.hear(&events);
                 self.news.tell(&events);
+                self.news.invalidations().tell(&changes);
             }
         }
         if installs || !work.applied.is_empty() {

@@ -166,6 +166,7 @@ fn words(words: impl Iterator<Item = Vec<u8>>) -> Request {
     let command = command::find(&words).expect("a command");
     Request {
         consistency: Consistency::Linearizable,
+        by: None,
         body: Body::Call {
             database: 0,
             call: Call { command, words },

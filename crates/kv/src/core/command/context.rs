@@ -3,7 +3,7 @@
 use super::error::CommandError;
 use crate::core::{
     chance,
-    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Uses, Value},
+    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Packing, Uses, Value},
     reply::Reply,
 };
 
@@ -84,6 +84,8 @@ pub struct Context<'a> {
     database: usize,
     moment: Moment,
     random: u64,
+    /// None where it is as in Redis.
+    packing: Option<Packing>,
     effects: &'a mut Effects,
 }
 
@@ -99,9 +101,20 @@ impl<'a> Context<'a> {
             keyspace,
             database,
             random: moment.seed,
+            packing: None,
             moment,
             effects,
         }
+    }
+
+    /// With these limits of small forms; none is Redis's own.
+    pub fn packed(self, packing: Option<Packing>) -> Self {
+        Context { packing, ..self }
+    }
+
+    /// How large small forms may get.
+    pub fn packing(&self) -> Packing {
+        self.packing.unwrap_or_default()
     }
 
     /// The partition's time.
@@ -378,6 +391,11 @@ impl<'a> Context<'a> {
     pub fn touched(&mut self, key: &[u8]) {
         let version = self.moment.version;
         let database = self.keyspace.database_mut(self.database);
+        if let Some(packing) = &self.packing
+            && let Some(value) = database.get_mut(key)
+        {
+            packing.fit(value);
+        }
         database.changed(key, version);
         self.effects.changed.push((self.database, key.into()));
     }

@@ -23,7 +23,7 @@ pub(super) const COMMANDS: &[Command] = commands! { Group::Server;
     "lastsave", 1, ALWAYS.and(Flags::FAST), "1.0.0", "O(1)",
         "Tells since when all is on disk: now, for what was acknowledged.";
     "latency", -2, Flags::NONE, "2.8.13", "Depends on subcommand.",
-        "Tells of spikes of latency; none are sampled.", subcommands: LATENCY;
+        "Tells when commands were slow, and how long each takes.", subcommands: LATENCY;
     "lolwut", -1, ALWAYS.and(Flags::FAST), "5.0.0", "O(1)",
         "Tells the version.";
     "memory", -2, Flags::NONE, "4.0.0", "Depends on subcommand.",
@@ -63,6 +63,10 @@ const DEBUG: &[Command] = commands! { Group::Server;
 const LATENCY: &[Command] = commands! { Group::Server;
     "latency|doctor", 2, ADMIN, "2.8.13", "O(1)",
         "Tells about latency, for people.";
+    "latency|graph", 3, ADMIN, "2.8.13", "O(1)",
+        "Draws the samples of an event.";
+    "latency|histogram", -2, ADMIN, "7.0.0", "O(N) where N is the number of commands with latency information being retrieved.",
+        "Tells how often commands took how long.";
     "latency|help", 2, ALWAYS, "2.8.13", "O(1)",
         "Tells what LATENCY can do.";
     "latency|history", 3, ADMIN, "2.8.13", "O(1)",

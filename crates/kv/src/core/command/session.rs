@@ -193,6 +193,8 @@ pub(super) const CLUSTER: &[Command] = commands! { Group::Cluster;
 };
 
 pub(super) const SERVER: &[Command] = commands! { Group::Server;
+    "monitor", 1, ADMIN, "1.0.0", "O(1)",
+        "Shows each command that comes to this node, until RESET or the end of the connection.";
     "command", -1, ALWAYS, "2.8.13", "O(N) where N is the total number of Redis commands",
         "Tells about all commands.", subcommands: COMMAND;
 };

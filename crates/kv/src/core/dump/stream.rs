@@ -68,7 +68,11 @@ pub(super) fn read(reader: &mut Reader<'_>, version: Version) -> Result<Value, R
     }
     for _ in 0..reader.count()? {
         let name = reader.string()?;
-        let group = read_group(reader, version)?;
+        let mut group = read_group(reader, version)?;
+        if matches!(version, Version::First) {
+            // It was not counted then; as in Redis it is worked out where it can be.
+            group.entries_read = stream.entries_up_to(group.last_id);
+        }
         if !stream.add_group(&name, group) {
             return Err(RestoreError::Data);
         }

@@ -9,12 +9,12 @@ mod operation;
 use bytes::Bytes;
 
 pub use answered::{ANSWER_BYTES_MAX, Answered};
-pub use operation::{Attempt, Call, OPERATION_BYTES_MAX, Operation};
+pub use operation::{Attempt, Author, Call, OPERATION_BYTES_MAX, Operation, Terms};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
     data::{Entry, Key, Keyspace, Milliseconds, Uses},
-    partition::{Changed, Found, Moment, Read, StateMachine, Wish},
+    partition::{self, Found, Moment, Read, StateMachine, Wish},
     reply::Reply,
 };
 
@@ -35,6 +35,20 @@ pub struct Machine {
     has_changed_databases: bool,
     /// Whether this node has no memory left, and nothing to evict.
     is_full: bool,
+    /// Changes of keys since the driver last asked, if it asks.
+    changes: Vec<Changed>,
+    keeps_changes: bool,
+    /// What the operation that runs comes with.
+    terms: Terms,
+}
+
+/// What an entry changed, for those who cache it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// A key; none for any of all.
+    pub key: Option<Bytes>,
+    /// Who asked for it, where that is to be known.
+    pub author: Option<Author>,
 }
 
 impl Machine {
@@ -65,6 +79,31 @@ impl Machine {
     /// Events of keys that entries brought about since this was last asked, in order.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// Whether changes of keys are kept for [`take_changes`](Self::take_changes).
+    pub fn keep_changes(&mut self, keeps: bool) {
+        self.keeps_changes = keeps;
+        if !keeps {
+            self.changes = Vec::new();
+        }
+    }
+
+    /// Changes that entries brought about since this was last asked, in order.
+    pub fn take_changes(&mut self) -> Vec<Changed> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn note_changes(&mut self, effects: &Effects) {
+        let author = self.terms.author;
+        let keys = effects.changed.iter().map(|(_, key)| Changed {
+            key: Some(Bytes::copy_from_slice(key)),
+            author,
+        });
+        self.changes.extend(keys);
+        if !effects.databases.is_empty() {
+            self.changes.push(Changed { key: None, author });
+        }
     }
 
     /// The operation that removes what has ended by now, if anything has.
@@ -111,8 +150,11 @@ impl Machine {
     fn run(&mut self, at: CommandMoment, operation: &Bytes, effects: &mut Effects) -> Answered {
         // What can't be read was written by a newer version: every replica of this one refuses
         // it in the same words.
-        let operation = match Operation::decode(operation.clone()) {
-            Ok(operation) => operation,
+        let operation = match Operation::decode_with_terms(operation.clone()) {
+            Ok((terms, operation)) => {
+                self.terms = terms;
+                operation
+            }
             Err(error) => return refused(&format!("ERR unknown operation: {error}")),
         };
         match operation {
@@ -185,7 +227,8 @@ impl Machine {
         if at.reading && command.flags.has(command::Flags::WRITE) {
             return Reply::Error(Bytes::from_static(b"ERR a write came as a read"));
         }
-        let mut context = Context::new(&mut self.keyspace, call.database, at, effects);
+        let context = Context::new(&mut self.keyspace, call.database, at, effects);
+        let mut context = context.packed(self.terms.packing);
         match command.run(&mut context, &call.words) {
             Ok(reply) => reply,
             Err(error) => Reply::Error(Bytes::from(error.to_string())),
@@ -233,17 +276,20 @@ impl StateMachine for Machine {
             reading: false,
         };
         let answered = self.run(at, operation, &mut effects);
+        if self.keeps_changes {
+            self.note_changes(&effects);
+        }
         self.events.append(&mut effects.events);
         self.changed.append(&mut effects.changed);
         self.has_changed_databases |= !effects.databases.is_empty();
         answered
     }
 
-    fn take_changed(&mut self) -> Changed<Self::Key> {
+    fn take_changed(&mut self) -> partition::Changed<Self::Key> {
         let keys = std::mem::take(&mut self.changed);
         match std::mem::take(&mut self.has_changed_databases) {
-            true => Changed::Everything,
-            false => Changed::Keys(keys),
+            true => partition::Changed::Everything,
+            false => partition::Changed::Keys(keys),
         }
     }
 
@@ -259,11 +305,14 @@ impl StateMachine for Machine {
         let Answered::Waits { words, .. } = reply else {
             return Found::Something;
         };
-        let Ok(Operation::Wait {
-            since_ms,
-            attempt,
-            mut call,
-        }) = Operation::decode(operation.clone())
+        let Ok((
+            terms,
+            Operation::Wait {
+                since_ms,
+                attempt,
+                mut call,
+            },
+        )) = Operation::decode_with_terms(operation.clone())
         else {
             return Found::Something;
         };
@@ -276,16 +325,19 @@ impl StateMachine for Machine {
         let keys = command::awaited_keys(&call.words);
         let keys = keys.map(|key| (call.database, Key::from(&key[..])));
         let keys = keys.collect();
-        let operation = |attempt| Operation::Wait {
-            since_ms,
-            attempt,
-            call: call.clone(),
+        let operation = |attempt| {
+            let operation = Operation::Wait {
+                since_ms,
+                attempt,
+                call: call.clone(),
+            };
+            Operation::with_terms(operation.encode(), &terms)
         };
         Found::NothingYet(Wish {
             since_ms,
             keys,
-            again: operation(Attempt::Again).encode(),
-            last: operation(Attempt::Last).encode(),
+            again: operation(Attempt::Again),
+            last: operation(Attempt::Last),
         })
     }
 

@@ -1,10 +1,11 @@
 //! What a request asks of one partition, as entries of the log and messages hold it.
 
+use atoll_base::id::NodeId;
 use bytes::Bytes;
 
 use crate::core::{
     codec::{CodecError, Reader, Writer},
-    data::DATABASES,
+    data::{DATABASES, Packing},
 };
 
 /// The longest operation, in bytes: it becomes one record of the journal and one packet.
@@ -15,6 +16,30 @@ const VERSION: u8 = 1;
 
 /// What marks an operation that evicts keys.
 const EVICT: u8 = 8;
+
+/// What marks an operation that comes with terms.
+const TERMS: u8 = 16;
+/// Which terms those are.
+const HAS_PACKING: u8 = 1;
+const HAS_AUTHOR: u8 = 1 << 1;
+
+/// The client that asks, where it is not to be told of its own changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The node that it is connected to.
+    pub node: NodeId,
+    /// Its number there.
+    pub client: u64,
+}
+
+/// What an operation comes with, apart from what it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Limits of small forms that are not Redis's own.
+    pub packing: Option<Packing>,
+    /// Who asks.
+    pub author: Option<Author>,
+}
 
 /// A command in a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,9 +144,60 @@ impl Operation {
         writer.finish()
     }
 
+    /// An operation, encoded, with its terms.
+    pub fn with_terms(operation: Bytes, terms: &Terms) -> Bytes {
+        let packing = terms.packing.map_or(0, |_| HAS_PACKING);
+        let author = terms.author.map_or(0, |_| HAS_AUTHOR);
+        if packing | author == 0 {
+            return operation;
+        }
+        let mut writer = Writer::default();
+        writer.byte(VERSION).byte(TERMS).byte(packing | author);
+        if let Some(packing) = &terms.packing {
+            packing.write(&mut writer);
+        }
+        if let Some(author) = &terms.author {
+            writer.number(author.node.0).number(author.client);
+        }
+        writer.raw(&operation);
+        writer.finish()
+    }
+
+    /// An operation, and its terms.
+    ///
+    /// # Errors
+    /// These bytes are no operation, or one of a newer version.
+    pub fn decode_with_terms(bytes: Bytes) -> Result<(Terms, Operation), CodecError> {
+        if bytes.get(..2) != Some(&[VERSION, TERMS]) {
+            return Ok((Terms::default(), Operation::read(bytes)?));
+        }
+        let mut reader = Reader::new(bytes.slice(2..));
+        let has = reader.byte()?;
+        if has & !(HAS_PACKING | HAS_AUTHOR) != 0 {
+            return Err(CodecError::Mark(has));
+        }
+        let mut terms = Terms::default();
+        if has & HAS_PACKING != 0 {
+            terms.packing = Some(Packing::read(&mut reader)?);
+        }
+        if has & HAS_AUTHOR != 0 {
+            terms.author = Some(Author {
+                node: NodeId(reader.number()?),
+                client: reader.number()?,
+            });
+        }
+        Ok((terms, Operation::read(reader.rest())?))
+    }
+
+    /// An operation, without the terms that it may come with.
+    ///
     /// # Errors
     /// These bytes are no operation, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Operation, CodecError> {
+        Self::decode_with_terms(bytes).map(|(_, operation)| operation)
+    }
+
+    fn read(bytes: Bytes) -> Result<Operation, CodecError> {
         let mut reader = Reader::new(bytes);
         reader.version(VERSION)?;
         let operation = match reader.byte()? {

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
+use atoll_base::id::NodeId;
+
 use super::*;
-use crate::core::paxos::LogIndex;
+use crate::core::{data::Packing, paxos::LogIndex};
 
 fn words(text: &str) -> Vec<Bytes> {
     text.split(' ')
@@ -75,6 +77,82 @@ fn watched_keys_decide() {
         machine.apply(at(0, 6), &add(4)),
         Answered::Executed(vec![Reply::Integer(2), Reply::Integer(3)])
     );
+}
+
+#[test]
+fn limits_of_small_forms_come_with_an_operation() {
+    let mut machine = Machine::default();
+    let packing = Packing {
+        hash_fields_max: 1,
+        stream_trimmed_at_once: 2,
+        ..Packing::default()
+    };
+    let mut apply = |index, text: &str, packing: Option<&Packing>| {
+        let mut operation = call(text).encode();
+        if let Some(packing) = packing {
+            let terms = Terms {
+                packing: Some(*packing),
+                author: None,
+            };
+            operation = Operation::with_terms(operation, &terms);
+            assert_eq!(Operation::decode(operation.clone()), Ok(call(text)));
+        }
+        machine.apply(at(0, index), &operation)
+    };
+    apply(1, "HSET small a 1 b 2", None);
+    apply(2, "HSET large a 1 b 2", Some(&packing));
+    let encoding = |name| Answered::Reply(Reply::bulk(name));
+    assert_eq!(
+        apply(3, "OBJECT ENCODING small", None),
+        encoding("listpack")
+    );
+    assert_eq!(
+        apply(4, "OBJECT ENCODING large", None),
+        encoding("hashtable")
+    );
+    for index in 5..8 {
+        apply(index, "XADD s * a 1", None);
+    }
+    let trimmed = |number| Answered::Reply(Reply::Integer(number));
+    assert_eq!(apply(8, "XTRIM s MAXLEN ~ 0", None), trimmed(0));
+    assert_eq!(apply(9, "XTRIM s MAXLEN ~ 0", Some(&packing)), trimmed(2));
+}
+
+#[test]
+fn changes_are_told_with_who_made_them() {
+    let mut machine = Machine::default();
+    machine.apply(at(0, 1), &call("SET a 1").encode());
+    assert_eq!(machine.take_changes(), []);
+    machine.keep_changes(true);
+    let author = Author {
+        node: NodeId(7),
+        client: 9,
+    };
+    let terms = Terms {
+        author: Some(author),
+        ..Terms::default()
+    };
+    let operation = Operation::with_terms(call("RENAME a b").encode(), &terms);
+    machine.apply(at(0, 2), &operation);
+    machine.apply(at(0, 3), &call("GET b").encode());
+    machine.apply(at(0, 4), &call("FLUSHDB").encode());
+    let changed = |key: Option<&'static str>, author| Changed {
+        key: key.map(Bytes::from),
+        author,
+    };
+    let mut changes = machine.take_changes();
+    changes.dedup();
+    assert_eq!(
+        changes,
+        [
+            changed(Some("a"), Some(author)),
+            changed(Some("b"), Some(author)),
+            changed(None, None)
+        ]
+    );
+    let mut bytes = operation.to_vec();
+    bytes[2] = 4;
+    assert!(Operation::decode(bytes.into()).is_err());
 }
 
 #[test]

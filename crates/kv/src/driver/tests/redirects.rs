@@ -278,6 +278,7 @@ fn owned_part(line: &str) -> Request {
     };
     let part = crate::api::Part::Owned;
     Request {
+        by: None,
         consistency: Consistency::Linearizable,
         body: Body::Within {
             part,

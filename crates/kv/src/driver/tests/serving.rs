@@ -129,6 +129,7 @@ fn request(text: &str) -> Request {
     let command = command::find(&words).unwrap();
     Request {
         consistency: Consistency::Linearizable,
+        by: None,
         body: Body::Call {
             database: 0,
             call: Call { command, words },
@@ -437,6 +438,7 @@ fn what_happens_is_told_on_all_nodes() {
         ];
         let requests = bodies.map(|body| Request {
             consistency: Consistency::Linearizable,
+            by: None,
             body,
         });
         let told = Reply::Integer(1);

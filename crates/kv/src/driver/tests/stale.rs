@@ -7,6 +7,7 @@ use crate::api::Refusal;
 
 fn stale(line: &str) -> Request {
     Request {
+        by: None,
         consistency: Consistency::Stale,
         ..request(line)
     }
@@ -84,6 +85,7 @@ fn a_replica_that_is_cut_off_answers_what_it_knew_and_nothing_else() {
             );
             // WATCH compares with what others wrote: no old answers.
             let versions = Request {
+                by: None,
                 consistency: Consistency::Stale,
                 body: Body::Versions(vec![crate::api::DatabaseKey {
                     database: 0,

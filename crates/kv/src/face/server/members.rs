@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::{
     face::session::{ClientInfo, Message, Session, Traffic},
-    hub::{Mail, Mailbox, Topic},
+    hub::{Mail, Mailbox, Told, Topic},
 };
 
 /// The first connection's number, as a Redis gives them.
@@ -124,14 +124,39 @@ impl Member {
         &self.address
     }
 
-    pub(super) fn local_address(&self) -> &str {
-        &self.local_address
+    /// The host of the address that it connected to, as in a URL.
+    pub(super) fn local_host(&self) -> &str {
+        self.local_address
+            .rsplit_once(':')
+            .map_or("", |(host, _)| host)
+    }
+
+    /// The port that it connected to.
+    pub(super) fn local_port(&self) -> &str {
+        self.local_address
+            .rsplit_once(':')
+            .map_or("0", |(_, port)| port)
     }
 
     /// Takes messages out of its mailbox and writes them, until so many bytes are written. Of
     /// what it listens to no longer it hears nothing: what was on its way comes too late.
     pub(super) fn deliver(&self, out: &mut BytesMut, written_bytes_max: usize) {
-        let session = self.session.lock();
+        let mut session = self.session.lock();
+        while out.len() < written_bytes_max
+            && let Some(told) = self.mailbox.take_told()
+        {
+            match told {
+                Told::Invalidated { keys, redirected } => {
+                    let keys = keys.as_deref();
+                    session.deliver(&Message::Invalidated { keys, redirected }, out);
+                }
+                Told::RedirectBroken(id) => {
+                    session.note_broken_redirect();
+                    session.deliver(&Message::RedirectBroken(id), out);
+                }
+                Told::Command(line) => session.deliver(&Message::Command(&line), out),
+            }
+        }
         while out.len() < written_bytes_max
             && let Some(mail) = self.mailbox.take()
         {

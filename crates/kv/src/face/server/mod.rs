@@ -7,9 +7,11 @@
 
 mod batch;
 mod connection;
+mod counting;
 mod error;
 mod identity;
 mod members;
+mod monitor;
 mod node;
 mod pause;
 mod registry;
@@ -38,7 +40,9 @@ use crate::{
 use connection::Connection;
 use members::Members;
 use node::{
+    commands::CommandStats,
     config::{Config, Setting},
+    latency::Latency,
     slowlog::Slowlog,
     stats::Stats,
 };
@@ -58,6 +62,8 @@ struct Shared<A> {
     config: Config,
     stats: Stats,
     slowlog: Slowlog,
+    commands: CommandStats,
+    latency: Latency,
     begun: Instant,
     run_id: String,
 }
@@ -82,6 +88,8 @@ impl<A: Api> Server<A> {
             config: Config::new(&settings, memory.clone()),
             stats: Stats::default(),
             slowlog: Slowlog::default(),
+            commands: CommandStats::default(),
+            latency: Latency::default(),
             begun: clock::now(),
             // As long as a Redis's: 40 digits.
             run_id: format!("{high:016x}{middle:016x}{:08x}", low >> 32),

@@ -3,9 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use atoll_world::clock::{self, Instant};
+use bytes::Bytes;
 
 use super::members::{Member, Members};
-use crate::{face::session::Session, hub::Hub};
+use crate::{
+    face::session::Session,
+    hub::{Hub, Tracked},
+};
 
 pub(super) struct Seat<'s> {
     members: &'s Members,
@@ -36,6 +40,48 @@ impl<'s> Seat<'s> {
         }
     }
 
+    /// Begins and ends to be told of changes, as the session says; says whether it begins.
+    pub(super) fn note_tracking(&self, session: &mut Session) -> bool {
+        if !session.take_tracking_change() {
+            return false;
+        }
+        let tracked = session.tracking().map(|tracking| Tracked {
+            redirect: tracking.redirect.map(|id| {
+                let member = self.members.get(id);
+                let mailbox = member.map(|member| Arc::downgrade(&member.mailbox));
+                (id, mailbox.unwrap_or_default())
+            }),
+            prefixes: tracking.broadcast.then(|| tracking.prefixes.clone()),
+            no_loop: tracking.no_loop,
+        });
+        let begins = tracked.is_some();
+        let trackers = self.hub.trackers();
+        trackers.set(self.member.id, &self.member.mailbox, tracked);
+        begins
+    }
+
+    /// Begins and ends to be shown commands, as the session says.
+    pub(super) fn note_monitor(&self, session: &mut Session) {
+        if let Some(monitors) = session.take_monitors_change() {
+            let member = &self.member;
+            self.hub.set_monitor(member.id, &member.mailbox, monitors);
+        }
+    }
+
+    /// Remembers what is about to be read.
+    pub(super) fn note_reads(&self, session: &mut Session) -> Vec<Bytes> {
+        let reads = session.take_reads();
+        self.remember(&reads);
+        reads
+    }
+
+    /// Remembers what was read.
+    pub(super) fn remember(&self, reads: &[Bytes]) {
+        if !reads.is_empty() {
+            self.hub.trackers().remember(self.member.id, reads);
+        }
+    }
+
     /// When the client has been silent for too long; who listens may be.
     pub(super) fn idle_until(&self, idle_s_max: u64) -> Option<Instant> {
         if idle_s_max == 0 || self.member.session.lock().is_listening() {
@@ -53,5 +99,7 @@ impl Drop for Seat<'_> {
         let mut session = self.member.session.lock();
         session.end();
         self.note_subscriptions(&mut session);
+        self.note_tracking(&mut session);
+        self.note_monitor(&mut session);
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{Answer, DatabaseKey, Request},
-    core::reply::Reply,
+    core::{command::Command, reply::Reply},
     face::resp::Version,
     hub::Topic,
 };
@@ -164,6 +164,7 @@ impl Heard {
 /// How a session goes on when it hears.
 #[derive(Debug)]
 pub struct Ticket {
+    pub(super) command: &'static Command,
     pub(super) finish: Finish,
     /// What the client spoke when it asked.
     pub(super) version: Version,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Handled, describe, help, unhandled};
+use super::{Handled, describe, help, key_flags, unhandled};
 use crate::core::{
     command::{Command, CommandError, Group, KeyPlaces, all, find},
     glob,
@@ -32,9 +32,8 @@ pub(super) fn run_command(name: &str, words: &[Bytes]) -> Handled {
         "getkeys" => Reply::Array(keys(rest)?.1),
         "getkeysandflags" => {
             let (command, keys) = keys(rest)?;
-            let flags = describe::key_flags(command);
-            let pair = |key| Reply::Array(vec![key, flags.clone()]);
-            Reply::Array(keys.into_iter().map(pair).collect())
+            let pair = |(nth, key)| Reply::Array(vec![key, key_flags::of(command, rest, nth)]);
+            Reply::Array(keys.into_iter().enumerate().map(pair).collect())
         }
         "help" => help::of(help::COMMAND),
         _ => return Err(unhandled(name)),

@@ -1,6 +1,6 @@
 //! What COMMAND and COMMAND DOCS tell of a command, from the table.
 
-use super::tips;
+use super::{key_flags, tips};
 use crate::core::{
     command::{Command, Flags, Group, KeyPlaces, all},
     reply::Reply,
@@ -165,16 +165,6 @@ pub(super) fn categories(command: &Command) -> Vec<&'static str> {
         .collect()
 }
 
-/// What is done to a command's keys, as far as its flags tell.
-pub(super) fn key_flags(command: &Command) -> Reply {
-    let flags = if command.flags.has(Flags::READONLY) {
-        ["RO", "access"]
-    } else {
-        ["RW", "update"]
-    };
-    Reply::Set(flags.into_iter().map(Reply::Status).collect())
-}
-
 fn key_specifications(command: &Command) -> Vec<Reply> {
     let index = |place: usize| {
         let spec = vec![(Reply::bulk("index"), Reply::count(place))];
@@ -188,9 +178,9 @@ fn key_specifications(command: &Command) -> Vec<Reply> {
         ];
         typed("range", spec)
     };
-    let specification = |begin: Reply, find: Reply| {
+    let specification = |nth: usize, begin: Reply, find: Reply| {
         Reply::Map(vec![
-            (Reply::bulk("flags"), key_flags(command)),
+            (Reply::bulk("flags"), key_flags::of(command, &[], nth)),
             (Reply::bulk("begin_search"), begin),
             (Reply::bulk("find_keys"), find),
         ])
@@ -205,7 +195,7 @@ fn key_specifications(command: &Command) -> Vec<Reply> {
             } else {
                 last - i64::try_from(first).unwrap_or(0)
             };
-            vec![specification(index(first), range(last, step))]
+            vec![specification(0, index(first), range(last, step))]
         }
         KeyPlaces::Counted { count, also } => {
             let counted = vec![
@@ -213,12 +203,13 @@ fn key_specifications(command: &Command) -> Vec<Reply> {
                 (Reply::bulk("firstkey"), Reply::Integer(1)),
                 (Reply::bulk("keystep"), Reply::Integer(1)),
             ];
-            also.map(|also| specification(index(also), range(0, 1)))
+            also.map(|also| specification(0, index(also), range(0, 1)))
                 .into_iter()
-                .chain([specification(index(count), typed("keynum", counted))])
+                .chain([specification(1, index(count), typed("keynum", counted))])
                 .collect()
         }
         KeyPlaces::Custom(_) => vec![specification(
+            0,
             typed("unknown", Vec::new()),
             typed("unknown", Vec::new()),
         )],

@@ -155,7 +155,8 @@ impl Session {
         self.replies = Replies::On;
         self.no_evict = false;
         self.no_touch = false;
-        self.tracking = None;
+        self.track(None);
+        self.monitor(false);
         Reply::Status("RESET").into()
     }
 }

@@ -93,10 +93,15 @@ impl Session {
         let tracking = self.tracking.as_ref();
         // Letters in the order of Redis's documentation of CLIENT LIST.
         let flags: String = [
+            ('O', self.monitors),
             ('P', listens),
             ('x', self.queue.is_some()),
             ('b', traffic.is_waiting),
             ('t', tracking.is_some()),
+            (
+                'R',
+                tracking.is_some_and(|tracking| tracking.redirect_broken),
+            ),
             ('B', tracking.is_some_and(|tracking| tracking.broadcast)),
             ('r', self.consistency == Consistency::Stale),
             ('e', self.no_evict),

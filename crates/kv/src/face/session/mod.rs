@@ -10,14 +10,17 @@ mod ask;
 mod client;
 mod cluster;
 mod command;
+mod conclude;
 mod connection;
 mod describe;
 mod help;
 mod identity;
 mod info;
+mod key_flags;
 mod outcome;
 mod pubsub;
 mod state;
+mod tally;
 mod tips;
 mod tracking;
 mod transaction;
@@ -35,6 +38,7 @@ pub use ask::{
 };
 pub use info::{ClientFilter, ClientInfo, ClientKind, Traffic};
 pub use pubsub::Message;
+pub use tally::{End, Ended};
 pub use tracking::Tracking;
 
 use super::resp::{Version, write, write_error};
@@ -48,7 +52,7 @@ use crate::{
 use ask::Finish;
 use outcome::{Handled, Outcome, Refused, unhandled, unknown};
 use pubsub::Subscriptions;
-use transaction::{Exec, Queue, Watched};
+use transaction::{Queue, Watched};
 
 /// The Redis whose commands, texts and shapes of replies these are.
 pub const REDIS_VERSION: &str = "7.4.0";
@@ -95,9 +99,19 @@ pub struct Session {
     watched: Watched,
     subscriptions: Subscriptions,
     tracking: Option<Tracking>,
+    tracking_changed: bool,
+    /// It shows what others do, or not; and whether that changed.
+    monitors: bool,
+    monitors_changed: bool,
+    /// Whether the last request was a command that was run or queued.
+    was_admitted: bool,
+    /// Keys that are about to be read, and are to be remembered.
+    reads: Vec<Bytes>,
     last_command: &'static str,
     /// What the client is told of the cluster, if it is told that there is one.
     cluster: Option<Arc<dyn ClusterMap>>,
+    /// Commands that came to their ends and were not counted yet.
+    ended: Vec<Ended>,
 }
 
 impl fmt::Debug for Session {
@@ -130,8 +144,14 @@ impl Session {
             watched: Watched::default(),
             subscriptions: Subscriptions::default(),
             tracking: None,
+            tracking_changed: false,
+            monitors: false,
+            monitors_changed: false,
+            was_admitted: false,
+            reads: Vec::new(),
             last_command: "NULL",
             cluster: None,
+            ended: Vec::new(),
         }
     }
 
@@ -150,7 +170,9 @@ impl Session {
                 true
             }
         };
-        let command = match self.admit(&words) {
+        let admitted = self.admit(&words);
+        self.was_admitted = admitted.is_ok();
+        let command = match admitted {
             Ok(Some(command)) => command,
             Ok(None) => {
                 write(out, self.version, &Reply::Status("QUEUED"));
@@ -164,9 +186,13 @@ impl Session {
             }
         };
         let handled = self.run(command, words, out);
+        // What CLIENT CACHING said was about this command, or is about a whole transaction.
+        if command.name != "client|caching" && self.queue.is_none() {
+            self.forget_caching();
+        }
         // CLIENT REPLY ON is answered, and what is pushed is no answer.
         let muted = muted && command.name != "client|reply" && !pubsub::pushes(command);
-        let step = self.conclude(handled, muted, None, out);
+        let step = self.conclude(command, handled, muted, None, out);
         mute(out, begin, muted);
         step
     }
@@ -175,6 +201,7 @@ impl Session {
     pub fn finish(&mut self, ticket: Ticket, heard: Heard, out: &mut BytesMut) -> Step {
         let begin = out.len();
         let Ticket {
+            command,
             finish,
             version,
             muted,
@@ -183,8 +210,12 @@ impl Session {
         } = ticket;
         let handled = match finish {
             Finish::Reply => {
-                write(out, version, &heard.into_reply());
-                Ok(Outcome::Written)
+                let reply = heard.into_reply();
+                self.note_reply(command, &reply);
+                write(out, version, &reply);
+                let step = self.follow(Step::Done, muted, exec, out);
+                mute(out, begin, muted);
+                return step;
             }
             Finish::Watch(keys) => self.finish_watch(keys, heard),
             Finish::Authenticate(authentication) => {
@@ -192,12 +223,12 @@ impl Session {
             }
             Finish::Tracking(tracking) => self.finish_tracking(*tracking, heard),
             Finish::Exec(exec) => {
-                let step = self.begin_replies(*exec, heard, muted, out);
+                let step = self.begin_replies(command, *exec, heard, muted, out);
                 mute(out, begin, muted);
                 return step;
             }
         };
-        let step = self.conclude(handled, muted, exec, out);
+        let step = self.conclude(command, handled, muted, exec, out);
         mute(out, begin, muted);
         step
     }
@@ -270,6 +301,7 @@ impl Session {
         out: &mut BytesMut,
     ) {
         let mut text = error.to_string();
+        self.note(command, End::Rejected(tally::code(text.as_bytes())));
         if command.is_some_and(|command| command.name == "exec") {
             self.end_transaction();
             let reason = text.strip_prefix("ERR ").unwrap_or(&text);
@@ -284,6 +316,7 @@ impl Session {
         if command.flags.has(Flags::SESSION) {
             return self.run_here(command, &words, out);
         }
+        self.note_reads(command, &words);
         let waits = command.flags.has(Flags::BLOCKING);
         let (database, call) = (self.database, Call { command, words });
         let body = match self.is_of_part(command) {
@@ -302,8 +335,14 @@ impl Session {
     }
 
     fn request(&self, body: Body) -> Request {
+        let is_quiet = |tracking: &Tracking| tracking.no_loop;
         Request {
             consistency: self.consistency,
+            by: self
+                .tracking
+                .as_ref()
+                .is_some_and(is_quiet)
+                .then_some(self.id),
             body,
         }
     }
@@ -334,6 +373,10 @@ impl Session {
                 "auth" => self.auth(words),
                 "hello" => self.hello(words),
                 "reset" => Ok(self.reset()),
+                "monitor" => {
+                    self.monitor(true);
+                    Ok(Reply::OK.into())
+                }
                 "command" => Ok(describe::all_commands().into()),
                 "cluster" => Err(CommandError::Arity(command.name)),
                 name if pubsub::pushes(command) => self.run_subscription(name, words, out),
@@ -341,51 +384,12 @@ impl Session {
             },
         }
     }
-
-    /// Writes what a command came to, unless something has to be asked.
-    fn conclude(
-        &mut self,
-        handled: Handled,
-        muted: bool,
-        exec: Option<Box<Exec>>,
-        out: &mut BytesMut,
-    ) -> Step {
-        let step = match handled {
-            Ok(Outcome::Ask { ask, finish, waits }) => {
-                let ticket = Ticket {
-                    finish,
-                    version: self.version,
-                    muted,
-                    waits: waits || exec.is_some(),
-                    exec,
-                };
-                return Step::Ask(ask, ticket);
-            }
-            Ok(Outcome::Reply(reply)) => {
-                write(out, self.version, &reply);
-                Step::Done
-            }
-            Ok(Outcome::Written) => Step::Done,
-            Ok(Outcome::Close) => Step::Close,
-            Err(error) => {
-                write_error(out, error.to_string().as_bytes());
-                Step::Done
-            }
-        };
-        match exec {
-            Some(mut exec) => {
-                exec.speak(self.version);
-                self.go_on(exec, step, muted, out)
-            }
-            None => step,
-        }
-    }
 }
 
 /// Whether the node answers, of all commands that need no keyspace.
 fn is_of_node(command: &Command) -> bool {
     command.group == Group::Server
-        && command.name != "command"
+        && !matches!(command.name, "command" | "monitor")
         && !command.name.starts_with("command|")
 }
 

@@ -139,6 +139,10 @@ pub enum Message<'a> {
         /// What was published.
         message: &'a Bytes,
     },
+    /// Somebody ran a command, and this connection monitors.
+    Command(&'a Bytes),
+    /// The connection that is told in this one's place is gone; its number.
+    RedirectBroken(u64),
     /// Keys that were read were changed; all, if none are named.
     Invalidated {
         /// The keys.
@@ -169,6 +173,20 @@ impl Session {
             Message::Shard { channel, message } => {
                 vec![Reply::bulk("smessage"), bulk(channel), bulk(message)]
             }
+            Message::Command(_) if !self.monitors => return,
+            // A status that nobody asked for: MONITOR is older than pushes.
+            Message::Command(line) => {
+                for part in [&b"+"[..], line, &b"\r\n"[..]] {
+                    out.extend_from_slice(part);
+                }
+                return;
+            }
+            // RESP2 has no way to say it.
+            Message::RedirectBroken(_) if self.version == Version::Resp2 => return,
+            Message::RedirectBroken(id) => vec![
+                Reply::bulk("tracking-redir-broken"),
+                Reply::Integer(i64::try_from(id).unwrap_or(i64::MAX)),
+            ],
             Message::Invalidated { keys, redirected } => {
                 let keys = match keys {
                     Some(keys) => Reply::Array(keys.iter().map(bulk).collect()),

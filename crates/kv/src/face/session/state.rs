@@ -41,7 +41,9 @@ impl Session {
 
     /// Whether CLIENT PAUSE lets this request wait (Redis: "CLIENT PAUSE").
     pub fn is_paused(&self, of: PauseOf, words: &[Bytes]) -> bool {
-        let Some(command) = find(words) else {
+        // What is refused anyway needs not wait for that.
+        let command = find(words).filter(|command| command.takes(words.len()));
+        let Some(command) = command else {
             return of == PauseOf::All;
         };
         match of {
@@ -65,6 +67,26 @@ impl Session {
         self.subscriptions.take_changes()
     }
 
+    /// Whether the last request was a command that was run or queued.
+    pub fn was_admitted(&self) -> bool {
+        self.was_admitted
+    }
+
+    /// The index of the database that is chosen.
+    pub fn database(&self) -> usize {
+        self.database
+    }
+
+    pub(super) fn monitor(&mut self, monitors: bool) {
+        self.monitors_changed |= self.monitors != monitors;
+        self.monitors = monitors;
+    }
+
+    /// Whether the connection shows what others do, if that changed since this was asked last.
+    pub fn take_monitors_change(&mut self) -> Option<bool> {
+        std::mem::take(&mut self.monitors_changed).then_some(self.monitors)
+    }
+
     /// Whether the connection listens to this.
     pub fn listens(&self, topic: Topic, name: &[u8]) -> bool {
         self.subscriptions.of(topic).contains(name)
@@ -78,5 +100,7 @@ impl Session {
     /// The connection is over: it listens no more.
     pub fn end(&mut self) {
         self.subscriptions.clear();
+        self.track(None);
+        self.monitor(false);
     }
 }

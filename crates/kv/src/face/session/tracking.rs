@@ -8,7 +8,11 @@ use super::{
     ask::{Ask, Finish, Heard, Registry},
     client::on_or_off,
 };
-use crate::core::{command::CommandError, data::parse_integer, reply::Reply};
+use crate::core::{
+    command::{Command, CommandError, Flags},
+    data::parse_integer,
+    reply::Reply,
+};
 
 /// So many prefixes a connection may be told of.
 const PREFIXES_MAX: usize = 1024;
@@ -30,19 +34,60 @@ pub struct Tracking {
     pub no_loop: bool,
     /// What CLIENT CACHING said about the next command.
     pub caching: Option<bool>,
+    /// The connection that is told in its place is gone.
+    pub redirect_broken: bool,
 }
 
 impl Session {
-    /// CLIENT CACHING counts for one command; this was it.
-    pub fn take_caching(&mut self) -> Option<bool> {
-        self.tracking.as_mut()?.caching.take()
+    /// Whether the client asked to be told otherwise than before, since this was asked last.
+    pub fn take_tracking_change(&mut self) -> bool {
+        std::mem::take(&mut self.tracking_changed)
+    }
+
+    /// Keys that the questions since this was asked last read, and that are to be remembered.
+    pub fn take_reads(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.reads)
+    }
+
+    /// The connection that is told in its place is gone.
+    pub fn note_broken_redirect(&mut self) {
+        if let Some(tracking) = &mut self.tracking {
+            tracking.redirect_broken = true;
+        }
+    }
+
+    /// Notes which keys a command reads, if the client caches them.
+    pub(super) fn note_reads(&mut self, command: &'static Command, words: &[Bytes]) {
+        let Some(tracking) = &self.tracking else {
+            return;
+        };
+        let is_cached = match tracking.caching {
+            Some(caching) => caching,
+            None => !tracking.opt_in,
+        };
+        if is_cached && !tracking.broadcast && command.flags.has(Flags::READONLY) {
+            let places = command.keys.of(words);
+            let keys = places.into_iter().map(|place| words[place].clone());
+            self.reads.extend(keys);
+        }
+    }
+
+    pub(super) fn forget_caching(&mut self) {
+        if let Some(tracking) = &mut self.tracking {
+            tracking.caching = None;
+        }
+    }
+
+    pub(super) fn track(&mut self, tracking: Option<Tracking>) {
+        self.tracking_changed |= self.tracking.is_some() || tracking.is_some();
+        self.tracking = tracking;
     }
 
     pub(super) fn set_tracking(&mut self, words: &[Bytes]) -> Handled {
         let on = on_or_off(&words[0])?;
         let new = parse(&words[1..])?;
         if !on {
-            self.tracking = None;
+            self.track(None);
             return Ok(Reply::OK.into());
         }
         let new = self.check_tracking(new)?;
@@ -50,7 +95,7 @@ impl Session {
             let ask = Ask::Registry(Registry::Exists(id));
             return Ok(Outcome::wait(ask, Finish::Tracking(Box::new(new))));
         }
-        self.tracking = Some(new);
+        self.track(Some(new));
         Ok(Reply::OK.into())
     }
 
@@ -96,7 +141,7 @@ impl Session {
     pub(super) fn finish_tracking(&mut self, tracking: Tracking, heard: Heard) -> Handled {
         match heard {
             Heard::Registry(Reply::Boolean(true)) => {
-                self.tracking = Some(tracking);
+                self.track(Some(tracking));
                 Ok(Reply::OK.into())
             }
             Heard::Registry(Reply::Boolean(false)) => Err(CommandError::Other(
@@ -156,6 +201,7 @@ impl Session {
                     ("optout", tracking.opt_out),
                     ("caching-no", tracking.caching == Some(false)),
                     ("noloop", tracking.no_loop),
+                    ("broken_redirect", tracking.redirect_broken),
                 ];
                 flags.extend(more.iter().filter(|(_, set)| *set).map(|(name, _)| name));
                 prefixes = tracking.prefixes.iter().map(Reply::bulk).collect();

@@ -13,6 +13,7 @@ use super::{
     ask::{Ask, Finish, Heard, Step},
     connection::database_index,
     pubsub,
+    tally::End,
 };
 use crate::{
     api::{Answer, Body, Call, DatabaseKey, Step as TransactionStep, Transaction, Version},
@@ -92,6 +93,8 @@ pub(super) struct Transacted {
 
 /// A transaction that was done and whose replies are being written.
 pub(super) struct Exec {
+    /// EXEC.
+    command: &'static Command,
     queue: std::vec::IntoIter<Queued>,
     replies: std::vec::IntoIter<Reply>,
     /// What is spoken at this place.
@@ -255,6 +258,7 @@ impl Session {
                     sharded, words,
                 )));
             } else if is_step(command) {
+                self.note_reads(command, words);
                 let call = Call {
                     command,
                     words: words.clone(),
@@ -280,6 +284,7 @@ impl Session {
     /// The transaction was done or not; writes what comes of it.
     pub(super) fn begin_replies(
         &mut self,
+        command: &'static Command,
         transacted: Transacted,
         heard: Heard,
         muted: bool,
@@ -290,16 +295,20 @@ impl Session {
         let replies = match heard {
             Heard::Api(Answer::Executed(replies)) if replies.len() == steps => replies,
             Heard::Api(Answer::Discarded) => {
+                self.note(Some(command), End::Done);
                 write(out, version, &Reply::NullArray);
                 return Step::Done;
             }
             other => {
-                write(out, version, &other.into_reply());
+                let reply = other.into_reply();
+                self.note_reply(command, &reply);
+                write(out, version, &reply);
                 return Step::Done;
             }
         };
         write_array_header(out, queue.len());
         let exec = Exec {
+            command,
             queue: queue.into_iter(),
             replies: replies.into_iter(),
             version,
@@ -324,21 +333,23 @@ impl Session {
                 Step::Ask(..) => return before,
             }
             let Some((command, words)) = exec.queue.next() else {
+                self.note(Some(exec.command), End::Done);
                 return if exec.closes { Step::Close } else { Step::Done };
             };
             before = Step::Done;
             if is_step(command) {
                 // There is one for each: they were counted.
                 if let Some(reply) = exec.replies.next() {
+                    self.note_reply(command, &reply);
                     write(out, exec.version, &reply);
                 }
                 continue;
             }
             let handled = self.run(command, words, out);
             if matches!(handled, Ok(Outcome::Ask { .. })) {
-                return self.conclude(handled, muted, Some(exec), out);
+                return self.conclude(command, handled, muted, Some(exec), out);
             }
-            before = self.conclude(handled, muted, None, out);
+            before = self.conclude(command, handled, muted, None, out);
             exec.version = self.version;
         }
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{entry, help as lines, id, no_group_of, odd_subcommand, pending::integer};
 use crate::core::{
     command::{CommandError, Context, Executed, args},
-    data::{Consumer, Group, Milliseconds, Stream, StreamId, TRIMMED_AT_ONCE},
+    data::{Consumer, Group, Milliseconds, Stream, StreamId},
     reply::Reply,
 };
 
@@ -55,9 +55,10 @@ pub(super) fn stream(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         }
         _ => return Err(odd_subcommand("XINFO", words)),
     };
+    let at_once = context.packing().trimmed_at_once();
     let stream = look(context, &words[2])?;
     // What Redis tells of its tree: nodes of about a hundred entries, and what holds them.
-    let nodes = stream.len().div_ceil(TRIMMED_AT_ONCE);
+    let nodes = stream.len().div_ceil(at_once);
     let mut told = map([
         ("length", Reply::count(stream.len())),
         ("radix-tree-keys", Reply::count(nodes)),

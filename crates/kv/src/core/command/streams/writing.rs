@@ -8,13 +8,13 @@ use super::{
 };
 use crate::core::{
     command::{CommandError, Context, EventClass, Executed, args},
-    data::{Keep, Stream, StreamId, TRIMMED_AT_ONCE, Trim},
+    data::{Keep, Stream, StreamId, Trim},
     reply::Reply,
 };
 
-/// So many entries an approximate trimming takes out at most where the client names no LIMIT;
-/// as in Redis.
-const TRIMMED_MAX: usize = 100 * TRIMMED_AT_ONCE;
+/// So many times the entries that go at once an approximate trimming takes out at most where the
+/// client names no LIMIT; as in Redis.
+const TRIMMED_TIMES_MAX: usize = 100;
 
 /// What XADD and XTRIM have in common.
 struct Options {
@@ -26,7 +26,7 @@ struct Options {
 
 impl Options {
     /// Reads from place 2 on. XADD stops at the first word that is no option, XTRIM refuses it.
-    fn of(words: &[Bytes], adding: bool) -> Result<Self, CommandError> {
+    fn of(words: &[Bytes], adding: bool, at_once: usize) -> Result<Self, CommandError> {
         let (mut no_make, mut keep, mut limit) = (false, None, None);
         let mut approximate = false;
         let mut at = 2;
@@ -74,7 +74,7 @@ impl Options {
         if adding && let Some(word) = words.get(at) {
             Wanted::of(word)?;
         }
-        let trim = trim(keep, approximate, limit)?;
+        let trim = trim(keep, approximate.then_some(at_once), limit)?;
         if !adding && trim.is_none() {
             return Err(CommandError::Other(
                 "ERR syntax error, XTRIM must be called with a trimming strategy",
@@ -90,7 +90,7 @@ impl Options {
 
 fn trim(
     keep: Option<Keep>,
-    approximate: bool,
+    at_once: Option<usize>,
     limit: Option<usize>,
 ) -> Result<Option<Trim>, CommandError> {
     if keep.is_none() && limit.is_some_and(|limit| limit > 0) {
@@ -98,23 +98,24 @@ fn trim(
             "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
         ));
     }
-    if limit.is_some() && !approximate {
+    if limit.is_some() && at_once.is_none() {
         return Err(CommandError::Other(
             "ERR syntax error, LIMIT cannot be used without the special ~ option",
         ));
     }
-    // A LIMIT of 0 is none.
-    let limit = limit.unwrap_or(TRIMMED_MAX);
     Ok(keep.map(|keep| Trim {
         keep,
-        approximate,
-        removed_max: Some(limit).filter(|limit| approximate && *limit > 0),
+        at_once: at_once.unwrap_or(1),
+        // A LIMIT of 0 is none.
+        removed_max: at_once
+            .map(|at_once| limit.unwrap_or_else(|| at_once.saturating_mul(TRIMMED_TIMES_MAX)))
+            .filter(|limit| *limit > 0),
     }))
 }
 
 pub(super) fn xadd(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let key = &words[1];
-    let options = Options::of(words, true)?;
+    let options = Options::of(words, true, context.packing().trimmed_at_once())?;
     let (Some(word), fields) = (
         words.get(options.end),
         words.get(options.end + 1..).unwrap_or_default(),
@@ -156,7 +157,7 @@ pub(super) fn xadd(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
 
 pub(super) fn xtrim(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
     let key = &words[1];
-    let options = Options::of(words, false)?;
+    let options = Options::of(words, false, context.packing().trimmed_at_once())?;
     let (Some(stream), Some(trim)) = (context.get_mut::<Stream>(key)?, options.trim) else {
         return Ok(Reply::Integer(0));
     };

@@ -28,10 +28,6 @@ const DENSE: u8 = 0;
 const SPARSE: u8 = 1;
 const DENSE_BYTES: usize = HEADER_BYTES + REGISTERS * 6 / 8;
 
-/// The sparse form is given up when it would be longer; Redis's default for
-/// `hll-sparse-max-bytes`.
-const SPARSE_BYTES_MAX: usize = 3_000;
-
 /// Why a string is no HyperLogLog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HyperLogLogFault {
@@ -56,6 +52,11 @@ impl Default for Registers {
 impl Registers {
     fn raise(&mut self, index: usize, value: u8) {
         self.0[index] = self.0[index].max(value);
+    }
+
+    /// The values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().copied()
     }
 
     /// How many different elements were probably seen.
@@ -143,10 +144,11 @@ fn header(form: u8) -> Vec<u8> {
     bytes
 }
 
-/// Sees an element; says whether that changed a register. The bytes are a [`HyperLogLog`].
-pub fn add(bytes: &mut Vec<u8>, element: &[u8]) -> bool {
+/// Sees an element; says whether that changed a register. The bytes are a [`HyperLogLog`], which
+/// gives its sparse form up when that would be longer than `sparse_bytes_max`.
+pub fn add(bytes: &mut Vec<u8>, element: &[u8], sparse_bytes_max: usize) -> bool {
     let (index, value) = rank(element);
-    let changed = raise(bytes, index, value);
+    let changed = raise(bytes, index, value, sparse_bytes_max);
     if changed {
         bytes[STALE] |= STALE_BIT;
     }
@@ -162,9 +164,9 @@ fn rank(element: &[u8]) -> (usize, u8) {
     (index, rest.trailing_zeros() as u8 + 1)
 }
 
-fn raise(bytes: &mut Vec<u8>, index: usize, value: u8) -> bool {
+fn raise(bytes: &mut Vec<u8>, index: usize, value: u8, sparse_bytes_max: usize) -> bool {
     if bytes[FORM] == SPARSE {
-        match sparse::raise(bytes, HEADER_BYTES, SPARSE_BYTES_MAX, index, value) {
+        match sparse::raise(bytes, HEADER_BYTES, sparse_bytes_max, index, value) {
             sparse::Raised::Not => return false,
             sparse::Raised::Done => return true,
             sparse::Raised::NoRoom => {
@@ -182,10 +184,10 @@ fn raise(bytes: &mut Vec<u8>, index: usize, value: u8) -> bool {
     grows
 }
 
-/// The bytes of one with these registers; dense if said so, or if the sparse form would be too
-/// long.
-pub fn with(registers: &Registers, be_dense: bool) -> Vec<u8> {
-    let mut bytes = match sparse(registers) {
+/// The bytes of one with these registers; dense if said so, or if the sparse form would be longer
+/// than `sparse_bytes_max`.
+pub fn with(registers: &Registers, be_dense: bool, sparse_bytes_max: usize) -> Vec<u8> {
+    let mut bytes = match sparse(registers, sparse_bytes_max) {
         Some(bytes) if !be_dense => bytes,
         _ => dense(registers),
     };
@@ -193,16 +195,16 @@ pub fn with(registers: &Registers, be_dense: bool) -> Vec<u8> {
     bytes
 }
 
-fn sparse(registers: &Registers) -> Option<Vec<u8>> {
+fn sparse(registers: &Registers, bytes_max: usize) -> Option<Vec<u8>> {
     let mut bytes = header(SPARSE);
     for same in registers.0.chunk_by(|first, second| first == second) {
         let run = sparse::Run::of(same[0], same.len());
-        if run.value > sparse::VALUE_MAX || bytes.len() > SPARSE_BYTES_MAX {
+        if run.value > sparse::VALUE_MAX || bytes.len() > bytes_max {
             return None;
         }
         sparse::write(&mut bytes, run);
     }
-    (bytes.len() <= SPARSE_BYTES_MAX).then_some(bytes)
+    (bytes.len() <= bytes_max).then_some(bytes)
 }
 
 fn dense(registers: &Registers) -> Vec<u8> {

@@ -2,10 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Redis's own limit.
+const SPARSE_BYTES_MAX: usize = 3_000;
+
 fn seen(elements: impl Iterator<Item = u64>) -> Vec<u8> {
     let mut bytes = empty();
     for element in elements {
-        add(&mut bytes, element.to_string().as_bytes());
+        add(&mut bytes, element.to_string().as_bytes(), SPARSE_BYTES_MAX);
     }
     bytes
 }
@@ -69,16 +72,25 @@ fn many_elements_make_it_dense() {
     assert_eq!(many.len(), DENSE_BYTES);
     // The same elements again change nothing.
     let mut again = many.clone();
-    assert!(!(0..5_000_u64).any(|element| add(&mut again, element.to_string().as_bytes())));
+    assert!(!(0..5_000_u64).any(|element| add(
+        &mut again,
+        element.to_string().as_bytes(),
+        SPARSE_BYTES_MAX
+    )));
     assert!(again == many);
 }
 
 #[test]
 fn a_high_value_makes_it_dense() {
     let mut bytes = empty();
-    assert!(raise(&mut bytes, 7, sparse::VALUE_MAX));
+    assert!(raise(&mut bytes, 7, sparse::VALUE_MAX, SPARSE_BYTES_MAX));
     assert_eq!(bytes[FORM], SPARSE);
-    assert!(raise(&mut bytes, 16_383, sparse::VALUE_MAX + 1));
+    assert!(raise(
+        &mut bytes,
+        16_383,
+        sparse::VALUE_MAX + 1,
+        SPARSE_BYTES_MAX
+    ));
     assert_eq!(bytes[FORM], DENSE);
     let registers = registers(&bytes);
     assert_eq!((registers.0[7], registers.0[16_383]), (32, 33));
@@ -89,7 +101,7 @@ fn an_estimate_that_holds_is_taken() {
     let mut bytes = seen(0..10);
     bytes[8..16].copy_from_slice(&77_u64.to_le_bytes());
     assert_eq!(HyperLogLog::of(&bytes).map(|log| log.estimate()), Ok(77));
-    add(&mut bytes, b"another");
+    add(&mut bytes, b"another", SPARSE_BYTES_MAX);
     assert_eq!(HyperLogLog::of(&bytes).map(|log| log.estimate()), Ok(11));
 }
 
@@ -131,13 +143,13 @@ proptest! {
         let mut model = Registers::default();
         for (index, value) in raises {
             let index = (REGISTERS - 1) - index.index(places);
-            prop_assert_eq!(raise(&mut bytes, index, value), model.0[index] < value);
+            prop_assert_eq!(raise(&mut bytes, index, value, SPARSE_BYTES_MAX), model.0[index] < value);
             model.raise(index, value);
             prop_assert!(HyperLogLog::of(&bytes).is_ok());
         }
         prop_assert!(registers(&bytes) == model);
-        prop_assert!(registers(&with(&model, false)) == model);
-        prop_assert!(registers(&with(&model, true)) == model);
+        prop_assert!(registers(&with(&model, false, SPARSE_BYTES_MAX)) == model);
+        prop_assert!(registers(&with(&model, true, SPARSE_BYTES_MAX)) == model);
         for index in [0, 1, 2, 3, REGISTERS - places, REGISTERS - 1] {
             prop_assert_eq!(dense_value(&dense(&model)[HEADER_BYTES..], index), model.0[index]);
         }

@@ -237,7 +237,8 @@ impl Set {
         self.0 = Form::Packed(packed);
     }
 
-    fn become_table(&mut self) {
+    /// Makes it a table; nothing else has one form less.
+    pub(super) fn become_table(&mut self) {
         let table: Table<()> = self
             .iter()
             .map(|member| (Compact::from(&*member), ()))

@@ -264,7 +264,7 @@ impl SortedSet {
         }
     }
 
-    fn become_large(&mut self) {
+    pub(super) fn become_large(&mut self) {
         let mut large = Large::default();
         for (member, score) in self.iter() {
             large.insert(member, score);

@@ -17,10 +17,6 @@ use super::{
 pub use group::{Consumer, Group, Pending};
 pub use id::StreamId;
 
-/// Where trimming may be approximate (`~`), so many entries go at once or none, as from Redis,
-/// which keeps about so many in a node (`stream-node-max-entries`).
-pub const TRIMMED_AT_ONCE: usize = 100;
-
 /// A stream. One pointer wide, so that strings don't pay for it in every entry.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stream {
@@ -53,8 +49,9 @@ pub enum Keep {
 pub struct Trim {
     /// What is kept.
     pub keep: Keep,
-    /// Whether more may be kept, for speed.
-    pub approximate: bool,
+    /// So many entries go at once or none: 1 where trimming is exact, and where it may be
+    /// approximate (`~`) about as many as Redis keeps in a node (`stream-node-max-entries`).
+    pub at_once: usize,
     /// So many entries are taken out at most, where trimming is approximate.
     pub removed_max: Option<usize>,
 }
@@ -155,14 +152,15 @@ impl Stream {
     /// Takes entries out at the beginning; how many.
     pub fn trim(&mut self, trim: &Trim) -> usize {
         let removed_max = trim.removed_max.unwrap_or(usize::MAX);
+        // Redis's nodes begin at every so manyth entry that was ever added.
+        let gone = self.body.entries_added.saturating_sub(self.len() as u64) as usize;
         let entries = &mut self.body.entries;
         let mut excess = match trim.keep {
             Keep::Latest(kept) => entries.len().saturating_sub(kept).min(removed_max),
             Keep::From(id) => entries.range(..id).take(removed_max).count(),
         };
-        if trim.approximate {
-            excess -= excess % TRIMMED_AT_ONCE;
-        }
+        let end = gone.saturating_add(excess);
+        excess = (end - end % trim.at_once.max(1)).saturating_sub(gone);
         for _ in 0..excess {
             entries.pop_first();
         }
@@ -253,7 +251,7 @@ impl Stream {
 
     /// How many entries were ever added up to this id, where that can be known: at the end, and
     /// at or before the first entry of a stream without gaps.
-    fn entries_up_to(&self, id: StreamId) -> Option<u64> {
+    pub(in crate::core) fn entries_up_to(&self, id: StreamId) -> Option<u64> {
         let body = &*self.body;
         if body.entries_added == 0 {
             return Some(0);
@@ -298,7 +296,7 @@ mod tests {
     fn trimming_keeps_what_it_is_told() {
         let exact = |keep| Trim {
             keep,
-            approximate: false,
+            at_once: 1,
             removed_max: None,
         };
         assert_eq!(filled(250).trim(&exact(Keep::Latest(10))), 240);
@@ -306,7 +304,7 @@ mod tests {
         assert_eq!(filled(250).trim(&exact(Keep::From(id(11)))), 10);
         let about = |keep, removed_max| Trim {
             keep,
-            approximate: true,
+            at_once: 100,
             removed_max,
         };
         assert_eq!(filled(250).trim(&about(Keep::Latest(10), None)), 200);
@@ -314,6 +312,10 @@ mod tests {
         assert_eq!(filled(250).trim(&about(Keep::From(id(205)), None)), 200);
         assert_eq!(filled(250).trim(&about(Keep::Latest(0), Some(150))), 100);
         assert_eq!(filled(250).trim(&about(Keep::Latest(0), Some(99))), 0);
+        let mut stream = filled(250);
+        assert_eq!(stream.trim(&exact(Keep::Latest(220))), 30);
+        assert_eq!(stream.trim(&about(Keep::Latest(40), None)), 170);
+        assert_eq!(stream.trim(&about(Keep::Latest(0), None)), 0);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! From requests to replies.
 
-use atoll_world::clock::{self, Instant};
+use std::time::Duration;
+
+use atoll_world::clock;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -26,19 +28,30 @@ where
         }
         let requests = self.batch.take_requests();
         let api = &self.server.0.api;
-        let measured = self.begin_measure(&requests);
+        let logged = self.alone(&requests);
+        let begun = clock::now();
         let Waited::Heard(answers) = self.during(api.ask(requests), false).await? else {
             return Ok(());
         };
-        if let Some((words, begun)) = measured {
-            self.end_measure(&words, begun);
-        }
-        let step = {
-            let mut session = self.seat.member.session.lock();
+        let took = clock::now().duration_since(begun);
+        let (step, begins) = {
+            let member = &self.seat.member;
+            let mut session = member.session.lock();
             let step = self.batch.finish(&mut session, answers, &mut self.wire.out);
             self.seat.note_subscriptions(&mut session);
-            step
+            self.seat.note_monitor(&mut session);
+            let begins = self.seat.note_tracking(&mut session);
+            self.seat.remember(&std::mem::take(&mut self.reads));
+            self.server.note_ended(&mut session, took);
+            if let Some(words) = logged {
+                let address = member.address();
+                self.server.note_slow(&session, address, &words, took);
+            }
+            (step, begins)
         };
+        if begins {
+            self.announce().await?;
+        }
         match step {
             Step::Done => Ok(()),
             Step::Close => {
@@ -49,31 +62,29 @@ where
         }
     }
 
-    /// The words of a command that comes alone, and when it began, if slow ones are kept.
-    fn begin_measure(&self, requests: &[Request]) -> Option<(Vec<Bytes>, Instant)> {
+    /// What is read from now on is told of when it changes, wherever it is.
+    pub(super) async fn announce(&mut self) -> Result<(), ConnectionError> {
+        let hub = &self.server.0.hub;
+        self.during(hub.trackers().announced(), false).await?;
+        Ok(())
+    }
+
+    /// The words of a command that comes alone, if slow ones are kept.
+    fn alone(&self, requests: &[Request]) -> Option<Vec<Bytes>> {
         match requests {
             [
                 Request {
                     body: Body::Call { call, .. },
                     ..
                 },
-            ] if self.server.0.config.get(Setting::SlowerThanUs) >= 0 => {
-                Some((call.words.clone(), clock::now()))
-            }
+            ] => self.logged(&call.words),
             _ => None,
         }
     }
 
-    fn end_measure(&self, words: &[Bytes], begun: Instant) {
-        let shared = &self.server.0;
-        let took = clock::now().duration_since(begun);
-        let slower_than_us = shared.config.size(Setting::SlowerThanUs);
-        if took.as_micros() >= slower_than_us as u128 {
-            let name = self.seat.member.session.lock().name().clone();
-            let entries_max = shared.config.size(Setting::SlowEntriesMax);
-            let address = self.seat.member.address();
-            shared.slowlog.add(words, took, address, name, entries_max);
-        }
+    fn logged(&self, words: &[Bytes]) -> Option<Vec<Bytes>> {
+        let is_kept = self.server.0.config.get(Setting::SlowerThanUs) >= 0;
+        is_kept.then(|| words.to_vec())
     }
 
     /// Asks one thing, and what follows from its answer.
@@ -82,9 +93,13 @@ where
         loop {
             let (ask, ticket) = next;
             let shared = &self.server.0;
+            let begun = clock::now();
+            let mut waits = false;
+            let mut logged = None;
             let waited = match ask {
                 Ask::Api(request) => {
-                    let waits = may_wait(&request);
+                    waits = may_wait(&request);
+                    logged = self.alone(std::slice::from_ref(&request));
                     let answers = self.during(shared.api.ask(vec![request]), waits).await?;
                     match answers {
                         Waited::Heard(answers) => answers
@@ -103,6 +118,7 @@ where
                     }
                 }
                 Ask::Node(call) => {
+                    logged = self.logged(&call.words);
                     let (server, member) = (self.server, self.seat.member.clone());
                     match self.during(server.node(&member, call), false).await? {
                         Waited::Heard(reply) => Waited::Heard(Heard::Node(reply)),
@@ -115,8 +131,14 @@ where
                     Waited::Heard(Heard::Registry(reply))
                 }
             };
-            let step = {
-                let mut session = self.seat.member.session.lock();
+            // What it waited for others is not its own time.
+            let took = match waits {
+                true => Duration::ZERO,
+                false => clock::now().duration_since(begun),
+            };
+            let (step, begins) = {
+                let member = &self.seat.member;
+                let mut session = member.session.lock();
                 let out = &mut self.wire.out;
                 let step = match waited {
                     Waited::Heard(heard) => session.finish(ticket, heard, out),
@@ -124,8 +146,19 @@ where
                     Waited::Gone => Step::Close,
                 };
                 self.seat.note_subscriptions(&mut session);
-                step
+                self.seat.note_monitor(&mut session);
+                let begins = self.seat.note_tracking(&mut session);
+                self.seat.remember(&std::mem::take(&mut self.reads));
+                self.server.note_ended(&mut session, took);
+                if let Some(words) = logged {
+                    let address = member.address();
+                    self.server.note_slow(&session, address, &words, took);
+                }
+                (step, begins)
             };
+            if begins {
+                self.announce().await?;
+            }
             match step {
                 Step::Done => return Ok(()),
                 Step::Close => {

@@ -12,7 +12,9 @@ use atoll_world::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{ConnectionError, Server, batch::Batch, members::Member, seat::Seat, wire::Wire};
+use super::{
+    ConnectionError, Server, batch::Batch, members::Member, monitor, seat::Seat, wire::Wire,
+};
 use crate::{
     api::{Api, Body, Request},
     core::command::Flags,
@@ -42,6 +44,8 @@ enum Next {
     Ask(Ask, Ticket),
     /// Wait for the end of a pause.
     Pause(Instant),
+    /// Wait until the other nodes know that this one is to be told of changes.
+    Announce,
     /// The last one was handled.
     Close,
 }
@@ -56,6 +60,8 @@ pub(super) struct Connection<'s, A, S, F> {
     held: Option<Vec<Bytes>>,
     /// Commands that were not counted yet.
     handled: u64,
+    /// Keys that are being read and are to be remembered.
+    reads: Vec<Bytes>,
     /// Bytes that were counted, in and out.
     counted_bytes: (u64, u64),
     /// Nothing more is to be handled.
@@ -85,6 +91,7 @@ where
             batch: Batch::default(),
             held: None,
             handled: 0,
+            reads: Vec::new(),
             counted_bytes: (0, 0),
             is_closing: false,
             shutdown,
@@ -107,6 +114,7 @@ where
                 _ if self.is_closing || self.is_stopping => self.is_closing = true,
                 Next::Close => self.is_closing = true,
                 Next::Ask(ask, ticket) => self.answer(ask, ticket).await?,
+                Next::Announce => self.announce().await?,
                 Next::Send => {
                     self.send().await?;
                     task::yield_now().await;
@@ -140,12 +148,15 @@ where
     fn handle(&mut self) -> Result<Next, ProtocolError> {
         let mut session = self.seat.member.session.lock();
         let before_bytes = self.wire.out.len();
+        let logs_short = self.server.logs_short();
+        let mut begun = clock::now();
         for _ in 0..TURN_REQUESTS_MAX {
             let written_bytes = self.wire.out.len() - before_bytes + self.batch.between.len();
             if written_bytes > TURN_BYTES_MAX {
                 return Ok(Next::Send);
             }
             let is_known = session.is_authenticated();
+            let received_bytes = self.wire.received.len();
             let words = match self.held.take() {
                 Some(words) => Ok(Some(words)),
                 None => self.parser.next(&mut self.wire.received, is_known),
@@ -172,9 +183,32 @@ where
                 return Ok(Next::Pause(until));
             }
             self.handled += 1;
+            let logged = logs_short.then(|| words.clone());
+            let hub = &self.server.0.hub;
+            let shown = hub
+                .has_monitors()
+                .then(|| monitor::line(&session, self.seat.member.address(), &words));
             let step = session.handle(words, out);
+            if let Some(line) = shown.flatten()
+                && session.was_admitted()
+            {
+                hub.show(&line);
+            }
             self.seat.note_subscriptions(&mut session);
+            self.seat.note_monitor(&mut session);
+            let begins = self.seat.note_tracking(&mut session);
+            self.reads.extend(self.seat.note_reads(&mut session));
+            if !session.ended().is_empty() {
+                let now = clock::now();
+                let took = now.duration_since(std::mem::replace(&mut begun, now));
+                self.server.note_ended(&mut session, took);
+                if let Some(words) = logged {
+                    let address = self.seat.member.address();
+                    self.server.note_slow(&session, address, &words, took);
+                }
+            }
             match step {
+                Step::Done if begins => return Ok(Next::Announce),
                 Step::Done => {}
                 Step::Close => return Ok(Next::Close),
                 Step::Ask(Ask::Api(request), ticket) if !may_wait(&request) => {
@@ -184,7 +218,12 @@ where
                         return Ok(Next::Send);
                     }
                 }
-                Step::Ask(ask, ticket) => return Ok(Next::Ask(ask, ticket)),
+                Step::Ask(ask, ticket) => {
+                    // CLIENT LIST tells of itself, too.
+                    let unsent_bytes = self.wire.unsent_bytes();
+                    self.seat.member.set_buffers(received_bytes, unsent_bytes);
+                    return Ok(Next::Ask(ask, ticket));
+                }
             }
         }
         Ok(Next::Send)

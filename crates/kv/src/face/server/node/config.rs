@@ -1,19 +1,23 @@
 //! CONFIG: what can be set while the node runs, and what is as it is (Redis: "Redis
 //! configuration").
 
+mod read;
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 
+use self::read::{Change, read};
+use super::commands::CommandStats;
 use crate::{
-    core::{data::parse_integer, evict::Policy, glob, notify::Notified, reply::Reply},
-    face::{resp::Limits, server::ServerSettings},
-    hub::{Hub, MAILBOX_BYTES_MAX},
+    core::{data::Packing, glob, reply::Reply},
+    face::{
+        resp::Limits,
+        server::{ServerSettings, members::Member},
+    },
+    hub::{Hub, KEYS_MAX, MAILBOX_BYTES_MAX},
     memory::{Memory, Tuning},
 };
-
-/// `maxmemory-samples` is no higher, as in Redis.
-const SAMPLES_MAX: i64 = 64;
 
 /// What can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +29,45 @@ pub(in crate::face::server) enum Setting {
     RequestBytesMax,
     SlowerThanUs,
     SlowEntriesMax,
+    HashFieldsMax,
+    HashBytesMax,
+    SortedMembersMax,
+    SortedBytesMax,
+    SetIntegersMax,
+    SetMembersMax,
+    SetBytesMax,
+    ListChunk,
+    ListCompressed,
+    SparseBytesMax,
+    StreamNodeBytes,
+    StreamNodeEntries,
+    SlowCommandMs,
+    KeepsTimes,
+    TrackedKeysMax,
 }
 
-const SETTINGS: usize = 7;
+const SETTINGS: usize = 22;
+
+/// What settings are to begin with, where nobody says otherwise: what they are in Redis.
+const DEFAULTS: [(Setting, i64); 17] = [
+    (Setting::SlowerThanUs, 10_000),
+    (Setting::SlowEntriesMax, 128),
+    (Setting::HashFieldsMax, 128),
+    (Setting::HashBytesMax, 64),
+    (Setting::SortedMembersMax, 128),
+    (Setting::SortedBytesMax, 64),
+    (Setting::SetIntegersMax, 512),
+    (Setting::SetMembersMax, 128),
+    (Setting::SetBytesMax, 64),
+    (Setting::ListChunk, -2),
+    (Setting::ListCompressed, 0),
+    (Setting::SparseBytesMax, 3_000),
+    (Setting::StreamNodeBytes, 4_096),
+    (Setting::StreamNodeEntries, 100),
+    (Setting::SlowCommandMs, 0),
+    (Setting::KeepsTimes, 1),
+    (Setting::TrackedKeysMax, KEYS_MAX as i64),
+];
 
 /// Settings, as they are now.
 pub(in crate::face::server) struct Config([AtomicI64; SETTINGS], Memory);
@@ -39,27 +79,78 @@ enum Kind {
     Bytes(Setting, i64, i64),
     /// What the node's memory goes by.
     Memory(Tuning),
+    /// `yes` or `no`.
+    Flag(Setting),
+    /// `latency-tracking-info-percentiles`
+    Percentiles,
     /// `notify-keyspace-events`
     Notified,
     /// `client-output-buffer-limit`
     OutputLimits,
     /// It is so and can't be changed.
     Fixed(&'static str),
+    /// The same, of what can be changed in Redis.
+    Given(&'static str),
+    /// Of the listener that the client came to.
+    Listener(fn(&Member) -> &str),
 }
 
-/// By name.
+const ANY: i64 = i64::MAX;
+const SMALL: i64 = i32::MAX as i64;
+
+/// By name. A few have two, an older and a newer one.
 const ENTRIES: &[(&str, Kind)] = &[
-    ("appendfsync", Kind::Fixed("always")),
-    ("appendonly", Kind::Fixed("yes")),
+    ("appendfsync", Kind::Given("always")),
+    ("appendonly", Kind::Given("yes")),
+    ("bind", Kind::Listener(Member::local_host)),
     ("client-output-buffer-limit", Kind::OutputLimits),
     (
         "client-query-buffer-limit",
         Kind::Bytes(Setting::RequestBytesMax, 1024 * 1024, i64::MAX),
     ),
+    ("daemonize", Kind::Fixed("no")),
     ("databases", Kind::Fixed("16")),
+    (
+        "hash-max-listpack-entries",
+        Kind::Number(Setting::HashFieldsMax, 0, ANY),
+    ),
+    (
+        "hash-max-listpack-value",
+        Kind::Bytes(Setting::HashBytesMax, 0, ANY),
+    ),
+    (
+        "hash-max-ziplist-entries",
+        Kind::Number(Setting::HashFieldsMax, 0, ANY),
+    ),
+    (
+        "hash-max-ziplist-value",
+        Kind::Bytes(Setting::HashBytesMax, 0, ANY),
+    ),
+    (
+        "hll-sparse-max-bytes",
+        Kind::Bytes(Setting::SparseBytesMax, 0, ANY),
+    ),
     ("io-threads", Kind::Fixed("1")),
     ("lfu-decay-time", Kind::Memory(Tuning::DecayMinutes)),
     ("lfu-log-factor", Kind::Memory(Tuning::LogFactor)),
+    (
+        "latency-monitor-threshold",
+        Kind::Number(Setting::SlowCommandMs, 0, ANY),
+    ),
+    ("latency-tracking", Kind::Flag(Setting::KeepsTimes)),
+    ("latency-tracking-info-percentiles", Kind::Percentiles),
+    (
+        "list-compress-depth",
+        Kind::Number(Setting::ListCompressed, 0, SMALL),
+    ),
+    (
+        "list-max-listpack-size",
+        Kind::Number(Setting::ListChunk, -SMALL, SMALL),
+    ),
+    (
+        "list-max-ziplist-size",
+        Kind::Number(Setting::ListChunk, -SMALL, SMALL),
+    ),
     (
         "maxclients",
         Kind::Number(Setting::ConnectionsMax, 1, 1 << 32),
@@ -72,7 +163,22 @@ const ENTRIES: &[(&str, Kind)] = &[
         "proto-max-bulk-len",
         Kind::Bytes(Setting::WordBytesMax, 1024 * 1024, i64::MAX),
     ),
-    ("save", Kind::Fixed("")),
+    ("port", Kind::Listener(Member::local_port)),
+    ("replicaof", Kind::Fixed("")),
+    ("save", Kind::Given("")),
+    (
+        "set-max-intset-entries",
+        Kind::Number(Setting::SetIntegersMax, 0, ANY),
+    ),
+    (
+        "set-max-listpack-entries",
+        Kind::Number(Setting::SetMembersMax, 0, ANY),
+    ),
+    (
+        "set-max-listpack-value",
+        Kind::Bytes(Setting::SetBytesMax, 0, ANY),
+    ),
+    ("slaveof", Kind::Fixed("")),
     (
         "slowlog-log-slower-than",
         Kind::Number(Setting::SlowerThanUs, -1, i64::MAX),
@@ -81,7 +187,35 @@ const ENTRIES: &[(&str, Kind)] = &[
         "slowlog-max-len",
         Kind::Number(Setting::SlowEntriesMax, 0, super::slowlog::ENTRIES_MAX),
     ),
+    (
+        "stream-node-max-bytes",
+        Kind::Bytes(Setting::StreamNodeBytes, 0, ANY),
+    ),
+    (
+        "stream-node-max-entries",
+        Kind::Number(Setting::StreamNodeEntries, 0, ANY),
+    ),
     ("timeout", Kind::Number(Setting::IdleSMax, 0, 1 << 31)),
+    (
+        "tracking-table-max-keys",
+        Kind::Number(Setting::TrackedKeysMax, 0, ANY),
+    ),
+    (
+        "zset-max-listpack-entries",
+        Kind::Number(Setting::SortedMembersMax, 0, ANY),
+    ),
+    (
+        "zset-max-listpack-value",
+        Kind::Bytes(Setting::SortedBytesMax, 0, ANY),
+    ),
+    (
+        "zset-max-ziplist-entries",
+        Kind::Number(Setting::SortedMembersMax, 0, ANY),
+    ),
+    (
+        "zset-max-ziplist-value",
+        Kind::Bytes(Setting::SortedBytesMax, 0, ANY),
+    ),
 ];
 
 impl Config {
@@ -97,8 +231,9 @@ impl Config {
         }
         let idle_s_max = i64::try_from(settings.idle_s_max).unwrap_or(i64::MAX);
         config.set(Setting::IdleSMax, idle_s_max);
-        config.set(Setting::SlowerThanUs, 10_000);
-        config.set(Setting::SlowEntriesMax, 128);
+        for (setting, value) in DEFAULTS {
+            config.set(setting, value);
+        }
         config
     }
 
@@ -123,8 +258,26 @@ impl Config {
         }
     }
 
-    fn show(&self, kind: &Kind, hub: &Hub) -> String {
+    /// How large small forms of values may get, as commands carry it.
+    fn packing(&self) -> Packing {
+        Packing {
+            hash_fields_max: self.size(Setting::HashFieldsMax),
+            hash_bytes_max: self.size(Setting::HashBytesMax),
+            sorted_members_max: self.size(Setting::SortedMembersMax),
+            sorted_bytes_max: self.size(Setting::SortedBytesMax),
+            set_integers_max: self.size(Setting::SetIntegersMax),
+            set_members_max: self.size(Setting::SetMembersMax),
+            set_bytes_max: self.size(Setting::SetBytesMax),
+            sparse_bytes_max: self.size(Setting::SparseBytesMax),
+            stream_trimmed_at_once: self.size(Setting::StreamNodeEntries),
+        }
+    }
+
+    fn show(&self, kind: &Kind, asker: &Member, hub: &Hub, commands: &CommandStats) -> String {
         match kind {
+            Kind::Flag(setting) if self.get(*setting) == 0 => "no".to_owned(),
+            Kind::Flag(_) => "yes".to_owned(),
+            Kind::Percentiles => commands.percentiles(),
             Kind::Number(setting, ..) | Kind::Bytes(setting, ..) => self.get(*setting).to_string(),
             Kind::Memory(Tuning::Policy) => self.1.policy().name().to_owned(),
             Kind::Memory(tuning) => self.1.tuned(*tuning).to_string(),
@@ -133,12 +286,19 @@ impl Config {
                 let normal = self.get(Setting::UnsentBytesMax);
                 format!("normal {normal} 0 0 slave 0 0 0 pubsub {MAILBOX_BYTES_MAX} 0 0")
             }
-            Kind::Fixed(value) => (*value).to_owned(),
+            Kind::Fixed(value) | Kind::Given(value) => (*value).to_owned(),
+            Kind::Listener(of) => of(asker).to_owned(),
         }
     }
 
     /// CONFIG GET: each setting whose name matches one of the patterns.
-    pub(super) fn tell(&self, patterns: &[Bytes], hub: &Hub) -> Reply {
+    pub(super) fn tell(
+        &self,
+        patterns: &[Bytes],
+        asker: &Member,
+        hub: &Hub,
+        commands: &CommandStats,
+    ) -> Reply {
         let is_meant = |name: &str| {
             let mut patterns = patterns.iter();
             patterns.any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
@@ -146,12 +306,23 @@ impl Config {
         let pairs = ENTRIES
             .iter()
             .filter(|(name, _)| is_meant(name))
-            .map(|(name, kind)| (Reply::bulk(name), Reply::bulk(self.show(kind, hub))));
+            .map(|(name, kind)| {
+                (
+                    Reply::bulk(name),
+                    Reply::bulk(self.show(kind, asker, hub, commands)),
+                )
+            });
         Reply::Map(pairs.collect())
     }
 
     /// CONFIG SET: all of these, or none.
-    pub(super) fn change(&self, words: &[Bytes], hub: &Hub) -> Result<(), String> {
+    pub(super) fn change(
+        &self,
+        words: &[Bytes],
+        asker: &Member,
+        hub: &Hub,
+        commands: &CommandStats,
+    ) -> Result<(), String> {
         let (pairs, []) = words.as_chunks::<2>() else {
             return Err("ERR wrong number of arguments for 'config|set' command".to_owned());
         };
@@ -173,102 +344,23 @@ impl Config {
             if pairs[..place].iter().any(is_same) {
                 return Err(failed("duplicate parameter".to_owned()));
             }
-            changes.push(read(kind, value).map_err(failed)?);
+            // To set what is so already does no harm: tools that restore what they read do it.
+            let is_fixed = matches!(kind, Kind::Fixed(_));
+            if is_fixed || self.show(kind, asker, hub, commands).as_bytes() != value {
+                changes.push(read(kind, value).map_err(failed)?);
+            }
         }
         for change in changes {
             match change {
                 Change::Set(setting, value) => self.set(setting, value),
                 Change::Tune(tuning, value) => self.1.tune(tuning, value),
                 Change::Notify(notified) => hub.set_notified(notified),
+                Change::Percentiles(percentiles) => commands.set_percentiles(percentiles),
             }
         }
+        hub.set_packing(self.packing());
+        hub.trackers()
+            .set_keys_max(self.size(Setting::TrackedKeysMax));
         Ok(())
     }
-}
-
-/// A change that was found to be possible.
-enum Change {
-    Set(Setting, i64),
-    Tune(Tuning, u64),
-    Notify(Notified),
-}
-
-fn read(kind: &Kind, value: &[u8]) -> Result<Change, String> {
-    let (setting, number, min, max) = match *kind {
-        Kind::Number(setting, min, max) => {
-            let number =
-                parse_integer(value).ok_or("argument couldn't be parsed into an integer")?;
-            (setting, number, min, max)
-        }
-        Kind::Bytes(setting, min, max) => {
-            let number = bytes(value).ok_or("argument must be a memory value")?;
-            (setting, number, min, max)
-        }
-        Kind::Memory(tuning) => {
-            return read_memory(tuning, value).map(|value| Change::Tune(tuning, value));
-        }
-        Kind::Notified => {
-            return Notified::parse(value)
-                .map(Change::Notify)
-                .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned());
-        }
-        Kind::OutputLimits | Kind::Fixed(_) => return Err("can't set immutable config".to_owned()),
-    };
-    if !(min..=max).contains(&number) {
-        return Err(format!(
-            "argument must be between {min} and {max} inclusive"
-        ));
-    }
-    Ok(Change::Set(setting, number))
-}
-
-fn read_memory(tuning: Tuning, value: &[u8]) -> Result<u64, String> {
-    let (number, max) = match tuning {
-        Tuning::Policy => {
-            let policy = Policy::parse(value).ok_or_else(|| {
-                let names: Vec<&str> = Policy::names().collect();
-                let names = names.join(", ");
-                format!("argument(s) must be one of the following: {names}")
-            })?;
-            return Ok(policy.place());
-        }
-        Tuning::BytesMax => {
-            let number = bytes(value).ok_or("argument must be a memory value")?;
-            (number, i64::MAX)
-        }
-        Tuning::Samples | Tuning::LogFactor | Tuning::DecayMinutes => {
-            let number =
-                parse_integer(value).ok_or("argument couldn't be parsed into an integer")?;
-            let max = match tuning {
-                Tuning::Samples => SAMPLES_MAX,
-                _ => i64::from(i32::MAX),
-            };
-            (number, max)
-        }
-    };
-    let min = u64::from(tuning == Tuning::Samples);
-    u64::try_from(number)
-        .ok()
-        .filter(|wanted| *wanted >= min && number <= max)
-        .ok_or_else(|| format!("argument must be between {min} and {max} inclusive"))
-}
-
-/// A number of bytes, with a unit or without.
-fn bytes(value: &[u8]) -> Option<i64> {
-    let digits = value
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let (number, unit) = value.split_at(digits);
-    let unit: i64 = match unit.to_ascii_lowercase().as_slice() {
-        b"" | b"b" => 1,
-        b"k" => 1000,
-        b"kb" => 1024,
-        b"m" => 1_000_000,
-        b"mb" => 1 << 20,
-        b"g" => 1_000_000_000,
-        b"gb" => 1 << 30,
-        _ => return None,
-    };
-    parse_integer(number)?.checked_mul(unit)
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Sections, in their order.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 13] = [
     "Server",
     "Clients",
     "Memory",
@@ -27,9 +27,15 @@ const SECTIONS: [&str; 10] = [
     "Replication",
     "CPU",
     "Modules",
+    "Commandstats",
+    "Errorstats",
+    "Latencystats",
     "Cluster",
     "Keyspace",
 ];
+
+/// Long ones, which are told only to those who ask for them or for all.
+const LONG: [&str; 2] = ["Commandstats", "Latencystats"];
 
 impl<A: Api> Server<A> {
     /// The sections that the words name; all, if none.
@@ -38,10 +44,13 @@ impl<A: Api> Server<A> {
             let mut words = words.iter();
             words.any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
         };
-        let is_all = words.is_empty() || ["all", "default", "everything"].into_iter().any(is_named);
+        let is_all = ["all", "everything"].into_iter().any(is_named);
+        let is_default = is_all || words.is_empty() || is_named("default");
         let mut text = String::new();
         for section in SECTIONS {
-            if !is_all && !is_named(section) {
+            let is_short = !LONG.contains(&section);
+            let is_told = is_all || is_default && is_short || is_named(section);
+            if !is_told {
                 continue;
             }
             if !text.is_empty() {
@@ -57,6 +66,9 @@ impl<A: Api> Server<A> {
                     "role:master\nconnected_slaves:0\nmaster_repl_offset:0\n".to_owned()
                 }
                 "CPU" => "used_cpu_sys:0.000000\nused_cpu_user:0.000000\n".to_owned(),
+                "Commandstats" => self.0.commands.about_commands(),
+                "Errorstats" => self.0.commands.about_errors(),
+                "Latencystats" => self.0.commands.about_times(),
                 "Cluster" => {
                     let is_cluster = u8::from(asker.session.lock().is_in_cluster());
                     format!("cluster_enabled:{is_cluster}\n")
@@ -78,7 +90,7 @@ impl<A: Api> Server<A> {
             "standalone"
         };
         let uptime_s = clock::now().duration_since(shared.begun).as_secs();
-        let port = asker.local_address().rsplit(':').next().unwrap_or("0");
+        let port = asker.local_port();
         format!(
             "redis_version:{REDIS_VERSION}\nredis_mode:{mode}\natoll_version:{}\nos:{} {}\n\
              arch_bits:{}\nprocess_id:{}\nrun_id:{}\ntcp_port:{port}\nserver_time_usec:{}\n\
@@ -99,28 +111,37 @@ impl<A: Api> Server<A> {
         let waiting = infos.iter().filter(|it| it.traffic.is_waiting).count();
         let listening = infos.iter().filter(|it| it.kind == ClientKind::PubSub);
         format!(
-            "connected_clients:{}\nmaxclients:{}\nblocked_clients:{waiting}\npubsub_clients:{}\n",
+            "connected_clients:{}\nmaxclients:{}\nblocked_clients:{waiting}\npubsub_clients:{}\n\
+             tracking_clients:{}\n",
             infos.len(),
             self.0.config.get(Setting::ConnectionsMax),
             listening.count(),
+            self.0.hub.trackers().counts().clients,
         )
     }
 
     fn about_stats(&self) -> String {
         let (counted, hub) = (self.0.stats.count(), &self.0.hub);
+        let tracking = hub.trackers().counts();
         format!(
             "total_connections_received:{}\ntotal_commands_processed:{}\n\
              total_net_input_bytes:{}\ntotal_net_output_bytes:{}\nrejected_connections:{}\n\
-             evicted_keys:{}\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n",
+             total_error_replies:{}\nexpired_keys:{}\nevicted_keys:{}\npubsub_channels:{}\npubsub_patterns:{}\npubsubshard_channels:{}\n\
+             tracking_total_keys:{}\ntracking_total_items:{}\ntracking_total_prefixes:{}\n",
             counted.connections,
             counted.commands,
             counted.received_bytes,
             counted.sent_bytes,
             counted.refused,
+            self.0.commands.errors_total(),
+            hub.expired(),
             self.0.memory.evicted_keys(),
             hub.count(Topic::Channel),
             hub.count(Topic::Pattern),
             hub.count(Topic::Shard),
+            tracking.keys,
+            tracking.items,
+            tracking.prefixes,
         )
     }
 
@@ -132,6 +153,7 @@ impl<A: Api> Server<A> {
         };
         let request = |database| Request {
             consistency: Consistency::Stale,
+            by: None,
             body: Body::Call {
                 database,
                 call: Call {

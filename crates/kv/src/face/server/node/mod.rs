@@ -1,7 +1,10 @@
 //! Commands that the node answers by itself: INFO, CONFIG, SLOWLOG and the like.
 
+pub(super) mod commands;
 pub(super) mod config;
+mod histogram;
 mod info;
+pub(super) mod latency;
 mod memory;
 pub(super) mod slowlog;
 pub(super) mod stats;
@@ -66,9 +69,14 @@ impl<A: Api> Server<A> {
                     "ERR SHUTDOWN is refused: a node is stopped by whoever runs it",
                 ));
             }
-            "config|get" => shared.config.tell(&words[2..], &shared.hub),
+            "config|get" => shared
+                .config
+                .tell(&words[2..], asker, &shared.hub, &shared.commands),
             "config|set" => {
-                let changed = shared.config.change(&words[2..], &shared.hub);
+                let changed =
+                    shared
+                        .config
+                        .change(&words[2..], asker, &shared.hub, &shared.commands);
                 changed.map_err(CommandError::Text)?;
                 // Who is idle may be so for too long now.
                 shared.members.wake();
@@ -77,6 +85,7 @@ impl<A: Api> Server<A> {
             "config|resetstat" => {
                 shared.stats.reset();
                 shared.memory.reset_evicted_keys();
+                shared.commands.reset();
                 Reply::OK
             }
             "config|rewrite" => {
@@ -98,10 +107,9 @@ impl<A: Api> Server<A> {
                 shared.slowlog.reset();
                 Reply::OK
             }
-            "latency|history" | "latency|latest" => Reply::Array(Vec::new()),
-            "latency|reset" => Reply::Integer(0),
             "latency|doctor" => {
-                Reply::Verbatim("No spikes of latency are sampled here; see SLOWLOG.\n".into())
+                let threshold_ms = shared.config.get(config::Setting::SlowCommandMs);
+                shared.latency.doctor(threshold_ms)
             }
             "memory|stats" => memory::stats(&shared.memory),
             "memory|doctor" => memory::doctor(&shared.memory),
@@ -111,6 +119,17 @@ impl<A: Api> Server<A> {
             // What is freed goes back by itself.
             "memory|purge" => Reply::OK,
             "memory|help" => memory::help(),
+            "latency|graph" => {
+                let refused = || {
+                    let name = String::from_utf8_lossy(&words[2]);
+                    CommandError::Text(format!("ERR No samples available for event '{name}'"))
+                };
+                shared.latency.graph(&words[2]).ok_or_else(refused)?
+            }
+            "latency|histogram" => shared.commands.histograms(&words[2..]),
+            "latency|history" => shared.latency.history(&words[2]),
+            "latency|latest" => shared.latency.latest(),
+            "latency|reset" => shared.latency.reset(&words[2..]),
             "debug|sleep" => {
                 clock::sleep(sleep_of(&words[2])?).await;
                 Reply::OK
@@ -141,7 +160,10 @@ fn help(name: &'static str) -> Reply {
             "GET <pattern> [<pattern> ...]",
             "    Tell the settings whose names match.",
             "SET <name> <value> [<name> <value> ...]",
-            "    Change settings of this node, until it stops.",
+            "    Change settings of this node, until it stops. Those of how small values are",
+            "    packed go with commands that come to this node: smaller numbers than Redis's own",
+            "    count, larger ones are kept and change nothing, and neither do those of lists",
+            "    and stream-node-max-bytes.",
             "RESETSTAT",
             "    Begin to count anew.",
             "REWRITE",
@@ -155,13 +177,17 @@ fn help(name: &'static str) -> Reply {
         "latency|help" => &[
             "LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
             "DOCTOR",
-            "    Tell about latency.",
+            "    Tell what slow commands there were.",
+            "GRAPH <event>",
+            "    Draw the samples of an event: command, or fast-command.",
+            "HISTOGRAM [<command> ...]",
+            "    Tell how often commands took how long.",
             "HISTORY <event>",
-            "    Tell the samples of an event: none.",
+            "    Tell the samples of an event.",
             "LATEST",
-            "    Tell the last sample of each event: none.",
+            "    Tell the last sample of each event, and the longest of all.",
             "RESET [<event> ...]",
-            "    Forget samples, and count them.",
+            "    Forget events, and count them.",
         ],
         _ => &[
             "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

@@ -2,7 +2,8 @@
 //!
 //! Measured is the time from when a command was handed over to when its answer came, so that
 //! agreement and disk count. Commands that came together with others in one read are not
-//! measured: the time of each is not known. Nor are those that wait for other clients.
+//! measured: the time of each is not known. What a command waits for other clients is not its
+//! time. AUTH, HELLO and CLIENT are not kept.
 
 use std::{collections::VecDeque, time::Duration};
 

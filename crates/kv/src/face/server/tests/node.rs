@@ -153,22 +153,75 @@ async fn slow_commands_are_kept_the_last_ones_first() {
     client.send("GET a\r\nGET a\r\n").await;
     client.expect("$1\r\n1\r\n$1\r\n1\r\n").await;
     client.ask("SLOWLOG LEN", ":2\r\n").await;
-    client.send("SLOWLOG GET 1\r\n").await;
-    client.expect("*1\r\n*6\r\n:2\r\n:").await;
+    client.send("SLOWLOG GET 2\r\n").await;
+    client.expect("*2\r\n*6\r\n:5\r\n:").await;
     client.line().await;
-    client
-        .expect(
-            ":0\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n1\r\n$14\r\n127.0.0.1:1000\r\n$2\r\nme\r\n",
-        )
-        .await;
+    let me = "$14\r\n127.0.0.1:1000\r\n$2\r\nme\r\n";
+    let len = format!(":0\r\n*2\r\n$7\r\nSLOWLOG\r\n$3\r\nLEN\r\n{me}*6\r\n:4\r\n:");
+    client.expect(&len).await;
+    client.line().await;
+    let set = format!(":0\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n1\r\n{me}");
+    client.expect(&set).await;
     client
         .ask(
             "SLOWLOG GET -2",
             "-ERR count should be greater than or equal to -1\r\n",
         )
         .await;
+    let off = "CONFIG SET slowlog-log-slower-than -1";
+    client.ask(off, "+OK\r\n").await;
     client.ask("SLOWLOG RESET", "+OK\r\n").await;
     client.ask("SLOWLOG GET -1", "*0\r\n").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_are_counted_as_they_end() {
+    let node = Node::new(settings());
+    let mut client = node.connect();
+    client.ask("SET a 1", "+OK\r\n").await;
+    client
+        .ask(
+            "LPUSH a 1",
+            "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
+        )
+        .await;
+    client
+        .ask(
+            "GET",
+            "-ERR wrong number of arguments for 'get' command\r\n",
+        )
+        .await;
+    client.ask("MULTI", "+OK\r\n").await;
+    client.ask("GET a", "+QUEUED\r\n").await;
+    client.ask("PING", "+QUEUED\r\n").await;
+    client.ask("EXEC", "*2\r\n$1\r\n1\r\n+PONG\r\n").await;
+    client.send("INFO commandstats errorstats\r\n").await;
+    let info = client.bulk().await;
+    let counted: Vec<String> = info
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_"))
+        .map(|line| {
+            let fields: Vec<&str> = line.split([':', ',']).collect();
+            [fields[0], fields[1], fields[4], fields[5]].join(" ")
+        })
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            "exec calls=1 rejected_calls=0 failed_calls=0",
+            "get calls=1 rejected_calls=1 failed_calls=0",
+            "lpush calls=1 rejected_calls=0 failed_calls=1",
+            "multi calls=1 rejected_calls=0 failed_calls=0",
+            "ping calls=1 rejected_calls=0 failed_calls=0",
+            "set calls=1 rejected_calls=0 failed_calls=0",
+        ]
+    );
+    assert!(info.contains("errorstat_ERR:count=1\r\nerrorstat_WRONGTYPE:count=1\r\n"));
+    client
+        .ask("CONFIG SET latency-tracking no", "+OK\r\n")
+        .await;
+    client.ask("CONFIG RESETSTAT", "+OK\r\n").await;
+    client.ask("LATENCY HISTOGRAM", "*0\r\n").await;
 }
 
 #[tokio::test(start_paused = true)]
