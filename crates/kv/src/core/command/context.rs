@@ -177,7 +177,11 @@ impl<'a> Context<'a> {
     /// The same, and notes that the key was used.
     fn use_key(&mut self, key: &[u8]) -> Option<usize> {
         let place = self.settle(key)?;
-        self.keyspace.used(self.database, place, self.moment.now_ms);
+        let now_ms = self.moment.now_ms;
+        // Who looks without a clock has no say in when it was used.
+        if now_ms > 0 {
+            self.keyspace.used(self.database, place, now_ms);
+        }
         Some(place)
     }
 

@@ -277,3 +277,20 @@ fn a_full_node_refuses_what_needs_memory() {
     machine.set_full(false);
     assert_eq!(machine.refuses(&set), None);
 }
+
+#[test]
+fn a_look_without_a_clock_is_no_use_of_a_key() {
+    let mut machine = Machine::default();
+    machine.apply(at(9_000, 1), &call("SET a 1").encode());
+    let (_, seen) = machine.observe(&call("GET a").encode()).expect("an answer");
+    assert_eq!(seen, reply(Reply::bulk("1")));
+    assert_eq!(
+        machine.read(11_000, 0, &call("OBJECT IDLETIME a").encode()),
+        Read::Reply(reply(Reply::Integer(2)))
+    );
+    machine.read(11_000, 0, &call("GET a").encode());
+    assert_eq!(
+        machine.read(12_000, 0, &call("OBJECT IDLETIME a").encode()),
+        Read::Reply(reply(Reply::Integer(1)))
+    );
+}

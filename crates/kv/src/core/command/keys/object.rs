@@ -199,14 +199,14 @@ mod tests {
             let mut context = Context::new(&mut keyspace, 0, at, &mut effects);
             command.run(&mut context, &words)
         };
-        assert_eq!(run("SET a x", 0), Ok(Reply::OK));
-        assert_eq!(run("OBJECT FREQ a", 0), Ok(Reply::Integer(5)));
+        assert_eq!(run("SET a x", 1_000), Ok(Reply::OK));
+        assert_eq!(run("OBJECT FREQ a", 1_000), Ok(Reply::Integer(5)));
         for call in ["GET a", "SET a y", "STRLEN a", "TYPE a"] {
-            run(call, 0).expect("a reply");
+            run(call, 1_000).expect("a reply");
         }
-        assert_eq!(run("OBJECT FREQ a", 0), Ok(Reply::Integer(8)));
+        assert_eq!(run("OBJECT FREQ a", 1_000), Ok(Reply::Integer(8)));
         assert_eq!(run("OBJECT FREQ a", 180_000), Ok(Reply::Integer(5)));
-        let refused = run("OBJECT IDLETIME a", 0).map_err(|error| error.to_string());
+        let refused = run("OBJECT IDLETIME a", 1_000).map_err(|error| error.to_string());
         assert!(refused.is_err_and(|text| text.starts_with("ERR An LFU maxmemory policy is sel")));
     }
 }
