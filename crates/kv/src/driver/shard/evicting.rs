@@ -109,6 +109,16 @@ impl Evicting {
             .grew(now.bytes - before.bytes, now.keys - before.keys);
     }
 
+    /// A partition is held here no longer.
+    pub(super) fn forget(&mut self, id: PartitionId) {
+        if let Some(counted) = self.counted.remove(&id) {
+            self.memory.grew(-counted.bytes, -counted.keys);
+        }
+        if let Some(leaving) = self.leaving.remove(&id) {
+            self.memory.leaves(-leaving.bytes);
+        }
+    }
+
     /// Hears what happened where the partition is owned.
     pub(super) fn hear(&self, events: &[Event]) {
         let evicted = events.iter().filter(|it| it.class == EventClass::Evicted);
@@ -244,5 +254,56 @@ impl Shard {
                 tell(partition.machine_mut());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        core::{
+            machine::Call,
+            partition::{Moment, StateMachine as _},
+        },
+        memory::MemorySettings,
+    };
+
+    #[test]
+    fn what_moved_away_does_not_count() {
+        let memory = Memory::new(MemorySettings::default());
+        let mut evicting = Evicting::new(memory.clone(), 1, 1);
+        let mut machine = Machine::default();
+        let words = ["SET", "a", "x"].map(|word| Bytes::from_static(word.as_bytes()));
+        let set = Operation::Call(Call {
+            database: 0,
+            words: words.to_vec(),
+        });
+        let at = Moment {
+            now_ms: 1,
+            seed: 1,
+            index: LogIndex(1),
+        };
+        machine.apply(at, &set.encode());
+        let (one, two) = (PartitionId(1), PartitionId(2));
+        evicting.count(one, &mut machine, true);
+        let used_bytes = memory.used_bytes();
+        assert!(used_bytes > 0);
+        evicting.count(two, &mut machine, true);
+        assert_eq!((memory.used_bytes(), memory.keys()), (2 * used_bytes, 2));
+        let leaving = Leaving {
+            bytes: 7,
+            from: LogIndex(2),
+            until_ms: 1,
+        };
+        memory.leaves(leaving.bytes);
+        evicting.leaving.insert(two, leaving);
+        evicting.forget(two);
+        assert_eq!((memory.used_bytes(), memory.keys()), (used_bytes, 1));
+        memory.tune(Tuning::BytesMax, 1);
+        assert_eq!(memory.excess_bytes(), used_bytes - 1);
+        // A second time there is nothing to forget.
+        evicting.forget(two);
+        evicting.forget(one);
+        assert_eq!((memory.used_bytes(), memory.keys()), (0, 0));
     }
 }

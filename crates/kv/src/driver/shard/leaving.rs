@@ -99,6 +99,7 @@ impl Shard {
         self.put_last_record(id, record, number);
         self.expiring.remove(&id);
         self.transfers.forget(id);
+        self.evicting.forget(id);
         let now_ms = self.now_ms();
         for (to, response) in partition.close() {
             if to != self.replica {
