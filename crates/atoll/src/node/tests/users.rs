@@ -11,9 +11,9 @@ use atoll_world::{
     net,
     pki::{Authority, Identity, node_dns_name, tls},
 };
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Lone, WAIT, key_request, long_ago, put};
+use super::{Lone, WAIT, key_request, long_ago, put, until};
 use crate::{
     client::{Client, Retry},
     error::CliError,
@@ -247,5 +247,55 @@ async fn a_user_is_no_peer() {
     let old = long_ago(|| authority.issue_node(lone.node().record.node, &[], HOUR)).unwrap();
     let refused = links(old).await.unwrap_err().to_string();
     assert!(refused.contains("CertificateExpired"), "{refused}");
+    lone.life.stop().await;
+}
+
+/// A connection to the Redis port.
+async fn redis(lone: &Lone) -> net::Stream {
+    let config = tls::client_config(&lone.trust().roots, None, &[]).unwrap();
+    let address = lone.node().redis_address.to_string();
+    let connect = || net::connect_tls(&address, "localhost", config.clone(), WAIT);
+    until("the Redis port is open", async || connect().await.ok()).await
+}
+
+/// Sends a line to the Redis port, and reads one.
+async fn line(stream: &mut net::Stream, request: &str) -> String {
+    let request = format!("{request}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(line).unwrap().trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn the_redis_port_lets_in_whoever_may_do_everything() {
+    let lone = Lone::start(&[]).await;
+    add_user(&lone.root(), "ann").await;
+    let mut stream = redis(&lone).await;
+    for request in ["GET a", "SET a 1", "CONFIG GET *"] {
+        let refused = line(&mut stream, request).await;
+        assert_eq!(refused, "-NOAUTH Authentication required.", "{request}");
+    }
+    let password = &lone.password;
+    for login in [
+        "AUTH root nonsense".to_owned(),
+        format!("AUTH {password}"),
+        format!("AUTH nobody {password}"),
+        // She logs in by certificate only, and may not do everything.
+        "AUTH ann x".to_owned(),
+    ] {
+        let refused = line(&mut stream, &login).await;
+        assert!(refused.starts_with("-WRONGPASS "), "{refused}");
+        let refused = line(&mut stream, "GET a").await;
+        assert!(refused.starts_with("-NOAUTH "), "{refused}");
+    }
+    assert_eq!(
+        line(&mut stream, &format!("AUTH root {password}")).await,
+        "+OK"
+    );
+    assert_eq!(line(&mut stream, "SET a 1").await, "+OK");
+    assert_eq!(line(&mut stream, "STRLEN a").await, ":1");
     lone.life.stop().await;
 }

@@ -35,7 +35,7 @@ pub use batch::Batch;
 pub use coordinator::{Coordinator, Given, Kind, Task};
 pub use look::{Look, Seen};
 pub use request::{Outcome, Request, Response};
-pub use state::{Applied, Changed, Found, Moment, Read, State, StateMachine, Wish};
+pub use state::{Applied, AppliedBy, Changed, Found, Moment, Read, State, StateMachine, Wish};
 use waiters::{Waiter, Waiters};
 
 /// A look at more entries than this is not worth it: something of them will matter.
@@ -602,7 +602,7 @@ impl<M: StateMachine> Partition<M> {
     }
 
     /// Answers everybody who waits for a request.
-    fn answer(&mut self, origin: &Origin, applied: Applied<M::Reply, M::Key>) {
+    fn answer(&mut self, origin: &Origin, applied: AppliedBy<M>) {
         let outcome = match applied {
             Applied::Waits(wish) => return self.have_wait(origin, wish),
             Applied::Done(reply) => Outcome::Done(reply),

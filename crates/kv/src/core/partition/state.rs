@@ -147,7 +147,7 @@ impl<M: StateMachine> State<M> {
     /// # Panics
     /// The entry is not the next one, or holds no batch. Owners make sure of both before they
     /// log anything, and a replica that goes on with something else would diverge.
-    pub fn apply(&mut self, entry: &Entry) -> Vec<(Origin, Applied<M::Reply, M::Key>)> {
+    pub fn apply(&mut self, entry: &Entry) -> Vec<(Origin, AppliedBy<M>)> {
         assert_eq!(entry.index(), self.applied.index.next(), "out of order");
         self.applied = entry.position;
         let Payload::Batch(bytes) = &entry.payload else {
@@ -195,6 +195,9 @@ impl<M: StateMachine> State<M> {
         done
     }
 }
+
+/// What applying a request to a machine came to.
+pub type AppliedBy<M> = Applied<<M as StateMachine>::Reply, <M as StateMachine>::Key>;
 
 /// What applying a request came to.
 #[derive(Clone, Debug, PartialEq)]
