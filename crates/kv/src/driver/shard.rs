@@ -15,12 +15,14 @@ use atoll_world::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+mod comparing;
 mod evicting;
 mod keeping;
 mod leaving;
 mod stale;
 
 use self::{
+    comparing::Comparing,
     evicting::Evicting,
     keeping::{Keeping, Kept, Saved},
 };
@@ -177,6 +179,7 @@ pub(super) struct Shard {
     /// Rooms with keys that end.
     expiring: BTreeSet<PartitionId>,
     expire_at_ms: u64,
+    comparing: Comparing,
     /// Up to which number of each partition the records go that wait for the journal.
     written: BTreeMap<PartitionId, u64>,
     journal_retry_at_ms: Option<u64>,
@@ -214,6 +217,7 @@ impl Shard {
             waits: HashMap::new(),
             expiring: BTreeSet::new(),
             expire_at_ms: EXPIRE_EVERY_MS,
+            comparing: Comparing::default(),
             written: BTreeMap::new(),
             journal_retry_at_ms: None,
             keeping,
@@ -597,6 +601,7 @@ impl Shard {
                 }
             }
         }
+        self.compare(now_ms);
     }
 
     /// Does what there is to do in every room that was touched.

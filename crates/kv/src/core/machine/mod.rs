@@ -16,6 +16,7 @@ use super::{
     data::{Entry, Key, Keyspace, Milliseconds, Uses},
     partition::{self, Found, Moment, Read, StateMachine, Wish},
     reply::Reply,
+    snapshot,
 };
 
 /// So many keys that have ended one entry removes.
@@ -38,6 +39,8 @@ pub struct Machine {
     /// Changes of keys since the driver last asked, if it asks.
     changes: Vec<Changed>,
     keeps_changes: bool,
+    /// The last sum of the data, and where in the log it was made.
+    sum: Option<(u64, u64)>,
     /// What the operation that runs comes with.
     terms: Terms,
 }
@@ -63,6 +66,29 @@ impl Machine {
     /// The databases.
     pub fn keyspace(&self) -> &Keyspace {
         &self.keyspace
+    }
+
+    /// The last sum of the data that was made here, and where in the log.
+    pub fn sum(&self) -> Option<(u64, u64)> {
+        self.sum
+    }
+
+    /// Compares the last sum with the owner's, if it is of the same place.
+    ///
+    /// # Panics
+    /// They are not the same. Replicas that have applied the same must hold the same; to go on
+    /// would spread what is wrong here.
+    fn compare(&self, index: u64, owners: u64) {
+        if let Some((at, own)) = self.sum
+            && at == index
+        {
+            assert_eq!(
+                own, owners,
+                "the data of this replica after entry {index} is not the owner's: a defect of \
+                 this program or of this machine. Remove the node, delete its folder, and join it \
+                 again"
+            );
+        }
     }
 
     /// Says what this node notes of the use of keys.
@@ -202,6 +228,14 @@ impl Machine {
                     .iter()
                     .map(|(database, key)| self.version(at, *database, key));
                 Answered::Versions(versions.collect())
+            }
+            Operation::Sum => {
+                self.sum = Some((at.version, snapshot::sum(&self.keyspace)));
+                Answered::Reply(Reply::OK)
+            }
+            Operation::Compare { index, sum } => {
+                self.compare(index, sum);
+                Answered::Reply(Reply::OK)
             }
             Operation::Evict(keys) => {
                 for (database, key) in keys {

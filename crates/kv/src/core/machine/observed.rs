@@ -73,7 +73,7 @@ pub(super) fn touches(logged: &Bytes, read: &Bytes) -> bool {
     match &logged {
         Operation::Call(call) | Operation::Wait { call, .. } => may_change(call),
         Operation::Transaction { calls, .. } => calls.iter().any(may_change),
-        Operation::Versions(_) => false,
+        Operation::Versions(_) | Operation::Sum | Operation::Compare { .. } => false,
         Operation::Expire(keys) | Operation::Evict(keys) => keys.iter().any(is_it),
     }
 }

@@ -16,6 +16,9 @@ const VERSION: u8 = 1;
 
 /// What marks an operation that evicts keys.
 const EVICT: u8 = 8;
+/// What marks those that compare replicas.
+const SUM: u8 = 9;
+const COMPARE: u8 = 10;
 
 /// What marks an operation that comes with terms.
 const TERMS: u8 = 16;
@@ -66,6 +69,15 @@ pub enum Operation {
     Versions(Vec<(usize, Bytes)>),
     /// Remove those of these keys that have ended.
     Expire(Vec<(usize, Bytes)>),
+    /// Have every replica sum up its data, at this place of the log.
+    Sum,
+    /// Compare what came of that with the owner's.
+    Compare {
+        /// Where the sum was made.
+        index: u64,
+        /// The owner's.
+        sum: u64,
+    },
     /// Run a command that waits where it finds nothing to do.
     Wait {
         /// When it was asked for, by its coordinator's clock.
@@ -139,6 +151,12 @@ impl Operation {
             Operation::Evict(keys) => {
                 writer.byte(EVICT);
                 write_keys(&mut writer, keys);
+            }
+            Operation::Sum => {
+                writer.byte(SUM);
+            }
+            Operation::Compare { index, sum } => {
+                writer.byte(COMPARE).number(*index).number(*sum);
             }
         }
         writer.finish()
@@ -222,6 +240,11 @@ impl Operation {
                 },
                 since_ms: reader.number()?,
                 call: read_call(&mut reader)?,
+            },
+            SUM => Operation::Sum,
+            COMPARE => Operation::Compare {
+                index: reader.number()?,
+                sum: reader.number()?,
             },
             EVICT => Operation::Evict(read_keys(&mut reader)?),
             mark => return Err(CodecError::Mark(mark)),

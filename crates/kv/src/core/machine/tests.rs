@@ -294,3 +294,41 @@ fn a_look_without_a_clock_is_no_use_of_a_key() {
         Read::Reply(reply(Reply::Integer(1)))
     );
 }
+
+fn summed(machine: &mut Machine, index: u64) -> u64 {
+    machine.apply(at(index, index), &Operation::Sum.encode());
+    let (made_at, sum) = machine.sum().expect("a sum was made");
+    assert_eq!(made_at, index);
+    sum
+}
+
+#[test]
+fn replicas_that_hold_the_same_agree() {
+    let (mut one, mut other) = (Machine::default(), Machine::default());
+    let empty = summed(&mut one, 1);
+    for machine in [&mut one, &mut other] {
+        machine.apply(at(2, 2), &call("SADD key a b c").encode());
+    }
+    // What is read, and how often, is nobody else's affair.
+    one.read(5_000, 1, &call("SMEMBERS key").encode());
+    let sum = summed(&mut one, 3);
+    assert_ne!(sum, empty);
+    summed(&mut other, 3);
+    let compare = Operation::Compare { index: 3, sum };
+    other.apply(at(4, 4), &compare.encode());
+    // The sum of another place says nothing.
+    other.apply(at(5, 5), &call("SREM key b").encode());
+    summed(&mut other, 6);
+    other.apply(at(7, 7), &compare.encode());
+}
+
+#[test]
+#[should_panic(expected = "the data of this replica after entry 3 is not the owner's")]
+fn a_replica_that_holds_something_else_does_not_go_on() {
+    let (mut one, mut other) = (Machine::default(), Machine::default());
+    one.apply(at(2, 2), &call("SET key a").encode());
+    other.apply(at(2, 2), &call("SET key b").encode());
+    let sum = summed(&mut one, 3);
+    summed(&mut other, 3);
+    other.apply(at(4, 4), &Operation::Compare { index: 3, sum }.encode());
+}

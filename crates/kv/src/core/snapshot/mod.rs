@@ -20,7 +20,8 @@ mod write;
 use bytes::Bytes;
 
 use super::{
-    codec::CodecError, machine::Machine, partition::State, paxos::LogIndex, snapshot::sink::Sink,
+    codec::CodecError, data::Keyspace, machine::Machine, partition::State, paxos::LogIndex,
+    snapshot::sink::Sink,
 };
 pub use sink::PIECE_BYTES_MAX;
 
@@ -112,6 +113,13 @@ pub fn decode(bytes: &Bytes) -> Result<State<Machine>, SnapshotError> {
         return Err(SnapshotError::Checksum { found, computed });
     }
     read::state(content.slice(MAGIC.len() + 1..))
+}
+
+/// A number that is the same for data that is the same, and hardly ever for other.
+pub fn sum(keyspace: &Keyspace) -> u64 {
+    let mut sink = Sink::new(drop);
+    write::keyspace(&mut sink, keyspace);
+    sink.finish().1
 }
 
 impl State<Machine> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{MAGIC, VERSION, sink::Sink, values};
 use crate::core::{
-    data::{DATABASES, Database},
+    data::{DATABASES, Database, Keyspace},
     machine::Machine,
     partition::State,
 };
@@ -35,7 +35,10 @@ pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
     for replica in roll.present() {
         to.number(replica.0);
     }
-    let keyspace = state.machine.keyspace();
+    keyspace(to, state.machine.keyspace());
+}
+
+pub(super) fn keyspace<F: FnMut(Bytes)>(to: &mut Sink<F>, keyspace: &Keyspace) {
     for index in 0..DATABASES {
         database(to, keyspace.database(index));
     }

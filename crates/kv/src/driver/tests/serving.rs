@@ -400,6 +400,24 @@ fn what_rests_is_read_without_an_owner() {
     });
 }
 
+/// What was written is compared once, and then nobody has anything to say.
+#[test]
+fn replicas_compare_what_changed_and_rest() {
+    simulate(6, || async {
+        let cluster = Cluster::new(6);
+        for key in 0..40 {
+            told(cluster.kv(key % 3), &format!("HSET key{key} f {key}")).await;
+        }
+        let syncs = || -> u64 { cluster.nodes.iter().map(|node| node.disk.syncs()).sum() };
+        let written = syncs();
+        clock::sleep(Duration::from_secs(60)).await;
+        let compared = syncs();
+        assert!(compared > written, "nobody compared anything");
+        clock::sleep(Duration::from_secs(60)).await;
+        assert_eq!(syncs(), compared);
+    });
+}
+
 /// Whoever listens hears of each change once, wherever the key's owner is.
 #[test]
 fn what_happens_is_told_on_all_nodes() {
