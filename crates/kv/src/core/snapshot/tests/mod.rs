@@ -208,21 +208,44 @@ proptest! {
     #[test]
     fn noise_is_refused(noise in vec(any::<u8>(), 0..300)) {
         prop_assert!(decode(&Bytes::from(noise.clone())).is_err());
-        let mut bytes = [&MAGIC[..], &[VERSION], &noise].concat();
-        bytes.extend(sink::checksum(&bytes).to_le_bytes());
-        let _ = decode(&Bytes::from(bytes));
+        for version in [VERSION, VERSION_HIDDEN] {
+            let mut bytes = [&MAGIC[..], &[version], &noise].concat();
+            bytes.extend(sink::checksum(&bytes).to_le_bytes());
+            let _ = decode(&Bytes::from(bytes));
+        }
     }
 }
 
 #[test]
 fn a_newer_version_is_named() {
     let mut bytes = joined(&encode(&State::new(Machine::default()))).to_vec();
-    bytes[MAGIC.len()] = VERSION + 1;
+    bytes[MAGIC.len()] = VERSION_HIDDEN + 1;
     let error = decode(&Bytes::from(bytes)).expect_err("it is newer");
     assert_eq!(
         error.to_string(),
-        "format version 2 is not known; this program knows up to 1"
+        "format version 3 is not known; this program knows up to 2"
     );
+}
+
+#[test]
+fn what_no_client_sees_comes_back_too() {
+    let mut state = State::new(Machine::default());
+    let hide = Operation::Call(Call {
+        database: crate::core::data::HIDDEN,
+        words: ["SET", "a", "1"].map(Bytes::from).to_vec(),
+    });
+    let before = state.fingerprint();
+    state.machine.apply(
+        crate::core::partition::Moment {
+            now_ms: 1,
+            seed: 1,
+            index: LogIndex(1),
+        },
+        &hide.encode(),
+    );
+    assert_ne!(state.fingerprint(), before);
+    let restored = decode(&joined(&encode(&state))).expect("it was just written");
+    assert_eq!(restored.fingerprint(), state.fingerprint());
 }
 
 #[test]
