@@ -411,6 +411,10 @@ fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) -> Answer {
         Ok(Given::Reply(Answered::Versions(versions))) => {
             Answer::Versions(versions.into_iter().map(Version).collect())
         }
+        // Whoever asked for a script publishes.
+        Ok(Given::Reply(Answered::Publishing { answered, .. })) => {
+            answer(Ok(Given::Reply(*answered)))
+        }
         Ok(Given::Refused) => Answer::Refused(Refusal::Unavailable),
         Ok(Given::Busy) => Answer::Refused(Refusal::Overloaded),
         // The shard ended while it had the request.

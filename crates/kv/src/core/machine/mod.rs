@@ -5,11 +5,15 @@
 mod answered;
 mod observed;
 mod operation;
+mod scripts;
 
 use bytes::Bytes;
 
 pub use answered::{ANSWER_BYTES_MAX, Answered};
-pub use operation::{Attempt, Call, OPERATION_BYTES_MAX, Operation};
+pub use operation::{
+    Attempt, Call, Change, Decided, OPERATION_BYTES_MAX, Operation, Script, Step,
+};
+pub use scripts::{Home, Running, Surroundings};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
@@ -35,6 +39,8 @@ pub struct Machine {
     has_changed_databases: bool,
     /// Whether this node has no memory left, and nothing to evict.
     is_full: bool,
+    /// Where this is, for scripts. It is no part of the state.
+    home: Option<Home>,
 }
 
 impl Machine {
@@ -44,6 +50,11 @@ impl Machine {
             keyspace,
             ..Machine::default()
         }
+    }
+
+    /// Says where this is. Without it all keys are here, and nobody ends scripts.
+    pub fn set_home(&mut self, home: Home) {
+        self.home = Some(home);
     }
 
     /// The databases.
@@ -146,13 +157,8 @@ impl Machine {
                 if !watched.iter().all(stands) {
                     return Answered::Discarded;
                 }
-                let step = |(place, call): (usize, &Call)| {
-                    let at = CommandMoment {
-                        seed: at.seed.rotate_left(17).wrapping_add(place as u64),
-                        ..at
-                    };
-                    self.call(at, call, effects)
-                };
+                let step =
+                    |(place, call): (usize, &Call)| self.call(of_step(at, place), call, effects);
                 Answered::Executed(calls.iter().enumerate().map(step).collect())
             }
             Operation::Versions(keys) => {
@@ -174,6 +180,18 @@ impl Machine {
                 }
                 Answered::Reply(Reply::OK)
             }
+            Operation::Script(script) if at.reading => {
+                self.read_steps(at, vec![Step::Script(script)], None, effects)
+            }
+            Operation::Program { steps, watched } if at.reading => {
+                self.read_steps(at, steps, Some(&watched), effects)
+            }
+            // Our own mistake, or another's: every replica says the same.
+            Operation::Script(_) | Operation::Program { .. } => {
+                refused("ERR a script was logged that nobody has run")
+            }
+            Operation::Decided(_) if at.reading => refused("ERR a write came as a read"),
+            Operation::Decided(decided) => self.redo(at, decided, effects),
         }
     }
 
@@ -213,6 +231,14 @@ impl Machine {
         entry
             .filter(|entry| !entry.has_ended(at.now_ms))
             .map_or(0, Entry::version)
+    }
+}
+
+/// The moment of one of several commands: each has a chance of its own.
+fn of_step(at: CommandMoment, place: usize) -> CommandMoment {
+    CommandMoment {
+        seed: at.seed.rotate_left(17).wrapping_add(place as u64),
+        ..at
     }
 }
 
@@ -289,6 +315,20 @@ impl StateMachine for Machine {
         })
     }
 
+    fn is_decided(&self, operation: &Bytes) -> bool {
+        Operation::is_decided(operation)
+    }
+
+    fn decide(&mut self, at: Moment, operation: &Bytes) -> Bytes {
+        let at = CommandMoment {
+            now_ms: at.now_ms,
+            seed: at.seed,
+            version: at.index.0,
+            reading: false,
+        };
+        scripts::decide(self, at, operation)
+    }
+
     fn refuses(&self, operation: &Bytes) -> Option<Answered> {
         if !self.is_full {
             return None;
@@ -332,5 +372,7 @@ impl StateMachine for Machine {
     }
 }
 
+#[cfg(test)]
+mod script_tests;
 #[cfg(test)]
 mod tests;

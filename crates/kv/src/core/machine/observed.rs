@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Answered, Call, Machine, Operation};
+use super::{Answered, Call, Change, Machine, Operation};
 use crate::core::{
     command::{self, Command, Effects, Flags, Group, Moment},
     data::Value,
@@ -75,6 +75,12 @@ pub(super) fn touches(logged: &Bytes, read: &Bytes) -> bool {
         Operation::Transaction { calls, .. } => calls.iter().any(may_change),
         Operation::Versions(_) => false,
         Operation::Expire(keys) | Operation::Evict(keys) => keys.iter().any(is_it),
+        Operation::Decided(decided) => decided.changes.iter().any(|change| match change {
+            Change::Call(call) => may_change(call),
+            Change::Expired(database, other) => *database == read.database && other == key,
+        }),
+        // Nobody knows before it ran.
+        Operation::Script(_) | Operation::Program { .. } => true,
     }
 }
 
