@@ -10,9 +10,7 @@ mod scripts;
 use bytes::Bytes;
 
 pub use answered::{ANSWER_BYTES_MAX, Answered};
-pub use operation::{
-    Attempt, Call, Change, Decided, OPERATION_BYTES_MAX, Operation, Script, Step,
-};
+pub use operation::{Attempt, Call, Change, Decided, OPERATION_BYTES_MAX, Operation, Script, Step};
 pub use scripts::{Home, Running, Surroundings};
 
 use super::{
