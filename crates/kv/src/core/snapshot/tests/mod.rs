@@ -244,7 +244,8 @@ fn what_no_client_sees_comes_back_too() {
         &hide.encode(),
     );
     assert_ne!(state.fingerprint(), before);
-    let restored = decode(&joined(&encode(&state))).expect("it was just written");
+    let stored = golden("partition-2.snap", &joined(&encode(&state)));
+    let restored = decode(&stored).expect("it is in the tree");
     assert_eq!(restored.fingerprint(), state.fingerprint());
 }
 
@@ -280,8 +281,27 @@ fn pieces_are_bounded_whatever_is_in_them() {
     assert_eq!(restored.fingerprint(), state.fingerprint());
 }
 
-/// The golden file is what this version writes of the state that these commands make, and is read
-/// as that state. It never changes; a new version of the format gets a new one.
+/// The stored file of this name, which is what is written. With `ATOLL_WRITE_GOLDEN` set, a file
+/// that is not there yet is made.
+fn golden(name: &str, written: &[u8]) -> Bytes {
+    let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/formats/golden")
+        .join(name);
+    let disk = atoll_world::disk::real();
+    let stored = match disk.read_all(&path) {
+        Err(error) if error.is_not_found() && std::env::var_os("ATOLL_WRITE_GOLDEN").is_some() => {
+            disk.write_atomic(&path, written)
+                .expect("the tree is writable");
+            disk.read_all(&path).expect("it was just written")
+        }
+        stored => stored.expect("it is in the tree"),
+    };
+    assert!(*stored == *written, "what is written differs from {name}");
+    stored
+}
+
+/// The golden file is what is written of the state that these commands make, and is read as that
+/// state. It never changes; a new version of the format gets a new one.
 #[test]
 fn the_golden_file_is_written_and_read() {
     let mut state = State::new(Machine::default());
@@ -327,18 +347,7 @@ fn the_golden_file_is_written_and_read() {
         .sessions
         .call(&Roll::new(300, present.collect::<Vec<_>>()));
     let written = joined(&encode(&state));
-    let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs/formats/golden/partition-1.snap");
-    let disk = atoll_world::disk::real();
-    let stored = match disk.read_all(&path) {
-        Err(error) if error.is_not_found() && std::env::var_os("ATOLL_WRITE_GOLDEN").is_some() => {
-            disk.write_atomic(&path, &written)
-                .expect("the tree is writable");
-            disk.read_all(&path).expect("it was just written")
-        }
-        stored => stored.expect("it is in the tree"),
-    };
-    assert!(stored == written, "what is written differs from the file");
+    let stored = golden("partition-1.snap", &written);
     let restored = decode(&stored).expect("it is in the tree");
     assert_eq!(restored.fingerprint(), state.fingerprint());
     assert_eq!(restored.sessions, state.sessions);
