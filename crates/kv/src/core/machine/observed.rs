@@ -104,6 +104,7 @@ mod tests {
 
     use super::*;
     use crate::core::{
+        machine::Decided,
         partition::{Moment, StateMachine as _},
         paxos::LogIndex,
         reply::Reply,
@@ -174,6 +175,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn scripts_touch_what_they_were_decided_to_change() {
+        let set = Change::Call(Call {
+            database: 0,
+            words: ["SET", "a", "1"].map(Bytes::from).to_vec(),
+        });
+        let ended = Change::Expired(1, "b".into());
+        let decided = Operation::Decided(Decided {
+            changes: vec![set, ended],
+            answer: Answered::Reply(Reply::OK).encode(),
+        });
+        let touched = [(0, "GET a"), (0, "GET b"), (1, "GET a"), (1, "GET b")]
+            .map(|(database, read)| touches(&decided.encode(), &encoded(database, read)));
+        assert_eq!(touched, [true, false, false, true]);
+        let undecided = Operation::Program {
+            steps: Vec::new(),
+            watched: Vec::new(),
+        };
+        assert!(touches(&undecided.encode(), &encoded(0, "GET a")));
     }
 
     #[test]
