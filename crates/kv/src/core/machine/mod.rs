@@ -10,7 +10,9 @@ mod scripts;
 use bytes::Bytes;
 
 pub use answered::{ANSWER_BYTES_MAX, Answered};
-pub use operation::{Attempt, Call, Change, Decided, OPERATION_BYTES_MAX, Operation, Script, Step};
+pub use operation::{
+    Attempt, Call, Change, Decided, OPERATION_BYTES_MAX, Operation, Script, Step, WhenFull,
+};
 pub use scripts::{Home, Running, Surroundings};
 
 use super::{
@@ -335,6 +337,13 @@ impl StateMachine for Machine {
             let command = command::find(&call.words);
             command.is_some_and(|command| command.flags.has(command::Flags::DENYOOM))
         };
+        // As Redis answers EXEC.
+        let aborted = || {
+            let reason = OUT_OF_MEMORY;
+            refused(&format!(
+                "EXECABORT Transaction discarded because of: {reason}"
+            ))
+        };
         match Operation::decode(operation.clone()) {
             Ok(
                 Operation::Call(call)
@@ -344,12 +353,19 @@ impl StateMachine for Machine {
                     ..
                 },
             ) if needs_memory(&call) => Some(refused(OUT_OF_MEMORY)),
-            // As Redis answers EXEC.
             Ok(Operation::Transaction { calls, .. }) if calls.iter().any(needs_memory) => {
-                let reason = OUT_OF_MEMORY;
-                Some(refused(&format!(
-                    "EXECABORT Transaction discarded because of: {reason}"
-                )))
+                Some(aborted())
+            }
+            // Its scripts answer in their places.
+            Ok(Operation::Program { steps, .. })
+                if steps
+                    .iter()
+                    .any(|step| matches!(step, Step::Call(call) if needs_memory(call))) =>
+            {
+                Some(aborted())
+            }
+            Ok(Operation::Script(script)) if scripts::is_refused_when_full(&script) => {
+                Some(refused(scripts::OUT_OF_MEMORY))
             }
             _ => None,
         }

@@ -44,6 +44,21 @@ pub struct Script {
     pub arguments: Vec<Bytes>,
     /// Whether it may change nothing.
     pub reads: bool,
+    /// What it may do where no memory is left.
+    pub when_full: WhenFull,
+}
+
+/// What a script may do where no memory is left, if it is one that may write (Redis: "Scripting
+/// with Lua", "Script flags").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It says nothing of itself: it runs, but what may need memory is refused until it has
+    /// changed something; then it can't be stopped in the middle.
+    Limited,
+    /// It has flags, `allow-oom` is none of them: it doesn't run.
+    Refused,
+    /// `allow-oom`: anything.
+    Allowed,
 }
 
 /// One thing of a transaction with scripts in it.
@@ -291,6 +306,11 @@ fn write_script(writer: &mut Writer, script: &Script) {
     writer
         .length(script.database)
         .byte(u8::from(script.reads))
+        .byte(match script.when_full {
+            WhenFull::Limited => 0,
+            WhenFull::Refused => 1,
+            WhenFull::Allowed => 2,
+        })
         .bytes(&script.code);
     // No function has no name.
     writer.bytes(script.function.as_deref().unwrap_or_default());
@@ -304,6 +324,12 @@ fn read_script(reader: &mut Reader) -> Result<Script, CodecError> {
         reads: match reader.byte()? {
             0 => false,
             1 => true,
+            mark => return Err(CodecError::Mark(mark)),
+        },
+        when_full: match reader.byte()? {
+            0 => WhenFull::Limited,
+            1 => WhenFull::Refused,
+            2 => WhenFull::Allowed,
             mark => return Err(CodecError::Mark(mark)),
         },
         code: reader.bytes()?,

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     api::Publication,
     core::{
+        data::HIDDEN,
         paxos::LogIndex,
         script::{End, Watch},
     },
@@ -35,6 +36,7 @@ fn script(code: &str, keys: &str, arguments: Vec<Bytes>) -> Script {
         keys: words(keys),
         arguments,
         reads: false,
+        when_full: WhenFull::Limited,
     }
 }
 
@@ -286,6 +288,88 @@ fn transactions_may_hold_scripts() {
 }
 
 #[test]
+fn where_no_memory_is_left_scripts_do_what_they_say_they_do() {
+    let of = |code: &str, when_full| Script {
+        when_full,
+        ..script(code, "k", vec![])
+    };
+    let (set, del) = (
+        "return redis.call('set', 'k', 1)",
+        "return redis.call('del', 'k')",
+    );
+    let (limited, refused) = (WhenFull::Limited, WhenFull::Refused);
+    let commands = "OOM command not allowed when used memory > 'maxmemory'.";
+    let flag = "OOM allow-oom flag is not set on the script, can not run it when used memory > \
+                'maxmemory'";
+    let mut machine = Machine::default();
+    machine.set_full(true);
+    let told = |machine: &mut Machine, script: Script| {
+        let operation = Operation::Script(script);
+        assert_eq!(Operation::decode(operation.encode()), Ok(operation.clone()));
+        match machine.refuses(&operation.encode()) {
+            Some(refusal) => text(&refusal),
+            None => match run(machine, at(1_000, 1), operation) {
+                Answered::Reply(Reply::Error(error)) => String::from_utf8_lossy(&error).into(),
+                other => format!("{other:?}"),
+            },
+        }
+    };
+    assert!(told(&mut machine, of(set, limited)).starts_with(commands));
+    assert_eq!(get(&mut machine, "k"), Reply::Null);
+    assert_eq!(told(&mut machine, of(set, refused)), flag);
+    assert_eq!(told(&mut machine, of(del, refused)), flag);
+    let read = Script {
+        reads: true,
+        ..of("return redis.call('get', 'k')", refused)
+    };
+    assert_eq!(told(&mut machine, read), "Reply(Null)");
+    let allowed = told(&mut machine, of(set, WhenFull::Allowed));
+    assert!(!allowed.starts_with("OOM"), "{allowed}");
+    // Once it has changed something it goes on.
+    let code = "redis.call('del', 'k') redis.call('set', 'k', 2)";
+    told(&mut machine, of(code, limited));
+    assert_eq!(get(&mut machine, "k"), Reply::bulk("2"));
+    // In a transaction it answers so in its place.
+    let program = |call: &str| Operation::Program {
+        steps: vec![
+            Step::Script(of(set, refused)),
+            Step::Call(Call {
+                database: 0,
+                words: words(call),
+            }),
+        ],
+        watched: vec![],
+    };
+    let executed = run(&mut machine, at(1_000, 9), program("GET k"));
+    let replies = vec![Reply::Error(flag.into()), Reply::bulk("2")];
+    assert_eq!(executed, Answered::Executed(replies));
+    assert_eq!(machine.refuses(&program("GET k").encode()), None);
+    let refusal = machine
+        .refuses(&program("SET k 3").encode())
+        .map(|it| text(&it));
+    let aborted = format!("EXECABORT Transaction discarded because of: {commands}");
+    assert_eq!(refusal, Some(aborted));
+}
+
+#[test]
+fn what_a_script_changes_wakes_who_waits_for_it() {
+    let mut machine = Machine::default();
+    eval(
+        &mut machine,
+        "redis.call('rpush', 'k', 1) redis.call('get', 'other')",
+    );
+    assert_eq!(
+        machine.take_changed(),
+        crate::core::partition::Changed::Keys(vec![(0, Key::from(&b"k"[..]))])
+    );
+    eval(&mut machine, "redis.call('flushdb')");
+    assert!(matches!(
+        machine.take_changed(),
+        crate::core::partition::Changed::Everything
+    ));
+}
+
+#[test]
 fn what_takes_too_much_is_not_kept() {
     let mut machine = Machine::default();
     let code =
@@ -429,6 +513,16 @@ proptest! {
             let before = format!("{:?}", machine.keyspace());
             let decided = machine.decide(moment, &operation);
             prop_assert_eq!(format!("{:?}", machine.keyspace()), before);
+            // A key that is made, or put in the place of another, is used now.
+            let databases = (0..=HIDDEN).map(|index| machine.keyspace().database(index));
+            for database in databases {
+                let (known, recount) = database.counted_bytes();
+                prop_assert_eq!(known, recount);
+                for place in 0..database.len() {
+                    let used = database.at(place).map(|(_, entry)| entry.used());
+                    prop_assert_eq!(used, Some(Uses::Last.first(now_ms)));
+                }
+            }
             let mut replica = machine.clone();
             let answered = machine.apply(moment, &decided);
             prop_assert_eq!(&replica.apply(moment, &decided), &answered);

@@ -20,7 +20,8 @@ use atoll_ring::partition::Partitions;
 use bytes::Bytes;
 
 use super::{
-    Answered, Call, Change, Decided, Machine, OPERATION_BYTES_MAX, Operation, Script, Step, of_step,
+    Answered, Call, Change, Decided, Machine, OPERATION_BYTES_MAX, Operation, Script, Step,
+    WhenFull, of_step,
 };
 use crate::{
     api::Publication,
@@ -35,6 +36,15 @@ use crate::{
 
 /// Room for what an operation holds beside its calls and its answer, in bytes.
 const FRAME_BYTES: usize = 4_096;
+
+/// What a script that has flags, but not the one for it, is told where no memory is left.
+pub(super) const OUT_OF_MEMORY: &str = "OOM allow-oom flag is not set on the script, can not run \
+                                        it when used memory > 'maxmemory'";
+
+/// Whether a script doesn't run where no memory is left.
+pub(super) fn is_refused_when_full(script: &Script) -> bool {
+    !script.reads && script.when_full == WhenFull::Refused
+}
 
 /// Where a machine is, for its scripts.
 #[derive(Clone, Debug)]
@@ -91,6 +101,7 @@ pub(super) fn decide(machine: &mut Machine, at: Moment, operation: &Bytes) -> By
     };
     machine.keyspace.begin_undo();
     let mut run = Run::new(machine.home.as_ref(), &mut machine.keyspace, at);
+    run.is_full = machine.is_full;
     let answered = match &watched {
         Some(watched) if !stands(run.keyspace, at, watched) => Ok(Answered::Discarded),
         _ => run.steps(steps, watched.is_some()),
@@ -187,6 +198,10 @@ struct Run<'a> {
     database: usize,
     /// Whether the script may change nothing.
     reads: bool,
+    /// Whether this node has no memory left.
+    is_full: bool,
+    /// Whether the script's commands that may need memory are refused.
+    is_limited: bool,
     changes: Vec<Change>,
     /// Keys that were found to have ended where nothing may be changed.
     ended: Vec<(usize, Key)>,
@@ -205,6 +220,8 @@ impl<'a> Run<'a> {
             at,
             database: 0,
             reads: at.reading,
+            is_full: false,
+            is_limited: false,
             changes: Vec::new(),
             ended: Vec::new(),
             publications: Vec::new(),
@@ -243,6 +260,10 @@ impl<'a> Run<'a> {
     fn script(&mut self, script: &Script) -> Result<Reply, Reply> {
         self.database = script.database;
         self.reads = self.at.reading || script.reads;
+        if self.is_full && is_refused_when_full(script) {
+            return Ok(error(OUT_OF_MEMORY));
+        }
+        self.is_limited = self.is_full && script.when_full == WhenFull::Limited;
         let watch = self
             .home
             .map(|home| home.surroundings.begins(script.running()));
@@ -289,6 +310,8 @@ impl<'a> Run<'a> {
             self.bytes += of_words.sum::<usize>() + size_of::<usize>();
             let database = self.database;
             self.changes.push(Change::Call(Call { database, words }));
+            // It can't be stopped in the middle.
+            self.is_limited = false;
         }
         for (database, key) in effects.ended {
             self.expire(database, key);
@@ -420,6 +443,9 @@ impl Host for Run<'_> {
         }
         if self.reads && command.flags.has(Flags::WRITE) {
             return error(WRITES);
+        }
+        if self.is_limited && command.flags.has(Flags::DENYOOM) {
+            return error(super::OUT_OF_MEMORY);
         }
         if self.bytes > OPERATION_BYTES_MAX {
             return too_large(self.bytes);

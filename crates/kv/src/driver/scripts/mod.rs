@@ -31,7 +31,7 @@ use crate::{
     core::{
         command::{Command, Flags, Group},
         data::parse_integer,
-        machine::{self, Answered, Operation, Script},
+        machine::{self, Answered, Operation, Script, WhenFull},
         partition::Given,
         reply::Reply,
         route::{self, Plan},
@@ -185,6 +185,11 @@ fn resolve(kv: &Kv, database: usize, call: &Call) -> Result<Script, String> {
         keys,
         arguments,
         reads: only_reads || shebang.only_reads(),
+        when_full: match (shebang.is_there, shebang.flags.contains(&Flag::AllowOom)) {
+            (_, true) => WhenFull::Allowed,
+            (true, false) => WhenFull::Refused,
+            (false, false) => WhenFull::Limited,
+        },
     })
 }
 
@@ -207,6 +212,10 @@ fn resolve_function(known: &Known, database: usize, call: &Call) -> Result<Scrip
         keys,
         arguments,
         reads: says_so,
+        when_full: match function.flags.contains(&Flag::AllowOom) {
+            true => WhenFull::Allowed,
+            false => WhenFull::Refused,
+        },
     })
 }
 
