@@ -1,9 +1,17 @@
 //! Scripts and functions over nodes on virtual time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
-use atoll_world::clock;
+use atoll_world::{clock, task};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use super::serving::{Cluster, simulate};
 use crate::driver::*;
@@ -294,6 +302,95 @@ fn functions_are_the_same_everywhere_and_stay() {
         assert_eq!(
             error(cluster.kv(2), &["FCALL", "add", "1", "k", "1"]).await,
             "ERR Function not found"
+        );
+    });
+}
+
+#[test]
+fn a_script_ends_when_somebody_wants_it() {
+    let (hunts, orders) = mpsc::channel();
+    // Nothing else happens in a simulation's thread while a script runs.
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for (kvs, kill, over) in orders {
+                hunt(&kvs, kill, &over);
+            }
+        });
+        is_ended_by(hunts);
+    });
+}
+
+/// A KILL that is to be asked of these nodes until it is over.
+type Hunt = ([Kv; 3], &'static str, Arc<AtomicBool>);
+
+fn hunt(kvs: &[Kv; 3], kill: &'static str, over: &Arc<AtomicBool>) {
+    let ask = |kv: &Kv, name| {
+        let asked = kv.ask(vec![of_call(&[name, "KILL"])]).now_or_never();
+        asked == Some(vec![Answer::Reply(Reply::OK)])
+    };
+    let other = if kill == "SCRIPT" {
+        "FUNCTION"
+    } else {
+        "SCRIPT"
+    };
+    // Nobody else holds it when the simulation failed.
+    while !over.load(Ordering::Relaxed) && Arc::strong_count(over) > 1 {
+        assert!(
+            !kvs.iter().any(|kv| ask(kv, other)),
+            "{other} KILL ended what is none"
+        );
+        for kv in kvs {
+            ask(kv, kill);
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn is_ended_by(hunts: mpsc::Sender<Hunt>) {
+    simulate(36, || async move {
+        let cluster = Cluster::new(36);
+        told(cluster.kv(0), &["FUNCTION", "LOAD", SPINS]).await;
+        let kvs = [0, 1, 2].map(|at| cluster.kv(at).clone());
+        for (kill, begin) in [
+            ("SCRIPT", ["EVAL", SPIN, "1", "k"]),
+            ("FUNCTION", ["FCALL", "spin", "1", "k"]),
+        ] {
+            let over = Arc::<AtomicBool>::default();
+            hunts.send((kvs.clone(), kill, over.clone())).unwrap();
+            let killed = error(cluster.kv(0), &begin).await;
+            over.store(true, Ordering::Relaxed);
+            assert!(killed.contains("Script killed by user with"), "{killed}");
+            // Nothing of it is kept, and nothing runs.
+            assert_eq!(told(cluster.kv(1), &["GET", "k"]).await, Reply::Null);
+            assert_eq!(
+                error(cluster.kv(0), &[kill, "KILL"]).await,
+                "NOTBUSY No scripts in execution right now."
+            );
+        }
+    });
+}
+
+const SPIN: &str = "redis.call('set', KEYS[1], 1) while true do end";
+const SPINS: &str = "#!lua name=spins
+    redis.register_function('spin', function(keys)
+        redis.call('set', keys[1], 1)
+        while true do end
+    end)";
+
+#[test]
+fn a_script_that_changes_something_wakes_who_waits() {
+    simulate(37, || async {
+        let cluster = Cluster::new(37);
+        let waiting = cluster.kv(1).clone();
+        let waits = task::spawn(async move { told(&waiting, &["BLPOP", "k", "0"]).await });
+        clock::sleep(Duration::from_millis(500)).await;
+        let code = "return redis.call('rpush', KEYS[1], 'm')";
+        let pushed = told(cluster.kv(0), &["EVAL", code, "1", "k"]).await;
+        assert_eq!(pushed, Reply::Integer(1));
+        let popped = waits.await.unwrap();
+        assert_eq!(
+            popped,
+            Reply::Array(vec![Reply::bulk("k"), Reply::bulk("m")])
         );
     });
 }
