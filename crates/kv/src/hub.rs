@@ -145,6 +145,20 @@ impl Hub {
         told
     }
 
+    /// How many would be told of a publication now.
+    pub fn hearing(&self, publication: &Publication) -> usize {
+        let tables = self.0.tables.read();
+        let channel = &publication.channel;
+        if publication.sharded {
+            return tables.shards.get(channel).map_or(0, Listeners::len);
+        }
+        let patterns = tables.patterns.iter();
+        let matching = patterns
+            .filter(|(pattern, _)| glob::matches(pattern, channel))
+            .map(|(_, listeners)| listeners.len());
+        tables.channels.get(channel).map_or(0, Listeners::len) + matching.sum::<usize>()
+    }
+
     /// Which events of keys are published by this node.
     pub fn notified(&self) -> Notified {
         Notified::from_bits(self.0.notified.load(Ordering::Relaxed))
@@ -261,7 +275,9 @@ mod tests {
         hub.subscribe(Topic::Pattern, "n*".into(), 0, &boxes[0]);
         hub.subscribe(Topic::Pattern, "x*".into(), 1, &boxes[1]);
         hub.subscribe(Topic::Shard, "news".into(), 2, &boxes[2]);
+        assert_eq!(hub.hearing(&publication("news", "m", false)), 2);
         assert_eq!(hub.publish(&publication("news", "m", false)), 2);
+        assert_eq!(hub.hearing(&publication("news", "s", true)), 1);
         assert_eq!(hub.publish(&publication("news", "s", true)), 1);
         let first = boxes[0].take().unwrap();
         assert_eq!((first.topic, first.pattern), (Topic::Channel, None));

@@ -186,6 +186,7 @@ struct Plan {
     shards: usize,
     memory: MemorySettings,
     request_timeout_ms: u64,
+    script_time_limit_ms: u64,
     login_required: bool,
 }
 
@@ -263,6 +264,7 @@ pub(super) fn start(
             policy: policy(config.kv.maxmemory_policy),
         },
         request_timeout_ms: config.kv.request_timeout_ms,
+        script_time_limit_ms: config.kv.script_time_limit_ms,
         login_required: config.leaves_loopback() && !config.security.insecure,
     };
     let decided = Decided {
@@ -361,5 +363,7 @@ async fn open(
         request_timeout_ms: plan.request_timeout_ms,
         cross_partition: Arc::new(NoCrossPartition),
     };
-    Ok((Kv::start(setup)?, known))
+    let kv = Kv::start(setup)?;
+    kv.set_script_time_limit_ms(plan.script_time_limit_ms);
+    Ok((kv, known))
 }

@@ -162,6 +162,8 @@ tree! {
         durability: Durability = "always", Kind::Durability;
         /// How long a command is tried inside the cluster before it is given up.
         request_timeout_ms: u64 = "5000", Kind::Integer { min: 100, max: 600_000 }, unit "ms";
+        /// How long a script or function may run; then it is ended, and nothing of what it did is kept.
+        script_time_limit_ms: u64 = "5000", Kind::Integer { min: 1, max: 600_000 }, unit "ms";
         /// So much memory the data that this node holds may take, copies of other nodes' data included; 0 is no limit. It should be the same on every node: what is evicted goes from all of them. CONFIG SET maxmemory changes it until the node stops.
         maxmemory_bytes: u64 = "0", Kind::Integer { min: 0, max: 1_024 * TIB }, unit "bytes";
         /// What goes when the data takes more memory than it may: nothing, so that writes are refused, or keys by Redis's policies. CONFIG SET maxmemory-policy changes it until the node stops.

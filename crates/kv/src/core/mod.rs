@@ -16,6 +16,7 @@ pub mod paxos;
 pub mod rdb;
 pub mod reply;
 pub mod route;
+pub mod script;
 pub mod sessions;
 pub mod snapshot;
 pub mod wire;

@@ -8,6 +8,8 @@ use bytes::Bytes;
 pub enum Reply {
     /// A short status: `+OK`.
     Status(&'static str),
+    /// The same, as a script made it up.
+    Simple(Bytes),
     /// An error's whole text, its code first: `ERR syntax error`.
     Error(Bytes),
     /// A whole number.
@@ -32,6 +34,8 @@ pub enum Reply {
     Double(f64),
     /// Yes or no; in RESP2 the numbers 1 and 0.
     Boolean(bool),
+    /// Digits of a number of any size; in RESP2 a string.
+    BigNumber(Bytes),
     /// Text to be shown to a person; in RESP2 a string.
     Verbatim(Bytes),
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
 use super::{
-    Door, Kv,
+    Door, Kv, scripts,
     shard::{AskKind, AskOf, Input, Urgent},
 };
 use crate::{
@@ -27,11 +27,11 @@ use crate::{
     },
 };
 
-type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
-type Receiver = oneshot::Receiver<Given<Answered>>;
+pub(super) type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub(super) type Receiver = oneshot::Receiver<Given<Answered>>;
 
 /// An answer on its way.
-enum Pending {
+pub(super) enum Pending {
     Ready(Answer),
     /// Is published when all before it is answered: who hears of something finds it.
     Publish(Publication),
@@ -44,7 +44,7 @@ enum Pending {
 }
 
 /// Operations for shards, in order.
-struct Dealer<'a> {
+pub(super) struct Dealer<'a> {
     kv: &'a Kv,
     /// Who asks, where that is to be known.
     author: Option<Author>,
@@ -54,7 +54,7 @@ struct Dealer<'a> {
 }
 
 impl Dealer<'_> {
-    fn new(kv: &Kv) -> Dealer<'_> {
+    pub(super) fn new(kv: &Kv) -> Dealer<'_> {
         Dealer {
             dealt: kv.0.shards.iter().map(|_| Vec::new()).collect(),
             author: None,
@@ -64,7 +64,12 @@ impl Dealer<'_> {
     }
 
     /// `operation` is an [`Operation`], encoded.
-    fn deal(&mut self, partition: PartitionId, kind: AskKind, operation: Bytes) -> Receiver {
+    pub(super) fn deal(
+        &mut self,
+        partition: PartitionId,
+        kind: AskKind,
+        operation: Bytes,
+    ) -> Receiver {
         let (given, receiver) = oneshot::channel();
         if operation.len() > OPERATION_BYTES_MAX {
             let text = format!(
@@ -80,7 +85,11 @@ impl Dealer<'_> {
             packing: self.kv.hub().packing().filter(|_| !kind.reads()),
             author: self.author.filter(|_| !kind.reads()),
         };
-        let operation = Operation::with_terms(operation, &terms);
+        // What the owner decides is logged as something else.
+        let operation = match Operation::is_decided(&operation) {
+            true => operation,
+            false => Operation::with_terms(operation, &terms),
+        };
         self.dealt[self.kv.0.shard_of(partition)].push(AskOf {
             partition,
             kind: match kind {
@@ -94,7 +103,7 @@ impl Dealer<'_> {
     }
 
     /// Hands everything over; what a shard has no room for is refused.
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         let shards: &[Door] = &self.kv.0.shards;
         for (door, dealt) in shards.iter().zip(&mut self.dealt) {
             let mut asks = std::mem::take(dealt);
@@ -244,7 +253,7 @@ fn is_read(command: &Command) -> bool {
     !command.flags.has(Flags::WRITE)
 }
 
-fn kind(reads: bool) -> AskKind {
+pub(super) fn kind(reads: bool) -> AskKind {
     if reads { AskKind::Read } else { AskKind::Write }
 }
 
@@ -259,6 +268,9 @@ fn begin_call(
     database: usize,
     call: Call,
 ) -> Pending {
+    if scripts::is_scripting(call.command) {
+        return scripts::begin(kv, dealer, database, call);
+    }
     let partitions = kv.0.partitions;
     let plan = route::plan(call.command, &call.words, partitions.count(), |key| {
         partitions.of_key(key)
@@ -353,6 +365,9 @@ fn begin_transaction(
     });
     let partition = match plan {
         Err(error) => return Pending::Ready(error_reply(error.to_string())),
+        Ok(plan) if scripts::holds_scripts(&transaction) => {
+            return scripts::begin_transaction(kv, transaction, &plan);
+        }
         Ok(Plan::One(partition)) => partition,
         Ok(Plan::Atomic(touched)) => {
             let body = Body::Transaction(transaction);
@@ -415,7 +430,7 @@ async fn one(kv: &Kv, is_stale: bool, partition: PartitionId, operation: Bytes) 
     answer(receiver.await)
 }
 
-async fn given(
+pub(super) async fn given(
     kv: &Kv,
     partition: PartitionId,
     kind: AskKind,
@@ -427,7 +442,7 @@ async fn given(
     receiver.await
 }
 
-fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) -> Answer {
+pub(super) fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) -> Answer {
     match given {
         Ok(Given::Reply(Answered::Reply(reply) | Answered::Waits { reply, .. })) => {
             Answer::Reply(reply)
@@ -437,6 +452,10 @@ fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) -> Answer {
         Ok(Given::Reply(Answered::Versions(versions))) => {
             Answer::Versions(versions.into_iter().map(Version).collect())
         }
+        // Whoever asked for a script publishes.
+        Ok(Given::Reply(Answered::Publishing { answered, .. })) => {
+            answer(Ok(Given::Reply(*answered)))
+        }
         Ok(Given::Refused) => Answer::Refused(Refusal::Unavailable),
         Ok(Given::Busy) => Answer::Refused(Refusal::Overloaded),
         // The shard ended while it had the request.
@@ -444,7 +463,7 @@ fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) -> Answer {
     }
 }
 
-fn error_reply(text: String) -> Answer {
+pub(super) fn error_reply(text: String) -> Answer {
     Answer::Reply(Reply::Error(Bytes::from(text)))
 }
 

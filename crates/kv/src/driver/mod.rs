@@ -15,6 +15,7 @@ mod needs;
 mod news;
 mod owners;
 mod placement;
+mod scripts;
 mod shard;
 mod snapshots;
 #[cfg(test)]
@@ -50,6 +51,7 @@ use links::Links;
 use needs::Needs;
 use news::News;
 use owners::Owners;
+use scripts::Scripts;
 use shard::{Input, Shard, Tools, Urgent};
 
 /// Inputs that may wait for one shard; further ones are refused.
@@ -106,6 +108,7 @@ struct Inner {
     layout: Mutex<Arc<Layout>>,
     /// Names what waits.
     next_wait: AtomicU64,
+    scripts: Arc<Scripts>,
 }
 
 impl Inner {
@@ -147,6 +150,7 @@ impl Kv {
             owners.clone(),
         );
         let news = News::start(setup.node, setup.peers.clone(), &setup.layout);
+        let scripts = Arc::<Scripts>::default();
         let count = setup.shards.max(1);
         let mut doors = Vec::with_capacity(count);
         let mut shards = Vec::with_capacity(count);
@@ -174,6 +178,7 @@ impl Kv {
                 news: news.clone(),
                 memory: memory.clone(),
                 owners: owners.clone(),
+                scripts: scripts.clone(),
                 urgent,
             };
             let shard = Shard::new(
@@ -199,6 +204,7 @@ impl Kv {
             is_durable: setup.journal.durability == world_journal::Durability::Always,
             layout: Mutex::new(setup.layout),
             next_wait: AtomicU64::new(0),
+            scripts,
         })))
     }
 

@@ -36,12 +36,13 @@ use super::{
     owners::{Owners, owner_of},
     paxos_settings,
     placement::Progress,
+    scripts::{Node, Scripts},
     snapshots::Files,
     transfer::Transfers,
 };
 use crate::{
     core::{
-        machine::{Answered, Machine, Operation},
+        machine::{Answered, Home, Machine, Operation, Surroundings},
         partition::{Coordinator, Given, Kind, Limits, Outcome, Partition, Response, State, Task},
         paxos::{Done, Durable, Forgotten, LogIndex, Message},
         sessions::Session,
@@ -153,6 +154,7 @@ pub(super) struct Tools {
     pub(super) links: Links,
     pub(super) news: News,
     pub(super) owners: Owners,
+    pub(super) scripts: Arc<Scripts>,
     pub(super) urgent: mpsc::UnboundedSender<Urgent>,
     pub(super) memory: Memory,
 }
@@ -166,6 +168,8 @@ pub(super) struct Shard {
     links: Links,
     news: News,
     owners: Owners,
+    /// What scripts find around them.
+    surroundings: Arc<dyn Surroundings>,
     urgent: mpsc::UnboundedSender<Urgent>,
     begin: clock::Instant,
     request_timeout_ms: u64,
@@ -205,6 +209,10 @@ impl Shard {
             rooms: BTreeMap::new(),
             journal: tools.journal,
             links: tools.links,
+            surroundings: Arc::new(Node {
+                scripts: tools.scripts,
+                hub: tools.news.hub().clone(),
+            }),
             news: tools.news,
             owners: tools.owners,
             urgent: tools.urgent,
@@ -257,8 +265,18 @@ impl Shard {
         u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Where the machine of a partition is.
+    fn home(&self, partition: PartitionId) -> Home {
+        Home {
+            partition,
+            partitions: self.layout.partitions,
+            surroundings: self.surroundings.clone(),
+        }
+    }
+
     /// Begins to hold a partition.
     fn open(&mut self, id: PartitionId, durable: Durable, mut state: State<Machine>) {
+        state.machine.set_home(self.home(id));
         let seed = atoll_world::random::u64();
         self.evicting.count(id, &mut state.machine, true);
         if state.machine.has_expiring() {
@@ -443,8 +461,9 @@ impl Shard {
                 partition: id,
                 from,
                 message,
-                state,
+                mut state,
             } => {
+                state.machine.set_home(self.home(id));
                 if let Some(room) = self.rooms.get_mut(&id)
                     && let Some(partition) = &mut room.partition
                 {

@@ -4,6 +4,7 @@ mod crashes;
 mod drains;
 mod redirects;
 mod replicas;
+mod scripts;
 mod serving;
 mod stale;
 

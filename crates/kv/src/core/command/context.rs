@@ -371,7 +371,7 @@ impl<'a> Context<'a> {
     /// Removes every key of the chosen database, and tells so.
     pub fn flush(&mut self) {
         self.assert_writing();
-        *self.keyspace.database_mut(self.database) = Database::default();
+        self.keyspace.flush(self.database);
         self.effects.databases.push(self.database);
     }
 

@@ -19,6 +19,7 @@ mod keys;
 mod lists;
 mod sample;
 mod scan;
+mod scripting;
 mod server;
 mod session;
 mod sets;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Context, Executed, bits, cluster, databases, dump, geo, hashes, hyperloglog, keys, lists,
-    server, session, sets, sorted_sets, streams, strings,
+    scripting, server, session, sets, sorted_sets, streams, strings,
 };
 
 /// One command, as COMMAND tells of it.
@@ -238,6 +238,7 @@ const FAMILIES: &[&[Command]] = &[
     session::SERVER,
     server::COMMANDS,
     session::GENERIC,
+    scripting::COMMANDS,
 ];
 
 /// The longest name of a command, in bytes.

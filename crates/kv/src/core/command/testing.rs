@@ -139,6 +139,9 @@ impl Teller {
 fn write(out: &mut String, reply: &Reply, depth: usize) {
     let _ = match reply {
         Reply::Status(text) => writeln!(out, "{text}"),
+        Reply::Simple(text) | Reply::BigNumber(text) => {
+            writeln!(out, "{}", String::from_utf8_lossy(text))
+        }
         Reply::Error(text) => writeln!(out, "(error) {}", String::from_utf8_lossy(text)),
         Reply::Integer(integer) => writeln!(out, "(integer) {integer}"),
         Reply::Bulk(bytes) => writeln!(out, "\"{}\"", show(bytes)),

@@ -1,5 +1,7 @@
 //! Databases of keys with their times of expiry.
 
+mod undo;
+
 use std::{collections::BTreeSet, fmt};
 
 use super::{Entry, Heap as _, Key, Milliseconds, Table, Used, Uses, Value, heap::tree_bytes};
@@ -8,6 +10,9 @@ use crate::core::chance;
 
 /// So many logical databases there are, as in a Redis of default configuration.
 pub const DATABASES: usize = 16;
+
+/// A database beside them that no client can choose: what the cluster itself keeps.
+pub const HIDDEN: usize = DATABASES;
 
 /// So many keys are looked at for one that ends, before the index of those is used, which draws
 /// less evenly.
@@ -23,6 +28,8 @@ pub struct Database {
     field_expiries: BTreeSet<(Milliseconds, Key)>,
     /// What the keys of both indexes take of the heap.
     indexed_bytes: usize,
+    /// What undoes changes, while that is noted.
+    journal: Option<Box<undo::Journal>>,
 }
 
 impl Database {
@@ -79,13 +86,22 @@ impl Database {
 
     /// The key's value, to change it in place.
     pub(in crate::core) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
-        self.entries.get_mut(key).map(|entry| &mut entry.value)
+        let place = self.entries.find(key)?;
+        self.at_mut(place)
     }
 
     /// The value of the key at a place, to change it in place.
     pub(in crate::core) fn at_mut(&mut self, place: usize) -> Option<&mut Value> {
-        let entry = self.entries.get_index_mut(place)?;
-        Some(&mut entry.value)
+        self.change_at(place).map(|entry| &mut entry.value)
+    }
+
+    /// The entry at a place, to change it in place; what it is now is noted first.
+    fn change_at(&mut self, place: usize) -> Option<&mut Entry> {
+        if let Some(journal) = &mut self.journal {
+            let (key, entry) = self.entries.get_index(place)?;
+            journal.changes(key, entry);
+        }
+        self.entries.get_index_mut(place)
     }
 
     /// Notes a use of the key at a place.
@@ -120,7 +136,7 @@ impl Database {
     /// Notes that a key was changed, if it is there, and brings the index of fields that end up
     /// to date.
     pub(in crate::core) fn changed(&mut self, key: &[u8], version: u64) {
-        let Some(entry) = self.entries.get_mut(key) else {
+        let Some(entry) = self.find(key).and_then(|place| self.change_at(place)) else {
             return;
         };
         entry.set_version(version);
@@ -138,6 +154,12 @@ impl Database {
         if let Value::Hash(hash) = &mut entry.value {
             hash.leave_index();
         }
+        if let Some(journal) = &mut self.journal {
+            match self.entries.get(key) {
+                Some(before) => journal.changes(key, before),
+                None => journal.adds(key),
+            }
+        }
         // An existing key keeps its place in the order.
         let mut before = self.entries.insert(key.into(), entry);
         let expired_before = before.as_ref().and_then(Entry::expires_at_ms);
@@ -151,6 +173,11 @@ impl Database {
 
     /// Takes the key out.
     pub(in crate::core) fn remove(&mut self, key: &[u8]) -> Option<Entry> {
+        if let Some(journal) = &mut self.journal
+            && let Some((place, _, entry)) = self.entries.get_full(key)
+        {
+            journal.removes(key, place, entry);
+        }
         let mut entry = self.entries.swap_remove(key)?;
         self.index_expiry(key, entry.expires_at_ms(), None);
         self.forget_fields(key, &mut entry);
@@ -159,7 +186,7 @@ impl Database {
 
     /// Says when the key ends, if it is there.
     pub(in crate::core) fn expire_at(&mut self, key: &[u8], at_ms: Option<Milliseconds>) -> bool {
-        let Some(entry) = self.entries.get_mut(key) else {
+        let Some(entry) = self.find(key).and_then(|place| self.change_at(place)) else {
             return false;
         };
         let before = entry.expires_at_ms();
@@ -257,6 +284,8 @@ pub struct Keyspace {
     uses: Uses,
     /// Where the chance of that comes from. No part of what replicas agree on.
     chance: u64,
+    /// Databases that were changed as a whole, while what undoes changes is noted.
+    aside: Option<Vec<undo::Aside>>,
 }
 
 impl fmt::Debug for Keyspace {
@@ -270,15 +299,16 @@ impl fmt::Debug for Keyspace {
 impl Default for Keyspace {
     fn default() -> Self {
         Keyspace {
-            databases: vec![Database::default(); DATABASES],
+            databases: vec![Database::default(); DATABASES + 1],
             uses: Uses::Last,
             chance: 0,
+            aside: None,
         }
     }
 }
 
 impl Keyspace {
-    /// One database; `index` is below [`DATABASES`].
+    /// One database; `index` is below [`DATABASES`], or [`HIDDEN`].
     pub fn database(&self, index: usize) -> &Database {
         &self.databases[index]
     }
@@ -348,10 +378,5 @@ impl Keyspace {
     /// The same, to change it.
     pub(in crate::core) fn database_mut(&mut self, index: usize) -> &mut Database {
         &mut self.databases[index]
-    }
-
-    /// Exchanges two databases; their indexes are below [`DATABASES`].
-    pub(in crate::core) fn swap(&mut self, first: usize, second: usize) {
-        self.databases.swap(first, second);
     }
 }

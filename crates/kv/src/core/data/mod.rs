@@ -26,7 +26,7 @@ pub use decimal::Decimal;
 pub use entry::{Entry, Used};
 pub use hash::Hash;
 pub use heap::{Heap, SAMPLES};
-pub use keyspace::{DATABASES, Database, Keyspace};
+pub use keyspace::{DATABASES, Database, HIDDEN, Keyspace};
 pub use list::{End, List};
 pub use pack::{Pack, PackIter};
 pub use packing::Packing;

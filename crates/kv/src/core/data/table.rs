@@ -264,6 +264,30 @@ impl<V: Heap> Table<V> {
         Some((slot.key, slot.value))
     }
 
+    /// Has the keys of two places, which exist, change places.
+    pub fn swap_indices(&mut self, first: usize, second: usize) {
+        if first == second {
+            return;
+        }
+        self.settle();
+        let hashes = [first, second].map(|place| spread(self.slot(place).hash));
+        let is_it = |at: usize, place: &u32| index(*place) == [first, second][at];
+        let [Some(of_first), Some(of_second)] = self.places.get_disjoint_mut(hashes, is_it) else {
+            unreachable!("every slot has its place");
+        };
+        std::mem::swap(of_first, of_second);
+        let (low, high) = (first.min(second), first.max(second));
+        let (low_rows, high_rows) = self.rows.split_at_mut(high / ROW_SLOTS);
+        // No row but the first of the upper ones holds the higher place.
+        match low_rows.get_mut(low / ROW_SLOTS) {
+            Some(row) => std::mem::swap(
+                &mut row[low % ROW_SLOTS],
+                &mut high_rows[0][high % ROW_SLOTS],
+            ),
+            None => high_rows[0].swap(low % ROW_SLOTS, high % ROW_SLOTS),
+        }
+    }
+
     /// What the table takes of the heap with all that is in it.
     pub fn heap_bytes(&self) -> usize {
         let rows = match &*self.rows {

@@ -9,6 +9,7 @@
 //! there, and unpacked strings together have a limit.
 
 mod crc64;
+mod libraries;
 mod listpack;
 mod lzf;
 pub(in crate::core) mod packs;
@@ -20,6 +21,7 @@ mod write;
 use self::crc64::crc64;
 pub(in crate::core) use self::{crc64::extend as crc64_of, reader::Reader};
 use super::data::Value;
+pub use libraries::{dump_libraries, restore_libraries};
 
 /// The version of RDB that is written, and the newest one that is read: Redis 7.4's.
 pub const RDB_VERSION: u16 = 12;
@@ -79,11 +81,8 @@ pub(crate) fn seal(out: &mut Vec<u8>) {
     out.extend_from_slice(&sum.to_le_bytes());
 }
 
-/// The value of a dump.
-///
-/// # Errors
-/// [`RestoreError`]
-pub fn restore(payload: &[u8]) -> Result<Value, RestoreError> {
+/// What is between version and checksum, which are right.
+fn open(payload: &[u8]) -> Result<&[u8], RestoreError> {
     let (Some((body, footer)), Some((summed, sum))) = (
         payload.split_last_chunk::<FOOTER_BYTES>(),
         payload.split_last_chunk::<CHECKSUM_BYTES>(),
@@ -94,7 +93,15 @@ pub fn restore(payload: &[u8]) -> Result<Value, RestoreError> {
     if version > RDB_VERSION || u64::from_le_bytes(*sum) != crc64(summed) {
         return Err(RestoreError::Envelope);
     }
-    let mut reader = Reader::new(body);
+    Ok(body)
+}
+
+/// The value of a dump.
+///
+/// # Errors
+/// [`RestoreError`]
+pub fn restore(payload: &[u8]) -> Result<Value, RestoreError> {
+    let mut reader = Reader::new(open(payload)?);
     let value = read::value(&mut reader)?;
     if reader.is_at_end() {
         Ok(value)

@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::core::{
-    codec::{CodecError, Reader, Writer},
-    reply::Reply,
+use crate::{
+    api::Publication,
+    core::{
+        codec::{CodecError, Reader, Writer},
+        reply::Reply,
+    },
 };
 
 /// The longest answer that a node passes on to another, in bytes.
@@ -33,6 +36,14 @@ pub enum Answered {
     Discarded,
     /// Where keys stand.
     Versions(Vec<u64>),
+    /// What a script, or a transaction with scripts, came to, with what is to be published now
+    /// that it was done.
+    Publishing {
+        /// What it came to; not one of these again.
+        answered: Box<Answered>,
+        /// In order.
+        publications: Vec<Publication>,
+    },
 }
 
 /// Statuses that commands answer, by their place in the encoded form. New ones come last.
@@ -73,6 +84,19 @@ impl Answered {
                     writer.number(*version);
                 }
             }
+            Answered::Publishing {
+                answered,
+                publications,
+            } => {
+                writer.byte(5).bytes(&answered.encode());
+                writer.length(publications.len());
+                for publication in publications {
+                    writer
+                        .byte(u8::from(publication.sharded))
+                        .bytes(&publication.channel)
+                        .bytes(&publication.message);
+                }
+            }
         }
         writer.finish()
     }
@@ -80,6 +104,10 @@ impl Answered {
     /// # Errors
     /// These bytes are no answer, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Answered, CodecError> {
+        Answered::decode_one(bytes, true)
+    }
+
+    fn decode_one(bytes: Bytes, may_publish: bool) -> Result<Answered, CodecError> {
         let mut reader = Reader::new(bytes);
         reader.version(VERSION)?;
         let answered = match reader.byte()? {
@@ -101,6 +129,22 @@ impl Answered {
                 let versions = (0..count).map(|_| reader.number());
                 Answered::Versions(versions.collect::<Result<_, _>>()?)
             }
+            5 if may_publish => Answered::Publishing {
+                answered: Box::new(Answered::decode_one(reader.bytes()?, false)?),
+                publications: (0..reader.count(3)?)
+                    .map(|_| {
+                        Ok(Publication {
+                            sharded: match reader.byte()? {
+                                0 => false,
+                                1 => true,
+                                mark => return Err(CodecError::Mark(mark)),
+                            },
+                            channel: reader.bytes()?,
+                            message: reader.bytes()?,
+                        })
+                    })
+                    .collect::<Result<_, _>>()?,
+            },
             mark => return Err(CodecError::Mark(mark)),
         };
         reader.finish()?;
@@ -165,6 +209,12 @@ fn write(writer: &mut Writer, reply: &Reply) {
             writer.byte(13);
             write_pairs(writer, pairs);
         }
+        Reply::Simple(text) => {
+            writer.byte(14).bytes(text);
+        }
+        Reply::BigNumber(digits) => {
+            writer.byte(15).bytes(digits);
+        }
     }
 }
 
@@ -213,6 +263,8 @@ fn read(reader: &mut Reader, depth: usize) -> Result<Reply, CodecError> {
         11 => Reply::Boolean(reader.byte()? == 1),
         12 => Reply::Verbatim(reader.bytes()?),
         13 => Reply::PairsOrMap(read_pairs(reader, inner?)?),
+        14 => Reply::Simple(reader.bytes()?),
+        15 => Reply::BigNumber(reader.bytes()?),
         mark => return Err(CodecError::Mark(mark)),
     })
 }

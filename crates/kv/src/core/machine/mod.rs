@@ -5,11 +5,16 @@
 mod answered;
 mod observed;
 mod operation;
+mod scripts;
 
 use bytes::Bytes;
 
 pub use answered::{ANSWER_BYTES_MAX, Answered};
-pub use operation::{Attempt, Author, Call, OPERATION_BYTES_MAX, Operation, Terms};
+pub use operation::{
+    Attempt, Author, Call, Change, Decided, OPERATION_BYTES_MAX, Operation, Script, Step, Terms,
+    WhenFull,
+};
+pub use scripts::{Home, Running, Surroundings};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
@@ -43,6 +48,8 @@ pub struct Machine {
     sum: Option<(u64, u64)>,
     /// What the operation that runs comes with.
     terms: Terms,
+    /// Where this is, for scripts. It is no part of the state.
+    home: Option<Home>,
 }
 
 /// What an entry changed, for those who cache it.
@@ -61,6 +68,11 @@ impl Machine {
             keyspace,
             ..Machine::default()
         }
+    }
+
+    /// Says where this is. Without it all keys are here, and nobody ends scripts.
+    pub fn set_home(&mut self, home: Home) {
+        self.home = Some(home);
     }
 
     /// The databases.
@@ -214,13 +226,8 @@ impl Machine {
                 if !watched.iter().all(stands) {
                     return Answered::Discarded;
                 }
-                let step = |(place, call): (usize, &Call)| {
-                    let at = CommandMoment {
-                        seed: at.seed.rotate_left(17).wrapping_add(place as u64),
-                        ..at
-                    };
-                    self.call(at, call, effects)
-                };
+                let step =
+                    |(place, call): (usize, &Call)| self.call(of_step(at, place), call, effects);
                 Answered::Executed(calls.iter().enumerate().map(step).collect())
             }
             Operation::Versions(keys) => {
@@ -250,6 +257,18 @@ impl Machine {
                 }
                 Answered::Reply(Reply::OK)
             }
+            Operation::Script(script) if at.reading => {
+                self.read_steps(at, vec![Step::Script(script)], None, effects)
+            }
+            Operation::Program { steps, watched } if at.reading => {
+                self.read_steps(at, steps, Some(&watched), effects)
+            }
+            // Our own mistake, or another's: every replica says the same.
+            Operation::Script(_) | Operation::Program { .. } => {
+                refused("ERR a script was logged that nobody has run")
+            }
+            Operation::Decided(_) if at.reading => refused("ERR a write came as a read"),
+            Operation::Decided(decided) => self.redo(at, decided, effects),
         }
     }
 
@@ -290,6 +309,14 @@ impl Machine {
         entry
             .filter(|entry| !entry.has_ended(at.now_ms))
             .map_or(0, Entry::version)
+    }
+}
+
+/// The moment of one of several commands: each has a chance of its own.
+fn of_step(at: CommandMoment, place: usize) -> CommandMoment {
+    CommandMoment {
+        seed: at.seed.rotate_left(17).wrapping_add(place as u64),
+        ..at
     }
 }
 
@@ -375,6 +402,20 @@ impl StateMachine for Machine {
         })
     }
 
+    fn is_decided(&self, operation: &Bytes) -> bool {
+        Operation::is_decided(operation)
+    }
+
+    fn decide(&mut self, at: Moment, operation: &Bytes) -> Bytes {
+        let at = CommandMoment {
+            now_ms: at.now_ms,
+            seed: at.seed,
+            version: at.index.0,
+            reading: false,
+        };
+        scripts::decide(self, at, operation)
+    }
+
     fn refuses(&self, operation: &Bytes) -> Option<Answered> {
         if !self.is_full {
             return None;
@@ -382,6 +423,13 @@ impl StateMachine for Machine {
         let needs_memory = |call: &Call| {
             let command = command::find(&call.words);
             command.is_some_and(|command| command.flags.has(command::Flags::DENYOOM))
+        };
+        // As Redis answers EXEC.
+        let aborted = || {
+            let reason = OUT_OF_MEMORY;
+            refused(&format!(
+                "EXECABORT Transaction discarded because of: {reason}"
+            ))
         };
         match Operation::decode(operation.clone()) {
             Ok(
@@ -392,12 +440,19 @@ impl StateMachine for Machine {
                     ..
                 },
             ) if needs_memory(&call) => Some(refused(OUT_OF_MEMORY)),
-            // As Redis answers EXEC.
             Ok(Operation::Transaction { calls, .. }) if calls.iter().any(needs_memory) => {
-                let reason = OUT_OF_MEMORY;
-                Some(refused(&format!(
-                    "EXECABORT Transaction discarded because of: {reason}"
-                )))
+                Some(aborted())
+            }
+            // Its scripts answer in their places.
+            Ok(Operation::Program { steps, .. })
+                if steps
+                    .iter()
+                    .any(|step| matches!(step, Step::Call(call) if needs_memory(call))) =>
+            {
+                Some(aborted())
+            }
+            Ok(Operation::Script(script)) if scripts::is_refused_when_full(&script) => {
+                Some(refused(scripts::OUT_OF_MEMORY))
             }
             _ => None,
         }
@@ -418,5 +473,7 @@ impl StateMachine for Machine {
     }
 }
 
+#[cfg(test)]
+mod script_tests;
 #[cfg(test)]
 mod tests;

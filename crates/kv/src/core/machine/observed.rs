@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Answered, Call, Machine, Operation};
+use super::{Answered, Call, Change, Machine, Operation};
 use crate::core::{
     command::{self, Command, Effects, Flags, Group, Moment},
     data::Value,
@@ -75,6 +75,12 @@ pub(super) fn touches(logged: &Bytes, read: &Bytes) -> bool {
         Operation::Transaction { calls, .. } => calls.iter().any(may_change),
         Operation::Versions(_) | Operation::Sum | Operation::Compare { .. } => false,
         Operation::Expire(keys) | Operation::Evict(keys) => keys.iter().any(is_it),
+        Operation::Decided(decided) => decided.changes.iter().any(|change| match change {
+            Change::Call(call) => may_change(call),
+            Change::Expired(database, other) => *database == read.database && other == key,
+        }),
+        // Nobody knows before it ran.
+        Operation::Script(_) | Operation::Program { .. } => true,
     }
 }
 
@@ -98,6 +104,7 @@ mod tests {
 
     use super::*;
     use crate::core::{
+        machine::Decided,
         partition::{Moment, StateMachine as _},
         paxos::LogIndex,
         reply::Reply,
@@ -168,6 +175,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn scripts_touch_what_they_were_decided_to_change() {
+        let set = Change::Call(Call {
+            database: 0,
+            words: ["SET", "a", "1"].map(Bytes::from).to_vec(),
+        });
+        let ended = Change::Expired(1, "b".into());
+        let decided = Operation::Decided(Decided {
+            changes: vec![set, ended],
+            answer: Answered::Reply(Reply::OK).encode(),
+        });
+        let touched = [(0, "GET a"), (0, "GET b"), (1, "GET a"), (1, "GET b")]
+            .map(|(database, read)| touches(&decided.encode(), &encoded(database, read)));
+        assert_eq!(touched, [true, false, false, true]);
+        let undecided = Operation::Program {
+            steps: Vec::new(),
+            watched: Vec::new(),
+        };
+        assert!(touches(&undecided.encode(), &encoded(0, "GET a")));
     }
 
     #[test]

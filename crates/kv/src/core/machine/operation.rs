@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::core::{
     codec::{CodecError, Reader, Writer},
-    data::{DATABASES, Packing},
+    data::{HIDDEN, Packing},
 };
 
 /// The longest operation, in bytes: it becomes one record of the journal and one packet.
@@ -13,6 +13,10 @@ pub const OPERATION_BYTES_MAX: usize = 6 << 20;
 
 /// Version of the encoded form.
 const VERSION: u8 = 1;
+/// What marks a script.
+const SCRIPT: u8 = 5;
+/// What marks a transaction with scripts.
+const PROGRAM: u8 = 7;
 
 /// What marks an operation that evicts keys.
 const EVICT: u8 = 8;
@@ -47,10 +51,69 @@ pub struct Terms {
 /// A command in a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The database's index, below [`DATABASES`].
+    /// The database's index, up to [`HIDDEN`].
     pub database: usize,
     /// The command's words, its name first.
     pub words: Vec<Bytes>,
+}
+
+/// A script to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The database's index that it begins in.
+    pub database: usize,
+    /// Its text; of a function, its library's.
+    pub code: Bytes,
+    /// Which function of the library, if it is one.
+    pub function: Option<Bytes>,
+    /// `KEYS`
+    pub keys: Vec<Bytes>,
+    /// `ARGV`
+    pub arguments: Vec<Bytes>,
+    /// Whether it may change nothing.
+    pub reads: bool,
+    /// What it may do where no memory is left.
+    pub when_full: WhenFull,
+}
+
+/// What a script may do where no memory is left, if it is one that may write (Redis: "Scripting
+/// with Lua", "Script flags").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It says nothing of itself: it runs, but what may need memory is refused until it has
+    /// changed something; then it can't be stopped in the middle.
+    Limited,
+    /// It has flags, `allow-oom` is none of them: it doesn't run.
+    Refused,
+    /// `allow-oom`: anything.
+    Allowed,
+}
+
+/// One thing of a transaction with scripts in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Run a command.
+    Call(Call),
+    /// Run a script.
+    Script(Script),
+}
+
+/// One thing by which a script changed something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A command.
+    Call(Call),
+    /// This key of this database was found to have ended, or fields of it.
+    Expired(usize, Bytes),
+}
+
+/// What the owner decided that a script comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// What it changed, in order.
+    pub changes: Vec<Change>,
+    /// What it came to: an [`Answered`](super::Answered), encoded.
+    pub answer: Bytes,
 }
 
 /// What a request asks of one partition.
@@ -89,6 +152,17 @@ pub enum Operation {
     },
     /// Remove these keys, since memory is short.
     Evict(Vec<(usize, Bytes)>),
+    /// Run a script. It is never applied: the owner decides what it comes to.
+    Script(Script),
+    /// Do what was decided.
+    Decided(Decided),
+    /// A transaction with scripts in it; is decided, as they are.
+    Program {
+        /// What is done, in order.
+        steps: Vec<Step>,
+        /// Database, key and version of each watched key.
+        watched: Vec<(usize, Bytes, u64)>,
+    },
 }
 
 /// Which run this is of a command that waits.
@@ -122,10 +196,7 @@ impl Operation {
                 for call in calls {
                     write_call(&mut writer, call);
                 }
-                writer.length(watched.len());
-                for (database, key, version) in watched {
-                    writer.length(*database).bytes(key).number(*version);
-                }
+                write_watched(&mut writer, watched);
             }
             Operation::Versions(keys) => {
                 writer.byte(2);
@@ -157,6 +228,32 @@ impl Operation {
             }
             Operation::Compare { index, sum } => {
                 writer.byte(COMPARE).number(*index).number(*sum);
+            }
+            Operation::Script(script) => {
+                writer.byte(SCRIPT);
+                write_script(&mut writer, script);
+            }
+            Operation::Decided(decided) => {
+                writer.byte(6).length(decided.changes.len());
+                for change in &decided.changes {
+                    match change {
+                        Change::Call(call) => write_call(writer.byte(0), call),
+                        Change::Expired(database, key) => {
+                            writer.byte(1).length(*database).bytes(key);
+                        }
+                    }
+                }
+                writer.bytes(&decided.answer);
+            }
+            Operation::Program { steps, watched } => {
+                writer.byte(PROGRAM).length(steps.len());
+                for step in steps {
+                    match step {
+                        Step::Call(call) => write_call(writer.byte(0), call),
+                        Step::Script(script) => write_script(writer.byte(1), script),
+                    }
+                }
+                write_watched(&mut writer, watched);
             }
         }
         writer.finish()
@@ -209,6 +306,11 @@ impl Operation {
 
     /// An operation, without the terms that it may come with.
     ///
+    /// Whether these bytes are of an operation that only the owner can tell what it comes to.
+    pub fn is_decided(bytes: &[u8]) -> bool {
+        matches!(bytes, [VERSION, SCRIPT | PROGRAM, ..])
+    }
+
     /// # Errors
     /// These bytes are no operation, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Operation, CodecError> {
@@ -224,9 +326,7 @@ impl Operation {
                 let calls = (0..reader.count(3)?)
                     .map(|_| read_call(&mut reader))
                     .collect::<Result<_, _>>()?;
-                let watched = (0..reader.count(3)?)
-                    .map(|_| Ok((database(&mut reader)?, reader.bytes()?, reader.number()?)))
-                    .collect::<Result<_, CodecError>>()?;
+                let watched = read_watched(&mut reader)?;
                 Operation::Transaction { calls, watched }
             }
             2 => Operation::Versions(read_keys(&mut reader)?),
@@ -247,6 +347,30 @@ impl Operation {
                 sum: reader.number()?,
             },
             EVICT => Operation::Evict(read_keys(&mut reader)?),
+            SCRIPT => Operation::Script(read_script(&mut reader)?),
+            6 => Operation::Decided(Decided {
+                changes: (0..reader.count(3)?)
+                    .map(|_| {
+                        Ok(match reader.byte()? {
+                            0 => Change::Call(read_call(&mut reader)?),
+                            1 => Change::Expired(database(&mut reader)?, reader.bytes()?),
+                            mark => return Err(CodecError::Mark(mark)),
+                        })
+                    })
+                    .collect::<Result<_, _>>()?,
+                answer: reader.bytes()?,
+            }),
+            PROGRAM => {
+                let steps = (0..reader.count(3)?)
+                    .map(|_| match reader.byte()? {
+                        0 => read_call(&mut reader).map(Step::Call),
+                        1 => read_script(&mut reader).map(Step::Script),
+                        mark => Err(CodecError::Mark(mark)),
+                    })
+                    .collect::<Result<_, _>>()?;
+                let watched = read_watched(&mut reader)?;
+                Operation::Program { steps, watched }
+            }
             mark => return Err(CodecError::Mark(mark)),
         };
         reader.finish()?;
@@ -255,18 +379,76 @@ impl Operation {
 }
 
 fn write_call(writer: &mut Writer, call: &Call) {
-    writer.length(call.database).length(call.words.len());
-    for word in &call.words {
+    writer.length(call.database);
+    write_words(writer, &call.words);
+}
+
+fn read_call(reader: &mut Reader) -> Result<Call, CodecError> {
+    Ok(Call {
+        database: database(reader)?,
+        words: read_words(reader)?,
+    })
+}
+
+fn write_words(writer: &mut Writer, words: &[Bytes]) {
+    writer.length(words.len());
+    for word in words {
         writer.bytes(word);
     }
 }
 
-fn read_call(reader: &mut Reader) -> Result<Call, CodecError> {
-    let database = database(reader)?;
-    let words = (0..reader.count(1)?)
-        .map(|_| reader.bytes())
-        .collect::<Result<_, _>>()?;
-    Ok(Call { database, words })
+fn read_words(reader: &mut Reader) -> Result<Vec<Bytes>, CodecError> {
+    (0..reader.count(1)?).map(|_| reader.bytes()).collect()
+}
+
+fn write_script(writer: &mut Writer, script: &Script) {
+    writer
+        .length(script.database)
+        .byte(u8::from(script.reads))
+        .byte(match script.when_full {
+            WhenFull::Limited => 0,
+            WhenFull::Refused => 1,
+            WhenFull::Allowed => 2,
+        })
+        .bytes(&script.code);
+    // No function has no name.
+    writer.bytes(script.function.as_deref().unwrap_or_default());
+    write_words(writer, &script.keys);
+    write_words(writer, &script.arguments);
+}
+
+fn read_script(reader: &mut Reader) -> Result<Script, CodecError> {
+    Ok(Script {
+        database: database(reader)?,
+        reads: match reader.byte()? {
+            0 => false,
+            1 => true,
+            mark => return Err(CodecError::Mark(mark)),
+        },
+        when_full: match reader.byte()? {
+            0 => WhenFull::Limited,
+            1 => WhenFull::Refused,
+            2 => WhenFull::Allowed,
+            mark => return Err(CodecError::Mark(mark)),
+        },
+        code: reader.bytes()?,
+        function: Some(reader.bytes()?).filter(|name| !name.is_empty()),
+        keys: read_words(reader)?,
+        arguments: read_words(reader)?,
+    })
+}
+
+fn write_watched(writer: &mut Writer, watched: &[(usize, Bytes, u64)]) {
+    writer.length(watched.len());
+    for (database, key, version) in watched {
+        writer.length(*database).bytes(key).number(*version);
+    }
+}
+
+fn read_watched(reader: &mut Reader) -> Result<Vec<(usize, Bytes, u64)>, CodecError> {
+    (0..reader.count(3)?)
+        .map(|_| Ok((database(reader)?, reader.bytes()?, reader.number()?)))
+        .collect()
 }
 
 fn write_keys(writer: &mut Writer, keys: &[(usize, Bytes)]) {
@@ -286,6 +468,6 @@ fn database(reader: &mut Reader) -> Result<usize, CodecError> {
     let length = reader.number()?;
     usize::try_from(length)
         .ok()
-        .filter(|index| *index < DATABASES)
+        .filter(|index| *index <= HIDDEN)
         .ok_or(CodecError::Length { length })
 }

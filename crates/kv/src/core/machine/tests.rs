@@ -176,6 +176,8 @@ fn replies() -> impl Strategy<Value = Reply> {
         bytes().prop_map(Reply::Bulk),
         bytes().prop_map(Reply::Error),
         bytes().prop_map(Reply::Verbatim),
+        bytes().prop_map(Reply::Simple),
+        bytes().prop_map(Reply::BigNumber),
     ];
     leaf.prop_recursive(4, 64, 8, |inner| {
         let many = || proptest::collection::vec(inner.clone(), 0..8);

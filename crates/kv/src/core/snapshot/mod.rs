@@ -29,6 +29,8 @@ pub use sink::PIECE_BYTES_MAX;
 const MAGIC: &[u8; 8] = b"ATOLLPAR";
 /// Version of the format.
 const VERSION: u8 = 1;
+/// Version of the encoded form where the hidden database follows the others.
+const VERSION_HIDDEN: u8 = 2;
 /// Bytes of the checksum at the end.
 const CHECKSUM_BYTES: usize = 8;
 
@@ -104,21 +106,22 @@ pub fn decode(bytes: &Bytes) -> Result<State<Machine>, SnapshotError> {
         return Err(SnapshotError::Magic);
     }
     let found = head[MAGIC.len()];
-    if found > VERSION {
-        let known = VERSION;
+    if found > VERSION_HIDDEN {
+        let known = VERSION_HIDDEN;
         return Err(CodecError::Version { found, known }.into());
     }
+    let has_hidden = found == VERSION_HIDDEN;
     let (found, computed) = (u64::from_le_bytes(tail), sink::checksum(&content));
     if found != computed {
         return Err(SnapshotError::Checksum { found, computed });
     }
-    read::state(content.slice(MAGIC.len() + 1..))
+    read::state(content.slice(MAGIC.len() + 1..), has_hidden)
 }
 
 /// A number that is the same for data that is the same, and hardly ever for other.
 pub fn sum(keyspace: &Keyspace) -> u64 {
     let mut sink = Sink::new(drop);
-    write::keyspace(&mut sink, keyspace);
+    write::write_keyspace(&mut sink, keyspace);
     sink.finish().1
 }
 

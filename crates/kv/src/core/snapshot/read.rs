@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{SnapshotError, values};
 use crate::core::{
     codec::{CodecError, Reader},
-    data::{DATABASES, Database, Entry, Keyspace, Used, Uses},
+    data::{DATABASES, Database, Entry, HIDDEN, Keyspace, Used, Uses},
     machine::{Answered, Machine},
     partition::State,
     paxos::{Ballot, LogIndex, Position},
@@ -18,7 +18,7 @@ const SESSION_BYTES_MIN: usize = 4;
 /// Bytes that a key with its value takes at least.
 const ENTRY_BYTES_MIN: usize = 5;
 
-pub(super) fn state(content: Bytes) -> Result<State<Machine>, SnapshotError> {
+pub(super) fn state(content: Bytes, has_hidden: bool) -> Result<State<Machine>, SnapshotError> {
     let from = &mut Reader::new(content);
     let birth = Ballot {
         configuration: from.number()?,
@@ -59,6 +59,13 @@ pub(super) fn state(content: Bytes) -> Result<State<Machine>, SnapshotError> {
     let mut keyspace = Keyspace::default();
     for index in 0..DATABASES {
         database(from, keyspace.database_mut(index), Uses::Last.first(now_ms))?;
+    }
+    if has_hidden {
+        database(
+            from,
+            keyspace.database_mut(HIDDEN),
+            Uses::Last.first(now_ms),
+        )?;
     }
     from.clone().finish()?;
     state.machine = Machine::of(keyspace);

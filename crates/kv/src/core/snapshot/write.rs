@@ -2,17 +2,20 @@
 
 use bytes::Bytes;
 
-use super::{MAGIC, VERSION, sink::Sink, values};
+use super::{MAGIC, VERSION, VERSION_HIDDEN, sink::Sink, values};
 use crate::core::{
-    data::{DATABASES, Database, Keyspace},
+    data::{DATABASES, Database, HIDDEN, Keyspace},
     machine::Machine,
     partition::State,
 };
 
 pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
     let applied = state.applied;
+    let keyspace = state.machine.keyspace();
+    // Where there is nothing of it, versions from before it was there can read the rest.
+    let has_hidden = !keyspace.database(HIDDEN).is_empty();
     to.raw(MAGIC)
-        .byte(VERSION)
+        .byte(if has_hidden { VERSION_HIDDEN } else { VERSION })
         .number(applied.birth.configuration)
         .number(applied.birth.round)
         .number(applied.birth.replica.0)
@@ -35,12 +38,16 @@ pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
     for replica in roll.present() {
         to.number(replica.0);
     }
-    keyspace(to, state.machine.keyspace());
+    write_keyspace(to, keyspace);
 }
 
-pub(super) fn keyspace<F: FnMut(Bytes)>(to: &mut Sink<F>, keyspace: &Keyspace) {
+/// All databases; the hidden one only where something is in it.
+pub(super) fn write_keyspace<F: FnMut(Bytes)>(to: &mut Sink<F>, keyspace: &Keyspace) {
     for index in 0..DATABASES {
         database(to, keyspace.database(index));
+    }
+    if !keyspace.database(HIDDEN).is_empty() {
+        database(to, keyspace.database(HIDDEN));
     }
 }
 

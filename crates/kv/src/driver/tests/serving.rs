@@ -35,7 +35,7 @@ struct Node {
     life: Option<(Group, Kv)>,
 }
 
-struct Cluster {
+pub(super) struct Cluster {
     net: SimNet,
     layout: Arc<Layout>,
     nodes: Vec<Node>,
@@ -53,7 +53,7 @@ fn layout() -> Arc<Layout> {
 }
 
 impl Cluster {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut cluster = Cluster {
             net: SimNet::new(seed),
             layout: layout(),
@@ -72,7 +72,7 @@ impl Cluster {
         cluster
     }
 
-    fn start(&mut self, at: usize) {
+    pub(super) fn start(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.boot += 1;
         let group = Group::new();
@@ -106,7 +106,7 @@ impl Cluster {
     }
 
     /// Ends a node as a loss of power does.
-    async fn crash(&mut self, at: usize) {
+    pub(super) async fn crash(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         let (group, kv) = node.life.take().unwrap();
         self.net.crash(NodeId(node.id));
@@ -116,7 +116,7 @@ impl Cluster {
         node.disk = node.disk.crash();
     }
 
-    fn kv(&self, at: usize) -> &Kv {
+    pub(super) fn kv(&self, at: usize) -> &Kv {
         &self.nodes[at].life.as_ref().unwrap().1
     }
 }
@@ -148,7 +148,7 @@ async fn told(kv: &Kv, text: &str) -> Reply {
     }
 }
 
-fn simulate<F: Future<Output = ()>>(seed: u64, run: impl FnOnce() -> F) {
+pub(super) fn simulate<F: Future<Output = ()>>(seed: u64, run: impl FnOnce() -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

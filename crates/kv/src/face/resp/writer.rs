@@ -88,6 +88,11 @@ fn write_one<'a>(out: &mut BytesMut, version: Version, reply: &'a Reply) -> Opti
             out.put_slice(text.as_bytes());
             out.put_slice(b"\r\n");
         }
+        Reply::Simple(text) => {
+            out.put_u8(b'+');
+            out.put_slice(text);
+            out.put_slice(b"\r\n");
+        }
         Reply::Error(text) => write_error(out, text),
         Reply::Integer(integer) => write_integer(out, b':', *integer),
         Reply::Bulk(bytes) => write_bulk(out, bytes),
@@ -104,6 +109,12 @@ fn write_one<'a>(out: &mut BytesMut, version: Version, reply: &'a Reply) -> Opti
             out.put_slice(b"\r\n");
         }
         Reply::Double(number) => write_bulk(out, format_double(*number).as_bytes()),
+        Reply::BigNumber(digits) if resp3 => {
+            out.put_u8(b'(');
+            out.put_slice(digits);
+            out.put_slice(b"\r\n");
+        }
+        Reply::BigNumber(digits) => write_bulk(out, digits),
         Reply::Verbatim(text) if resp3 => {
             const FORMAT: &[u8] = b"txt:";
             write_header(out, b'=', FORMAT.len() + text.len());

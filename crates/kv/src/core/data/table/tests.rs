@@ -18,6 +18,7 @@ enum Step {
     Replace(usize, usize),
     Remove(u16),
     RemoveAt(usize),
+    Swap(usize, usize),
     Clone,
 }
 
@@ -30,6 +31,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..300, bytes).prop_map(|(place, bytes)| Step::Replace(place, bytes)),
         3 => key.prop_map(Step::Remove),
         1 => (0_usize..300).prop_map(Step::RemoveAt),
+        1 => (0_usize..300, 0_usize..300).prop_map(|(first, second)| Step::Swap(first, second)),
         1 => Just(Step::Clone),
     ]
 }
@@ -110,6 +112,11 @@ proptest! {
                     let known = (place < model.len()).then(|| model.swap_remove(place));
                     prop_assert_eq!(removed, known);
                 }
+                Step::Swap(first, second) if first.max(second) < model.len() => {
+                    table.swap_indices(first, second);
+                    model.swap(first, second);
+                }
+                Step::Swap(..) => {}
                 Step::Clone => table = table.clone(),
             }
             prop_assert_eq!(table.len(), model.len());

@@ -208,21 +208,45 @@ proptest! {
     #[test]
     fn noise_is_refused(noise in vec(any::<u8>(), 0..300)) {
         prop_assert!(decode(&Bytes::from(noise.clone())).is_err());
-        let mut bytes = [&MAGIC[..], &[VERSION], &noise].concat();
-        bytes.extend(sink::checksum(&bytes).to_le_bytes());
-        let _ = decode(&Bytes::from(bytes));
+        for version in [VERSION, VERSION_HIDDEN] {
+            let mut bytes = [&MAGIC[..], &[version], &noise].concat();
+            bytes.extend(sink::checksum(&bytes).to_le_bytes());
+            let _ = decode(&Bytes::from(bytes));
+        }
     }
 }
 
 #[test]
 fn a_newer_version_is_named() {
     let mut bytes = joined(&encode(&State::new(Machine::default()))).to_vec();
-    bytes[MAGIC.len()] = VERSION + 1;
+    bytes[MAGIC.len()] = VERSION_HIDDEN + 1;
     let error = decode(&Bytes::from(bytes)).expect_err("it is newer");
     assert_eq!(
         error.to_string(),
-        "format version 2 is not known; this program knows up to 1"
+        "format version 3 is not known; this program knows up to 2"
     );
+}
+
+#[test]
+fn what_no_client_sees_comes_back_too() {
+    let mut state = State::new(Machine::default());
+    let hide = Operation::Call(Call {
+        database: crate::core::data::HIDDEN,
+        words: ["SET", "a", "1"].map(Bytes::from).to_vec(),
+    });
+    let before = state.fingerprint();
+    state.machine.apply(
+        crate::core::partition::Moment {
+            now_ms: 1,
+            seed: 1,
+            index: LogIndex(1),
+        },
+        &hide.encode(),
+    );
+    assert_ne!(state.fingerprint(), before);
+    let stored = golden("partition-2.snap", &joined(&encode(&state)));
+    let restored = decode(&stored).expect("it is in the tree");
+    assert_eq!(restored.fingerprint(), state.fingerprint());
 }
 
 #[test]
@@ -257,8 +281,27 @@ fn pieces_are_bounded_whatever_is_in_them() {
     assert_eq!(restored.fingerprint(), state.fingerprint());
 }
 
-/// The golden file is what this version writes of the state that these commands make, and is read
-/// as that state. It never changes; a new version of the format gets a new one.
+/// The stored file of this name, which is what is written. With `ATOLL_WRITE_GOLDEN` set, a file
+/// that is not there yet is made.
+fn golden(name: &str, written: &[u8]) -> Bytes {
+    let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/formats/golden")
+        .join(name);
+    let disk = atoll_world::disk::real();
+    let stored = match disk.read_all(&path) {
+        Err(error) if error.is_not_found() && std::env::var_os("ATOLL_WRITE_GOLDEN").is_some() => {
+            disk.write_atomic(&path, written)
+                .expect("the tree is writable");
+            disk.read_all(&path).expect("it was just written")
+        }
+        stored => stored.expect("it is in the tree"),
+    };
+    assert!(*stored == *written, "what is written differs from {name}");
+    stored
+}
+
+/// The golden file is what is written of the state that these commands make, and is read as that
+/// state. It never changes; a new version of the format gets a new one.
 #[test]
 fn the_golden_file_is_written_and_read() {
     let mut state = State::new(Machine::default());
@@ -304,18 +347,7 @@ fn the_golden_file_is_written_and_read() {
         .sessions
         .call(&Roll::new(300, present.collect::<Vec<_>>()));
     let written = joined(&encode(&state));
-    let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs/formats/golden/partition-1.snap");
-    let disk = atoll_world::disk::real();
-    let stored = match disk.read_all(&path) {
-        Err(error) if error.is_not_found() && std::env::var_os("ATOLL_WRITE_GOLDEN").is_some() => {
-            disk.write_atomic(&path, &written)
-                .expect("the tree is writable");
-            disk.read_all(&path).expect("it was just written")
-        }
-        stored => stored.expect("it is in the tree"),
-    };
-    assert!(stored == written, "what is written differs from the file");
+    let stored = golden("partition-1.snap", &written);
     let restored = decode(&stored).expect("it is in the tree");
     assert_eq!(restored.fingerprint(), state.fingerprint());
     assert_eq!(restored.sessions, state.sessions);

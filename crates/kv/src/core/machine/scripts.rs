@@ -1,0 +1,461 @@
+//! Scripts, at the owner: what one comes to, decided before anything is logged.
+//!
+//! The owner runs a script on its own databases while what undoes changes is noted, and takes
+//! everything back when the script is done. What is logged is the commands by which it changed
+//! something, and its reply ([`Decided`]). So no replica but the owner runs scripts, and one
+//! that takes differently long, or draws other numbers, makes no difference.
+//!
+//! Each of the commands that change something runs with the seed that it will have when it is
+//! done again. Commands that read run as reads do; keys that they find to have ended are removed,
+//! and that is logged in its place.
+//!
+//! A script that fails keeps what it did before, as in Redis. Of one that was ended (time limit,
+//! SCRIPT KILL) nothing is kept, and so it can always be ended; in Redis one that has written
+//! can't.
+
+use std::{fmt, sync::Arc};
+
+use atoll_base::id::PartitionId;
+use atoll_ring::partition::Partitions;
+use bytes::Bytes;
+
+use super::{
+    Answered, Call, Change, Decided, Machine, OPERATION_BYTES_MAX, Operation, Script, Step,
+    WhenFull, of_step,
+};
+use crate::{
+    api::Publication,
+    core::{
+        command::{self, Command, Context, Effects, Flags, Group, Moment, wait_of},
+        data::{DATABASES, Entry, Key, Keyspace, parse_integer},
+        reply::Reply,
+        route::{self, Plan},
+        script::{self, Host, Job, Ran, Watch},
+    },
+};
+
+/// Room for what an operation holds beside its calls and its answer, in bytes.
+const FRAME_BYTES: usize = 4_096;
+
+/// What a script that has flags, but not the one for it, is told where no memory is left.
+pub(super) const OUT_OF_MEMORY: &str = "OOM allow-oom flag is not set on the script, can not run \
+                                        it when used memory > 'maxmemory'";
+
+/// Whether a script doesn't run where no memory is left.
+pub(super) fn is_refused_when_full(script: &Script) -> bool {
+    !script.reads && script.when_full == WhenFull::Refused
+}
+
+/// Where a machine is, for its scripts.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// Which partition it is.
+    pub partition: PartitionId,
+    /// How many there are.
+    pub partitions: Partitions,
+    /// The node around it.
+    pub surroundings: Arc<dyn Surroundings>,
+}
+
+/// What a node does for scripts.
+pub trait Surroundings: fmt::Debug + Send + Sync {
+    /// A script begins. It has ended when the watch is dropped.
+    fn begins(&self, running: Running) -> Arc<dyn Watch>;
+
+    /// How many on this node would hear a publication now.
+    fn hearing(&self, publication: &Publication) -> usize;
+}
+
+/// A script that runs, as SCRIPT KILL and FUNCTION STATS know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The function's name; none, if it is a script.
+    pub function: Option<Bytes>,
+    /// The call, as a client would write it.
+    pub command: Vec<Bytes>,
+}
+
+impl Script {
+    fn running(&self) -> Running {
+        let (name, what) = match &self.function {
+            Some(function) => ("fcall", function),
+            None => ("eval", &self.code),
+        };
+        let count = Bytes::from(self.keys.len().to_string());
+        let head = [Bytes::from(name), what.clone(), count];
+        let words = head.into_iter().chain(self.keys.iter().cloned());
+        Running {
+            function: self.function.clone(),
+            command: words.chain(self.arguments.iter().cloned()).collect(),
+        }
+    }
+}
+
+/// Decides what an operation with scripts comes to. The machine is afterwards what it was.
+pub(super) fn decide(machine: &mut Machine, at: Moment, operation: &Bytes) -> Bytes {
+    let (steps, watched) = match Operation::decode(operation.clone()) {
+        Ok(Operation::Script(script)) => (vec![Step::Script(script)], None),
+        Ok(Operation::Program { steps, watched }) => (steps, Some(watched)),
+        // Whoever applies it says what is wrong with it.
+        Ok(_) | Err(_) => return operation.clone(),
+    };
+    machine.keyspace.begin_undo();
+    let mut run = Run::new(machine.home.as_ref(), &mut machine.keyspace, at);
+    run.is_full = machine.is_full;
+    let answered = match &watched {
+        Some(watched) if !stands(run.keyspace, at, watched) => Ok(Answered::Discarded),
+        _ => run.steps(steps, watched.is_some()),
+    };
+    let Run {
+        changes,
+        bytes,
+        publications,
+        ..
+    } = run;
+    machine.keyspace.undo();
+    let answered = match answered {
+        Ok(answered) if publications.is_empty() => answered,
+        Ok(answered) => Answered::Publishing {
+            answered: Box::new(answered),
+            publications,
+        },
+        Err(error) => return nothing(error),
+    };
+    let answer = answered.encode();
+    if bytes + answer.len() > OPERATION_BYTES_MAX - FRAME_BYTES {
+        return nothing(too_large(bytes + answer.len()));
+    }
+    Operation::Decided(Decided { changes, answer }).encode()
+}
+
+/// What is logged where nothing of a script is kept.
+fn nothing(error: Reply) -> Bytes {
+    Operation::Decided(Decided {
+        changes: Vec::new(),
+        answer: Answered::Reply(error).encode(),
+    })
+    .encode()
+}
+
+fn too_large(bytes: usize) -> Reply {
+    Reply::Error(Bytes::from(format!(
+        "ERR what the script changes and answers takes {bytes} bytes, more than the limit of \
+         {OPERATION_BYTES_MAX}; nothing of it is kept"
+    )))
+}
+
+fn stands(keyspace: &Keyspace, at: Moment, watched: &[(usize, Bytes, u64)]) -> bool {
+    watched.iter().all(|(database, key, version)| {
+        let entry = keyspace.database(*database).get(key);
+        let entry = entry.filter(|entry| !entry.has_ended(at.now_ms));
+        entry.map_or(0, Entry::version) == *version
+    })
+}
+
+impl Machine {
+    /// Does what was decided.
+    pub(super) fn redo(&mut self, at: Moment, decided: Decided, effects: &mut Effects) -> Answered {
+        for (place, change) in decided.changes.iter().enumerate() {
+            match change {
+                // What it answers was told.
+                Change::Call(call) => drop(self.call(of_step(at, place), call, effects)),
+                Change::Expired(database, key) => {
+                    let mut context = Context::new(&mut self.keyspace, *database, at, effects);
+                    context.expire_if_ended(key);
+                }
+            }
+        }
+        match Answered::decode(decided.answer) {
+            Ok(answered) => answered,
+            Err(error) => super::refused(&format!("ERR unknown answer: {error}")),
+        }
+    }
+
+    /// Runs scripts, and commands among them, that change nothing.
+    pub(super) fn read_steps(
+        &mut self,
+        at: Moment,
+        steps: Vec<Step>,
+        watched: Option<&[(usize, Bytes, u64)]>,
+        effects: &mut Effects,
+    ) -> Answered {
+        if watched.is_some_and(|watched| !stands(&self.keyspace, at, watched)) {
+            return Answered::Discarded;
+        }
+        let mut run = Run::new(self.home.as_ref(), &mut self.keyspace, at);
+        let answered = run.steps(steps, watched.is_some());
+        effects.ended.append(&mut run.ended);
+        answered.unwrap_or_else(Answered::Reply)
+    }
+}
+
+/// A script that runs, and what of it is kept.
+struct Run<'a> {
+    home: Option<&'a Home>,
+    keyspace: &'a mut Keyspace,
+    /// The moment of the whole.
+    at: Moment,
+    database: usize,
+    /// Whether the script may change nothing.
+    reads: bool,
+    /// Whether this node has no memory left.
+    is_full: bool,
+    /// Whether the script's commands that may need memory are refused.
+    is_limited: bool,
+    changes: Vec<Change>,
+    /// Keys that were found to have ended where nothing may be changed.
+    ended: Vec<(usize, Key)>,
+    publications: Vec<Publication>,
+    /// Of changes and publications.
+    bytes: usize,
+    /// Commands that read so far: each has a chance of its own.
+    reads_done: u64,
+}
+
+impl<'a> Run<'a> {
+    fn new(home: Option<&'a Home>, keyspace: &'a mut Keyspace, at: Moment) -> Self {
+        Run {
+            home,
+            keyspace,
+            at,
+            database: 0,
+            reads: at.reading,
+            is_full: false,
+            is_limited: false,
+            changes: Vec::new(),
+            ended: Vec::new(),
+            publications: Vec::new(),
+            bytes: 0,
+            reads_done: 0,
+        }
+    }
+
+    /// Takes steps one after the other. Where one of them is ended, this is the error, and
+    /// nothing of all is to be kept.
+    fn steps(&mut self, steps: Vec<Step>, is_transaction: bool) -> Result<Answered, Reply> {
+        let mut replies = Vec::with_capacity(steps.len());
+        for step in steps {
+            let reply = match step {
+                Step::Call(call) => {
+                    self.database = call.database;
+                    self.reads = self.at.reading;
+                    match command::find(&call.words) {
+                        Some(command) => self.execute(command, call.words),
+                        None => error("ERR a replica does not know this command"),
+                    }
+                }
+                Step::Script(script) => self.script(&script)?,
+            };
+            replies.push(reply);
+        }
+        Ok(match (is_transaction, replies.pop()) {
+            (false, Some(reply)) => Answered::Reply(reply),
+            (_, last) => {
+                replies.extend(last);
+                Answered::Executed(replies)
+            }
+        })
+    }
+
+    fn script(&mut self, script: &Script) -> Result<Reply, Reply> {
+        self.database = script.database;
+        self.reads = self.at.reading || script.reads;
+        if self.is_full && is_refused_when_full(script) {
+            return Ok(error(OUT_OF_MEMORY));
+        }
+        self.is_limited = self.is_full && script.when_full == WhenFull::Limited;
+        let watch = self
+            .home
+            .map(|home| home.surroundings.begins(script.running()));
+        let job = Job {
+            code: &script.code,
+            function: script.function.as_deref(),
+            keys: &script.keys,
+            arguments: &script.arguments,
+            // Another number than any command draws.
+            seed: !self.at.seed,
+            watch,
+        };
+        match script::run(self, &job) {
+            Ran::Answered(reply) => Ok(reply),
+            Ran::Ended(error) => Err(error),
+        }
+    }
+
+    /// Runs a command in the database that is chosen.
+    fn execute(&mut self, command: &'static Command, words: Vec<Bytes>) -> Reply {
+        let reading = !command.flags.has(Flags::WRITE);
+        if !reading && self.at.reading {
+            return error("ERR a write came as a read");
+        }
+        let at = match reading {
+            true => {
+                self.reads_done += 1;
+                Moment {
+                    seed: self.at.seed.wrapping_sub(self.reads_done),
+                    reading,
+                    ..self.at
+                }
+            }
+            false => of_step(self.at, self.changes.len()),
+        };
+        let before = self.keyspace.changes();
+        let mut effects = Effects::default();
+        let mut context = Context::new(self.keyspace, self.database, at, &mut effects);
+        let reply = command
+            .run(&mut context, &words)
+            .unwrap_or_else(|error| Reply::Error(Bytes::from(error.to_string())));
+        if self.keyspace.changes() != before {
+            let of_words = words.iter().map(|word| word.len() + size_of::<usize>());
+            self.bytes += of_words.sum::<usize>() + size_of::<usize>();
+            let database = self.database;
+            self.changes.push(Change::Call(Call { database, words }));
+            // It can't be stopped in the middle.
+            self.is_limited = false;
+        }
+        for (database, key) in effects.ended {
+            self.expire(database, key);
+        }
+        reply
+    }
+
+    /// Removes a key that was found to have ended, so that it has for everybody.
+    fn expire(&mut self, database: usize, key: Key) {
+        if self.at.reading {
+            self.ended.push((database, key));
+            return;
+        }
+        let before = self.keyspace.changes();
+        let mut effects = Effects::default();
+        let mut context = Context::new(self.keyspace, database, self.at, &mut effects);
+        context.expire_if_ended(&key);
+        // It may have been told more than once.
+        if self.keyspace.changes() != before {
+            self.bytes += key.len() + 2 * size_of::<usize>();
+            self.changes.push(Change::Expired(database, key.into()));
+        }
+    }
+
+    /// What only scripts call, or mean otherwise.
+    fn execute_here(&mut self, command: &Command, words: &[Bytes]) -> Option<Reply> {
+        match command.name {
+            "select" => {
+                let chosen = parse_integer(&words[1]).and_then(|it| usize::try_from(it).ok());
+                Some(match chosen.filter(|index| *index < DATABASES) {
+                    Some(index) => {
+                        self.database = index;
+                        Reply::OK
+                    }
+                    None if parse_integer(&words[1]).is_none() => {
+                        error("ERR value is not an integer or out of range")
+                    }
+                    None => error("ERR DB index is out of range"),
+                })
+            }
+            "time" => {
+                let (seconds, ms) = (self.at.now_ms / 1_000, self.at.now_ms % 1_000);
+                Some(Reply::Array(vec![
+                    Reply::bulk(seconds.to_string()),
+                    Reply::bulk((ms * 1_000).to_string()),
+                ]))
+            }
+            "publish" | "spublish" => {
+                // What reads is not published twice, and so not at all.
+                if self.reads {
+                    return Some(error(WRITES));
+                }
+                let publication = Publication {
+                    channel: words[1].clone(),
+                    message: words[2].clone(),
+                    sharded: command.name == "spublish",
+                };
+                let hearing = self
+                    .home
+                    .map_or(0, |home| home.surroundings.hearing(&publication));
+                self.bytes += words[1].len() + words[2].len() + 2 * size_of::<usize>();
+                self.publications.push(publication);
+                Some(Reply::count(hearing))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether everything that these words touch is in this partition.
+    fn check_place(&self, command: &Command, words: &[Bytes]) -> Result<(), Reply> {
+        let Some(home) = self.home else {
+            return Ok(());
+        };
+        let of_key = |key: &[u8]| home.partitions.of_key(key);
+        match route::plan(command, words, home.partitions.count(), of_key) {
+            Ok(Plan::One(partition)) if partition == home.partition => Ok(()),
+            Ok(Plan::Anywhere) => Ok(()),
+            Ok(Plan::Every(_) | Plan::Search | Plan::Scan(_)) => Err(error(
+                "ERR This Redis command goes over all keys, of which a script sees one partition",
+            )),
+            Ok(Plan::One(_) | Plan::Parts(..) | Plan::Atomic(_)) => Err(error(
+                "ERR Script attempted to access a non local key in a cluster node",
+            )),
+            Err(error) => Err(Reply::Error(Bytes::from(error.to_string()))),
+        }
+    }
+}
+
+/// What scripts that only read are told.
+const WRITES: &str = "ERR Write commands are not allowed from read-only scripts.";
+
+fn error(text: &'static str) -> Reply {
+    Reply::Error(Bytes::from_static(text.as_bytes()))
+}
+
+/// Commands that wait, and so are none for scripts; those of streams may come without waiting.
+fn would_wait(command: &Command, words: &[Bytes]) -> Option<Reply> {
+    if !command.flags.has(Flags::BLOCKING) {
+        return None;
+    }
+    if !["xread", "xreadgroup"].contains(&command.name) {
+        return Some(error(NOT_FROM_SCRIPT));
+    }
+    match wait_of(command, words) {
+        Ok(Some(_)) => Some(Reply::Error(Bytes::from(format!(
+            "ERR {} command is not allowed with BLOCK option from scripts",
+            command.name
+        )))),
+        // What is wrong with it the command says.
+        Ok(None) | Err(_) => None,
+    }
+}
+
+const NOT_FROM_SCRIPT: &str = "ERR This Redis command is not allowed from script";
+
+impl Host for Run<'_> {
+    fn call(&mut self, words: Vec<Bytes>) -> Reply {
+        let Some(command) = command::find(&words) else {
+            return error("ERR Unknown Redis command called from script");
+        };
+        if !command.takes(words.len()) {
+            return error("ERR Wrong number of args calling Redis command from script");
+        }
+        if command.flags.has(Flags::NOSCRIPT) || command.group == Group::Scripting {
+            return error(NOT_FROM_SCRIPT);
+        }
+        if let Some(refusal) = would_wait(command, &words) {
+            return refusal;
+        }
+        if self.reads && command.flags.has(Flags::WRITE) {
+            return error(WRITES);
+        }
+        if self.is_limited && command.flags.has(Flags::DENYOOM) {
+            return error(super::OUT_OF_MEMORY);
+        }
+        if self.bytes > OPERATION_BYTES_MAX {
+            return too_large(self.bytes);
+        }
+        if let Some(reply) = self.execute_here(command, &words) {
+            return reply;
+        }
+        match self.check_place(command, &words) {
+            Ok(()) => self.execute(command, words),
+            Err(refusal) => refusal,
+        }
+    }
+}
