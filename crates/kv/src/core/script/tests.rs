@@ -314,7 +314,8 @@ fn functions_may_give_many_values() {
         ),
         ("return tostring((unpack(t))), unpack(t)", "1"),
         (
-            "local c = coroutine.create(unpack) return tostring(select('#', coroutine.resume(c, t)))",
+            "local c = coroutine.create(function() return unpack(t) end) \
+             return tostring(select('#', coroutine.resume(c)))",
             "1001",
         ),
     ] {
