@@ -304,6 +304,26 @@ fn errors_say_where() {
 }
 
 #[test]
+fn functions_may_give_many_values() {
+    let table = "local t = {} for i = 1, 1000 do t[i] = i end ";
+    for (code, given) in [
+        ("return tostring(select('#', pcall(unpack, t)))", "1001"),
+        (
+            "return tostring(select('#', xpcall(function() return unpack(t) end, error)))",
+            "1001",
+        ),
+        ("return tostring((unpack(t))), unpack(t)", "1"),
+        (
+            "local c = coroutine.create(function() return unpack(t) end) \
+             return tostring(select('#', coroutine.resume(c)))",
+            "1001",
+        ),
+    ] {
+        assert_eq!(shown(&format!("{table}{code}")), given, "{code}");
+    }
+}
+
+#[test]
 fn errors_are_caught_as_in_lua() {
     assert_eq!(
         shown("local ok, e = pcall(function() return foo end) return tostring(ok) .. e"),
