@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     core::{
+        acl::{self, User},
         dump,
         machine::Operation,
         partition::Batch,
@@ -140,6 +141,23 @@ fn rdb_keys(bytes: &[u8], piece: usize) -> RdbKeys {
     }
 }
 
+/// Rules of a user, as the cluster keeps them and as an operator gives them. What was read is
+/// the same after it was written and read again.
+pub fn acl(bytes: &[u8]) {
+    let words = bytes.split(|byte| *byte == b' ');
+    let words: Vec<Bytes> = words.map(Bytes::copy_from_slice).collect();
+    let mut given = User::default();
+    if given.apply(&words).is_ok() {
+        assert_eq!(User::parse(&given.text()), Ok(given));
+    }
+    if let Ok(kept) = User::parse(bytes) {
+        assert_eq!(User::parse(&kept.text()), Ok(kept));
+    }
+    if let Ok(record) = acl::read_record(bytes) {
+        assert_eq!(acl::read_record(&acl::write_record(&record)), Ok(record));
+    }
+}
+
 /// What another node sends. Packets that were read are the same after they were sent again.
 pub fn packets(bytes: &[u8]) {
     let Ok((sender, packets)) = Bundle::decode(Bytes::copy_from_slice(bytes)) else {
@@ -190,6 +208,7 @@ mod tests {
 
     #[test]
     fn the_corpora_of_the_fuzzer_are_read() {
+        replay("acl", super::acl);
         replay("dump", super::dump);
         replay("packets", super::packets);
         replay("operation", super::operation);

@@ -106,6 +106,17 @@ impl Auth {
         Ok((user.password.clone(), self.revision))
     }
 
+    /// The password hash of a user that has a password, whether logins are on or not.
+    pub(crate) fn stored_hash(&self, name: &str) -> Option<Bytes> {
+        let user = self.users.get(name).filter(|user| !no_password(user))?;
+        Some(user.password.clone()).filter(|hash| !hash.is_empty())
+    }
+
+    /// Every user, in order of their names.
+    pub(crate) fn every_user(&self) -> impl Iterator<Item = (&str, &User)> {
+        self.users.iter().map(|(name, user)| (name.as_str(), user))
+    }
+
     /// The identity behind a bearer token's SHA-256; none if there is no such login.
     pub fn identify_digest(&self, digest: &[u8]) -> Option<Identity> {
         self.sessions.name(digest).map(|name| self.identify(name))

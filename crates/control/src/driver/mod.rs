@@ -27,6 +27,7 @@ pub mod rotation;
 pub(crate) mod services;
 pub mod swap;
 pub mod tokens;
+pub mod users;
 pub mod watch;
 
 pub use members::peer_address;

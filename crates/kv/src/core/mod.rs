@@ -1,5 +1,6 @@
 //! The pure part: what a partition holds, what commands do to it, and how its replicas agree.
 
+pub mod acl;
 mod chance;
 pub mod codec;
 pub mod command;

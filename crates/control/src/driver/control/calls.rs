@@ -19,6 +19,7 @@ use crate::{
         backup, passwords,
         replica::{ControlWatches, StoreValues},
         system_identity,
+        users::UsersVersion,
     },
     log::{Progress, machine::Replica as _},
     proto::{
@@ -54,8 +55,25 @@ impl Control {
         Error::Stopped
     }
 
-    fn with_auth<R>(&self, look: impl FnOnce(&crate::core::auth::Auth) -> R) -> R {
+    pub(in crate::driver) fn with_auth<R>(
+        &self,
+        look: impl FnOnce(&crate::core::auth::Auth) -> R,
+    ) -> R {
         self.shared.replica.with(|machine| look(machine.auth()))
+    }
+
+    /// Where users, and what the cluster keeps for itself, stand.
+    pub(in crate::driver) fn users_version(&self) -> UsersVersion {
+        self.shared.replica.with(|machine| UsersVersion {
+            auth: machine.auth().is_enabled(),
+            auth_revision: machine.auth().revision(),
+            system_revision: machine.keyspace(Space::System).revision(),
+        })
+    }
+
+    /// Index of the last entry applied; changes wake whoever waits.
+    pub(in crate::driver) fn applied_index(&self) -> atoll_world::watch::Receiver<u64> {
+        self.shared.replica.applied_index()
     }
 
     /// Checks a password and opens a session under the auth revision it was checked under.

@@ -4,6 +4,7 @@
 //! chance. The same command on the same keyspace with the same time and seed does the same on
 //! every replica. Checks come before changes: a command that fails has changed nothing.
 
+mod acl;
 mod args;
 mod bits;
 mod blocking;

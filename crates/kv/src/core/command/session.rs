@@ -61,7 +61,7 @@ fn echo(_: &mut Context<'_>, words: &[Bytes]) -> Executed {
 /// Allowed while data is loaded and on old data.
 pub(super) const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE);
 /// The same, not from scripts.
-const HERE: Flags = ALWAYS.and(Flags::NOSCRIPT);
+pub(super) const HERE: Flags = ALWAYS.and(Flags::NOSCRIPT);
 const HERE_FAST: Flags = HERE.and(Flags::FAST);
 /// The same, before AUTH.
 const ANYBODY: Flags = HERE_FAST.and(Flags::NO_AUTH);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::BitOr, sync::LazyLock};
 use bytes::Bytes;
 
 use super::{
-    Context, Executed, bits, cluster, databases, dump, geo, hashes, hyperloglog, keys, lists,
+    Context, Executed, acl, bits, cluster, databases, dump, geo, hashes, hyperloglog, keys, lists,
     scripting, server, session, sets, sorted_sets, streams, strings,
 };
 
@@ -237,6 +237,7 @@ const FAMILIES: &[&[Command]] = &[
     cluster::COMMANDS,
     session::SERVER,
     server::COMMANDS,
+    acl::COMMANDS,
     session::GENERIC,
     scripting::COMMANDS,
 ];

@@ -10,7 +10,7 @@ use std::{
 };
 
 use atoll_world::clock::{self, Instant};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::{
@@ -46,6 +46,8 @@ pub(super) struct Member {
     unsent_bytes: AtomicUsize,
     waits: AtomicU8,
     killed: AtomicBool,
+    /// It changes users now, and is answered before it ends by that.
+    changes_users: AtomicBool,
 }
 
 impl Member {
@@ -167,9 +169,29 @@ impl Member {
         }
     }
 
-    /// What is told of it.
-    pub(super) fn info(&self) -> ClientInfo {
-        let traffic = Traffic {
+    /// Who the client is, if it has said so.
+    pub(super) fn user(&self) -> Option<Bytes> {
+        self.session.lock().user().cloned()
+    }
+
+    /// It begins to change users.
+    pub(super) fn begin_change(&self) {
+        self.changes_users.store(true, Ordering::SeqCst);
+    }
+
+    /// It has changed them.
+    pub(super) fn end_change(&self) {
+        self.changes_users.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether it has no right to be any longer.
+    pub(super) fn is_outlived(&self) -> bool {
+        self.session.lock().is_outlived()
+    }
+
+    /// What its session does not know of it.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
             address: self.address.clone(),
             local_address: self.local_address.clone(),
             age_s: self.age_ms() / 1000,
@@ -177,7 +199,12 @@ impl Member {
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             unsent_bytes: self.unsent_bytes.load(Ordering::Relaxed) + self.mailbox.bytes(),
             is_waiting: self.is_waiting(),
-        };
+        }
+    }
+
+    /// What is told of it.
+    pub(super) fn info(&self) -> ClientInfo {
+        let traffic = self.traffic();
         self.session.lock().info(traffic)
     }
 }
@@ -234,6 +261,7 @@ impl Members {
             unsent_bytes: AtomicUsize::new(0),
             waits: AtomicU8::new(wait::NONE),
             killed: AtomicBool::new(false),
+            changes_users: AtomicBool::new(false),
         });
         table.members.insert(id, member.clone());
         Some(member)
@@ -250,6 +278,15 @@ impl Members {
     /// All there are, by their numbers.
     pub(super) fn all(&self) -> Vec<Arc<Member>> {
         self.table.lock().members.values().cloned().collect()
+    }
+
+    /// Ends those that have no right to be any longer.
+    pub(super) fn end_outlived(&self) {
+        for member in self.all() {
+            if !member.changes_users.load(Ordering::SeqCst) && member.is_outlived() {
+                member.kill();
+            }
+        }
     }
 
     /// Wakes all, so that they see what has changed.

@@ -28,7 +28,7 @@ use atoll_world::clock::{self, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use error::ConnectionError;
-pub use identity::{Identity, NoPasswords};
+pub use identity::{Awaited, Identity, NoPasswords, wrong_rule};
 pub use settings::ServerSettings;
 
 use crate::{
@@ -40,6 +40,7 @@ use crate::{
 use connection::Connection;
 use members::Members;
 use node::{
+    acl_log::AclLog,
     commands::CommandStats,
     config::{Config, Setting},
     latency::Latency,
@@ -64,6 +65,7 @@ struct Shared<A> {
     slowlog: Slowlog,
     commands: CommandStats,
     latency: Latency,
+    acl_log: AclLog,
     begun: Instant,
     run_id: String,
 }
@@ -90,6 +92,7 @@ impl<A: Api> Server<A> {
             slowlog: Slowlog::default(),
             commands: CommandStats::default(),
             latency: Latency::default(),
+            acl_log: AclLog::default(),
             begun: clock::now(),
             // As long as a Redis's: 40 digits.
             run_id: format!("{high:016x}{middle:016x}{:08x}", low >> 32),
@@ -101,7 +104,21 @@ impl<A: Api> Server<A> {
             members: Members::default(),
             pause: Pause::default(),
         };
-        Server(Arc::new(shared), None)
+        let server = Server(Arc::new(shared), None);
+        server.follow_users();
+        server
+    }
+
+    /// Ends connections of users that are gone, or that may not listen to what they listen to.
+    fn follow_users(&self) {
+        let shared = Arc::downgrade(&self.0);
+        self.0.identity.acl().on_change(move || {
+            let shared = shared.upgrade();
+            if let Some(shared) = &shared {
+                shared.members.end_outlived();
+            }
+            shared.is_some()
+        });
     }
 
     /// The same server for clients that are told of the cluster.
@@ -126,10 +143,9 @@ impl<A: Api> Server<A> {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let connections_max = self.0.config.size(Setting::ConnectionsMax);
-        let mut session = self.0.settings.session;
-        session.auth_required |= self.0.identity.is_required();
+        let (acl, settings) = (self.0.identity.acl(), self.0.settings.session);
         let new_session = |id| {
-            let session = Session::new(id, session);
+            let session = Session::new(id, settings).with_acl(acl.clone());
             match &self.1 {
                 Some(cluster) => session.in_cluster(cluster.clone()),
                 None => session,

@@ -62,7 +62,7 @@ impl<A: Api> Server<A> {
         let mut lines = String::new();
         for member in self.0.members.all() {
             let info = member.info();
-            if filter.matches(&info) {
+            if !member.is_killed() && filter.matches(&info) {
                 lines.push_str(&info.line());
                 lines.push('\n');
             }

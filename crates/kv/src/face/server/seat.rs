@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::members::{Member, Members};
 use crate::{
-    face::session::Session,
+    face::session::{Denial, Session},
     hub::{Hub, Tracked},
 };
 
@@ -24,6 +24,12 @@ impl<'s> Seat<'s> {
             hub,
             member,
         }
+    }
+
+    /// What the client was not allowed, and its line, if there is any of it.
+    pub(super) fn take_denials(&self, session: &mut Session) -> Option<(String, Vec<Denial>)> {
+        let denials = session.take_denials();
+        (!denials.is_empty()).then(|| (session.info(self.member.traffic()).line(), denials))
     }
 
     /// Begins and ends to listen, as the session says.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Handled, describe, help, key_flags, unhandled};
 use crate::core::{
+    acl,
     command::{Command, CommandError, Group, KeyPlaces, all, find},
     glob,
     reply::Reply,
@@ -90,7 +91,7 @@ fn list(options: &[Bytes]) -> Result<Reply, CommandError> {
                 // There are no modules.
                 () if is(by, "MODULE") => Box::new(|_| false),
                 () if is(by, "ACLCAT") => Box::new(move |command| {
-                    describe::categories(command)
+                    acl::categories_of(command)
                         .iter()
                         .any(|category| what.eq_ignore_ascii_case(category.as_bytes()))
                 }),

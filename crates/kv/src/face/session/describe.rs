@@ -2,7 +2,8 @@
 
 use super::{key_flags, tips};
 use crate::core::{
-    command::{Command, Flags, Group, KeyPlaces, all},
+    acl,
+    command::{Command, Flags, KeyPlaces, all},
     reply::Reply,
     route,
 };
@@ -24,8 +25,8 @@ pub(super) fn command(command: &'static Command) -> Reply {
         Reply::Integer(last),
         Reply::count(step),
         Reply::Set(
-            categories_with_mark(command)
-                .into_iter()
+            acl::categories_of(command)
+                .marked()
                 .map(Reply::Status)
                 .collect(),
         ),
@@ -113,56 +114,6 @@ fn range(command: &Command) -> (usize, i64, usize) {
         } => (also, i64::try_from(also).unwrap_or(i64::MAX), 1),
         KeyPlaces::None | KeyPlaces::Counted { also: None, .. } | KeyPlaces::Custom(_) => (0, 0, 0),
     }
-}
-
-/// Categories of access control that follow from flags and family, each as Redis writes it:
-/// with a mark, which [`categories`] leaves out.
-fn categories_with_mark(command: &Command) -> Vec<&'static str> {
-    let has = |flag| command.flags.has(flag);
-    let group = match command.group {
-        Group::String => Some("@string"),
-        Group::Bitmap => Some("@bitmap"),
-        Group::Generic | Group::Server | Group::Cluster if has(Flags::SESSION) => {
-            Some("@connection")
-        }
-        Group::Generic => Some("@keyspace"),
-        Group::Hash => Some("@hash"),
-        Group::List => Some("@list"),
-        Group::Set => Some("@set"),
-        Group::SortedSet => Some("@sortedset"),
-        Group::Geo => Some("@geo"),
-        Group::HyperLogLog => Some("@hyperloglog"),
-        Group::Stream => Some("@stream"),
-        Group::Transactions => Some("@transaction"),
-        Group::Scripting => Some("@scripting"),
-        Group::PubSub => Some("@pubsub"),
-        Group::Connection => Some("@connection"),
-        Group::Server | Group::Cluster => None,
-    };
-    let reads = has(Flags::READONLY) && command.group != Group::Scripting;
-    let mut categories: Vec<&str> = group.into_iter().collect();
-    for (category, belongs) in [
-        ("@write", has(Flags::WRITE)),
-        ("@read", reads),
-        ("@admin", has(Flags::ADMIN)),
-        ("@dangerous", has(Flags::ADMIN)),
-        ("@blocking", has(Flags::BLOCKING)),
-        ("@fast", has(Flags::FAST)),
-        ("@slow", !has(Flags::FAST)),
-    ] {
-        if belongs {
-            categories.push(category);
-        }
-    }
-    categories
-}
-
-/// Categories of access control.
-pub(super) fn categories(command: &Command) -> Vec<&'static str> {
-    categories_with_mark(command)
-        .into_iter()
-        .map(|category| category.trim_start_matches('@'))
-        .collect()
 }
 
 fn key_specifications(command: &Command) -> Vec<Reply> {

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use super::{
-    DEFAULT_USER, Handled, Outcome, REDIS_VERSION, Replies, Session,
+    Handled, Outcome, REDIS_VERSION, Replies, Session,
     ask::{Ask, Credentials, Finish, Heard},
     client::check_name,
 };
 use crate::{
     api::Consistency,
     core::{command::CommandError, data::parse_integer, reply::Reply},
-    face::resp::Version,
+    face::{acl::DEFAULT_USER, resp::Version},
 };
 
 const WRONG: CommandError =
@@ -34,7 +34,7 @@ struct Hello {
 impl Session {
     pub(super) fn auth(&self, words: &[Bytes]) -> Handled {
         let (user, password) = match words {
-            [_, _] if !self.settings.auth_required => {
+            [_, _] if self.first_user().is_some() => {
                 return Err(CommandError::Other(
                     "ERR AUTH <password> called without any password configured for the default \
                      user. Are you sure your configuration is correct?",
@@ -101,7 +101,11 @@ impl Session {
         let Authentication { user, hello } = authentication;
         match heard {
             Heard::Identity(true) => {
-                self.user = Some(user);
+                if self.rights.acl().user(&user).is_none() {
+                    // It was deleted meanwhile.
+                    return Err(WRONG);
+                }
+                self.become_user(Some(user));
                 let reply = match hello {
                     Some(hello) => self.welcome(hello),
                     None => Reply::OK,
@@ -147,7 +151,7 @@ impl Session {
     pub(super) fn reset(&mut self) -> Outcome {
         self.end_transaction();
         self.subscriptions.clear();
-        self.user = Self::first_user(self.settings);
+        self.become_user(self.first_user());
         self.version = Version::default();
         self.database = 0;
         self.name = Bytes::new();

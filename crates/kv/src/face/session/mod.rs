@@ -19,6 +19,7 @@ mod info;
 mod key_flags;
 mod outcome;
 mod pubsub;
+mod rights;
 mod state;
 mod tally;
 mod tips;
@@ -38,9 +39,11 @@ pub use ask::{
 };
 pub use info::{ClientFilter, ClientInfo, ClientKind, Traffic};
 pub use pubsub::Message;
+pub use rights::Denial;
 pub use tally::{End, Ended};
 pub use tracking::Tracking;
 
+use super::acl::Rights;
 use super::resp::{Version, write, write_error};
 use crate::{
     api::{Answer, Body, Call, ClusterMap, Consistency, Part, Request},
@@ -77,9 +80,6 @@ enum Replies {
     SkipNext,
 }
 
-/// The name by which nobody in particular goes.
-const DEFAULT_USER: &[u8] = b"default";
-
 /// A connection's state.
 pub struct Session {
     settings: Settings,
@@ -112,6 +112,8 @@ pub struct Session {
     cluster: Option<Arc<dyn ClusterMap>>,
     /// Commands that came to their ends and were not counted yet.
     ended: Vec<Ended>,
+    rights: Rights,
+    denials: Vec<Denial>,
 }
 
 impl fmt::Debug for Session {
@@ -127,8 +129,8 @@ impl fmt::Debug for Session {
 impl Session {
     /// A new connection's; no other connection of this node has or had the same `id`.
     pub fn new(id: u64, settings: Settings) -> Self {
-        Session {
-            user: Self::first_user(settings),
+        let mut session = Session {
+            user: None,
             settings,
             id,
             version: Version::default(),
@@ -152,11 +154,11 @@ impl Session {
             last_command: "NULL",
             cluster: None,
             ended: Vec::new(),
-        }
-    }
-
-    fn first_user(settings: Settings) -> Option<Bytes> {
-        (!settings.auth_required).then(|| Bytes::from_static(DEFAULT_USER))
+            rights: Rights::default(),
+            denials: Vec::new(),
+        };
+        session.user = session.first_user();
+        session
     }
 
     /// Handles a request: at least one word.
@@ -271,7 +273,7 @@ impl Session {
     }
 
     /// What the table of commands and the state of the connection say against it.
-    fn check(&self, command: &'static Command, words: &[Bytes]) -> Result<(), CommandError> {
+    fn check(&mut self, command: &'static Command, words: &[Bytes]) -> Result<(), CommandError> {
         if !command.takes(words.len()) {
             return Err(CommandError::Arity(command.name));
         }
@@ -283,6 +285,7 @@ impl Session {
                 "ERR Command not allowed inside a transaction",
             ));
         }
+        self.permit(command, words)?;
         if self.listens_in_resp2() && !pubsub::is_for_listeners(command) {
             return Err(CommandError::Text(format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \

@@ -21,7 +21,7 @@ use crate::{
         command::{Command, CommandError, Flags},
         reply::Reply,
     },
-    face::resp::{Version as Protocol, write, write_array_header},
+    face::resp::{Version as Protocol, write, write_array_header, write_error},
 };
 
 /// So many commands a transaction may have.
@@ -39,8 +39,8 @@ const WATCHED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// These run at once even in MULTI.
 const AT_ONCE: [&str; 6] = ["exec", "discard", "multi", "watch", "quit", "reset"];
 
-/// A command that waits for EXEC.
-pub(super) type Queued = (&'static Command, Vec<Bytes>);
+/// A command that waits for EXEC, and why it will not be run, if it will not.
+pub(super) type Queued = (&'static Command, Vec<Bytes>, Option<&'static str>);
 
 /// Watched keys, and where they stood.
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl Queue {
     /// Whether one of them changes something.
     pub(super) fn writes(&self) -> bool {
         let mut calls = self.calls.iter();
-        calls.any(|(command, _)| command.flags.has(Flags::WRITE))
+        calls.any(|(command, ..)| command.flags.has(Flags::WRITE))
     }
 }
 
@@ -123,8 +123,9 @@ macro_rules! debug_without_words {
 debug_without_words!(Queue Transacted Exec);
 
 /// Whether the command is a step of the transaction itself, not one that is run here.
-fn is_step(command: &Command) -> bool {
-    !command.flags.has(Flags::SESSION) || pubsub::publishes(command).is_some()
+fn is_step((command, _, refused): &Queued) -> bool {
+    refused.is_none()
+        && (!command.flags.has(Flags::SESSION) || pubsub::publishes(command).is_some())
 }
 
 impl Session {
@@ -153,7 +154,7 @@ impl Session {
                 "ERR a transaction has at most {QUEUED_MAX} commands and {QUEUED_BYTES_MAX} bytes"
             )));
         }
-        queue.calls.push((command, words.to_vec()));
+        queue.calls.push((command, words.to_vec(), None));
         Ok(true)
     }
 
@@ -235,7 +236,7 @@ impl Session {
 
     /// Runs the queue.
     fn exec(&mut self, out: &mut BytesMut) -> Handled {
-        let Some(queue) = self.queue.take() else {
+        let Some(mut queue) = self.queue.take() else {
             return Err(CommandError::Other("ERR EXEC without MULTI"));
         };
         let watched: Vec<(DatabaseKey, Version)> =
@@ -250,14 +251,21 @@ impl Session {
             write_array_header(out, 0);
             return Ok(Outcome::Written);
         }
+        for queued in &mut queue.calls {
+            queued.2 = self.recheck(queued);
+        }
         let mut database = self.database;
         let mut steps = Vec::new();
-        for (command, words) in &queue.calls {
+        for queued in &queue.calls {
+            let (command, words, refused) = queued;
+            if refused.is_some() {
+                continue;
+            }
             if let Some(sharded) = pubsub::publishes(command) {
                 steps.push(TransactionStep::Publish(pubsub::publication(
                     sharded, words,
                 )));
-            } else if is_step(command) {
+            } else if is_step(queued) {
                 self.note_reads(command, words);
                 let call = Call {
                     command,
@@ -268,7 +276,7 @@ impl Session {
                 database = database_index(words, self.settings.cluster).unwrap_or(database);
             }
         }
-        let waits = queue.calls.iter().any(|(command, _)| !is_step(command));
+        let waits = queue.calls.iter().any(|queued| !is_step(queued));
         let ask = Ask::Api(self.request(Body::Transaction(Transaction { steps, watched })));
         let transacted = Transacted {
             queue: queue.calls,
@@ -291,7 +299,7 @@ impl Session {
         out: &mut BytesMut,
     ) -> Step {
         let Transacted { queue, version } = transacted;
-        let steps = queue.iter().filter(|(command, _)| is_step(command)).count();
+        let steps = queue.iter().filter(|queued| is_step(queued)).count();
         let replies = match heard {
             Heard::Api(Answer::Executed(replies)) if replies.len() == steps => replies,
             Heard::Api(Answer::Discarded) => {
@@ -332,17 +340,23 @@ impl Session {
                 Step::Close => exec.closes = true,
                 Step::Ask(..) => return before,
             }
-            let Some((command, words)) = exec.queue.next() else {
+            let Some(queued) = exec.queue.next() else {
                 self.note(Some(exec.command), End::Done);
                 return if exec.closes { Step::Close } else { Step::Done };
             };
             before = Step::Done;
-            if is_step(command) {
+            if is_step(&queued) {
                 // There is one for each: they were counted.
                 if let Some(reply) = exec.replies.next() {
-                    self.note_reply(command, &reply);
+                    self.note_reply(queued.0, &reply);
                     write(out, exec.version, &reply);
                 }
+                continue;
+            }
+            let (command, words, refused) = queued;
+            if let Some(refused) = refused {
+                self.note(Some(command), End::Rejected("NOPERM".into()));
+                write_error(out, refused.as_bytes());
                 continue;
             }
             let handled = self.run(command, words, out);

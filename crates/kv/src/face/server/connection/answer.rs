@@ -111,17 +111,23 @@ where
                     }
                 }
                 Ask::Identity(credentials) => {
-                    let checked = self.during(shared.identity.check(&credentials), false);
-                    match checked.await? {
+                    let (server, member) = (self.server, self.seat.member.clone());
+                    let checked = server.authenticate(&member, &credentials);
+                    match self.during(checked, false).await? {
                         Waited::Heard(is_right) => Waited::Heard(Heard::Identity(is_right)),
                         Waited::Unblocked { .. } | Waited::Gone => Waited::Gone,
                     }
                 }
                 Ask::Node(call) => {
                     logged = self.logged(&call.words);
+                    let changes_users = matches!(call.name, "acl|setuser" | "acl|deluser");
                     let (server, member) = (self.server, self.seat.member.clone());
                     match self.during(server.node(&member, call), false).await? {
-                        Waited::Heard(reply) => Waited::Heard(Heard::Node(reply)),
+                        Waited::Heard(reply) => {
+                            // It may have deleted its own user.
+                            self.is_closing |= changes_users && self.seat.member.is_outlived();
+                            Waited::Heard(Heard::Node(reply))
+                        }
                         Waited::Unblocked { .. } | Waited::Gone => Waited::Gone,
                     }
                 }

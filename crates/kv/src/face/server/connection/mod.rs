@@ -195,6 +195,9 @@ where
                 hub.show(&line);
             }
             self.seat.note_subscriptions(&mut session);
+            if let Some((client, denials)) = self.seat.take_denials(&mut session) {
+                self.server.log_denials(client, denials);
+            }
             self.seat.note_monitor(&mut session);
             let begins = self.seat.note_tracking(&mut session);
             self.reads.extend(self.seat.note_reads(&mut session));

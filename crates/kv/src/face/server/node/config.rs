@@ -44,12 +44,13 @@ pub(in crate::face::server) enum Setting {
     SlowCommandMs,
     KeepsTimes,
     TrackedKeysMax,
+    DenialsMax,
 }
 
-const SETTINGS: usize = 22;
+const SETTINGS: usize = 23;
 
 /// What settings are to begin with, where nobody says otherwise: what they are in Redis.
-const DEFAULTS: [(Setting, i64); 17] = [
+const DEFAULTS: [(Setting, i64); 18] = [
     (Setting::SlowerThanUs, 10_000),
     (Setting::SlowEntriesMax, 128),
     (Setting::HashFieldsMax, 128),
@@ -67,6 +68,7 @@ const DEFAULTS: [(Setting, i64); 17] = [
     (Setting::SlowCommandMs, 0),
     (Setting::KeepsTimes, 1),
     (Setting::TrackedKeysMax, KEYS_MAX as i64),
+    (Setting::DenialsMax, 128),
 ];
 
 /// Settings, as they are now.
@@ -100,6 +102,10 @@ const SMALL: i64 = i32::MAX as i64;
 
 /// By name. A few have two, an older and a newer one.
 const ENTRIES: &[(&str, Kind)] = &[
+    (
+        "acllog-max-len",
+        Kind::Number(Setting::DenialsMax, 0, super::acl_log::ENTRIES_MAX),
+    ),
     ("appendfsync", Kind::Given("always")),
     ("appendonly", Kind::Given("yes")),
     ("bind", Kind::Listener(Member::local_host)),

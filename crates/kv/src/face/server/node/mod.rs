@@ -1,5 +1,7 @@
 //! Commands that the node answers by itself: INFO, CONFIG, SLOWLOG and the like.
 
+mod acl;
+pub(super) mod acl_log;
 pub(super) mod commands;
 pub(super) mod config;
 mod histogram;
@@ -134,6 +136,9 @@ impl<A: Api> Server<A> {
                 clock::sleep(sleep_of(&words[2])?).await;
                 Reply::OK
             }
+            name if name.starts_with("acl|") => {
+                return self.acl(asker, &name["acl|".len()..], words).await;
+            }
             "config|help" | "debug|help" | "latency|help" | "slowlog|help" => help(name),
             // A container without the word that it needs.
             _ => return Err(CommandError::Arity(name)),
@@ -199,6 +204,11 @@ fn help(name: &'static str) -> Reply {
             "    Forget them.",
         ],
     };
+    help_of(lines)
+}
+
+/// These lines, and what HELP itself does.
+fn help_of(lines: &[&'static str]) -> Reply {
     let end = ["HELP", "    Print this help."];
     let lines = lines.iter().copied().chain(end);
     Reply::Array(lines.map(Reply::Status).collect())

@@ -1,5 +1,6 @@
 //! Connections over pipes in memory, with a fake of hot data behind them.
 
+mod acl;
 mod clients;
 mod cluster;
 mod fake;
@@ -45,6 +46,10 @@ struct Node {
 
 impl Node {
     fn new(settings: ServerSettings) -> Self {
+        Node::with(settings, Arc::new(NoPasswords))
+    }
+
+    fn with(settings: ServerSettings, identity: Arc<dyn Identity>) -> Self {
         let hub = Hub::default();
         let fake = Fake::new(hub.clone());
         let memory = Memory::new(MemorySettings::default());
@@ -52,7 +57,7 @@ impl Node {
             fake.clone(),
             hub.clone(),
             memory.clone(),
-            Arc::new(NoPasswords),
+            identity,
             settings,
         );
         let stop = watch::channel(false).0;

@@ -8,13 +8,13 @@ fn commands_are_described() {
     story(
         "
         > COMMAND INFO get foo
-        *2 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@string +@read +@fast *0 *1 *6 $5 flags *2 +RO +access $12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0 $-1
+        *2 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@read +@string +@fast *0 *1 *6 $5 flags *2 +RO +access $12 begin_search *4 $4 type $5 index $4 spec *2 $5 index :1 $9 find_keys *4 $4 type $5 range $4 spec *6 $7 lastkey :0 $7 keystep :1 $5 limit :0 *0 $-1
         > COMMAND INFO sunsubscribe spublish
         *2 *10 $12 sunsubscribe :-1 *4 +pubsub +noscript +loading +stale :1 :-1 :1 *2 +@pubsub +@slow *0 *0 *0 *10 $8 spublish :3 *4 +pubsub +loading +stale +fast :1 :1 :1 *2 +@pubsub +@fast *0 *0 *0
         > COMMAND INFO client|id
-        *1 *10 $9 client|id :2 *3 +noscript +loading +stale :0 :0 :0 *2 +@connection +@slow *0 *0 *0
+        *1 *10 $9 client|id :2 *3 +noscript +loading +stale :0 :0 :0 *2 +@slow +@connection *0 *0 *0
         > COMMAND INFO dbsize
-        *1 *10 $6 dbsize :1 *2 +readonly +fast :0 :0 :0 *2 +@read +@fast *2 $25 request_policy:all_shards $23 response_policy:agg_sum *0 *0
+        *1 *10 $6 dbsize :1 *2 +readonly +fast :0 :0 :0 *3 +@keyspace +@read +@fast *2 $25 request_policy:all_shards $23 response_policy:agg_sum *0 *0
         > COMMAND DOCS echo foo
         *2 $4 echo *8 $7 summary $25 Returns the given string. $5 since $5 1.0.0 $5 group $10 connection $10 complexity $4 O(1)
         > COMMAND LIST FILTERBY PATTERN multi|watch
@@ -39,6 +39,12 @@ fn commands_are_described() {
         -ERR Invalid number of arguments specified for command
         > COMMAND GETKEYSANDFLAGS get a
         *1 *2 $1 a *2 +RO +access
+        > COMMAND GETKEYSANDFLAGS copy a b
+        *2 *2 $1 a *2 +RO +access *2 $1 b *2 +OW +update
+        > COMMAND GETKEYSANDFLAGS set a v get
+        *1 *2 $1 a *3 +RW +access +update
+        > COMMAND GETKEYSANDFLAGS exists a
+        *1 *2 $1 a *1 +RO
         > COMMAND foo
         -ERR unknown subcommand 'foo'. Try COMMAND HELP.
         ",

@@ -164,13 +164,13 @@ fn nobody_may_do_nothing() {
 
 #[test]
 fn passwords_are_not_shown() {
-    let mut session = Session::new(3, LOCKED);
+    let mut session = super::session(3, LOCKED);
     let mut out = BytesMut::new();
     let words = ["AUTH", "a", "secret"].map(Bytes::from).to_vec();
     let step = session.handle(words.clone(), &mut out);
     assert!(matches!(step, Step::Ask(Ask::Identity(_), _)));
     assert!(!format!("{step:?} {session:?}").contains("secret"));
-    let mut session = Session::new(3, OPEN);
+    let mut session = super::session(3, OPEN);
     session.handle(vec![Bytes::from("MULTI")], &mut out);
     session.handle(words, &mut out);
     let step = session.handle(vec![Bytes::from("EXEC")], &mut out);
@@ -180,7 +180,7 @@ fn passwords_are_not_shown() {
 
 #[test]
 fn consistency_and_waiting_are_asked_for() {
-    let mut session = Session::new(3, OPEN);
+    let mut session = super::session(3, OPEN);
     let mut out = BytesMut::new();
     let mut asked = |line: &str| {
         let words = line
@@ -221,7 +221,7 @@ fn consistency_and_waiting_are_asked_for() {
 
 #[test]
 fn refusals_and_misfits_are_errors() {
-    let mut session = Session::new(3, OPEN);
+    let mut session = super::session(3, OPEN);
     let mut out = BytesMut::new();
     for (heard, text) in [
         (

@@ -7,6 +7,7 @@
 //! $1 1
 //! ```
 
+mod acl;
 mod client;
 mod cluster;
 mod command;
@@ -32,9 +33,17 @@ const LOCKED: Settings = Settings {
     cluster: false,
 };
 
+/// A session of these settings, where some may log in and then do everything.
+fn session(id: u64, settings: Settings) -> Session {
+    Session::new(id, settings).with_acl(world::acl())
+}
+
 /// Tells a story on connections of these settings.
 fn story_with(settings: Settings, text: &str) {
-    let mut world = World::default();
+    story_in(World::default(), settings, text);
+}
+
+fn story_in(mut world: World, settings: Settings, text: &str) {
     let mut clients: Vec<(String, Client)> = Vec::new();
     let mut lines = text.lines().map(str::trim).peekable();
     while let Some(line) = lines.next() {
@@ -46,7 +55,10 @@ fn story_with(settings: Settings, text: &str) {
         let place = clients.iter().position(|(name, _)| name == who);
         let place = place.unwrap_or_else(|| {
             // Numbers from 3 on, as a Redis gives them.
-            let client = Client::new(clients.len() as u64 + 3, settings);
+            let mut client = Client::new(clients.len() as u64 + 3, settings);
+            if let Some(acl) = &world.acl {
+                client.session = Session::new(client.session.id, settings).with_acl(acl.clone());
+            }
             clients.push((who.to_owned(), client));
             clients.len() - 1
         });
@@ -78,7 +90,7 @@ struct Client {
 impl Client {
     fn new(id: u64, settings: Settings) -> Self {
         Client {
-            session: Session::new(id, settings),
+            session: session(id, settings),
             parser: Parser::new(Limits::default()),
             received: BytesMut::new(),
             sent: BytesMut::new(),

@@ -68,7 +68,7 @@ impl Pipeline {
 
     fn run(lines: &[&str], settings: Settings) -> BytesMut {
         let mut world = World::default();
-        let mut session = Session::new(3, settings);
+        let mut session = super::session(3, settings);
         let mut pipeline = Pipeline {
             waiting: Vec::new(),
             sent: BytesMut::new(),

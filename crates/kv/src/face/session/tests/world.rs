@@ -5,18 +5,38 @@ use super::*;
 use crate::{
     api::{Body, Request, Step as TransactionStep, Transaction, Version as KeyVersion},
     core::{
+        acl::User,
         command::{Context, Effects, Moment},
         data::Keyspace,
     },
+    face::acl::{Acl, DEFAULT_USER},
 };
+
+/// Some users, who may do everything once they have logged in.
+pub(super) fn acl() -> Acl {
+    let logged_in = ["a", "x", "somebody"];
+    let users = logged_in.map(|name| (Bytes::from(name), User::everything()));
+    let anybody = User::everything().without_password();
+    Acl::of(users.into_iter().chain([(DEFAULT_USER.into(), anybody)]))
+}
 
 #[derive(Default)]
 pub(super) struct World {
     keyspace: Keyspace,
     calls: u64,
+    /// Who there is, if not the usual ones.
+    pub(super) acl: Option<Acl>,
 }
 
 impl World {
+    /// One where these users are.
+    pub(super) fn of(acl: Acl) -> World {
+        World {
+            acl: Some(acl),
+            ..World::default()
+        }
+    }
+
     pub(super) fn answer(&mut self, ask: Ask, session: &Session) -> Heard {
         match ask {
             Ask::Api(request) => Heard::Api(self.answer_api(request)),
