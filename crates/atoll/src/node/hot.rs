@@ -1,10 +1,11 @@
 //! Hot data at this node: waits until the cluster says what this node holds, then serves Redis
 //! clients.
 
+mod users;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    pin::Pin,
     sync::Arc,
 };
 
@@ -25,8 +26,8 @@ use atoll_kv::{
         address_key, address_owner, addresses_prefix, topology_key,
     },
     face::{
-        server::{Identity, NoPasswords, Server, ServerSettings},
-        session::{self, Credentials},
+        server::{Server, ServerSettings},
+        session,
     },
     memory::MemorySettings,
 };
@@ -43,6 +44,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{Acceptor, Directory, durability, journal_options, record::Record};
+use users::Users;
 
 /// The least length of a segment of the journal of hot data.
 const SEGMENT_BYTES_MIN: u64 = 16 << 20;
@@ -189,47 +191,6 @@ struct Plan {
     login_required: bool,
 }
 
-/// The cluster's users, as the Redis port asks for them. Rights to single keys are not told apart
-/// there yet: who holds the role root may do everything, others nothing.
-struct Users {
-    control: Control,
-    /// Whether clients have to log in even while the cluster's logins are off: they can't.
-    login_required: bool,
-}
-
-impl Identity for Users {
-    fn is_required(&self) -> bool {
-        self.login_required || self.control.auth_status().0
-    }
-
-    fn check<'a>(
-        &'a self,
-        credentials: &'a Credentials,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        Box::pin(async move {
-            if !self.is_required() {
-                return NoPasswords.check(credentials).await;
-            }
-            let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec());
-            let (Ok(user), Ok(password)) = (text(&credentials.user), text(&credentials.password))
-            else {
-                return false;
-            };
-            let known = match self.control.authenticate(user, password).await {
-                Ok(token) => self.control.identify_token(&token),
-                Err(error) => Err(error),
-            };
-            match known.and_then(|identity| self.control.require_admin(&identity)) {
-                Ok(()) => self.control.auth_status().0,
-                Err(error) => {
-                    tracing::debug!(%error, "a client of the Redis port was not let in");
-                    false
-                }
-            }
-        })
-    }
-}
-
 /// Begins to serve hot data, as soon as the cluster says what this node holds.
 pub(super) fn start(
     config: &Config,
@@ -296,10 +257,13 @@ async fn run(
         Err(error) => crate::telemetry::die(&error.to_string()),
     };
     *place.lock() = Some(kv.clone());
-    let users = Arc::new(Users {
-        control: decided.control.clone(),
-        login_required,
-    });
+    let users = Arc::new(Users::new(decided.control.clone(), login_required));
+    tokio::select! {
+        biased;
+        _ = door.stopped.wait_for(|stopped| *stopped) => return,
+        () = users.refresh() => {}
+    }
+    task::spawn(users.clone().follow());
     let node = decided.node;
     // Until the cluster knows of the others, clients of this node are told of this one.
     kv.set_addresses(BTreeMap::from([(node, door.cluster_address.clone())]));

@@ -2,6 +2,7 @@
 
 mod doors;
 mod drains;
+mod redis_users;
 mod rotation;
 mod tokens;
 mod users;

@@ -24,14 +24,7 @@ pub(super) fn line(session: &Session, address: &str, words: &[Bytes]) -> Option<
     let (seconds, micros) = (now_ms / 1000, now_ms % 1000 * 1000);
     let database = session.database();
     let mut line = format!("{seconds}.{micros:06} [{database} {address}]");
-    let hidden_from = match () {
-        () if is("AUTH") => 1,
-        () if is("HELLO") => {
-            let auth = words.iter().position(|it| it.eq_ignore_ascii_case(b"AUTH"));
-            auth.map_or(usize::MAX, |place| place + 1)
-        }
-        () => usize::MAX,
-    };
+    let hidden_from = secret_from(words);
     for (place, word) in words.iter().enumerate() {
         if place >= hidden_from {
             line.push_str(" \"(redacted)\"");
@@ -49,6 +42,24 @@ pub(super) fn line(session: &Session, address: &str, words: &[Bytes]) -> Option<
         }
     }
     Some(line.into())
+}
+
+/// The place of the first word that may be a password, which is shown to nobody; nor are those
+/// after it.
+pub(super) fn secret_from(words: &[Bytes]) -> usize {
+    let is = |place: usize, name: &str| {
+        let word = words.get(place);
+        word.is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    match () {
+        () if is(0, "AUTH") => 1,
+        () if is(0, "ACL") && is(1, "SETUSER") => 2,
+        () if is(0, "HELLO") => {
+            let auth = words.iter().position(|it| it.eq_ignore_ascii_case(b"AUTH"));
+            auth.map_or(usize::MAX, |place| place + 1)
+        }
+        () => usize::MAX,
+    }
 }
 
 /// As in a string of C.
@@ -101,6 +112,10 @@ mod tests {
         assert_eq!(
             shown(&[b"hello", b"3", b"auth", b"me", b"secret"]).unwrap(),
             r#"[0 1.2.3.4:5] "hello" "3" "auth" "(redacted)" "(redacted)""#
+        );
+        assert_eq!(
+            shown(&[b"acl", b"setuser", b"ann", b">secret"]).unwrap(),
+            r#"[0 1.2.3.4:5] "acl" "setuser" "(redacted)" "(redacted)""#
         );
         assert_eq!(shown(&[b"monitor"]), None);
         let long = vec![b'x'; 2 * SHOWN_BYTES_MAX].leak();

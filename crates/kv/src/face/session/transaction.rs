@@ -348,7 +348,7 @@ impl Session {
             if is_step(&queued) {
                 // There is one for each: they were counted.
                 if let Some(reply) = exec.replies.next() {
-                    self.note_reply(command, &reply);
+                    self.note_reply(queued.0, &reply);
                     write(out, exec.version, &reply);
                 }
                 continue;

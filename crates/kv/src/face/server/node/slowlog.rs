@@ -11,7 +11,7 @@ use atoll_world::clock;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::core::reply::Reply;
+use crate::{core::reply::Reply, face::server::monitor::secret_from};
 
 /// So many entries can be kept: the most that `slowlog-max-len` can be.
 pub(super) const ENTRIES_MAX: i64 = 65_536;
@@ -103,6 +103,15 @@ fn shortened(words: &[Bytes]) -> Vec<Bytes> {
             [&word[..WORD_BYTES_MAX], note.as_bytes()].concat().into()
         }
     };
+    let secret_from = secret_from(words);
+    let words: Vec<Bytes> = words
+        .iter()
+        .enumerate()
+        .map(|(place, word)| match place < secret_from {
+            true => word.clone(),
+            false => Bytes::from_static(b"(redacted)"),
+        })
+        .collect();
     if words.len() <= WORDS_MAX {
         return words.iter().map(shorten).collect();
     }

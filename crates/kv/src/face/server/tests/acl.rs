@@ -371,3 +371,19 @@ async fn refusals_are_kept_for_acl_log() {
     root.ask("ACL LOG RESET", "+OK\r\n").await;
     root.ask("ACL LOG", "*0\r\n").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn passwords_are_in_no_log() {
+    let node = node();
+    let mut root = node.connect();
+    root.ask("CONFIG SET slowlog-log-slower-than 0", "+OK\r\n")
+        .await;
+    root.ask("ACL SETUSER ann on >secret", "+OK\r\n").await;
+    root.ask("AUTH ann secret", "+OK\r\n").await;
+    root.error("ACL SETUSER ann >secret2").await;
+    root.ask("AUTH default any", "+OK\r\n").await;
+    for log in ["SLOWLOG GET -1", "ACL LOG"] {
+        let log = root.told(log).await;
+        assert!(log.len() > 50 && !log.contains("secret"), "{log}");
+    }
+}

@@ -59,14 +59,14 @@ impl Session {
             return Ok(());
         }
         let mut common = None;
-        for (command, words) in calls {
+        for (command, words, _) in calls {
             if let Some(slot) = slot(command, words)?
                 && *common.get_or_insert(slot) != slot
             {
                 return Err(CROSSSLOT);
             }
         }
-        let mut commands = calls.iter().map(|(command, _)| command);
+        let mut commands = calls.iter().map(|(command, ..)| command);
         match common {
             Some(slot) => self.check_slot(
                 slot,
