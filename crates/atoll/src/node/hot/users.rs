@@ -276,7 +276,8 @@ impl Users {
             let (mut rules, revision) = self.rules_of(name, user).await?;
             rules.apply(words).map_err(wrong_rule)?;
             let record = write_record(&rules).into();
-            let swapped = swap(&self.control, &self.key(name), revision, Some(record));
+            let key = self.key(name);
+            let swapped = swap(&self.control, &key, revision, Some(record));
             if swapped.await.map_err(not_taken)? {
                 return Ok(());
             }
