@@ -284,9 +284,19 @@ impl<'a> Run<'a> {
 
     /// Runs a command in the database that is chosen.
     fn execute(&mut self, command: &'static Command, words: Vec<Bytes>) -> Reply {
+        let (reply, has_removed) = self.execute_once(command, &words);
+        match has_removed {
+            // It saw what had ended; it is to see what is there without that.
+            true => self.execute_once(command, &words).0,
+            false => reply,
+        }
+    }
+
+    /// The reply, and whether anything was removed then that the command found to have ended.
+    fn execute_once(&mut self, command: &'static Command, words: &[Bytes]) -> (Reply, bool) {
         let reading = !command.flags.has(Flags::WRITE);
         if !reading && self.at.reading {
-            return error("ERR a write came as a read");
+            return (error("ERR a write came as a read"), false);
         }
         let at = match reading {
             true => {
@@ -303,20 +313,22 @@ impl<'a> Run<'a> {
         let mut effects = Effects::default();
         let mut context = Context::new(self.keyspace, self.database, at, &mut effects);
         let reply = command
-            .run(&mut context, &words)
+            .run(&mut context, words)
             .unwrap_or_else(|error| Reply::Error(Bytes::from(error.to_string())));
         if self.keyspace.changes() != before {
             let of_words = words.iter().map(|word| word.len() + size_of::<usize>());
             self.bytes += of_words.sum::<usize>() + size_of::<usize>();
             let database = self.database;
+            let words = words.to_vec();
             self.changes.push(Change::Call(Call { database, words }));
             // It can't be stopped in the middle.
             self.is_limited = false;
         }
+        let has_removed = !effects.ended.is_empty() && !self.at.reading;
         for (database, key) in effects.ended {
             self.expire(database, key);
         }
-        reply
+        (reply, has_removed)
     }
 
     /// Removes a key that was found to have ended, so that it has for everybody.
