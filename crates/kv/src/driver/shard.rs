@@ -163,7 +163,8 @@ pub(super) struct Shard {
     replica: ReplicaId,
     boot: u64,
     layout: Arc<Layout>,
-    rooms: BTreeMap<PartitionId, Room>,
+    /// Boxed, because a room is taken out and put back whenever there is work in it.
+    rooms: BTreeMap<PartitionId, Box<Room>>,
     journal: Journal,
     links: Links,
     news: News,
@@ -247,7 +248,7 @@ impl Shard {
                 kept: Kept::default(),
                 has_followed: false,
             };
-            shard.rooms.insert(partition, room);
+            shard.rooms.insert(partition, Box::new(room));
         }
         for (partition, held) in held {
             shard.keep_recovered(partition, &held);

@@ -69,9 +69,14 @@ impl Shard {
 
     /// The next partition, in turn, that is owned here and was changed since it was compared.
     fn next_to_compare(&self) -> Option<PartitionId> {
-        let is_due = |(id, room): &(&PartitionId, &Room)| {
+        let is_due = |id: PartitionId, room: &Room| {
             room.partition.as_ref().is_some_and(|partition| {
-                let compared = self.comparing.compared.get(id).copied().unwrap_or_default();
+                let compared = self
+                    .comparing
+                    .compared
+                    .get(&id)
+                    .copied()
+                    .unwrap_or_default();
                 partition.replica().owned().is_some()
                     && partition.state().applied.index > compared
                     && partition.state().machine.keyspace().heap_bytes() <= COMPARED_BYTES_MAX
@@ -83,6 +88,6 @@ impl Shard {
             .map_or(Bound::Unbounded, Bound::Excluded);
         let later = self.rooms.range((after, Bound::Unbounded));
         let mut all = later.chain(&self.rooms);
-        all.find(is_due).map(|(id, _)| *id)
+        all.find(|(id, room)| is_due(**id, room)).map(|(id, _)| *id)
     }
 }
