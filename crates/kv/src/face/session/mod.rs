@@ -43,8 +43,10 @@ pub use rights::Denial;
 pub use tally::{End, Ended};
 pub use tracking::Tracking;
 
-use super::acl::Rights;
-use super::resp::{Version, write, write_error};
+use super::{
+    acl::{Acl, Rights},
+    resp::{Version, write, write_error},
+};
 use crate::{
     api::{Answer, Body, Call, ClusterMap, Consistency, Part, Request},
     core::{
@@ -129,7 +131,7 @@ impl fmt::Debug for Session {
 impl Session {
     /// A new connection's; no other connection of this node has or had the same `id`.
     pub fn new(id: u64, settings: Settings) -> Self {
-        let mut session = Session {
+        Session {
             user: None,
             settings,
             id,
@@ -156,9 +158,8 @@ impl Session {
             ended: Vec::new(),
             rights: Rights::default(),
             denials: Vec::new(),
-        };
-        session.user = session.first_user();
-        session
+        }
+        .with_acl(Acl::default())
     }
 
     /// Handles a request: at least one word.
