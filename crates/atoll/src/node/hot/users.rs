@@ -5,6 +5,8 @@
 //! the role root may do everything and is the only one who may change users; no rule can take
 //! that away. While the cluster's logins are off, whoever comes may do everything.
 
+mod password;
+
 use std::{collections::HashMap, sync::Arc};
 
 use atoll_control::{
@@ -20,7 +22,7 @@ use atoll_control::{
 };
 use atoll_kv::{
     core::{
-        acl::{PasswordChange, RuleError, User, check_name, read_record, write_record},
+        acl::{User, check_name, read_record, write_record},
         command::CommandError,
     },
     face::{
@@ -287,39 +289,6 @@ impl Users {
         ))
     }
 
-    /// The password after these changes, if they change it: none is none.
-    async fn password(
-        &self,
-        name: &str,
-        changes: &[PasswordChange],
-    ) -> Result<Option<Option<String>>, CommandError> {
-        let mut password: Option<Option<String>> = None;
-        for change in changes {
-            password = Some(match change {
-                PasswordChange::Clear => None,
-                PasswordChange::Set(new) => Some(text(new)?),
-                PasswordChange::Remove(old) => {
-                    let old = text(old)?;
-                    let is_right = match &password {
-                        Some(now) => now.as_ref() == Some(&old),
-                        None => self.control.check_password(name, &old).await,
-                    };
-                    if !is_right {
-                        let word = Bytes::from(format!("<{old}"));
-                        return Err(wrong_rule((word, RuleError::NoSuchPassword)));
-                    }
-                    None
-                }
-            });
-        }
-        Ok(password)
-    }
-
-    async fn hash(&self, password: &str) -> Result<String, CommandError> {
-        let hashed = self.control.hash_password(password.to_owned());
-        hashed.await.map_err(not_taken)
-    }
-
     async fn propose(&self, op: Op) -> Result<(), Error> {
         self.control.propose(system_identity(), op).await?;
         Ok(())
@@ -365,11 +334,6 @@ fn read_or_nothing(name: &[u8], record: &[u8]) -> User {
 
 fn not_taken(error: Error) -> CommandError {
     CommandError::Text(format!("ERR the cluster did not do it: {error}"))
-}
-
-fn text(password: &[u8]) -> Result<String, CommandError> {
-    String::from_utf8(password.to_vec())
-        .map_err(|_| CommandError::Other("ERR Passwords have to be UTF-8"))
 }
 
 impl Identity for Users {
