@@ -19,6 +19,7 @@ use super::{
     level,
     logins::Logins,
     members::Members,
+    passwords::Verified,
     propose::{Proposer, Waiters},
     reclaim::Reclaimer,
     replica::Replicated,
@@ -72,6 +73,7 @@ struct Shared {
     members: Arc<Members>,
     reclaimer: Arc<Reclaimer>,
     keyring: Option<Arc<Keyring>>,
+    verified: Verified,
     /// A lease must outlive an election.
     lease_ttl_s_min: i64,
     leases_max: usize,
@@ -203,6 +205,7 @@ impl Control {
             members,
             reclaimer,
             keyring,
+            verified: Verified::default(),
             lease_ttl_s_min: ttl_min_s(settings.log.election_max),
             leases_max: settings.leases_max,
             login_required: settings.login_required,

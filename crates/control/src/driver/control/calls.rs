@@ -71,6 +71,11 @@ impl Control {
         })
     }
 
+    /// Passwords that were right.
+    pub(in crate::driver) fn verified(&self) -> &passwords::Verified {
+        &self.shared.verified
+    }
+
     /// Index of the last entry applied; changes wake whoever waits.
     pub(in crate::driver) fn applied_index(&self) -> atoll_world::watch::Receiver<u64> {
         self.shared.replica.applied_index()
