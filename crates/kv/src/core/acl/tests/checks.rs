@@ -163,3 +163,26 @@ fn refusals_are_worded_as_in_redis() {
         assert_eq!(denied.full_text(b"ann", set, &call), long);
     }
 }
+
+/// What a script calls is not checked, so that nobody gets by one what rules do not give.
+#[test]
+fn scripts_are_for_those_who_may_do_everything() {
+    for call in [
+        "eval x 0",
+        "evalsha x 1 a",
+        "eval_ro x 0",
+        "fcall f 0",
+        "fcall_ro f 0",
+    ] {
+        for (rules, allowed) in [
+            ("~* &* +@all", true),
+            ("~a (~* &* +@all)", true),
+            ("~* &* +@all -flushall", false),
+            ("~a &* +@all", false),
+            ("~* +@all", false),
+            ("~* &* +@scripting", false),
+        ] {
+            assert_eq!(is_allowed(&user(rules), call), allowed, "{call}: {rules}");
+        }
+    }
+}
