@@ -33,7 +33,11 @@ use std::collections::BTreeMap;
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
-use crate::core::{paxos::Configuration, sessions::Origin};
+use super::{Batch, PENDING_MAX, Partition, StateMachine};
+use crate::core::{
+    paxos::{Configuration, Payload},
+    sessions::Origin,
+};
 
 /// A coordinator's: what do you see?
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +58,48 @@ pub struct Seen<R> {
     /// The version of what is read, and the reply; none, if something is pending or the read
     /// can't be answered without the log.
     pub view: Option<(u64, R)>,
+}
+
+impl<M: StateMachine> Partition<M> {
+    /// Tells what a read sees here, whoever owns the ballot.
+    pub fn look(&mut self, look: &Look) -> Seen<M::Reply> {
+        let configuration = self.replica.configuration().clone();
+        let is_pending =
+            self.is_pending(&look.operation) && self.replica.settings().rules.heeds_pending;
+        let view = (!is_pending).then(|| self.state.machine.observe(&look.operation));
+        Seen {
+            origin: look.origin,
+            configuration,
+            view: view.flatten(),
+        }
+    }
+
+    /// Whether the log holds anything that is not applied and may change what is read.
+    fn is_pending(&self, read: &Bytes) -> bool {
+        let log = &self.replica.durable().log;
+        let mut index = self.state.applied.index.next();
+        if log.base() > self.state.applied {
+            // A snapshot is about to take the place of this state.
+            return true;
+        }
+        if log.last().index.0 >= index.0 + PENDING_MAX {
+            return true;
+        }
+        while let Some(entry) = log.entry(index) {
+            if let Payload::Batch(bytes) = &entry.payload {
+                let machine = &self.state.machine;
+                let touches = Batch::decode(bytes.clone()).map_or(true, |batch| {
+                    let mut requests = batch.requests.iter();
+                    requests.any(|(_, logged)| machine.touches(logged, read))
+                });
+                if touches {
+                    return true;
+                }
+            }
+            index = index.next();
+        }
+        false
+    }
 }
 
 /// What came of a look so far.

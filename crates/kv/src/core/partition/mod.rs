@@ -5,8 +5,10 @@
 //! the owner says who is; asked to see to it that there is one, it takes over, or relays where
 //! it can reach the owner and the coordinator can't.
 
+mod answers;
 mod batch;
 mod coordinator;
+mod entries;
 mod hedge;
 mod look;
 mod request;
@@ -22,21 +24,21 @@ use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
 use super::{
-    chance,
     data::Milliseconds,
     paxos::{
-        Done, Durable, Entry, LogIndex, Message, Payload, Position, ReadId, Record, Refused,
-        Replica, Settings, Snapshot, TakeOver,
+        Done, Durable, Entry, LogIndex, Message, Position, ReadId, Record, Replica, Settings,
+        Snapshot, TakeOver,
     },
-    sessions::{Known, Origin, Roll, Session, Sessions},
+    sessions::{Origin, Roll, Session, Sessions},
 };
 
+use answers::refusal;
 pub use batch::Batch;
 pub use coordinator::{Coordinator, Given, Kind, Task};
 pub use look::{Look, Seen};
 pub use request::{Outcome, Request, Response};
 pub use state::{Applied, AppliedBy, Changed, Found, Moment, Read, State, StateMachine, Wish};
-use waiters::{Waiter, Waiters};
+use waiters::Waiters;
 
 /// A look at more entries than this is not worth it: something of them will matter.
 const PENDING_MAX: u64 = 64;
@@ -284,46 +286,6 @@ impl<M: StateMachine> Partition<M> {
         true
     }
 
-    /// Tells what a read sees here, whoever owns the ballot.
-    pub fn look(&mut self, look: &Look) -> Seen<M::Reply> {
-        let configuration = self.replica.configuration().clone();
-        let is_pending =
-            self.is_pending(&look.operation) && self.replica.settings().rules.heeds_pending;
-        let view = (!is_pending).then(|| self.state.machine.observe(&look.operation));
-        Seen {
-            origin: look.origin,
-            configuration,
-            view: view.flatten(),
-        }
-    }
-
-    /// Whether the log holds anything that is not applied and may change what is read.
-    fn is_pending(&self, read: &Bytes) -> bool {
-        let log = &self.replica.durable().log;
-        let mut index = self.state.applied.index.next();
-        if log.base() > self.state.applied {
-            // A snapshot is about to take the place of this state.
-            return true;
-        }
-        if log.last().index.0 >= index.0 + PENDING_MAX {
-            return true;
-        }
-        while let Some(entry) = log.entry(index) {
-            if let Payload::Batch(bytes) = &entry.payload {
-                let machine = &self.state.machine;
-                let touches = Batch::decode(bytes.clone()).map_or(true, |batch| {
-                    let mut requests = batch.requests.iter();
-                    requests.any(|(_, logged)| machine.touches(logged, read))
-                });
-                if touches {
-                    return true;
-                }
-            }
-            index = index.next();
-        }
-        false
-    }
-
     /// Takes a message of another replica.
     pub fn step(&mut self, from: ReplicaId, message: Message, now_ms: u64) {
         self.replica.step(from, message, now_ms);
@@ -475,237 +437,5 @@ impl<M: StateMachine> Partition<M> {
             ..waiting.request
         };
         self.requests.push((via, request));
-    }
-
-    /// Makes entries of what waits.
-    fn log_queue(&mut self, wall_ms: Milliseconds) {
-        while self.may_log() {
-            let batch = self.next_batch(wall_ms);
-            let origins: Vec<Origin> = batch.requests.iter().map(|(origin, _)| *origin).collect();
-            if let Err(refused) = self.replica.propose(Payload::Batch(batch.encode())) {
-                for origin in origins {
-                    self.refuse(&origin, refused);
-                }
-            }
-        }
-        if std::mem::take(&mut self.has_woken) {
-            self.woken_up_to = self.replica.durable().log.last().index;
-        }
-    }
-
-    /// Whether the next entry can be made: what has to be decided first waits until everything
-    /// is applied. Whoever is not the owner has nothing to decide, and refuses.
-    fn may_log(&self) -> bool {
-        let is_decided = |operation| self.state.machine.is_decided(operation);
-        self.queue.first().is_some_and(|(_, operation)| {
-            !is_decided(operation) || self.replica.owned().is_none() || self.has_applied_all()
-        })
-    }
-
-    fn has_applied_all(&self) -> bool {
-        self.state.applied == self.replica.durable().log.last()
-    }
-
-    /// Takes what goes into the next entry. What is decided comes first in its entry, since what
-    /// it comes to rests on the state before.
-    fn next_batch(&mut self, wall_ms: Milliseconds) -> Batch {
-        let mut bytes = 0;
-        let mut count = 0;
-        let machine = &self.state.machine;
-        for (_, operation) in &self.queue {
-            bytes += operation.len();
-            let fits = bytes <= self.limits.batch_bytes_max && !machine.is_decided(operation);
-            if count > 0 && !fits {
-                break;
-            }
-            count += 1;
-        }
-        let mut batch = Batch {
-            now_ms: wall_ms,
-            seed: chance::next(&mut self.chance),
-            requests: self.queue.drain(..count).collect(),
-        };
-        if let Some((origin, operation)) = batch.requests.first_mut()
-            && machine.is_decided(operation)
-            && self.replica.owned().is_some()
-            && self.state.sessions.look(origin) == Known::New
-        {
-            batch.now_ms = self.state.now_ms.max(wall_ms);
-            let at = Moment {
-                now_ms: batch.now_ms,
-                seed: batch.seed,
-                index: self.state.applied.index.next(),
-            };
-            *operation = self.state.machine.decide(at, operation);
-        }
-        batch
-    }
-
-    fn answer_reads(&mut self, wall_ms: Milliseconds) {
-        let applied = self.state.applied.index;
-        let now_ms = self.state.now_ms.max(wall_ms);
-        for (index, waiting) in std::mem::take(&mut self.due) {
-            if index > applied {
-                self.due.push_back((index, waiting));
-                continue;
-            }
-            let seed = chance::next(&mut self.chance);
-            let operation = &waiting.request.operation;
-            match self.state.machine.read(now_ms, seed, operation) {
-                Read::Reply(reply) => {
-                    let outcome = Outcome::Done(reply);
-                    self.respond(waiting.from, waiting.request.origin, outcome);
-                }
-                Read::After(first) if self.replica.owned().is_some() => {
-                    let last = self.replica.durable().log.last().index;
-                    self.propose(first);
-                    self.due.push_back((last.next(), waiting));
-                }
-                Read::After(_) => {
-                    let outcome = Outcome::NotOwner(self.replica.owner());
-                    self.respond(waiting.from, waiting.request.origin, outcome);
-                }
-            }
-        }
-    }
-
-    /// What waits here for somebody who is not the owner any more is sent on; if it was logged,
-    /// the next owner knows its reply.
-    fn send_away(&mut self) {
-        self.owned_up_to = None;
-        let owner = self.replica.owner();
-        for (_, (origin, waits)) in std::mem::take(&mut self.waiting) {
-            for from in waits {
-                self.respond(from, origin, Outcome::NotOwner(owner));
-            }
-        }
-        for waiter in self.waiters.take() {
-            for from in waiter.from {
-                self.respond(from, waiter.origin, Outcome::NotOwner(owner));
-            }
-        }
-        for (_, read) in std::mem::take(&mut self.due) {
-            self.respond(read.from, read.request.origin, Outcome::NotOwner(owner));
-        }
-    }
-
-    /// The partition is to be held here no longer: tells everybody who waits.
-    pub fn close(mut self) -> Vec<(ReplicaId, Response<M::Reply>)> {
-        self.send_away();
-        let held = std::mem::take(&mut self.held).into_values();
-        let reads = std::mem::take(&mut self.reads).into_values();
-        for waiting in held.chain(reads) {
-            let outcome = Outcome::NotOwner(None);
-            self.respond(waiting.from, waiting.request.origin, outcome);
-        }
-        self.responses
-    }
-
-    /// Answers everybody who waits for a request.
-    fn answer(&mut self, origin: &Origin, applied: AppliedBy<M>) {
-        let outcome = match applied {
-            Applied::Waits(wish) => return self.have_wait(origin, wish),
-            Applied::Done(reply) => Outcome::Done(reply),
-            Applied::Nothing(reply) => Outcome::Nothing(reply),
-            Applied::Stale => Outcome::Stale,
-        };
-        if let Some(waiter) = self.end_waiting(origin, &outcome) {
-            // It did not take everything, perhaps.
-            self.wake(Changed::Keys(waiter.keys));
-        }
-    }
-
-    /// Puts a request that found nothing to do into the line, unless it is there.
-    fn have_wait(&mut self, origin: &Origin, wish: Wish<M::Key>) {
-        let Some((origin, from)) = self.waiting.remove(&name(origin)) else {
-            return;
-        };
-        let is_owner = self.replica.owned().is_some();
-        for to in &from {
-            let outcome = match is_owner {
-                true => Outcome::Waits {
-                    again: wish.again.clone(),
-                    last: wish.last.clone(),
-                },
-                false => Outcome::NotOwner(self.replica.owner()),
-            };
-            self.respond(*to, origin, outcome);
-        }
-        if is_owner {
-            self.waiters.insert(Waiter {
-                origin,
-                from,
-                again: wish.again,
-                last: wish.last,
-                since_ms: wish.since_ms,
-                keys: wish.keys,
-            });
-        }
-    }
-
-    /// Has those tried again who wait for what was changed.
-    fn wake(&mut self, changed: Changed<M::Key>) {
-        if self.waiters.len() == 0 {
-            return;
-        }
-        let woken = match changed {
-            Changed::Keys(keys) => self.waiters.of_keys(&keys),
-            Changed::Everything => self.waiters.of_all_keys(),
-        };
-        self.has_woken |= !woken.is_empty();
-        self.queue.extend(woken);
-    }
-
-    /// Tells everybody who waits for a request what came of it; gives back its place in the line.
-    fn end_waiting(
-        &mut self,
-        origin: &Origin,
-        outcome: &Outcome<M::Reply>,
-    ) -> Option<Waiter<M::Key>> {
-        let name = name(origin);
-        let asked = self.waiting.remove(&name);
-        let waiter = self.waiters.remove(&name);
-        let waits = waiter.iter().map(|waiter| (waiter.origin, &waiter.from));
-        let waits = asked
-            .iter()
-            .map(|(origin, from)| (*origin, from))
-            .chain(waits);
-        for (origin, from) in waits {
-            let told = from.iter().map(|to| (*to, outcome.clone()));
-            let told = told.map(|(to, outcome)| (to, Response { origin, outcome }));
-            self.responses.extend(told);
-        }
-        waiter
-    }
-
-    /// Says that a request was not logged. One that waits is asked for again: it was not refused
-    /// before.
-    fn refuse(&mut self, origin: &Origin, refused: Refused) {
-        let outcome = match refused {
-            Refused::Busy if self.waiters.get_mut(&name(origin)).is_some() => {
-                Outcome::NotOwner(None)
-            }
-            refused => refusal(refused),
-        };
-        self.end_waiting(origin, &outcome);
-    }
-
-    /// Says whether a node can be reached.
-    pub fn link(&mut self, replica: ReplicaId, is_up: bool, now_ms: u64) {
-        self.replica.link(replica, is_up, now_ms);
-        if !is_up {
-            self.waiters.forget(replica);
-        }
-    }
-
-    fn respond(&mut self, to: ReplicaId, origin: Origin, outcome: Outcome<M::Reply>) {
-        self.responses.push((to, Response { origin, outcome }));
-    }
-}
-
-fn refusal<R>(refused: Refused) -> Outcome<R> {
-    match refused {
-        Refused::NotOwner(owner) => Outcome::NotOwner(owner),
-        Refused::Busy => Outcome::Busy,
     }
 }
