@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     CommandError, args, streams,
-    table::{Command, find},
+    table::{Command, Group, find},
 };
 use crate::core::{
     data::{Milliseconds, parse_integer},
@@ -62,14 +62,16 @@ pub fn awaited_keys(words: &[Bytes]) -> impl Iterator<Item = &Bytes> {
     places.into_iter().filter_map(|place| words.get(place))
 }
 
-/// Whether a reply only says that a key has another type than these words, which wait, hope for:
-/// they wait on, as in Redis. A consumer of a group is told.
-pub fn waits_for_type(words: &[Bytes], reply: &Reply) -> bool {
-    let Reply::Error(text) = reply else {
-        return false;
-    };
-    let of_group = find(words).is_some_and(|command| command.name == "xreadgroup");
-    text.starts_with(b"WRONGTYPE") && !of_group
+/// The type that these words, which wait, hope to find, where they wait on while there is another
+/// (TYPE's name of it), as in Redis. A consumer of a group is told.
+pub fn awaited_type(words: &[Bytes]) -> Option<&'static str> {
+    let command = find(words).filter(|command| command.name != "xreadgroup")?;
+    match command.group {
+        Group::List => Some("list"),
+        Group::SortedSet => Some("zset"),
+        Group::Stream => Some("stream"),
+        _ => None,
+    }
 }
 
 /// What a command of this name answers when it waited for nothing.

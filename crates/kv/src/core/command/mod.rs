@@ -36,7 +36,7 @@ mod noise;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use blocking::{Wait, awaited_keys, found_nothing, wait_of, waits_for_type};
+pub use blocking::{Wait, awaited_keys, awaited_type, found_nothing, wait_of};
 pub use cluster::{NO_SLOT, NO_SLOT_OR_COUNT, slot_of};
 pub use context::{Context, Effects, Event, EventClass, Moment};
 pub use error::CommandError;

@@ -207,7 +207,9 @@ impl Machine {
                 let reply = self.call(at, &call, effects);
                 if effects.blocks {
                     self.waits(at, &call, effects, reply)
-                } else if attempt != Attempt::First && command::waits_for_type(&call.words, &reply)
+                } else if attempt != Attempt::First
+                    && is_wrong_type(&reply)
+                    && self.finds_another_type(&call)
                 {
                     // Somebody made something else of the key, which is not what it waits for.
                     let name = command::find(&call.words).map_or("", |command| command.name);
@@ -288,6 +290,18 @@ impl Machine {
         }
     }
 
+    /// Whether a key that a command waits for has become something that it does not wait for.
+    fn finds_another_type(&self, call: &Call) -> bool {
+        let Some(awaited) = command::awaited_type(&call.words) else {
+            return false;
+        };
+        let database = self.keyspace.database(call.database);
+        command::awaited_keys(&call.words).any(|key| {
+            let entry = database.get(key);
+            entry.is_some_and(|entry| entry.value.type_name() != awaited)
+        })
+    }
+
     /// What a command that would wait answers: words that mean the same at every later try, too.
     fn waits(
         &mut self,
@@ -318,6 +332,10 @@ fn of_step(at: CommandMoment, place: usize) -> CommandMoment {
         seed: at.seed.rotate_left(17).wrapping_add(place as u64),
         ..at
     }
+}
+
+fn is_wrong_type(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(text) if text.starts_with(b"WRONGTYPE"))
 }
 
 fn refused(text: &str) -> Answered {

@@ -334,3 +334,38 @@ fn a_replica_that_holds_something_else_does_not_go_on() {
     summed(&mut other, 3);
     other.apply(at(4, 4), &Operation::Compare { index: 3, sum }.encode());
 }
+
+#[test]
+fn a_source_of_another_type_is_waited_out_and_a_destination_is_not() {
+    let mut machine = Machine::default();
+    let wait = |text: &str| {
+        let operation = Operation::Wait {
+            since_ms: 1,
+            attempt: Attempt::Again,
+            call: Call {
+                database: 3,
+                words: words(text),
+            },
+        };
+        operation.encode()
+    };
+    let waits = |answered| matches!(answered, Answered::Waits { .. });
+    machine.apply(at(1, 1), &call("SET text t").encode());
+    assert!(waits(machine.apply(at(2, 2), &wait("BLPOP text 0"))));
+    assert!(waits(
+        machine.apply(at(3, 3), &wait("BRPOPLPUSH list text 0"))
+    ));
+    machine.apply(at(4, 4), &call("RPUSH list x").encode());
+    let Answered::Reply(Reply::Error(text)) =
+        machine.apply(at(5, 5), &wait("BRPOPLPUSH list text 0"))
+    else {
+        panic!("it waits for ever");
+    };
+    assert!(text.starts_with(b"WRONGTYPE"));
+    // What was popped is not forgotten because of a key that was not needed.
+    let popped = machine.apply(at(6, 6), &wait("BLPOP list text 0"));
+    assert!(
+        matches!(popped, Answered::Reply(Reply::Array(_))),
+        "{popped:?}"
+    );
+}
