@@ -28,7 +28,7 @@ use crate::{
 /// Two significant figures would hide a tenth of a difference.
 const LATENCY_DIGITS: u8 = 3;
 /// Longer than any client waits.
-const LATENCY_MAX: Duration = Duration::from_secs(3600);
+pub(crate) const LATENCY_MAX: Duration = Duration::from_secs(3600);
 /// Below the 128 operations that a transaction may hold.
 const FILL_KEYS_PER_TXN: u64 = 100;
 const FILL_LANES: u64 = 32;
@@ -106,7 +106,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<Report> {
 }
 
 /// Waits, unless a lane ends before: then the whole measurement fails with its error.
-async fn rest(lanes: &mut JoinSet<Result<Histogram<u64>>>, time: Duration) -> Result<()> {
+pub(crate) async fn rest<T: 'static>(lanes: &mut JoinSet<Result<T>>, time: Duration) -> Result<()> {
     tokio::select! {
         biased;
         Some(lane) = lanes.join_next() => match lane? {
@@ -188,7 +188,7 @@ impl Budget {
     }
 }
 
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new(LATENCY_DIGITS).expect("three digits are allowed")
 }
 

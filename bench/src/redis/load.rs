@@ -13,7 +13,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -23,13 +23,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    load::{LATENCY_MAX, histogram, rest},
     process::{self, Usage},
     workload::value,
 };
 
-const LATENCY_DIGITS: u8 = 3;
-/// Longer than any client waits.
-const LATENCY_US_MAX: u128 = 3_600_000_000;
 /// How long clients may take to finish what they asked last.
 const END_WAIT: Duration = Duration::from_secs(60);
 const FILL_LANES: usize = 16;
@@ -156,18 +154,6 @@ fn report(
 /// answered in it.
 type Lane = (Histogram<u64>, u64);
 
-/// Waits, unless a client ends before: then the whole measurement fails with its error.
-async fn rest(lanes: &mut JoinSet<Result<Lane>>, time: Duration) -> Result<()> {
-    tokio::select! {
-        biased;
-        Some(lane) = lanes.join_next() => match lane? {
-            Ok(_) => Err(Error::Protocol("a client ended before the measurement did")),
-            Err(error) => Err(error),
-        },
-        () = sleep(time) => Ok(()),
-    }
-}
-
 async fn lane(
     mut connection: Connection,
     mut requests: Requests,
@@ -193,15 +179,11 @@ async fn lane(
         if phase.load(Ordering::Relaxed) == MEASURE {
             ops += pipeline as u64;
             if begun == MEASURE {
-                let us = begin.elapsed().as_micros().min(LATENCY_US_MAX) as u64;
+                let us = begin.elapsed().min(LATENCY_MAX).as_micros() as u64;
                 latencies_us.record(us).expect("the histogram grows");
             }
         }
     }
-}
-
-fn histogram() -> Histogram<u64> {
-    Histogram::new(LATENCY_DIGITS).expect("three digits are allowed")
 }
 
 /// Writes every string once.

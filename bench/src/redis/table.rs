@@ -39,25 +39,16 @@ pub(crate) fn table(turns: &Vec<RedisTurn>) -> String {
     let mut ours: Rows<'_, RedisReport> = BTreeMap::new();
     let mut theirs: Rows<'_, CrossReport> = BTreeMap::new();
     for turn in turns {
+        let row = |connections, pipeline, workload| -> Row {
+            (turn.nodes, turn.durability, connections, pipeline, workload)
+        };
         for it in &turn.reports {
-            let row = (
-                turn.nodes,
-                turn.durability,
-                it.connections,
-                it.pipeline,
-                it.workload,
-            );
+            let row = row(it.connections, it.pipeline, it.workload);
             let of_row = ours.entry(row).or_default();
             of_row.entry(turn.server).or_default().push(it);
         }
         for it in &turn.crosscheck {
-            let row = (
-                turn.nodes,
-                turn.durability,
-                it.connections,
-                it.pipeline,
-                it.workload,
-            );
+            let row = row(it.connections, it.pipeline, it.workload);
             let of_row = theirs.entry(row).or_default();
             of_row.entry(turn.server).or_default().push(it);
         }

@@ -15,12 +15,14 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    load::histogram,
+};
 
 const WRITE_BYTES: usize = 4096;
 /// Often enough for a 99th percentile of a run of seconds, seldom enough not to be a load.
 const PAUSE: Duration = Duration::from_millis(10);
-const LATENCY_DIGITS: u8 = 3;
 
 /// Writes and syncs until it is stopped or dropped.
 pub(super) struct DiskProbe {
@@ -61,7 +63,7 @@ impl Drop for DiskProbe {
 }
 
 fn probe(file: &File, stop: &AtomicBool) -> io::Result<Histogram<u64>> {
-    let mut syncs_us = Histogram::new(LATENCY_DIGITS).expect("three digits are allowed");
+    let mut syncs_us = histogram();
     let block = [0xa5; WRITE_BYTES];
     while !stop.load(Ordering::Relaxed) {
         let begin = Instant::now();
