@@ -6,6 +6,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::core::{
+    golden::golden,
     machine::Answered,
     partition::{Look, Outcome, Request, Response, Seen},
     paxos::{
@@ -267,25 +268,6 @@ fn bundle() -> Bytes {
 #[test]
 fn bundles_come_back() {
     assert_eq!(Bundle::decode(bundle()), Ok((ReplicaId(6), packets())));
-}
-
-/// What this version writes is what the file holds. With `ATOLL_WRITE_GOLDEN` set, a file that
-/// is not there yet is made.
-fn golden(name: &str, written: &[u8]) {
-    let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs/formats/golden")
-        .join(name);
-    let disk = atoll_world::disk::real();
-    if std::env::var_os("ATOLL_WRITE_GOLDEN").is_some()
-        && disk
-            .read_all(&path)
-            .is_err_and(|error| error.is_not_found())
-    {
-        disk.write_atomic(&path, written)
-            .expect("the tree is writable");
-    }
-    let stored = disk.read_all(&path).expect("it is in the tree");
-    assert!(stored == written, "what is written differs from {name}");
 }
 
 #[test]

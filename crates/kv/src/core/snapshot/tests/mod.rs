@@ -10,6 +10,7 @@ use proptest::{collection::vec, prelude::*};
 use self::commands::{COMMANDS, FILLERS, Step, step};
 use super::*;
 use crate::core::{
+    golden::golden,
     machine::{Call, Operation},
     partition::{Batch, StateMachine as _},
     paxos::{Ballot, Entry, Payload, Position},
@@ -279,25 +280,6 @@ fn pieces_are_bounded_whatever_is_in_them() {
     );
     let restored = decode(&joined(&encoded)).expect("it was just written");
     assert_eq!(restored.fingerprint(), state.fingerprint());
-}
-
-/// The stored file of this name, which is what is written. With `ATOLL_WRITE_GOLDEN` set, a file
-/// that is not there yet is made.
-fn golden(name: &str, written: &[u8]) -> Bytes {
-    let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs/formats/golden")
-        .join(name);
-    let disk = atoll_world::disk::real();
-    let stored = match disk.read_all(&path) {
-        Err(error) if error.is_not_found() && std::env::var_os("ATOLL_WRITE_GOLDEN").is_some() => {
-            disk.write_atomic(&path, written)
-                .expect("the tree is writable");
-            disk.read_all(&path).expect("it was just written")
-        }
-        stored => stored.expect("it is in the tree"),
-    };
-    assert!(*stored == *written, "what is written differs from {name}");
-    stored
 }
 
 /// The golden file is what is written of the state that these commands make, and is read as that
