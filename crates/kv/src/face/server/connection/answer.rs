@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use atoll_world::clock;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Connection, may_wait, wait::Waited};
 use crate::{
     api::{Api, Body, Request},
     face::{
-        server::{ConnectionError, node::config::Setting},
-        session::{Ask, Heard, Step, Ticket},
+        server::{ConnectionError, batch::Batch, node::config::Setting},
+        session::{Ask, Heard, Session, Step, Ticket},
     },
 };
 
@@ -34,10 +34,26 @@ where
             return Ok(());
         };
         let took = clock::now().duration_since(begun);
+        let finish = |session: &mut Session, batch: &mut Batch, out: &mut BytesMut| {
+            batch.finish(session, answers, out)
+        };
+        match self.conclude(took, logged, finish).await? {
+            Some((ask, ticket)) => self.answer(ask, ticket).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Has replies written, and notes what came of them. Gives back what is to be asked next.
+    async fn conclude(
+        &mut self,
+        took: Duration,
+        logged: Option<Vec<Bytes>>,
+        finish: impl FnOnce(&mut Session, &mut Batch, &mut BytesMut) -> Step + Send,
+    ) -> Result<Option<(Ask, Ticket)>, ConnectionError> {
         let (step, begins) = {
             let member = &self.seat.member;
             let mut session = member.session.lock();
-            let step = self.batch.finish(&mut session, answers, &mut self.wire.out);
+            let step = finish(&mut session, &mut self.batch, &mut self.wire.out);
             self.seat.note_subscriptions(&mut session);
             self.seat.note_monitor(&mut session);
             let begins = self.seat.note_tracking(&mut session);
@@ -53,12 +69,12 @@ where
             self.announce().await?;
         }
         match step {
-            Step::Done => Ok(()),
+            Step::Done => Ok(None),
             Step::Close => {
                 self.is_closing = true;
-                Ok(())
+                Ok(None)
             }
-            Step::Ask(ask, ticket) => self.answer(ask, ticket).await,
+            Step::Ask(ask, ticket) => Ok(Some((ask, ticket))),
         }
     }
 
@@ -142,36 +158,14 @@ where
                 true => Duration::ZERO,
                 false => clock::now().duration_since(begun),
             };
-            let (step, begins) = {
-                let member = &self.seat.member;
-                let mut session = member.session.lock();
-                let out = &mut self.wire.out;
-                let step = match waited {
-                    Waited::Heard(heard) => session.finish(ticket, heard, out),
-                    Waited::Unblocked { with_error } => session.unblock(ticket, with_error, out),
-                    Waited::Gone => Step::Close,
-                };
-                self.seat.note_subscriptions(&mut session);
-                self.seat.note_monitor(&mut session);
-                let begins = self.seat.note_tracking(&mut session);
-                self.seat.remember(&std::mem::take(&mut self.reads));
-                self.server.note_ended(&mut session, took);
-                if let Some(words) = logged {
-                    let address = member.address();
-                    self.server.note_slow(&session, address, &words, took);
-                }
-                (step, begins)
+            let finish = |session: &mut Session, _: &mut Batch, out: &mut BytesMut| match waited {
+                Waited::Heard(heard) => session.finish(ticket, heard, out),
+                Waited::Unblocked { with_error } => session.unblock(ticket, with_error, out),
+                Waited::Gone => Step::Close,
             };
-            if begins {
-                self.announce().await?;
-            }
-            match step {
-                Step::Done => return Ok(()),
-                Step::Close => {
-                    self.is_closing = true;
-                    return Ok(());
-                }
-                Step::Ask(ask, ticket) => next = (ask, ticket),
+            match self.conclude(took, logged, finish).await? {
+                Some(asked) => next = asked,
+                None => return Ok(()),
             }
         }
     }
