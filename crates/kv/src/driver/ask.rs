@@ -1,5 +1,6 @@
 //! From questions to partitions, and back.
 
+mod many;
 mod within;
 
 use std::{collections::BTreeSet, pin::Pin, sync::atomic::Ordering, time::Duration};
@@ -23,7 +24,7 @@ use crate::{
         machine::{self, Answered, Attempt, Author, OPERATION_BYTES_MAX, Operation, Terms},
         partition::Given,
         reply::Reply,
-        route::{self, Merge, Part, Plan},
+        route::{self, Plan},
     },
 };
 
@@ -216,8 +217,18 @@ fn may_be_stale(request: &Request) -> bool {
 }
 
 /// Leaves a request that touches several partitions at one moment to whoever can do that.
-fn begin_atomic(kv: &Kv, request: Request, touched: Vec<PartitionId>) -> Pending {
+fn begin_atomic(
+    kv: &Kv,
+    consistency: Consistency,
+    body: Body,
+    touched: Vec<PartitionId>,
+) -> Pending {
     let executor = kv.0.cross_partition.clone();
+    let request = Request {
+        consistency,
+        by: None,
+        body,
+    };
     Pending::Alone(Box::pin(
         async move { executor.execute(request, touched).await },
     ))
@@ -301,49 +312,18 @@ fn begin_call(
                     dealer.deal(part.partition, kind, operation)
                 })
                 .collect();
-            Pending::Later(Box::pin(merged(receivers, Some(parts), merge)))
+            Pending::Later(Box::pin(many::merged(receivers, Some(parts), merge)))
         }
         Ok(Plan::Every(merge)) => {
-            let operation = operation(database, call.words);
-            let receivers: Vec<Receiver> = partitions
-                .ids()
-                .map(|partition| dealer.deal(partition, kind, operation.clone()))
-                .collect();
-            Pending::Later(Box::pin(merged(receivers, None, merge)))
+            many::begin_every(dealer, partitions.ids(), kind, database, call.words, merge)
         }
         Ok(Plan::Search) => {
-            let (kv, is_stale) = (kv.clone(), dealer.is_stale);
-            let order = partitions.ids().collect();
-            let search = async move { search(&kv, is_stale, order, database, call.words).await };
-            Pending::Alone(Box::pin(search))
+            many::begin_search(dealer, partitions.ids().collect(), database, call.words)
         }
-        Ok(Plan::Scan(mut scan)) => {
-            let (kv, is_stale) = (kv.clone(), dealer.is_stale);
-            Pending::Alone(Box::pin(async move {
-                loop {
-                    let (partition, words) = scan.ask();
-                    match one(&kv, is_stale, partition, operation(database, words)).await {
-                        Answer::Reply(reply) => {
-                            if let Some(reply) = scan.take(reply) {
-                                return Answer::Reply(reply);
-                            }
-                        }
-                        refused => return refused,
-                    }
-                }
-            }))
-        }
+        Ok(Plan::Scan(scan)) => many::begin_scan(dealer, scan, |_| true, database),
         Ok(Plan::Atomic(touched)) => {
             let body = Body::Call { database, call };
-            begin_atomic(
-                kv,
-                Request {
-                    consistency,
-                    by: None,
-                    body,
-                },
-                touched,
-            )
+            begin_atomic(kv, consistency, body, touched)
         }
     }
 }
@@ -371,15 +351,7 @@ fn begin_transaction(
         Ok(Plan::One(partition)) => partition,
         Ok(Plan::Atomic(touched)) => {
             let body = Body::Transaction(transaction);
-            return begin_atomic(
-                kv,
-                Request {
-                    consistency,
-                    by: None,
-                    body,
-                },
-                touched,
-            );
+            return begin_atomic(kv, consistency, body, touched);
         }
         Ok(_) => PartitionId(0),
     };
@@ -421,15 +393,6 @@ fn begin_transaction(
     }))
 }
 
-/// Asks one partition for something to read.
-async fn one(kv: &Kv, is_stale: bool, partition: PartitionId, operation: Bytes) -> Answer {
-    let mut dealer = Dealer::new(kv);
-    dealer.is_stale = is_stale;
-    let receiver = dealer.deal(partition, AskKind::Read, operation);
-    dealer.hand_over();
-    answer(receiver.await)
-}
-
 pub(super) async fn given(
     kv: &Kv,
     partition: PartitionId,
@@ -465,41 +428,6 @@ pub(super) fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) 
 
 pub(super) fn error_reply(text: String) -> Answer {
     Answer::Reply(Reply::Error(Bytes::from(text)))
-}
-
-async fn merged(receivers: Vec<Receiver>, parts: Option<Vec<Part>>, merge: Merge) -> Answer {
-    let mut replies = Vec::with_capacity(receivers.len());
-    for receiver in receivers {
-        match answer(receiver.await) {
-            Answer::Reply(reply) => replies.push(reply),
-            refused => return refused,
-        }
-    }
-    Answer::Reply(match parts {
-        Some(parts) => merge.of_parts(&parts, replies),
-        None => merge.of_all(replies),
-    })
-}
-
-/// One of these partitions after the other, in random order, until one answers something.
-async fn search(
-    kv: &Kv,
-    is_stale: bool,
-    mut order: Vec<PartitionId>,
-    database: usize,
-    words: Vec<Bytes>,
-) -> Answer {
-    for at in (1..order.len()).rev() {
-        order.swap(at, atoll_world::random::range(0..=at));
-    }
-    let operation = operation(database, words);
-    for partition in order {
-        match one(kv, is_stale, partition, operation.clone()).await {
-            Answer::Reply(Reply::Null) => {}
-            found => return found,
-        }
-    }
-    Answer::Reply(Reply::Null)
 }
 
 /// Where keys of any partitions stand.

@@ -2,10 +2,7 @@
 
 use atoll_base::id::PartitionId;
 
-use super::{
-    Answer, AskKind, Call, Dealer, Kv, Pending, error_reply, is_read, merged, one, operation,
-    search,
-};
+use super::{AskKind, Call, Dealer, Kv, Pending, error_reply, is_read, many, operation};
 use crate::{
     api::Part,
     core::route::{self, Plan},
@@ -33,39 +30,14 @@ pub(super) fn begin_within(
     let is_owned = move |partition: PartitionId| owned.contains(&partition);
     match route::plan_some(call.command, &call.words, partitions.count()) {
         Some(Ok(Plan::Every(merge))) => {
-            let operation = operation(database, call.words);
-            let receivers = partitions
-                .ids()
-                .filter(|partition| is_owned(*partition))
-                .map(|partition| dealer.deal(partition, AskKind::Read, operation.clone()))
-                .collect();
-            Pending::Later(Box::pin(merged(receivers, None, merge)))
+            let owned = partitions.ids().filter(|partition| is_owned(*partition));
+            many::begin_every(dealer, owned, AskKind::Read, database, call.words, merge)
         }
         Some(Ok(Plan::Search)) => {
-            let (kv, is_stale) = (kv.clone(), dealer.is_stale);
-            let order = partitions.ids().filter(|it| is_owned(*it)).collect();
-            let search = async move { search(&kv, is_stale, order, database, call.words).await };
-            Pending::Alone(Box::pin(search))
+            let owned = partitions.ids().filter(|partition| is_owned(*partition));
+            many::begin_search(dealer, owned.collect(), database, call.words)
         }
-        Some(Ok(Plan::Scan(mut scan))) => {
-            let (kv, is_stale) = (kv.clone(), dealer.is_stale);
-            Pending::Alone(Box::pin(async move {
-                loop {
-                    if let Some(reply) = scan.skip(&is_owned) {
-                        return Answer::Reply(reply);
-                    }
-                    let (partition, words) = scan.ask();
-                    match one(&kv, is_stale, partition, operation(database, words)).await {
-                        Answer::Reply(reply) => {
-                            if let Some(reply) = scan.take(reply) {
-                                return Answer::Reply(reply);
-                            }
-                        }
-                        refused => return refused,
-                    }
-                }
-            }))
-        }
+        Some(Ok(Plan::Scan(scan))) => many::begin_scan(dealer, scan, is_owned, database),
         Some(Err(error)) => Pending::Ready(error_reply(error.to_string())),
         Some(Ok(_)) | None => Pending::Ready(error_reply(UNFIT.to_owned())),
     }
