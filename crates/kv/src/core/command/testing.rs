@@ -16,11 +16,29 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::{Context, Effects, Flags, Moment, find};
+use super::{Context, Effects, Executed, Flags, Moment, find};
 use crate::core::{data::Keyspace, reply::Reply};
 
 /// When stories begin: an arbitrary day.
 const BEGIN_MS: u64 = 1_700_000_000_000;
+
+/// Runs a command of plain words in a database; as a read, if it only reads.
+pub(crate) fn run(keyspace: &mut Keyspace, database: usize, call: &str, now_ms: u64) -> Executed {
+    let words: Vec<Bytes> = call
+        .split(' ')
+        .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+        .collect();
+    let command = find(&words).expect("a command");
+    let at = Moment {
+        now_ms,
+        seed: 1,
+        version: 1,
+        reading: command.flags.has(Flags::READONLY),
+    };
+    let mut effects = Effects::default();
+    let mut context = Context::new(keyspace, database, at, &mut effects);
+    command.run(&mut context, &words)
+}
 
 /// Tells a story; panics where an answer differs, with both.
 pub(crate) fn story(text: &str) {

@@ -5,23 +5,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::command::{Context, Effects, Flags, Moment, find};
+use crate::core::command::testing;
 
 fn run(keyspace: &mut Keyspace, database: usize, call: &str, now_ms: u64) {
-    let words: Vec<Bytes> = call
-        .split(' ')
-        .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-        .collect();
-    let command = find(&words).expect("a command");
-    let at = Moment {
-        now_ms,
-        seed: 1,
-        version: 1,
-        reading: command.flags.has(Flags::READONLY),
-    };
-    let mut effects = Effects::default();
-    let mut context = Context::new(keyspace, database, at, &mut effects);
-    command.run(&mut context, &words).expect("a reply");
+    testing::run(keyspace, database, call, now_ms).expect("a reply");
 }
 
 fn rules(policy: Policy) -> Rules {

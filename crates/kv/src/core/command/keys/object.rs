@@ -80,10 +80,8 @@ pub(super) fn help(_context: &mut Context<'_>, _words: &[Bytes]) -> Executed {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use crate::core::{
-        command::{Context, Effects, Flags, Moment, find, testing::story},
+        command::testing::{self, story},
         data::{Keyspace, Uses},
         reply::Reply,
     };
@@ -183,22 +181,7 @@ mod tests {
             log_factor: 0,
             decay_minutes: 1,
         });
-        let mut run = |call: &str, now_ms: u64| {
-            let words: Vec<Bytes> = call
-                .split(' ')
-                .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-                .collect();
-            let command = find(&words).expect("a command");
-            let at = Moment {
-                now_ms,
-                seed: 1,
-                version: 1,
-                reading: command.flags.has(Flags::READONLY),
-            };
-            let mut effects = Effects::default();
-            let mut context = Context::new(&mut keyspace, 0, at, &mut effects);
-            command.run(&mut context, &words)
-        };
+        let mut run = |call: &str, now_ms| testing::run(&mut keyspace, 0, call, now_ms);
         assert_eq!(run("SET a x", 1_000), Ok(Reply::OK));
         assert_eq!(run("OBJECT FREQ a", 1_000), Ok(Reply::Integer(5)));
         for call in ["GET a", "SET a y", "STRLEN a", "TYPE a"] {
