@@ -63,11 +63,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "pfdebug",
         arity: 3,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::ADMIN),
-        keys: KeyPlaces::Range {
-            first: 2,
-            last: 2,
-            step: 1,
-        },
+        keys: KeyPlaces::SECOND,
         group: Group::HyperLogLog,
         since: "2.8.9",
         summary: "Looks into a HyperLogLog: GETREG, ENCODING, TODENSE.",

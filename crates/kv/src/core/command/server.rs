@@ -91,13 +91,7 @@ const MEMORY: &[Command] = commands! { Group::Server;
     "memory|usage", -3, Flags::READONLY, "4.0.0", "O(N) where N is the number of samples",
         "Tells what a key and its value take.",
         // It is the key's partition that knows.
-        flags: Flags::READONLY, keys: SECOND, execute: usage;
-};
-
-const SECOND: KeyPlaces = KeyPlaces::Range {
-    first: 2,
-    last: 2,
-    step: 1,
+        flags: Flags::READONLY, keys: KeyPlaces::SECOND, execute: usage;
 };
 
 /// MEMORY USAGE. Of lists and streams some parts are looked at, as many as SAMPLES says, or all

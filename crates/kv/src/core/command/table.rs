@@ -123,6 +123,13 @@ impl KeyPlaces {
         step: 1,
     };
 
+    /// One key, after the name of a subcommand.
+    pub const SECOND: KeyPlaces = KeyPlaces::Range {
+        first: 2,
+        last: 2,
+        step: 1,
+    };
+
     /// The keys' places in this command. A count that is no number, or more than there are
     /// words, gives no places: the command itself will refuse it.
     pub fn of(&self, words: &[Bytes]) -> Vec<usize> {

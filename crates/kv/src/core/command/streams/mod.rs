@@ -20,13 +20,6 @@ use words::{entry, fields, help, id, no_group, no_group_of, odd_subcommand, unkn
 pub(super) use call::timeout_of;
 pub use reading::fix_last_ids;
 
-/// The word after a subcommand.
-const SECOND: KeyPlaces = KeyPlaces::Range {
-    first: 2,
-    last: 2,
-    step: 1,
-};
-
 pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "xack",
@@ -103,7 +96,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "xgroup|create",
                 arity: -5,
                 flags: Flags::WRITE.and(Flags::DENYOOM),
-                keys: SECOND,
+                keys: KeyPlaces::SECOND,
                 group: Group::Stream,
                 since: "5.0.0",
                 summary: "Makes a group.",
@@ -115,7 +108,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "xgroup|createconsumer",
                 arity: 5,
                 flags: Flags::WRITE.and(Flags::DENYOOM),
-                keys: SECOND,
+                keys: KeyPlaces::SECOND,
                 group: Group::Stream,
                 since: "6.2.0",
                 summary: "Adds a consumer to a group.",
@@ -127,7 +120,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "xgroup|delconsumer",
                 arity: 5,
                 flags: Flags::WRITE,
-                keys: SECOND,
+                keys: KeyPlaces::SECOND,
                 group: Group::Stream,
                 since: "5.0.0",
                 summary: "Removes a consumer and what is pending for it.",
@@ -139,7 +132,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "xgroup|destroy",
                 arity: 4,
                 flags: Flags::WRITE,
-                keys: SECOND,
+                keys: KeyPlaces::SECOND,
                 group: Group::Stream,
                 since: "5.0.0",
                 summary: "Removes a group.",
@@ -163,7 +156,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "xgroup|setid",
                 arity: -5,
                 flags: Flags::WRITE,
-                keys: SECOND,
+                keys: KeyPlaces::SECOND,
                 group: Group::Stream,
                 since: "5.0.0",
                 summary: "Sets the entry after which a group goes on.",
@@ -188,7 +181,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "xinfo|consumers",
                 arity: 4,
                 flags: Flags::READONLY,
-                keys: SECOND,
+                keys: KeyPlaces::SECOND,
                 group: Group::Stream,
                 since: "5.0.0",
                 summary: "Tells of the consumers of a group.",
@@ -200,7 +193,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "xinfo|groups",
                 arity: 3,
                 flags: Flags::READONLY,
-                keys: SECOND,
+                keys: KeyPlaces::SECOND,
                 group: Group::Stream,
                 since: "5.0.0",
                 summary: "Tells of the groups of a stream.",
@@ -224,7 +217,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "xinfo|stream",
                 arity: -3,
                 flags: Flags::READONLY,
-                keys: SECOND,
+                keys: KeyPlaces::SECOND,
                 group: Group::Stream,
                 since: "5.0.0",
                 summary: "Tells of a stream.",
