@@ -77,6 +77,16 @@ pub(super) struct Progress {
 pub struct Known {
     version: i64,
     topology: Option<Topology>,
+    /// From what this node planned last, if nothing followed from it.
+    settled: Option<Grounds>,
+}
+
+/// What a plan follows from.
+#[derive(Debug, PartialEq, Eq)]
+struct Grounds {
+    version: i64,
+    members: Vec<NodeId>,
+    draining: Option<BTreeSet<NodeId>>,
 }
 
 impl Known {
@@ -130,6 +140,14 @@ impl Known {
     async fn lead<D: Decisions>(&mut self, decisions: &D, partitions: Partitions) {
         let members = decisions.members();
         let draining = decisions.draining().await;
+        let grounds = Grounds {
+            version: self.version,
+            members: members.clone(),
+            draining: draining.clone(),
+        };
+        if self.settled.as_ref() == Some(&grounds) {
+            return;
+        }
         let mut next = match &self.topology {
             Some(topology) => topology.clone(),
             None => {
@@ -171,6 +189,7 @@ impl Known {
                 note(next.forget(node));
             }
         }
+        self.settled = None;
         match next.plan() {
             Ok(blueprint) => {
                 let partitions: Vec<PartitionId> =
@@ -184,8 +203,11 @@ impl Known {
             }
             Err(error) => tracing::error!(%error, "no plan for the topology"),
         }
-        if changed {
-            decisions.replace(self.version, next.encode().into()).await;
+        match changed {
+            true => {
+                decisions.replace(self.version, next.encode().into()).await;
+            }
+            false => self.settled = Some(grounds),
         }
     }
 
