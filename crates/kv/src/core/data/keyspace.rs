@@ -2,7 +2,7 @@
 
 mod undo;
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::LazyLock};
 
 use super::{Entry, Heap as _, Key, Milliseconds, Table, Used, Uses, Value, heap::tree_bytes};
 
@@ -13,6 +13,9 @@ pub const DATABASES: usize = 16;
 
 /// A database beside them that no client can choose: what the cluster itself keeps.
 pub const HIDDEN: usize = DATABASES;
+
+/// Stands for all databases that nothing was put into.
+static EMPTY: LazyLock<Database> = LazyLock::new(Database::default);
 
 /// So many keys are looked at for one that ends, before the index of those is used, which draws
 /// less evenly.
@@ -279,6 +282,8 @@ fn replace(
 /// All logical databases of one partition.
 #[derive(Clone)]
 pub struct Keyspace {
+    /// Up to the last one that something was put into: most partitions have one, and whoever
+    /// looks at all of them has no others to look at.
     databases: Vec<Database>,
     /// What this node notes of the use of keys.
     uses: Uses,
@@ -299,7 +304,7 @@ impl fmt::Debug for Keyspace {
 impl Default for Keyspace {
     fn default() -> Self {
         Keyspace {
-            databases: vec![Database::default(); DATABASES + 1],
+            databases: vec![Database::default()],
             uses: Uses::Last,
             chance: 0,
             aside: None,
@@ -310,7 +315,7 @@ impl Default for Keyspace {
 impl Keyspace {
     /// One database; `index` is below [`DATABASES`], or [`HIDDEN`].
     pub fn database(&self, index: usize) -> &Database {
-        &self.databases[index]
+        self.databases.get(index).unwrap_or(&EMPTY)
     }
 
     /// Keys that have ended at `now_ms`, or have fields that have, with their databases.
@@ -345,6 +350,7 @@ impl Keyspace {
 
     /// Notes that the key at a place of a database was used.
     pub(in crate::core) fn used(&mut self, index: usize, place: usize, now_ms: Milliseconds) {
+        self.make(index);
         let (uses, chance) = (self.uses, &mut self.chance);
         self.databases[index].use_at(place, |used| match uses {
             Uses::Last => uses.first(now_ms),
@@ -360,6 +366,7 @@ impl Keyspace {
         used: Used,
         now_ms: Milliseconds,
     ) {
+        self.make(index);
         let (uses, chance) = (self.uses, &mut self.chance);
         let database = &mut self.databases[index];
         if let Uses::Frequency { .. } = uses
@@ -377,6 +384,20 @@ impl Keyspace {
 
     /// The same, to change it.
     pub(in crate::core) fn database_mut(&mut self, index: usize) -> &mut Database {
+        self.make(index);
         &mut self.databases[index]
+    }
+
+    /// Makes room for a database, if it is one that nothing was put into yet.
+    fn make(&mut self, index: usize) {
+        let before = self.databases.len();
+        if before <= index {
+            let notes = self.aside.is_some();
+            self.databases
+                .resize_with(index + 1, || Database::empty(notes));
+            if let Some(aside) = &mut self.aside {
+                aside.push(undo::Aside::Made(before));
+            }
+        }
     }
 }

@@ -57,6 +57,14 @@ impl Journal {
 }
 
 impl Database {
+    /// One without keys; `notes` says whether what undoes changes is to be noted.
+    pub(super) fn empty(notes: bool) -> Database {
+        Database {
+            journal: notes.then(Box::default),
+            ..Database::default()
+        }
+    }
+
     /// Takes back what was done since this was begun to be noted.
     fn rewind(&mut self) {
         let Some(journal) = self.journal.take() else {
@@ -93,6 +101,8 @@ pub(super) enum Aside {
     Flushed(usize, Box<Database>),
     /// These two were exchanged.
     Swapped(usize, usize),
+    /// There were so many before others were made, which are empty.
+    Made(usize),
 }
 
 impl Keyspace {
@@ -110,6 +120,7 @@ impl Keyspace {
         let aside = self.aside.iter().flatten().map(|aside| match aside {
             Aside::Flushed(_, database) => 1 + of(database),
             Aside::Swapped(..) => 1,
+            Aside::Made(_) => 0,
         });
         self.databases.iter().map(of).chain(aside).sum()
     }
@@ -120,6 +131,7 @@ impl Keyspace {
             match aside {
                 Aside::Flushed(index, database) => self.databases[index] = *database,
                 Aside::Swapped(first, second) => self.databases.swap(first, second),
+                Aside::Made(before) => self.databases.truncate(before),
             }
         }
         for database in &mut self.databases {
@@ -129,10 +141,8 @@ impl Keyspace {
 
     /// Empties a database.
     pub(in crate::core) fn flush(&mut self, index: usize) {
-        let mut empty = Database::default();
-        if self.aside.is_some() {
-            empty.journal = Some(Box::default());
-        }
+        self.make(index);
+        let empty = Database::empty(self.aside.is_some());
         let before = std::mem::replace(&mut self.databases[index], empty);
         if let Some(aside) = &mut self.aside {
             aside.push(Aside::Flushed(index, Box::new(before)));
@@ -141,6 +151,7 @@ impl Keyspace {
 
     /// Exchanges two databases; their indexes are below [`DATABASES`](super::DATABASES).
     pub(in crate::core) fn swap(&mut self, first: usize, second: usize) {
+        self.make(first.max(second));
         self.databases.swap(first, second);
         if let Some(aside) = &mut self.aside {
             aside.push(Aside::Swapped(first, second));
