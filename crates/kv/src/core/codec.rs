@@ -38,6 +38,11 @@ pub enum CodecError {
 pub struct Writer(BytesMut);
 
 impl Writer {
+    /// With room for so many bytes. It grows where that is not enough.
+    pub fn with_room(bytes: usize) -> Self {
+        Writer(BytesMut::with_capacity(bytes))
+    }
+
     /// A number.
     pub fn number(&mut self, mut number: u64) -> &mut Self {
         while number >= 0x80 {

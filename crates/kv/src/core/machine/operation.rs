@@ -13,6 +13,9 @@ pub const OPERATION_BYTES_MAX: usize = 6 << 20;
 
 /// Version of the encoded form.
 const VERSION: u8 = 1;
+/// About what the beginning of an operation takes, and a word apart from its bytes.
+const HEAD_BYTES: usize = 16;
+const WORD_BYTES: usize = 2;
 /// What marks a script.
 const SCRIPT: u8 = 5;
 /// What marks a transaction with scripts.
@@ -184,7 +187,10 @@ impl Operation {
 
     /// As the log and messages hold it.
     pub fn encode(&self) -> Bytes {
-        let mut writer = Writer::default();
+        let mut writer = Writer::with_room(match self {
+            Operation::Call(call) | Operation::Wait { call, .. } => HEAD_BYTES + call_bytes(call),
+            _ => HEAD_BYTES,
+        });
         writer.byte(VERSION);
         match self {
             Operation::Call(call) => {
@@ -376,6 +382,12 @@ impl Operation {
         reader.finish()?;
         Ok(operation)
     }
+}
+
+/// About what a call takes when it is written, in bytes.
+fn call_bytes(call: &Call) -> usize {
+    let words = call.words.iter().map(|word| WORD_BYTES + word.len());
+    WORD_BYTES + words.sum::<usize>()
 }
 
 fn write_call(writer: &mut Writer, call: &Call) {

@@ -11,6 +11,10 @@ use crate::core::{
 
 /// Version of the encoded form.
 const VERSION: u8 = 1;
+/// Bytes that an encoded batch takes apart from its requests, and a request apart from its
+/// operation, unless numbers are very large.
+const HEAD_BYTES: usize = 24;
+const ORIGIN_BYTES: usize = 24;
 /// Bytes that a request takes at least.
 const REQUEST_BYTES_MIN: usize = 5;
 
@@ -28,7 +32,9 @@ pub struct Batch {
 impl Batch {
     /// As the log holds it.
     pub fn encode(&self) -> Bytes {
-        let mut writer = Writer::default();
+        let requests = self.requests.iter();
+        let bytes: usize = requests.map(|(_, it)| ORIGIN_BYTES + it.len()).sum();
+        let mut writer = Writer::with_room(HEAD_BYTES + bytes);
         writer
             .byte(VERSION)
             .number(self.now_ms)

@@ -15,6 +15,9 @@ use crate::core::{
 
 /// Version of the encoded form.
 const VERSION: u8 = 1;
+/// About what the beginning of a record takes, and what an entry takes apart from its payload.
+const HEAD_BYTES: usize = 16;
+const ENTRY_BYTES: usize = 24;
 
 /// What a partition's record in the journal says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +80,7 @@ pub struct Checkpoint {
 
 /// A partition's record, as the journal holds it.
 pub fn encode_record(partition: PartitionId, record: &Record) -> Bytes {
-    let mut writer = begin(partition);
+    let mut writer = begin(partition, record_bytes(record));
     match record {
         Record::Promise(ballot) => {
             writer.byte(0);
@@ -114,7 +117,7 @@ pub fn encode_checkpoint(
     record_bytes_max: usize,
 ) -> Vec<Bytes> {
     let (base, last) = (durable.log.base(), durable.log.last().index);
-    let mut writer = begin(partition);
+    let mut writer = begin(partition, ENTRY_BYTES);
     writer.byte(5);
     write_configuration(&mut writer, &durable.configuration);
     write_ballot(&mut writer, durable.promised);
@@ -124,7 +127,7 @@ pub fn encode_checkpoint(
     let mut after = base.index;
     while after < last {
         let entries = durable.log.tail(after.next(), record_bytes_max);
-        let mut writer = begin(partition);
+        let mut writer = begin(partition, ENTRY_BYTES);
         writer.byte(6).number(after.0);
         write_entries(&mut writer, &entries);
         records.push(writer.finish());
@@ -135,13 +138,25 @@ pub fn encode_checkpoint(
 
 /// The record that a partition's replica was let go.
 pub fn encode_forgotten(partition: PartitionId, forgotten: Forgotten) -> Bytes {
-    let mut writer = begin(partition);
+    let mut writer = begin(partition, ENTRY_BYTES);
     writer.byte(7).number(forgotten.configuration);
     writer.finish()
 }
 
-fn begin(partition: PartitionId) -> Writer {
-    let mut writer = Writer::default();
+/// About what a record takes, in bytes.
+fn record_bytes(record: &Record) -> usize {
+    match record {
+        Record::Append { entries, .. } => entries
+            .iter()
+            .map(|entry| ENTRY_BYTES + entry.payload.bytes())
+            .sum(),
+        _ => ENTRY_BYTES,
+    }
+}
+
+/// The beginning of a record, with room for about so many bytes to follow.
+fn begin(partition: PartitionId, bytes: usize) -> Writer {
+    let mut writer = Writer::with_room(HEAD_BYTES + bytes);
     writer.byte(VERSION).number(u64::from(partition.0));
     writer
 }
