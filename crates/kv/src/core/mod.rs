@@ -14,6 +14,7 @@ mod golden;
 pub mod machine;
 pub mod notify;
 pub mod number;
+mod numbered;
 pub mod partition;
 pub mod paxos;
 pub mod rdb;

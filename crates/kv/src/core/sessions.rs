@@ -13,6 +13,8 @@ use atoll_base::id::ReplicaId;
 
 pub use roll::Roll;
 
+use super::numbered::Numbered;
+
 /// A coordinator, from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Session {
@@ -84,7 +86,7 @@ pub struct Sessions<R> {
 struct Replies<R> {
     boot: u64,
     answered_below: u64,
-    replies: BTreeMap<u64, R>,
+    replies: Numbered<R>,
 }
 
 impl<R> Default for Sessions<R> {
@@ -111,7 +113,7 @@ impl<R: Clone> Sessions<R> {
         if origin.session.boot < session.boot || origin.sequence < session.answered_below {
             return Known::Stale;
         }
-        match session.replies.get(&origin.sequence) {
+        match session.replies.get(origin.sequence) {
             Some(reply) => Known::Applied(reply.clone()),
             None => Known::New,
         }
@@ -122,7 +124,7 @@ impl<R: Clone> Sessions<R> {
         let new = || Replies {
             boot: origin.session.boot,
             answered_below: 0,
-            replies: BTreeMap::new(),
+            replies: Numbered::default(),
         };
         let session = self
             .sessions
@@ -134,7 +136,7 @@ impl<R: Clone> Sessions<R> {
         session.replies.insert(origin.sequence, reply);
         if origin.answered_below > session.answered_below {
             session.answered_below = origin.answered_below;
-            session.replies = session.replies.split_off(&origin.answered_below);
+            session.replies.remove_below(origin.answered_below);
         }
     }
 
@@ -165,7 +167,7 @@ impl<R: Clone> Sessions<R> {
                     boot: session.boot,
                 },
                 session.answered_below,
-                replies.map(|(sequence, reply)| (*sequence, reply)),
+                replies,
             )
         })
     }

@@ -60,7 +60,7 @@ pub struct Event {
 }
 
 /// What running a command brought about, apart from the reply and the change itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Effects {
     /// Keys that were changed, added or removed, in order; a key may come more than once.
     pub changed: Vec<(usize, Key)>,
@@ -75,6 +75,32 @@ pub struct Effects {
     /// The command found nothing to do and would wait, were that possible; its reply is for
     /// where it is not (in MULTI, in a script, or at the end of its time).
     pub blocks: bool,
+    /// Whether all events are noted, or only those of keys that end or are evicted.
+    pub keeps_events: bool,
+}
+
+impl Effects {
+    /// Forgets everything, and keeps the room that it took.
+    pub fn clear(&mut self) {
+        self.changed.clear();
+        self.events.clear();
+        self.ended.clear();
+        self.databases.clear();
+        self.blocks = false;
+    }
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Effects {
+            changed: Vec::new(),
+            events: Vec::new(),
+            ended: Vec::new(),
+            databases: Vec::new(),
+            blocks: false,
+            keeps_events: true,
+        }
+    }
 }
 
 /// A keyspace, seen from one database at one moment.
@@ -406,6 +432,10 @@ impl<'a> Context<'a> {
 
     /// Tells of an event without a change.
     pub fn event(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        let goes_by_itself = matches!(class, EventClass::Expired | EventClass::Evicted);
+        if !self.effects.keeps_events && !goes_by_itself {
+            return;
+        }
         self.effects.events.push(Event {
             class,
             name,

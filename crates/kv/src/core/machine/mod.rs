@@ -44,6 +44,10 @@ pub struct Machine {
     /// Changes of keys since the driver last asked, if it asks.
     changes: Vec<Changed>,
     keeps_changes: bool,
+    /// Whether somebody wants to hear of more than what went by itself.
+    keeps_events: bool,
+    /// Empty: room for what the next operation brings about.
+    effects: Effects,
     /// The last sum of the data, and where in the log it was made.
     sum: Option<(u64, u64)>,
     /// What the operation that runs comes with.
@@ -117,6 +121,12 @@ impl Machine {
     /// Events of keys that entries brought about since this was last asked, in order.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// Whether all events of keys are kept for [`take_events`](Self::take_events), or those only
+    /// of keys that went by themselves.
+    pub fn keep_events(&mut self, keeps: bool) {
+        self.keeps_events = keeps;
     }
 
     /// Whether changes of keys are kept for [`take_changes`](Self::take_changes).
@@ -347,7 +357,8 @@ impl StateMachine for Machine {
     type Key = (usize, Key);
 
     fn apply(&mut self, at: Moment, operation: &Bytes) -> Answered {
-        let mut effects = Effects::default();
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.keeps_events = self.keeps_events;
         let at = CommandMoment {
             now_ms: at.now_ms,
             seed: at.seed,
@@ -361,6 +372,8 @@ impl StateMachine for Machine {
         self.events.append(&mut effects.events);
         self.changed.append(&mut effects.changed);
         self.has_changed_databases |= !effects.databases.is_empty();
+        effects.clear();
+        self.effects = effects;
         answered
     }
 
@@ -370,6 +383,11 @@ impl StateMachine for Machine {
             true => partition::Changed::Everything,
             false => partition::Changed::Keys(keys),
         }
+    }
+
+    fn forget_changed(&mut self) {
+        self.changed.clear();
+        self.has_changed_databases = false;
     }
 
     fn observe(&mut self, operation: &Bytes) -> Option<(u64, Answered)> {

@@ -86,7 +86,7 @@ impl<M: StateMachine> Partition<M> {
 
     /// Puts a request that found nothing to do into the line, unless it is there.
     fn have_wait(&mut self, origin: &Origin, wish: Wish<M::Key>) {
-        let Some((origin, from)) = self.waiting.remove(&name(origin)) else {
+        let Some((origin, from)) = self.waiting.swap_remove(&name(origin)) else {
             return;
         };
         let is_owner = self.replica.owned().is_some();
@@ -114,9 +114,6 @@ impl<M: StateMachine> Partition<M> {
 
     /// Has those tried again who wait for what was changed.
     pub(super) fn wake(&mut self, changed: Changed<M::Key>) {
-        if self.waiters.len() == 0 {
-            return;
-        }
         let woken = match changed {
             Changed::Keys(keys) => self.waiters.of_keys(&keys),
             Changed::Everything => self.waiters.of_all_keys(),
@@ -132,7 +129,7 @@ impl<M: StateMachine> Partition<M> {
         outcome: &Outcome<M::Reply>,
     ) -> Option<Waiter<M::Key>> {
         let name = name(origin);
-        let asked = self.waiting.remove(&name);
+        let asked = self.waiting.swap_remove(&name);
         let waiter = self.waiters.remove(&name);
         let waits = waiter.iter().map(|waiter| (waiter.origin, &waiter.from));
         let waits = asked

@@ -10,7 +10,7 @@
 //! its time is over it is tried once more under that number, which ends it in one way or the
 //! other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
@@ -21,7 +21,10 @@ use super::{
     request::{Outcome, Request, Response},
     waiting::Patience,
 };
-use crate::core::sessions::{Origin, Session};
+use crate::core::{
+    numbered::Numbered,
+    sessions::{Origin, Session},
+};
 
 /// Names a task to whoever gave it.
 pub type Task = u64;
@@ -49,12 +52,13 @@ pub struct Coordinator<R> {
     pub(super) owner: Option<ReplicaId>,
     unreachable: BTreeSet<ReplicaId>,
     hedge: Hedge,
-    pub(super) pending: BTreeMap<u64, Pending<R>>,
+    pub(super) pending: Numbered<Pending<R>>,
     /// Whether replicas are asked what they see before one is asked to take over.
     looks_first: bool,
     looks: Vec<(ReplicaId, Look)>,
-    /// When something is due, with the number of the request.
-    pub(super) due: BTreeSet<(u64, u64)>,
+    /// Nothing is due before this moment. It is not moved back when a request ends: most do long
+    /// before they are due.
+    pub(super) due_at_ms: u64,
     /// What waits at an owner.
     pub(super) parked: BTreeSet<u64>,
     requests: Vec<(ReplicaId, Request)>,
@@ -122,10 +126,10 @@ impl<R: Clone + PartialEq> Coordinator<R> {
             owner: None,
             unreachable: BTreeSet::new(),
             hedge: Hedge::new(hedge_ms_min),
-            pending: BTreeMap::new(),
+            pending: Numbered::default(),
             looks_first: false,
             looks: Vec::new(),
-            due: BTreeSet::new(),
+            due_at_ms: u64::MAX,
             parked: BTreeSet::new(),
             requests: Vec::new(),
             ended: Vec::new(),
@@ -197,7 +201,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
             votes: None,
             patience,
         };
-        self.due.insert((pending.due_at_ms(), sequence));
+        self.due_at_ms = self.due_at_ms.min(pending.due_at_ms());
         self.pending.insert(sequence, pending);
         // Without an owner known, whoever is asked first shall see to it.
         if self.owner == Some(to) {
@@ -210,7 +214,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     /// Asks a replica to see to it that there is an owner; a read first asks all of them what
     /// they see.
     fn have_taken_over(&mut self, sequence: u64, to: ReplicaId, now_ms: u64) {
-        let Some(pending) = self.pending.get_mut(&sequence) else {
+        let Some(pending) = self.pending.get_mut(sequence) else {
             return;
         };
         if !self.looks_first || !pending.reads || pending.has_looked {
@@ -235,7 +239,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
         if seen.origin.session != self.session || !self.members.contains(&from) {
             return;
         }
-        let Some(pending) = self.pending.get_mut(&sequence) else {
+        let Some(pending) = self.pending.get_mut(sequence) else {
             return;
         };
         let Some(votes) = &mut pending.votes else {
@@ -264,7 +268,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
         Origin {
             session: self.session,
             sequence,
-            answered_below: self.pending.keys().next().copied().unwrap_or(sequence),
+            answered_below: self.pending.first().unwrap_or(sequence),
         }
     }
 
@@ -284,7 +288,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
 
     pub(super) fn send(&mut self, sequence: u64, to: ReplicaId, takes_over: bool) {
         let origin = self.origin(sequence);
-        let Some(pending) = self.pending.get_mut(&sequence) else {
+        let Some(pending) = self.pending.get_mut(sequence) else {
             return;
         };
         pending.asked = to;
@@ -302,14 +306,14 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     /// Takes an answer.
     pub fn response(&mut self, from: ReplicaId, response: Response<R>, now_ms: u64) {
         let sequence = response.origin.sequence;
-        if response.origin.session != self.session || !self.pending.contains_key(&sequence) {
+        if response.origin.session != self.session || !self.pending.contains(sequence) {
             return;
         }
         match response.outcome {
             Outcome::Done(reply) => {
                 self.owner = Some(from);
                 // Anything else tells how long it took to find out whom to ask.
-                if let Some(pending) = self.pending.get(&sequence)
+                if let Some(pending) = self.pending.get(sequence)
                     && let Some((first, asked_at_ms)) = pending.first
                     && first == from
                 {
@@ -324,7 +328,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
             Outcome::Busy => {
                 let may_be_done = self
                     .pending
-                    .get(&sequence)
+                    .get(sequence)
                     .is_some_and(|pending| pending.attempts > 0 && pending.may_be_done);
                 let given = if may_be_done {
                     Given::Unknown
@@ -342,7 +346,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
 
     /// Asks whom somebody named, or has somebody take over.
     fn detour(&mut self, sequence: u64, from: ReplicaId, owner: Option<ReplicaId>, now_ms: u64) {
-        let Some(pending) = self.pending.get_mut(&sequence) else {
+        let Some(pending) = self.pending.get_mut(sequence) else {
             return;
         };
         pending.first = pending.first.filter(|(first, _)| *first != from);
@@ -372,16 +376,14 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     }
 
     fn hedge_at(&mut self, sequence: u64, at_ms: u64) {
-        if let Some(pending) = self.pending.get_mut(&sequence) {
-            self.due.remove(&(pending.due_at_ms(), sequence));
+        if let Some(pending) = self.pending.get_mut(sequence) {
             pending.hedge_at_ms = at_ms;
-            self.due.insert((pending.due_at_ms(), sequence));
+            self.due_at_ms = self.due_at_ms.min(pending.due_at_ms());
         }
     }
 
     pub(super) fn end(&mut self, sequence: u64, given: Given<R>) {
-        if let Some(pending) = self.pending.remove(&sequence) {
-            self.due.remove(&(pending.due_at_ms(), sequence));
+        if let Some(pending) = self.pending.remove(sequence) {
             self.parked.remove(&sequence);
             self.ended.push((pending.task, given));
         }
@@ -402,7 +404,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
             .pending
             .iter()
             .filter(|(_, pending)| pending.asked == replica)
-            .map(|(sequence, _)| *sequence)
+            .map(|(sequence, _)| sequence)
             .collect();
         for sequence in asked {
             self.hedge(sequence, now_ms);
@@ -411,11 +413,14 @@ impl<R: Clone + PartialEq> Coordinator<R> {
 
     /// Takes the time: requests without an answer go to others, late ones end.
     pub fn tick(&mut self, now_ms: u64) {
-        let due = self.due.range(..=(now_ms, u64::MAX));
-        let mut due: Vec<u64> = due.map(|(_, sequence)| *sequence).collect();
-        due.sort_unstable();
+        if now_ms < self.due_at_ms {
+            return;
+        }
+        let due = self.pending.iter();
+        let due = due.filter(|(_, pending)| pending.due_at_ms() <= now_ms);
+        let due: Vec<u64> = due.map(|(sequence, _)| sequence).collect();
         for sequence in due {
-            match self.pending.get(&sequence) {
+            match self.pending.get(sequence) {
                 Some(_) if self.parked.contains(&sequence) => self.tick_parked(sequence, now_ms),
                 Some(pending) if now_ms < pending.deadline_ms => self.hedge(sequence, now_ms),
                 Some(pending) => {
@@ -432,16 +437,18 @@ impl<R: Clone + PartialEq> Coordinator<R> {
             }
         }
         self.plan_look(now_ms);
+        let due = self.pending.iter().map(|(_, pending)| pending.due_at_ms());
+        self.due_at_ms = due.min().unwrap_or(u64::MAX);
     }
 
-    /// When [`tick`](Self::tick) has something to do.
+    /// When [`tick`](Self::tick) may have something to do.
     pub fn wants_tick_at_ms(&self) -> Option<u64> {
-        self.due.first().map(|(at_ms, _)| *at_ms)
+        (self.pending.len() > 0).then_some(self.due_at_ms)
     }
 
     fn hedge(&mut self, sequence: u64, now_ms: u64) {
         self.hedge_at(sequence, now_ms + self.hedge.ms());
-        let Some(pending) = self.pending.get_mut(&sequence) else {
+        let Some(pending) = self.pending.get_mut(sequence) else {
             return;
         };
         pending.attempts += 1;
@@ -457,6 +464,11 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     /// Requests to be sent. Those to the own replica are handed to it.
     pub fn requests(&mut self) -> Vec<(ReplicaId, Request)> {
         std::mem::take(&mut self.requests)
+    }
+
+    /// Whether there are requests or looks to be sent.
+    pub fn has_questions(&self) -> bool {
+        !self.requests.is_empty() || !self.looks.is_empty()
     }
 
     /// Tasks that ended.

@@ -1,21 +1,15 @@
 //! What the owner puts into the next entry of the log.
 
 use super::{Batch, Moment, Partition, StateMachine};
-use crate::core::{
-    chance,
-    data::Milliseconds,
-    paxos::Payload,
-    sessions::{Known, Origin},
-};
+use crate::core::{chance, data::Milliseconds, paxos::Payload, sessions::Known};
 
 impl<M: StateMachine> Partition<M> {
     /// Makes entries of what waits.
     pub(super) fn log_queue(&mut self, wall_ms: Milliseconds) {
         while self.may_log() {
             let batch = self.next_batch(wall_ms);
-            let origins: Vec<Origin> = batch.requests.iter().map(|(origin, _)| *origin).collect();
             if let Err(refused) = self.replica.propose(Payload::Batch(batch.encode())) {
-                for origin in origins {
+                for (origin, _) in batch.requests {
                     self.refuse(&origin, refused);
                 }
             }

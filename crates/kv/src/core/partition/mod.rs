@@ -22,9 +22,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use super::{
     data::Milliseconds,
+    numbered::Numbered,
     paxos::{
         Done, Durable, Entry, LogIndex, Message, Position, ReadId, Record, Replica, Settings,
         Snapshot, TakeOver,
@@ -52,7 +55,7 @@ pub struct Partition<M: StateMachine> {
     /// Requests for the next entry.
     queue: Vec<(Origin, Bytes)>,
     /// Who waits for requests that are in the queue or logged.
-    waiting: BTreeMap<Name, (Origin, Vec<ReplicaId>)>,
+    waiting: IndexMap<Name, (Origin, Vec<ReplicaId>), RandomState>,
     /// Requests that found nothing to do.
     waiters: Waiters<M::Key>,
     /// Where the log ends with those of them that are tried again. Reads wait for that: whoever
@@ -63,7 +66,7 @@ pub struct Partition<M: StateMachine> {
     /// is, requests that were logged go on waiting: it may be this replica again.
     owned_up_to: Option<Position>,
     /// Reads that wait for a confirmed moment, by number.
-    reads: BTreeMap<ReadId, Waiting>,
+    reads: Numbered<Waiting>,
     next_read: ReadId,
     /// Reads that wait for the state to get there.
     due: VecDeque<(LogIndex, Waiting)>,
@@ -144,12 +147,12 @@ impl<M: StateMachine> Partition<M> {
             state,
             limits,
             queue: Vec::new(),
-            waiting: BTreeMap::new(),
+            waiting: IndexMap::default(),
             waiters: Waiters::new(),
             woken_up_to: LogIndex::default(),
             has_woken: false,
             owned_up_to: None,
-            reads: BTreeMap::new(),
+            reads: Numbered::default(),
             next_read: 0,
             due: VecDeque::new(),
             held: BTreeMap::new(),
@@ -337,20 +340,23 @@ impl<M: StateMachine> Partition<M> {
             }
         }
         for entry in &ready.committed {
-            let applied = self.state.apply(entry);
-            let changed = self.state.machine.take_changed();
-            for (origin, applied) in applied {
+            for (origin, applied) in self.state.apply(entry) {
                 self.answer(&origin, applied);
             }
-            self.wake(changed);
+            if self.waiters.len() == 0 {
+                self.state.machine.forget_changed();
+            } else {
+                let changed = self.state.machine.take_changed();
+                self.wake(changed);
+            }
         }
         for (id, index) in ready.reads {
-            if let Some(waiting) = self.reads.remove(&id) {
+            if let Some(waiting) = self.reads.remove(id) {
                 self.due.push_back((index.max(self.woken_up_to), waiting));
             }
         }
         for id in ready.failed_reads {
-            if let Some(waiting) = self.reads.remove(&id) {
+            if let Some(waiting) = self.reads.remove(id) {
                 let outcome = Outcome::NotOwner(self.replica.owner());
                 self.respond(waiting.from, waiting.request.origin, outcome);
             }

@@ -31,6 +31,11 @@ pub trait StateMachine: Clone {
         Changed::Keys(Vec::new())
     }
 
+    /// Nobody wants to know what was changed since this was last asked.
+    fn forget_changed(&mut self) {
+        self.take_changed();
+    }
+
     /// Answers a request that changes nothing. `seed` is for what is drawn.
     fn read(&mut self, now_ms: Milliseconds, seed: u64, operation: &Bytes) -> Read<Self::Reply>;
 

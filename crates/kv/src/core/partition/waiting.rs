@@ -3,7 +3,7 @@
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
-use super::coordinator::{Coordinator, Given, Task};
+use super::coordinator::{Coordinator, Given, Pending, Task};
 
 /// Never, as a moment.
 const NEVER_MS: u64 = u64::MAX / 2;
@@ -57,9 +57,10 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     /// Nobody wants a task's answer any more. What it waits for is not taken, unless that has
     /// happened already. `nothing` does nothing.
     pub fn withdraw(&mut self, task: Task, nothing: Bytes, now_ms: u64) {
-        let mut pending = self.pending.iter();
-        let named = pending.find(|(_, pending)| pending.task == task);
-        if let Some(sequence) = named.map(|(sequence, _)| *sequence) {
+        let is_named =
+            |(sequence, pending): (u64, &Pending<R>)| (pending.task == task).then_some(sequence);
+        let named = self.pending.iter().find_map(is_named);
+        if let Some(sequence) = named {
             self.stop_waiting(sequence, Ended::Withdrawn(nothing), now_ms);
         }
     }
@@ -72,7 +73,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
         (again, last): (Bytes, Bytes),
         now_ms: u64,
     ) {
-        let Some(pending) = self.pending.get_mut(&sequence) else {
+        let Some(pending) = self.pending.get_mut(sequence) else {
             return;
         };
         let Some(patience) = &mut pending.patience else {
@@ -113,19 +114,17 @@ impl<R: Clone + PartialEq> Coordinator<R> {
 
     /// Gives a request that was ended for that another number.
     fn renewed(&mut self, sequence: u64) -> Option<u64> {
-        let patience = self.pending.get_mut(&sequence)?.patience.as_mut()?;
+        let patience = self.pending.get_mut(sequence)?.patience.as_mut()?;
         if !matches!(patience.ended, Some(Ended::Renewed)) {
             return None;
         }
         patience.ended = None;
         let asks = patience.asks.take()?;
-        let mut pending = self.pending.remove(&sequence)?;
-        self.due.remove(&(pending.due_at_ms(), sequence));
+        let mut pending = self.pending.remove(sequence)?;
         pending.operation = asks.again;
         pending.may_be_done = false;
         let next = self.next_sequence;
         self.next_sequence += 1;
-        self.due.insert((pending.due_at_ms(), next));
         self.pending.insert(next, pending);
         Some(next)
     }
@@ -133,7 +132,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     /// Has the oldest request go on under another number, if it waits and many were made since:
     /// the replies to all of these are kept until its own is known.
     pub(super) fn renew_first(&mut self, now_ms: u64) {
-        if let Some(first) = self.pending.keys().next().copied()
+        if let Some(first) = self.pending.first()
             && first + RENEW_AFTER <= self.next_sequence
             && self.parked.contains(&first)
         {
@@ -143,7 +142,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
 
     /// Has a request tried for the last time under its number; as soon as it is known how.
     fn stop_waiting(&mut self, sequence: u64, ended: Ended, now_ms: u64) {
-        let Some(pending) = self.pending.get_mut(&sequence) else {
+        let Some(pending) = self.pending.get_mut(sequence) else {
             return;
         };
         let Some(patience) = &mut pending.patience else {
@@ -166,7 +165,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
 
     /// Takes the time, for a request that waits.
     pub(super) fn tick_parked(&mut self, sequence: u64, now_ms: u64) {
-        let Some(pending) = self.pending.get(&sequence) else {
+        let Some(pending) = self.pending.get(sequence) else {
             return;
         };
         if pending.deadline_ms <= now_ms {
@@ -181,7 +180,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     /// Sees to it that the first of those who wait at another node looks after its owner.
     pub(super) fn plan_look(&mut self, now_ms: u64) {
         if let Some(first) = self.parked.first().copied()
-            && let Some(pending) = self.pending.get(&first)
+            && let Some(pending) = self.pending.get(first)
             && pending.asked != self.session.replica
             && pending.hedge_at_ms == NEVER_MS
         {
@@ -193,7 +192,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     /// Has a request asked for again like any other.
     fn unpark(&mut self, sequence: u64, now_ms: u64) {
         self.parked.remove(&sequence);
-        let patience = self.pending.get(&sequence);
+        let patience = self.pending.get(sequence);
         let patience = patience.and_then(|pending| pending.patience.as_ref());
         if let Some(timeout_ms) = patience.map(|patience| patience.timeout_ms) {
             self.plan(sequence, now_ms + self.hedge_ms(), now_ms + timeout_ms);
@@ -203,7 +202,7 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     /// Those that wait at a replica that is not to be counted on, to be asked for elsewhere.
     pub(super) fn unpark_all(&mut self, replica: ReplicaId, now_ms: u64) -> Vec<u64> {
         let waits_there = |sequence: &&u64| {
-            let pending = self.pending.get(sequence);
+            let pending = self.pending.get(**sequence);
             pending.is_some_and(|pending| pending.asked == replica)
         };
         let all: Vec<u64> = self.parked.iter().filter(waits_there).copied().collect();
@@ -214,11 +213,10 @@ impl<R: Clone + PartialEq> Coordinator<R> {
     }
 
     fn plan(&mut self, sequence: u64, hedge_at_ms: u64, deadline_ms: u64) {
-        if let Some(pending) = self.pending.get_mut(&sequence) {
-            self.due.remove(&(pending.due_at_ms(), sequence));
+        if let Some(pending) = self.pending.get_mut(sequence) {
             pending.hedge_at_ms = hedge_at_ms;
             pending.deadline_ms = deadline_ms;
-            self.due.insert((pending.due_at_ms(), sequence));
+            self.due_at_ms = self.due_at_ms.min(pending.due_at_ms());
         }
     }
 }
