@@ -11,20 +11,24 @@ use atoll_base::id::{PartitionId, ReplicaId};
 use atoll_world::{
     clock,
     journal::{Journal, Position as Place},
+    task,
 };
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use tokio::sync::{mpsc, oneshot};
 
 mod comparing;
 mod evicting;
 mod keeping;
 mod leaving;
+mod rooms;
 mod stale;
 
 use self::{
     comparing::Comparing,
     evicting::Evicting,
     keeping::{Keeping, Kept, Saved},
+    rooms::{Rooms, Touched},
 };
 use super::{
     Setup,
@@ -136,6 +140,7 @@ pub(super) enum Urgent {
 struct Room {
     partition: Option<Partition<Machine>>,
     coordinator: Coordinator<Answered>,
+    /// When it is looked at again; never later than it has something to do.
     tick_at_ms: Option<u64>,
     /// Whether this node owned the partition when it was looked at last.
     is_owned: bool,
@@ -143,6 +148,17 @@ struct Room {
     /// Whether the replica has heard from an owner, or been it, since the node started. Before
     /// that it knows only what its snapshot holds.
     has_followed: bool,
+}
+
+impl Room {
+    fn wants_tick_at_ms(&self) -> Option<u64> {
+        let partition = self.partition.as_ref();
+        let wanted = [
+            self.coordinator.wants_tick_at_ms(),
+            partition.and_then(Partition::wants_tick_at_ms),
+        ];
+        wanted.into_iter().flatten().min()
+    }
 }
 
 /// What a shard works with.
@@ -163,8 +179,7 @@ pub(super) struct Shard {
     replica: ReplicaId,
     boot: u64,
     layout: Arc<Layout>,
-    /// Boxed, because a room is taken out and put back whenever there is work in it.
-    rooms: BTreeMap<PartitionId, Box<Room>>,
+    rooms: Rooms,
     journal: Journal,
     links: Links,
     news: News,
@@ -175,9 +190,9 @@ pub(super) struct Shard {
     begin: clock::Instant,
     request_timeout_ms: u64,
     /// Rooms that have something to do.
-    touched: BTreeSet<PartitionId>,
+    touched: Touched,
     ticks: BTreeSet<(u64, PartitionId)>,
-    waiting: HashMap<Task, oneshot::Sender<Given<Answered>>>,
+    waiting: HashMap<Task, oneshot::Sender<Given<Answered>>, RandomState>,
     next_task: Task,
     /// Tasks that may be withdrawn, by their numbers.
     waits: HashMap<u64, Task>,
@@ -186,7 +201,7 @@ pub(super) struct Shard {
     expire_at_ms: u64,
     comparing: Comparing,
     /// Up to which number of each partition the records go that wait for the journal.
-    written: BTreeMap<PartitionId, u64>,
+    written: Vec<(PartitionId, u64)>,
     journal_retry_at_ms: Option<u64>,
     keeping: Keeping,
     evicting: Evicting,
@@ -207,7 +222,7 @@ impl Shard {
             replica: setup.replica,
             boot: setup.boot,
             layout: setup.layout.clone(),
-            rooms: BTreeMap::new(),
+            rooms: Rooms::default(),
             journal: tools.journal,
             links: tools.links,
             surroundings: Arc::new(Node {
@@ -219,15 +234,15 @@ impl Shard {
             urgent: tools.urgent,
             begin: clock::now(),
             request_timeout_ms: setup.request_timeout_ms,
-            touched: BTreeSet::new(),
+            touched: Touched::default(),
             ticks: BTreeSet::new(),
-            waiting: HashMap::new(),
+            waiting: HashMap::default(),
             next_task: 0,
             waits: HashMap::new(),
             expiring: BTreeSet::new(),
             expire_at_ms: EXPIRE_EVERY_MS,
             comparing: Comparing::default(),
-            written: BTreeMap::new(),
+            written: Vec::new(),
             journal_retry_at_ms: None,
             keeping,
             evicting: Evicting::new(tools.memory, setup.shards.max(1), setup.boot),
@@ -248,7 +263,7 @@ impl Shard {
                 kept: Kept::default(),
                 has_followed: false,
             };
-            shard.rooms.insert(partition, Box::new(room));
+            shard.rooms.put(partition, Box::new(room));
         }
         for (partition, held) in held {
             shard.keep_recovered(partition, &held);
@@ -291,7 +306,7 @@ impl Shard {
             Limits::default(),
             seed,
         );
-        if let Some(room) = self.rooms.get_mut(&id) {
+        if let Some(room) = self.rooms.get_mut(id) {
             room.partition = Some(partition);
         }
     }
@@ -301,7 +316,6 @@ impl Shard {
         mut inputs: mpsc::Receiver<Input>,
         mut urgent: mpsc::UnboundedReceiver<Urgent>,
     ) {
-        let mut turn = Vec::with_capacity(TURN_INPUTS_MAX);
         self.work();
         loop {
             let wake_at_ms = self.wake_at_ms();
@@ -309,25 +323,30 @@ impl Shard {
             let wake = Duration::from_millis(wake_at_ms.saturating_sub(now_ms).max(1));
             tokio::select! {
                 biased;
-                first = urgent.recv() => {
-                    let mut next = first;
-                    while let Some(one) = next {
-                        if let Urgent::Stop = one {
-                            return;
-                        }
-                        self.hear(one);
-                        next = urgent.try_recv().ok();
-                    }
-                }
-                count = inputs.recv_many(&mut turn, TURN_INPUTS_MAX) => {
-                    if count == 0 {
-                        return;
-                    }
-                    for input in turn.drain(..) {
-                        self.take(input);
-                    }
-                }
+                first = urgent.recv() => match first {
+                    None | Some(Urgent::Stop) => return,
+                    Some(one) => self.hear(one),
+                },
+                first = inputs.recv() => match first {
+                    None => return,
+                    Some(input) => self.take(input),
+                },
                 () = clock::sleep(wake) => {}
+            }
+            // Others who have something to say are heard first: a turn costs about the same for
+            // one request and for a hundred.
+            task::yield_now().await;
+            while let Ok(one) = urgent.try_recv() {
+                if let Urgent::Stop = one {
+                    return;
+                }
+                self.hear(one);
+            }
+            for _ in 0..TURN_INPUTS_MAX {
+                match inputs.try_recv() {
+                    Ok(input) => self.take(input),
+                    Err(_) => break,
+                }
             }
             self.tick();
             self.keep_house();
@@ -352,7 +371,7 @@ impl Shard {
                     let Some(ask) = self.answer_stale(ask) else {
                         continue;
                     };
-                    let Some(room) = self.rooms.get_mut(&ask.partition) else {
+                    let Some(room) = self.rooms.get_mut(ask.partition) else {
                         continue;
                     };
                     if ask.kind.waits() && ask.given.is_closed() {
@@ -386,7 +405,7 @@ impl Shard {
     }
 
     fn packet(&mut self, from: ReplicaId, id: PartitionId, packet: Packet, now_ms: u64) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         match (packet, &mut room.partition) {
@@ -447,7 +466,7 @@ impl Shard {
             Urgent::Synced(numbers, up_to) => {
                 self.settle(&up_to);
                 for (id, number) in numbers {
-                    let room = self.rooms.get_mut(&id);
+                    let room = self.rooms.get_mut(id);
                     if let Some(partition) = room.and_then(|room| room.partition.as_mut()) {
                         partition.advance(Done::Synced(number));
                         self.touched.insert(id);
@@ -465,7 +484,7 @@ impl Shard {
                 mut state,
             } => {
                 state.machine.set_home(self.home(id));
-                if let Some(room) = self.rooms.get_mut(&id)
+                if let Some(room) = self.rooms.get_mut(id)
                     && let Some(partition) = &mut room.partition
                 {
                     room.kept.restored.insert(state.applied.index, *state);
@@ -474,12 +493,12 @@ impl Shard {
                 }
             }
             Urgent::Link { replica, is_up } => {
-                for (id, room) in &mut self.rooms {
+                for (id, room) in self.rooms.iter_mut() {
                     room.coordinator.link(replica, is_up, now_ms);
                     if let Some(partition) = &mut room.partition {
                         partition.link(replica, is_up, now_ms);
                     }
-                    self.touched.insert(*id);
+                    self.touched.insert(id);
                 }
             }
             Urgent::Layout(layout) => {
@@ -489,7 +508,7 @@ impl Shard {
             Urgent::Withdraw { partition, number } => {
                 if let Some(task) = self.waits.remove(&number)
                     && self.waiting.remove(&task).is_some()
-                    && let Some(room) = self.rooms.get_mut(&partition)
+                    && let Some(room) = self.rooms.get_mut(partition)
                 {
                     let nothing = Operation::nothing().encode();
                     room.coordinator.withdraw(task, nothing, now_ms);
@@ -514,7 +533,7 @@ impl Shard {
             if !place.is_changing {
                 continue;
             }
-            let room = self.rooms.get_mut(id);
+            let room = self.rooms.get_mut(*id);
             let Some(partition) = room.and_then(|room| room.partition.as_mut()) else {
                 continue;
             };
@@ -563,7 +582,7 @@ impl Shard {
     fn place(&mut self, id: PartitionId, place: &PlaceOf) {
         let now_ms = self.now_ms();
         let is_holder = place.has_part(self.replica);
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         room.coordinator.set_members(place.order.clone());
@@ -581,7 +600,7 @@ impl Shard {
             self.write_checkpoint(id, &durable);
             self.open(id, durable, State::new(Machine::default()));
         }
-        let room = self.rooms.get_mut(&id);
+        let room = self.rooms.get_mut(id);
         if let Some(partition) = room.and_then(|room| room.partition.as_mut()) {
             let replica = partition.replica_mut();
             replica.configure(place.configuration.clone(), now_ms);
@@ -595,20 +614,28 @@ impl Shard {
             && at_ms <= now_ms
         {
             self.ticks.pop_first();
-            if let Some(room) = self.rooms.get_mut(&id) {
-                room.tick_at_ms = None;
-                room.coordinator.tick(now_ms);
-                if let Some(partition) = &mut room.partition {
-                    partition.tick(now_ms);
-                }
-                self.touched.insert(id);
+            let Some(room) = self.rooms.get_mut(id) else {
+                continue;
+            };
+            room.tick_at_ms = None;
+            let wanted = room.wants_tick_at_ms();
+            if wanted.is_none_or(|at_ms| at_ms > now_ms) {
+                // It was planned for something that has come about since.
+                room.tick_at_ms = wanted;
+                self.ticks.extend(wanted.map(|at_ms| (at_ms, id)));
+                continue;
             }
+            room.coordinator.tick(now_ms);
+            if let Some(partition) = &mut room.partition {
+                partition.tick(now_ms);
+            }
+            self.touched.insert(id);
         }
         if now_ms >= self.expire_at_ms {
             self.expire_at_ms = now_ms + EXPIRE_EVERY_MS;
             let wall_ms = clock::wall_ms();
             for id in &self.expiring {
-                let room = self.rooms.get_mut(id);
+                let room = self.rooms.get_mut(*id);
                 let Some(partition) = room.and_then(|room| room.partition.as_mut()) else {
                     continue;
                 };
@@ -626,7 +653,7 @@ impl Shard {
 
     /// Does what there is to do in every room that was touched.
     fn work(&mut self) {
-        while let Some(id) = self.touched.pop_first() {
+        while let Some(id) = self.touched.pop() {
             self.work_in(id);
         }
         self.carry();
@@ -637,14 +664,12 @@ impl Shard {
     }
 
     fn work_in(&mut self, id: PartitionId) {
-        let Some(mut room) = self.rooms.remove(&id) else {
+        let Some(mut room) = self.rooms.take(id) else {
             return;
         };
         loop {
             let now_ms = self.now_ms();
-            let mut is_quiet = true;
             for (to, request) in room.coordinator.requests() {
-                is_quiet = false;
                 match &mut room.partition {
                     Some(partition) if to == self.replica => {
                         partition.request(to, request, now_ms);
@@ -655,16 +680,16 @@ impl Shard {
             for (to, look) in room.coordinator.looks() {
                 match &mut room.partition {
                     Some(partition) if to == self.replica => {
-                        is_quiet = false;
                         let seen = partition.look(&look);
                         room.coordinator.seen(to, seen, now_ms);
                     }
                     _ => self.send(to, id, &Packet::Look(look)),
                 }
             }
+            let mut leads_on = false;
             if let Some(partition) = &mut room.partition {
                 let (coordinator, kept) = (&mut room.coordinator, &mut room.kept);
-                is_quiet &= !self.work_on(id, partition, coordinator, kept, now_ms);
+                leads_on = self.work_on(id, partition, coordinator, kept, now_ms);
             }
             for (task, given) in room.coordinator.ended() {
                 if let Some(waiting) = self.waiting.remove(&task) {
@@ -672,7 +697,7 @@ impl Shard {
                     let _ = waiting.send(given);
                 }
             }
-            if is_quiet {
+            if !leads_on && !room.coordinator.has_questions() {
                 break;
             }
         }
@@ -684,7 +709,7 @@ impl Shard {
         room.is_owned = is_owned;
         self.plan_tick(id, &mut room);
         self.note_owner(id, &mut room);
-        self.rooms.insert(id, room);
+        self.rooms.put(id, room);
     }
 
     /// Does what the replica has to do; says whether that may lead to more.
@@ -698,7 +723,9 @@ impl Shard {
     ) -> bool {
         let wall_ms = clock::wall_ms();
         let wanted = self.news.invalidations().are_wanted();
-        partition.machine_mut().keep_changes(wanted);
+        let machine = partition.machine_mut();
+        machine.keep_changes(wanted);
+        machine.keep_events(self.news.hub().notified().is_any());
         let restored = RefCell::new(std::mem::take(&mut kept.restored));
         let work = partition.ready(wall_ms, |snapshot| {
             match restored.borrow_mut().remove(&snapshot.base.index) {
@@ -717,11 +744,10 @@ impl Shard {
         for (to, request) in work.requests {
             self.send(to, id, &Packet::Request(request));
         }
-        let mut leads_on = work.again;
+        let leads_on = work.again;
         for (to, response) in work.responses {
             if to == self.replica {
                 coordinator.response(to, response, now_ms);
-                leads_on = true;
             } else {
                 self.send(to, id, &Packet::Response(response));
             }
@@ -762,18 +788,16 @@ impl Shard {
     }
 
     fn plan_tick(&mut self, id: PartitionId, room: &mut Room) {
-        let partition = room.partition.as_ref();
-        let wanted = [
-            room.coordinator.wants_tick_at_ms(),
-            partition.and_then(Partition::wants_tick_at_ms),
-        ];
-        let wanted = wanted.into_iter().flatten().min();
-        if wanted != room.tick_at_ms {
-            if let Some(planned) = room.tick_at_ms {
-                self.ticks.remove(&(planned, id));
-            }
-            room.tick_at_ms = wanted;
-            self.ticks.extend(wanted.map(|at_ms| (at_ms, id)));
+        let Some(wanted) = room.wants_tick_at_ms() else {
+            return;
+        };
+        // One that is planned too early finds nothing to do, and plans the next.
+        if room.tick_at_ms.is_some_and(|planned| planned <= wanted) {
+            return;
         }
+        if let Some(planned) = room.tick_at_ms.replace(wanted) {
+            self.ticks.remove(&(planned, id));
+        }
+        self.ticks.insert((wanted, id));
     }
 }

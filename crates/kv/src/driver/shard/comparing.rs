@@ -4,7 +4,7 @@
 //! Partitions at rest, whose last change was compared, are left alone; so are large ones, since
 //! summing up takes as long as writing down, and everybody who asks the partition waits.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::collections::BTreeMap;
 
 use atoll_base::id::PartitionId;
 
@@ -41,7 +41,7 @@ impl Shard {
             return;
         };
         self.comparing.last = Some(id);
-        let room = self.rooms.get_mut(&id);
+        let room = self.rooms.get_mut(id);
         if let Some(partition) = room.and_then(|room| room.partition.as_mut()) {
             let end = partition.replica().durable().log.last().index;
             partition.propose(Operation::Sum.encode());
@@ -52,7 +52,7 @@ impl Shard {
 
     /// Logs the sum that the owner has, if it still is the owner.
     fn tell_sum(&mut self, id: PartitionId, before: LogIndex) {
-        let room = self.rooms.get_mut(&id);
+        let room = self.rooms.get_mut(id);
         let Some(partition) = room.and_then(|room| room.partition.as_mut()) else {
             return;
         };
@@ -82,12 +82,11 @@ impl Shard {
                     && partition.state().machine.keyspace().heap_bytes() <= COMPARED_BYTES_MAX
             })
         };
-        let after = self
-            .comparing
-            .last
-            .map_or(Bound::Unbounded, Bound::Excluded);
-        let later = self.rooms.range((after, Bound::Unbounded));
-        let mut all = later.chain(&self.rooms);
-        all.find(|(id, room)| is_due(**id, room)).map(|(id, _)| *id)
+        let last = self.comparing.last;
+        let all = self.rooms.iter();
+        let later = all.clone().filter(|(id, _)| Some(*id) > last);
+        let mut in_turn = later.chain(all);
+        let next = in_turn.find(|(id, room)| is_due(*id, room));
+        next.map(|(id, _)| id)
     }
 }

@@ -180,7 +180,7 @@ impl Shard {
         let now_ms = self.now_ms();
         let ids: Vec<PartitionId> = self.evicting.leaving.keys().copied().collect();
         for id in ids {
-            let room = self.rooms.get(&id);
+            let room = self.rooms.get(id);
             if let Some(partition) = room.and_then(|room| room.partition.as_ref()) {
                 self.evicting.applied(id, partition, now_ms);
             }
@@ -203,7 +203,7 @@ impl Shard {
         let owned: Vec<(PartitionId, &Keyspace)> = self
             .rooms
             .iter()
-            .filter_map(|(id, room)| Some((*id, room.partition.as_ref()?)))
+            .filter_map(|(id, room)| Some((id, room.partition.as_ref()?)))
             .filter(|(_, partition)| partition.replica().owned().is_some())
             .map(|(id, partition)| (id, partition.state().machine.keyspace()))
             .collect();
@@ -225,7 +225,7 @@ impl Shard {
         evicting.set_barren(is_barren);
         let until_ms = self.now_ms() + LEAVING_MS_MAX;
         for (id, (bytes, keys)) in keys {
-            let room = self.rooms.get_mut(&id);
+            let room = self.rooms.get_mut(id);
             let Some(partition) = room.and_then(|room| room.partition.as_mut()) else {
                 continue;
             };
@@ -249,7 +249,7 @@ impl Shard {
     }
 
     fn tell_machines(&mut self, tell: impl Fn(&mut Machine)) {
-        for room in self.rooms.values_mut() {
+        for (_, room) in self.rooms.iter_mut() {
             if let Some(partition) = &mut room.partition {
                 tell(partition.machine_mut());
             }

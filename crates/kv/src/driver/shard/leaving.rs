@@ -55,7 +55,7 @@ impl Kept {
 impl Shard {
     /// Goes on with what the journal told of a partition that has moved away.
     pub(super) fn keep_forgotten(&mut self, id: PartitionId, forgotten: Forgotten, place: Place) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         room.kept.left = Some(Left {
@@ -69,7 +69,7 @@ impl Shard {
     /// Lets go of a partition that, by a configuration of this number, is not to be here. What
     /// can't be now is tried again, with the next layout or after a while.
     pub(super) fn let_go(&mut self, id: PartitionId, configuration: u64) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         let Some(partition) = &room.partition else {
@@ -104,7 +104,7 @@ impl Shard {
         for (to, response) in partition.close() {
             if to != self.replica {
                 self.send(to, id, &Packet::Response(response));
-            } else if let Some(room) = self.rooms.get_mut(&id) {
+            } else if let Some(room) = self.rooms.get_mut(id) {
                 room.coordinator.response(to, response, now_ms);
             }
         }
@@ -125,18 +125,18 @@ impl Shard {
     /// Has partitions that are owned here forget coordinators that are gone for good.
     pub(super) fn call_roll(&mut self) {
         let roll = Roll::new(self.layout.replica_ids, self.layout.nodes.keys().copied());
-        for (id, room) in &mut self.rooms {
+        for (id, room) in self.rooms.iter_mut() {
             if let Some(partition) = &mut room.partition
                 && partition.call_roll(&roll)
             {
-                self.touched.insert(*id);
+                self.touched.insert(id);
             }
         }
     }
 
     /// Records of a partition that is not here are written up to a number.
     pub(super) fn left(&mut self, id: PartitionId, number: u64) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         if let Some(left) = &mut room.kept.left
@@ -149,7 +149,7 @@ impl Shard {
 
     /// That a partition has moved away is durable: removes its files.
     pub(super) fn empty(&mut self, id: PartitionId) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         // Where it has come back meanwhile, files of its last life go with the first ones of
@@ -176,7 +176,7 @@ impl Shard {
 
     /// The files of a partition that has moved away are gone.
     pub(super) fn emptied(&mut self, id: PartitionId) {
-        if let Some(room) = self.rooms.get_mut(&id)
+        if let Some(room) = self.rooms.get_mut(id)
             && let Some(left) = &mut room.kept.left
         {
             left.is_emptying = false;

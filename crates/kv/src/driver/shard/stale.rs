@@ -13,7 +13,7 @@ impl Shard {
         if ask.kind != AskKind::Stale || !self.is_voter_here(ask.partition) {
             return Some(ask);
         }
-        let room = self.rooms.get_mut(&ask.partition);
+        let room = self.rooms.get_mut(ask.partition);
         let Some(room) = room.filter(|room| room.has_followed) else {
             return Some(ask);
         };

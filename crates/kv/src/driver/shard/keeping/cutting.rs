@@ -29,14 +29,14 @@ impl Shard {
             if bytes >= CARRY_TURN_BYTES {
                 break;
             }
-            let Some(mut room) = self.rooms.remove(&id) else {
+            let Some(mut room) = self.rooms.take(id) else {
                 continue;
             };
             bytes += match &room.partition {
                 Some(partition) => self.carry_one(id, partition, &mut room.kept),
                 None => self.carry_left(id, &mut room.kept),
             };
-            self.rooms.insert(id, room);
+            self.rooms.put(id, room);
         }
     }
 
@@ -84,7 +84,7 @@ impl Shard {
     }
 
     pub(in crate::driver::shard) fn moved(&mut self, id: PartitionId, head: Place) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         room.kept.is_moving = false;
@@ -96,8 +96,8 @@ impl Shard {
 
     /// Has segments freed that no shard needs.
     pub(super) fn free(&mut self) {
-        let mut rooms = self.rooms.values();
-        let holds_any = rooms.any(|room| room.partition.is_some() || room.kept.left.is_some());
+        let mut rooms = self.rooms.iter();
+        let holds_any = rooms.any(|(_, room)| room.partition.is_some() || room.kept.left.is_some());
         let oldest = match self.keeping.heads.first() {
             Some((oldest, _)) => Some(*oldest),
             // What it will hold begins later.

@@ -200,7 +200,7 @@ impl Kept {
 impl Shard {
     /// Goes on with what the journal told of a partition.
     pub(super) fn keep_recovered(&mut self, id: PartitionId, held: &Held) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         let base = held.durable.log.base().index;
@@ -213,7 +213,7 @@ impl Shard {
 
     /// Here the journal begins to tell of a partition.
     pub(super) fn begins_at(&mut self, id: PartitionId, head: Place) {
-        if let Some(room) = self.rooms.get_mut(&id) {
+        if let Some(room) = self.rooms.get_mut(id) {
             room.kept.head = Some(head);
             self.keeping.heads.insert((head, id));
             self.keeping.needs.wrote(head);
@@ -224,7 +224,7 @@ impl Shard {
     pub(super) fn put_last_record(&mut self, id: PartitionId, record: Bytes, number: u64) {
         self.keeping.due.retain(|it| *it != id);
         self.keeping.put(record, Settles::Left(id));
-        self.written.insert(id, number);
+        self.written.push((id, number));
     }
 
     /// Has a replica's records written, those that install a snapshot after its file.
@@ -263,7 +263,7 @@ impl Shard {
                 }
                 None => {
                     self.keeping.records.push((encoded, settles));
-                    self.written.insert(id, number);
+                    self.written.push((id, number));
                 }
             }
         }
@@ -279,11 +279,7 @@ impl Shard {
             return;
         }
         self.journal_retry_at_ms = None;
-        let numbers: Vec<(PartitionId, u64)> = self
-            .written
-            .iter()
-            .map(|(id, number)| (*id, *number))
-            .collect();
+        let numbers = self.written.clone();
         let urgent = self.urgent.clone();
         // It may be written before this task knows where; it reads that when it hears of it.
         let end = Arc::new(OnceLock::new());

@@ -67,7 +67,7 @@ impl Shard {
             result,
         } = saved;
         self.keeping.saves -= usize::from(is_own);
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         let kept = &mut room.kept;
@@ -95,7 +95,7 @@ impl Shard {
         {
             self.keeping.records.extend(gate.records);
             self.keeping.has_promised = true;
-            self.written.insert(id, gate.written);
+            self.written.push((id, gate.written));
         }
         if is_own && let Some(partition) = &mut room.partition {
             partition.advance(Done::Snapshot(base));
@@ -139,12 +139,12 @@ impl Shard {
             && at_ms <= now_ms
         {
             self.keeping.retries.pop_first();
-            if let Some(mut room) = self.rooms.remove(&id) {
+            if let Some(mut room) = self.rooms.take(id) {
                 self.save_gates(id, &mut room.kept);
                 if let Some(partition) = &room.partition {
                     self.weigh(id, partition, &mut room.kept);
                 }
-                self.rooms.insert(id, room);
+                self.rooms.put(id, room);
             }
         }
         if self.keeping.saves < SAVES_MAX
@@ -155,7 +155,7 @@ impl Shard {
         if let Some((id, to, under_way)) = self.transfers.next(now_ms)
             && let Some(partition) = self
                 .rooms
-                .get_mut(&id)
+                .get_mut(id)
                 .and_then(|room| room.partition.as_mut())
         {
             let snapshot = under_way.unwrap_or_else(|| {
@@ -183,7 +183,7 @@ impl Shard {
 
     /// Makes a partition's snapshot.
     pub(super) fn snapshot(&mut self, id: PartitionId) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         room.kept.is_due = false;
@@ -274,7 +274,7 @@ impl Shard {
 
     /// Removes snapshots of a partition that are not needed any more.
     pub(super) fn remove_before(&mut self, id: PartitionId, base: LogIndex) {
-        let Some(room) = self.rooms.get_mut(&id) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         let newer = room.kept.files.split_off(&base);
