@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::{
-    JournalError, Options, Position, QUEUE_BYTES_MAX,
+    Durability, JournalError, Options, Position, QUEUE_BYTES_MAX, Writer,
     commit::Committer,
     format::{
         PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, check_record,
@@ -182,9 +182,29 @@ impl Shared {
             state.sync_up_to = last;
         }
         state.waiting.push_back((last, done));
+        // What others queued may have to be synced.
+        let is_alone = state.queue.len() == positions.len();
+        let is_short = is_alone && !synced && state.unmade_segments == 0;
         drop(state);
-        self.wake();
+        if !is_short || !self.write_here() {
+            self.wake();
+        }
         Ok(positions)
+    }
+
+    /// Writes what is queued on the caller's thread, where that is all there is to do: handing it
+    /// to another thread would take longer. Says whether it did; not while the writer writes.
+    fn write_here(&self) -> bool {
+        let is_enough = matches!(self.options.writer, Writer::Thread)
+            && self.options.durability == Durability::None;
+        let committer = is_enough.then(|| self.committer.try_lock()).flatten();
+        let Some(mut committer) = committer else {
+            return false;
+        };
+        if committer.begin(self) {
+            committer.complete(self);
+        }
+        true
     }
 
     fn check_sizes(&self, records: &[Bytes]) -> Result<u64, JournalError> {

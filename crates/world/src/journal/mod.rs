@@ -216,10 +216,11 @@ impl Journal {
     }
 
     /// Queues records, which can be read at once, and says where they will lie. `done` is
-    /// called once, by the writer, when they are as durable as [`Durability`] demands, or
-    /// can't be made so; calls come in the order of appends. It must not block, nor close the
-    /// journal. Without records, `done` waits for those queued before. A simulated crash and an
-    /// error returned here drop `done` without a call.
+    /// called once, by the writer or, where nothing is synced, perhaps before this returns, when
+    /// they are as durable as [`Durability`] demands, or can't be made so; calls come in the
+    /// order of appends. It must not block, nor close the journal. Without records, `done` waits
+    /// for those queued before. A simulated crash and an error returned here drop `done` without
+    /// a call.
     ///
     /// # Errors
     /// [`Full`](JournalError::Full), [`TooLarge`](JournalError::TooLarge) and

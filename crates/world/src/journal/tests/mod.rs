@@ -536,10 +536,55 @@ fn a_killed_process_loses_nothing_it_had_written() {
 
 #[test]
 fn a_thread_writes_to_the_real_disk() {
+    live_three_times(Durability::Always);
+}
+
+#[test]
+fn what_needs_no_sync_is_written_by_whoever_comes() {
+    live_three_times(Durability::None);
+    let temporary = tempfile::tempdir().unwrap();
+    let options = Options {
+        durability: Durability::None,
+        reserve_bytes: 0,
+        ..Options::default()
+    };
+    let at = temporary.path().join("journal");
+    let (journal, _) = Journal::open(real(), at, options, &mut |_, _, _| Ok(())).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let done = || {
+        let tell = tell.clone();
+        move |result| tell.send(result).unwrap()
+    };
+    // The first one begins a segment, which is synced.
+    journal.append(vec![payload(1, 9)], done()).unwrap();
+    told.recv().unwrap().unwrap();
+    while journal.queued_bytes() > 0 {
+        std::thread::yield_now();
+    }
+    let mut here = 0;
+    for _ in 0..100 {
+        journal.append(vec![payload(2, 9)], done()).unwrap();
+        match told.try_recv() {
+            Ok(result) => {
+                result.unwrap();
+                here += 1;
+            }
+            // The writer had not let go yet.
+            Err(_) => told.recv().unwrap().unwrap(),
+        }
+    }
+    assert!(here > 0, "all were handed over");
+    journal.append_synced(vec![payload(3, 9)], done()).unwrap();
+    told.recv().unwrap().unwrap();
+    journal.close();
+}
+
+fn live_three_times(durability: Durability) {
     let temporary = tempfile::tempdir().unwrap();
     let options = Options {
         segment_bytes: 1 << 20,
         reserve_bytes: 0,
+        durability,
         ..Options::default()
     };
     let at = temporary.path().join("journal");
