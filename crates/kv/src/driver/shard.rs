@@ -772,6 +772,7 @@ impl Shard {
                 self.expiring.remove(&id);
             }
             self.weigh(id, partition, kept);
+            Self::forget(partition, kept);
         }
         leads_on
     }

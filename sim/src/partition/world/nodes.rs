@@ -3,12 +3,18 @@
 use atoll_base::id::ReplicaId;
 use atoll_kv::core::{
     partition::{Outcome, Response, Seen},
-    paxos::Done,
+    paxos::{Done, Tail},
 };
 
 use super::{
     super::{NODES, node::Node},
     CLIENTS, Event, Packet, World, id, place,
+};
+
+/// So little of the log is held that replicas often need what was forgotten.
+const TAIL: Tail = Tail {
+    bytes: 100,
+    lagging_bytes: 400,
 };
 
 impl World {
@@ -195,6 +201,7 @@ impl World {
                     self.history.applied(node, entry);
                 }
                 self.history.state(node, partition.state());
+                partition.replica_mut().forget(&TAIL);
                 for to in work.snapshots {
                     let snapshot = self.snapshots.store(partition.state());
                     self.sent_snapshots += 1;

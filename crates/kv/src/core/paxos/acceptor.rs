@@ -55,7 +55,7 @@ impl Replica {
         commit: LogIndex,
     ) {
         let log = &self.durable.log;
-        let tail = if log.last() > last && commit >= log.base().index {
+        let tail = if log.last() > last && commit >= log.start().index {
             log.tail(commit.next(), self.settings.accept_bytes_max)
         } else {
             Vec::new()
@@ -138,14 +138,14 @@ impl Replica {
         if previous.index > log.last().index {
             return Err(log.last().index.next());
         }
-        // What the base covers is committed, so it is the same everywhere.
-        if previous.index >= log.base().index && log.position(previous.index) != Some(previous) {
+        // What is before the start is committed, so it is the same everywhere.
+        if previous.index >= log.start().index && log.position(previous.index) != Some(previous) {
             return Err(self.commit.next());
         }
         let known = entries
             .iter()
             .take_while(|entry| {
-                entry.index() <= log.base().index
+                entry.index() <= log.start().index
                     || log.position(entry.index()) == Some(entry.position)
             })
             .count();
@@ -217,7 +217,7 @@ impl Replica {
                     },
                 );
             }
-            // What the candidate lacks is in the snapshot only.
+            // What the candidate lacks is in the state only.
             None => {
                 self.snapshots_asked.insert(from, ballot);
             }

@@ -44,6 +44,6 @@ pub use durable::{Durable, Record, Snapshot};
 pub use forgotten::Forgotten;
 pub use log::Log;
 pub use message::Message;
-pub use replica::{Done, ReadId, Ready, Refused, Replica, TakeOver};
+pub use replica::{Done, ReadId, Ready, Refused, Replica, Tail, TakeOver};
 pub use settings::{Rules, Settings};
 pub use types::{Ballot, Entry, LogIndex, Payload, Position};

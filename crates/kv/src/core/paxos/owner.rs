@@ -42,6 +42,12 @@ struct Read {
 }
 
 impl Owner {
+    /// Up to where everybody that it sends to has the log.
+    pub(super) fn matched_by_all(&self) -> LogIndex {
+        let matched = self.peers.values().map(|progress| progress.matched);
+        matched.min().unwrap_or_default()
+    }
+
     pub(super) fn reads(self) -> impl Iterator<Item = ReadId> {
         self.reads.into_iter().map(|read| read.id)
     }

@@ -18,6 +18,25 @@ use crate::core::chance;
 /// Names a read to whoever asked for it.
 pub type ReadId = u64;
 
+/// How much of the log is held in memory after it is applied, for replicas that lack it; others
+/// need a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// So many bytes of payloads are always held, and seldom more than twice as many.
+    pub bytes: u64,
+    /// So many are held for a replica that the owner sends to and that lags behind.
+    pub lagging_bytes: u64,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Tail {
+            bytes: 16 << 10,
+            lagging_bytes: 256 << 10,
+        }
+    }
+}
+
 /// One replica of one partition's log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica {
@@ -362,6 +381,22 @@ impl Replica {
         }
     }
 
+    /// Forgets entries that are applied, once more of them are held than is to be kept for
+    /// replicas that lack them.
+    pub fn forget(&mut self, tail: &Tail) {
+        let held_bytes = self.durable.log.held_bytes();
+        if held_bytes <= 2 * tail.bytes {
+            return;
+        }
+        let mut up_to = self.handed_out;
+        if held_bytes <= tail.lagging_bytes
+            && let Role::Owner(owner) = &self.role
+        {
+            up_to = up_to.min(owner.matched_by_all());
+        }
+        self.durable.log.forget(up_to, tail.bytes);
+    }
+
     /// Entries to be applied.
     fn hand_out(&mut self) -> Vec<Entry> {
         let log = &self.durable.log;
@@ -369,7 +404,7 @@ impl Replica {
         while self.handed_out < self.commit {
             let index = self.handed_out.next();
             let entry = log.entry(index);
-            // Below the base it would be in the state already.
+            // Before the start it would be in the state already.
             assert!(entry.is_some(), "committed entry {index} is not in the log");
             entries.extend(entry.cloned());
             self.handed_out = index;

@@ -111,12 +111,20 @@ pub fn encode_record(partition: PartitionId, record: &Record) -> Bytes {
 /// The records that a journal's reader can begin with in the place of everything before: a
 /// checkpoint, and the log's entries in records of no more than `record_bytes_max` bytes, or one
 /// entry.
+///
+/// # Panics
+/// Entries after the base are not held any more.
 pub fn encode_checkpoint(
     partition: PartitionId,
     durable: &Durable,
     record_bytes_max: usize,
 ) -> Vec<Bytes> {
     let (base, last) = (durable.log.base(), durable.log.last().index);
+    assert_eq!(
+        durable.log.start(),
+        base,
+        "entries after the base are forgotten"
+    );
     let mut writer = begin(partition, ENTRY_BYTES);
     writer.byte(5);
     write_configuration(&mut writer, &durable.configuration);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{
     super::{
         Ballot, Configuration, Done, LogIndex, Message, Payload, Position, Proof, Ready, Replica,
-        Settings, Snapshot, TakeOver,
+        Settings, Snapshot, Tail, TakeOver,
     },
     batch, members, replica,
 };
@@ -217,8 +217,8 @@ fn who_is_taught_while_it_fetches_asks_again() {
     assert!(candidate.is_taking_over());
 }
 
-#[test]
-fn who_is_too_far_behind_gets_a_snapshot() {
+/// Three entries that the first two have, and the third does not.
+fn third_is_behind() -> Three {
     let mut three = Three::new();
     three.take_over(1);
     three.cut_off = vec![3];
@@ -226,11 +226,58 @@ fn who_is_too_far_behind_gets_a_snapshot() {
         assert!(three.at(1).propose(batch(text)).is_ok());
         three.settle();
     }
-    // The owner forgets its log, whose state is saved.
+    three
+}
+
+#[test]
+fn who_is_too_far_behind_gets_a_snapshot() {
+    // The owner's log begins anew, its state is saved.
+    let mut three = third_is_behind();
     let base = three.at(1).durable().log.last();
     three.at(1).advance(Done::Snapshot(base));
     three.settle();
     assert_eq!(three.at(1).durable().log.count(), 0);
+    third_catches_up_by_a_snapshot(three);
+
+    // The owner has forgotten what it would have to send.
+    let mut three = third_is_behind();
+    let tail = Tail {
+        bytes: 0,
+        lagging_bytes: 0,
+    };
+    three.at(1).forget(&tail);
+    let log = &three.at(1).durable().log;
+    assert_eq!((log.held_bytes(), log.start()), (0, log.last()));
+    assert_eq!((log.base().index, log.count()), (LogIndex(0), 4));
+    third_catches_up_by_a_snapshot(three);
+}
+
+#[test]
+fn what_a_replica_lacks_is_held_for_a_while() {
+    let mut three = third_is_behind();
+    let tail = Tail {
+        bytes: 0,
+        lagging_bytes: 1_000,
+    };
+    three.at(1).forget(&tail);
+    // The first entry is the owner's own, and the third has it.
+    assert_eq!(three.at(1).durable().log.start().index, LogIndex(1));
+    three.cut_off.clear();
+    three.at(1).link(ReplicaId(3), true, 0);
+    three.settle();
+    three.pass(10);
+    assert_eq!(three.applied[2].last(), Some(&batch("c")));
+    three.at(1).forget(&tail);
+    assert_eq!(three.at(1).durable().log.held_bytes(), 0);
+    // It goes on where it was.
+    assert!(three.at(1).propose(batch("d")).is_ok());
+    three.settle();
+    three.pass(10);
+    assert_eq!(three.applied[2].last(), Some(&batch("d")));
+}
+
+fn third_catches_up_by_a_snapshot(mut three: Three) {
+    let base = three.at(1).durable().log.last();
     three.cut_off.clear();
     three.at(1).link(ReplicaId(3), true, 0);
     let asked = |ready: &Ready| ready.snapshots == [ReplicaId(3)];

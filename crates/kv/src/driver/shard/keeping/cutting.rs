@@ -52,7 +52,8 @@ impl Shard {
             return 0;
         }
         let durable = partition.replica().durable();
-        let is_long = durable.log.bytes() > self.keeping.settings.carry_bytes_max;
+        let is_whole = durable.log.start() == durable.log.base();
+        let is_long = !is_whole || durable.log.bytes() > self.keeping.settings.carry_bytes_max;
         let helps = partition.state().applied.index > durable.log.base().index;
         if is_long && helps && !kept.moves_next {
             kept.moves_next = true;

@@ -9,7 +9,7 @@ use crate::{
     core::{
         machine::Machine,
         partition::Partition,
-        paxos::{Done, LogIndex, Message, Position, Snapshot},
+        paxos::{Done, LogIndex, Message, Position, Snapshot, Tail},
         snapshot,
         wire::Packet,
     },
@@ -113,8 +113,16 @@ impl Shard {
         let log = &partition.replica().durable().log;
         let settings = &self.keeping.settings;
         let bytes_max = settings.log_bytes_max.max(kept.snapshot_bytes);
-        if log.count() >= settings.log_entries_max || log.bytes() >= bytes_max {
+        if log.count() >= settings.log_entries_max as u64 || log.bytes() >= bytes_max {
             self.make_due(id, kept);
+        }
+    }
+
+    /// Lets a replica forget what of its log nobody is likely to ask for.
+    pub(in crate::driver::shard) fn forget(partition: &mut Partition<Machine>, kept: &Kept) {
+        // A checkpoint tells of all entries after the snapshot that it is made for.
+        if !kept.moves_next {
+            partition.replica_mut().forget(&Tail::default());
         }
     }
 
