@@ -19,12 +19,14 @@ mod comparing;
 mod evicting;
 mod keeping;
 mod leaving;
+mod space;
 mod stale;
 
 use self::{
     comparing::Comparing,
     evicting::Evicting,
     keeping::{Keeping, Kept, Saved},
+    space::Space,
 };
 use super::{
     Setup,
@@ -189,6 +191,7 @@ pub(super) struct Shard {
     written: BTreeMap<PartitionId, u64>,
     journal_retry_at_ms: Option<u64>,
     keeping: Keeping,
+    space: Space,
     evicting: Evicting,
     transfers: Transfers,
     bundles: BTreeMap<ReplicaId, Bundle>,
@@ -230,6 +233,7 @@ impl Shard {
             written: BTreeMap::new(),
             journal_retry_at_ms: None,
             keeping,
+            space: Space::new(&setup.journal),
             evicting: Evicting::new(tools.memory, setup.shards.max(1), setup.boot),
             transfers: Transfers::default(),
             bundles: BTreeMap::new(),
@@ -280,6 +284,7 @@ impl Shard {
         state.machine.set_home(self.home(id));
         let seed = atoll_world::random::u64();
         self.evicting.count(id, &mut state.machine, true);
+        state.machine.set_lacks_space(self.space.is_short());
         if state.machine.has_expiring() {
             self.expiring.insert(id);
         }
@@ -302,6 +307,7 @@ impl Shard {
         mut urgent: mpsc::UnboundedReceiver<Urgent>,
     ) {
         let mut turn = Vec::with_capacity(TURN_INPUTS_MAX);
+        self.look_at_space();
         self.work();
         loop {
             let wake_at_ms = self.wake_at_ms();
@@ -329,6 +335,7 @@ impl Shard {
                 }
                 () = clock::sleep(wake) => {}
             }
+            self.look_at_space();
             self.tick();
             self.keep_house();
             self.evict();
@@ -604,6 +611,10 @@ impl Shard {
                 self.touched.insert(id);
             }
         }
+        // What nobody asked for would only pile up where there is no room for it.
+        if self.space.is_short() {
+            return;
+        }
         if now_ms >= self.expire_at_ms {
             self.expire_at_ms = now_ms + EXPIRE_EVERY_MS;
             let wall_ms = clock::wall_ms();
@@ -738,6 +749,10 @@ impl Shard {
         }
         if installs || !work.applied.is_empty() {
             self.evicting.count(id, partition.machine_mut(), installs);
+            if installs {
+                let machine = partition.machine_mut();
+                machine.set_lacks_space(self.space.is_short());
+            }
             self.evicting.applied(id, partition, now_ms);
             let machine = &partition.state().machine;
             if machine.has_expiring() {
