@@ -85,8 +85,23 @@ fn the_demonstration_loses_nothing() {
     let summary: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(summary["lost"], 0, "{printed}");
     assert_eq!(summary["kills"], 1, "{printed}");
-    assert!(summary["acknowledged"].as_u64().unwrap() > 0, "{printed}");
     assert_eq!(summary["nodes_asked"].as_array().unwrap().len(), 2);
+    for port in ["etcd", "redis"] {
+        let port = &summary[port];
+        assert!(port["acknowledged"].as_u64().unwrap() > 0, "{printed}");
+        assert!(port["reads"].as_u64().unwrap() > 0, "{printed}");
+        assert_eq!(
+            (&port["lost"], &port["missed_reads"]),
+            (&0.into(), &0.into())
+        );
+        assert!(port["longest_gap_ms"].as_f64().unwrap() > 0.0, "{printed}");
+    }
+    // Who was killed owned hot data, and others took it over.
+    let owned = &summary["killed"][0]["partitions_owned"];
+    assert!(owned.as_u64().unwrap() > 0, "{printed}");
+    let keys = &summary["killed_owners_keys"];
+    assert!(keys["acknowledged"].as_u64().unwrap() > 0, "{printed}");
+    assert!(keys["longest_gap_ms"].as_f64().unwrap() > 0.0, "{printed}");
 }
 
 #[tokio::test]

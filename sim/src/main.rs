@@ -38,7 +38,8 @@ struct Arguments {
     /// for `sim/plans`.
     #[arg(long)]
     shrink: bool,
-    /// Run this file instead of seeds.
+    /// Run this file instead of seeds; with `--partition`, a mistake that it names is made on
+    /// purpose, too, and has to be found.
     #[arg(long)]
     plan: Option<PathBuf>,
     /// How many seeds run at a time; default: as many as there are processors.

@@ -1,11 +1,12 @@
 //! Seeds of one partition of hot data, mistakes made on purpose, and plans that are kept.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use atoll_sim::partition::{
     self, Planted,
     plan::Script,
     promise::{self, Case},
+    replay,
 };
 
 #[test]
@@ -46,10 +47,6 @@ fn planted_mistakes_are_found() {
     }
 }
 
-/// A plan's moments hit other events when the protocol is changed, so its mistake may be found
-/// under one of so many seeds.
-const SEEDS_PER_PLAN: u64 = 40;
-
 /// Nothing is found; but where a plan was made for a mistake, that is, when it is made.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the files are real")]
@@ -60,15 +57,48 @@ fn kept_plans_find_what_they_are_for_and_nothing_else() {
         let path = file.expect("its files can be listed").path();
         let text = fs::read_to_string(&path).expect("a plan can be read");
         let script = Script::parse(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        let run = |seed, planted| partition::run_plan(seed, &script.steps, planted).violations;
-        let mut is_found = false;
-        for seed in script.seed..script.seed + SEEDS_PER_PLAN {
-            let found = run(seed, None);
-            assert_eq!(found, Vec::<String>::new(), "{path:?}: {}", script.about);
-            is_found = is_found || !run(seed, script.planted).is_empty();
-        }
+        let replay = replay::replay(&script);
+        assert!(
+            replay.violations.is_empty(),
+            "{path:?}: {}: {:?}",
+            script.about,
+            replay.violations
+        );
+        let is_found = replay.found.is_some();
         assert_eq!(is_found, script.planted.is_some(), "{path:?}");
         seen += 1;
     }
     assert!(seen > 0, "no plan was found");
+}
+
+/// The program says so, too: a plan without its mistake finds nothing.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the program is real")]
+fn a_plan_is_run_with_the_mistake_that_it_is_for() {
+    let plans = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/partition");
+    let run = |file: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_atoll-sim"));
+        let output = command.args(["--partition", "--plan"]).arg(file).output();
+        let output = output.expect("it runs");
+        let printed = String::from_utf8(output.stdout).expect("it prints text");
+        (output.status.success(), printed)
+    };
+    let file = plans.join("goes-on-after-restart.json");
+    let (is_fine, printed) = run(&file);
+    assert!(is_fine, "{printed}");
+    let found = "GoesOnAfterRestart, made on purpose: found at seed";
+    assert!(printed.contains(found), "{printed}");
+
+    // A mistake that this plan can't find is said not to have been found.
+    let text = fs::read_to_string(&file).expect("it can be read");
+    let mut script = Script::parse(&text).expect("it is a plan");
+    script.steps.clear();
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let changed = dir.join("finds-nothing.json");
+    let text = serde_json::to_string(&script).expect("a plan has only what JSON knows");
+    fs::write(&changed, text).expect("it can be written");
+    let (is_fine, printed) = run(&changed);
+    assert!(!is_fine, "{printed}");
+    let not_found = "GoesOnAfterRestart, made on purpose: not found at seeds";
+    assert!(printed.contains(not_found), "{printed}");
 }

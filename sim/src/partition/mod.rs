@@ -12,6 +12,7 @@ mod node;
 pub mod plan;
 pub mod promise;
 mod registers;
+pub mod replay;
 mod world;
 
 use std::panic::AssertUnwindSafe;

@@ -7,6 +7,7 @@ use atoll_sim::{
         self, Planted,
         plan::Script,
         promise::{self, Case},
+        replay::{self, SEEDS_PER_PLAN},
     },
     shrink,
 };
@@ -57,14 +58,33 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     code
 }
 
-/// Runs the plan in a file.
+/// Runs the plan in a file. One that was made for a mistake is to find that, when it is made.
 pub(crate) fn replay(file: &Path) -> ExitCode {
-    match super::read(file, Script::parse) {
-        Ok(script) => {
-            let report = partition::run_plan(script.seed, &script.steps, None);
-            super::verdict_of_plan(file, &report.violations)
+    let script = match super::read(file, Script::parse) {
+        Ok(script) => script,
+        Err(code) => return code,
+    };
+    let replay = replay::replay(&script);
+    let code = super::verdict_of_plan(file, &replay.violations);
+    let Some(planted) = script.planted else {
+        return code;
+    };
+    match replay.found {
+        Some((seed, found)) => {
+            println!("{planted:?}, made on purpose: found at seed {seed}");
+            for violation in found {
+                println!("    {violation}");
+            }
+            code
         }
-        Err(code) => code,
+        None => {
+            println!(
+                "{planted:?}, made on purpose: not found at seeds {} to {}",
+                script.seed,
+                script.seed.saturating_add(SEEDS_PER_PLAN - 1)
+            );
+            ExitCode::FAILURE
+        }
     }
 }
 

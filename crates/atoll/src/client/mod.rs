@@ -6,6 +6,7 @@
 
 mod connection;
 mod options;
+pub(crate) mod redis;
 #[cfg(test)]
 mod tests;
 

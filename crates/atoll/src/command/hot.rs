@@ -13,7 +13,7 @@ use crate::{
 
 /// Who holds hot data.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct HotStatus {
+pub(crate) struct HotStatus {
     /// The number of the topology.
     epoch: u64,
     partitions: usize,
@@ -37,7 +37,7 @@ struct Draining {
 }
 
 /// Asks for it; none where it is not there yet, or nobody tells.
-pub(super) async fn hot(client: &Client, cluster: u64) -> Option<HotStatus> {
+pub(crate) async fn hot(client: &Client, cluster: u64) -> Option<HotStatus> {
     let topology = topology(client, cluster, false).await.ok()??;
     Some(summarize(&topology))
 }
@@ -107,6 +107,16 @@ pub(super) fn failures(replicas: usize) -> String {
 }
 
 impl HotStatus {
+    /// Whether every partition has so many replicas, and nothing is on its way.
+    pub(crate) fn is_settled(&self, replicas: usize) -> bool {
+        self.moving + self.waiting == 0 && self.replicas_min >= replicas
+    }
+
+    /// How many partitions there are.
+    pub(crate) fn partitions(&self) -> usize {
+        self.partitions
+    }
+
     /// In a line, and one more for each node that is drained; `name` says how they are called.
     pub(super) fn lines(&self, name: impl Fn(&str) -> String) -> String {
         let mut lines = vec![self.line()];
@@ -177,6 +187,7 @@ mod tests {
             alone.line(),
             "hot data: 8 partitions, 1 replicas each, survives no failure"
         );
+        assert!(alone.is_settled(1) && !alone.is_settled(3));
         topology.join(node(2)).unwrap();
         topology.join(node(3)).unwrap();
         assert_eq!(
@@ -184,6 +195,7 @@ mod tests {
             "hot data: 8 partitions, 1 replicas each, survives no failure; \
              [....................] 8 partitions are still to move"
         );
+        assert!(!summarize(&topology).is_settled(1));
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod context;
 mod drain;
-mod hot;
+pub(crate) mod hot;
 pub(crate) mod key;
 pub(crate) mod lease;
 pub(crate) mod lock;

@@ -1,69 +1,36 @@
 //! The three processes of a demonstration.
-#![allow(clippy::disallowed_methods)] // The command line is the edge: it keeps its children's output.
+#![allow(clippy::disallowed_methods)] // The command line is the edge: it makes and removes a folder.
 
-use std::{
-    env,
-    ffi::OsStr,
-    fs::{self, File},
-    io::Write as _,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{env, fs, path::PathBuf, time::Duration};
 
 use atoll_control::proto::{
     cluster::CreateTokenRequest,
-    etcdserverpb::{MemberListRequest, StatusRequest},
+    etcdserverpb::{MemberListRequest, MoveLeaderRequest},
 };
+use atoll_ring::partition::Partitions;
 use atoll_world::{
-    clock, net,
-    process::{self, Child, Output},
-    random, task,
-};
-use tokio::io::AsyncBufRead;
-
-use crate::{
-    client::{Client, Options, Retry},
-    error::CliError,
-    output,
+    clock::{self, Instant},
+    net, random,
 };
 
-const COUNT: usize = 3;
+use super::{
+    node::{Node, PORTS, State},
+    owners::{Owners, Slots},
+    port::{Etcd, Redis},
+};
+use crate::{client::Retry, command::hot::hot, error::CliError, output};
+
+/// How many there are.
+pub(super) const COUNT: usize = 3;
 
 /// How long the nodes may take to become a cluster.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long hot data may take to have its copies on all of them.
+const PLACED_TIMEOUT: Duration = Duration::from_secs(180);
+
 /// How often a condition is looked at again.
 const POLL: Duration = Duration::from_millis(50);
-
-/// How long a node may take to tell how it is.
-const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
-
-/// How much of a node's output is told when it does not come up.
-const TAIL_LINES_MAX: usize = 20;
-
-/// What a node is doing, as the table shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Leads,
-    Follows,
-    Silent,
-    Killed,
-}
-
-/// Listeners of a node.
-const PORTS: usize = 4;
-
-/// One process.
-pub(super) struct Node {
-    pub(super) name: String,
-    pub(super) state: State,
-    pub(super) child: Option<Child>,
-    client_port: u16,
-    peer_port: u16,
-    redis_port: u16,
-    redis_cluster_port: u16,
-    client: Client,
-}
 
 /// The processes and their folder.
 pub(super) struct Nodes {
@@ -71,7 +38,18 @@ pub(super) struct Nodes {
     list: Vec<Node>,
     dir: PathBuf,
     keep: bool,
-    kills: u64,
+    partitions: Partitions,
+}
+
+/// A node that leads, and what of hot data it owns.
+pub(super) struct Victim {
+    /// Its place.
+    pub(super) index: usize,
+    pub(super) name: String,
+    pub(super) slots: Slots,
+    /// So many partitions, of so many.
+    pub(super) owned: usize,
+    pub(super) partitions: usize,
 }
 
 impl Nodes {
@@ -86,21 +64,16 @@ impl Nodes {
             held.push(listener.map_err(|error| CliError::failed(error.to_string(), ""))?);
         }
         let ports: Vec<u16> = held.iter().map(|it| it.local_address().port()).collect();
-        let node = |index: usize| Node {
-            name: format!("node-{}", index + 1),
-            state: State::Silent,
-            child: None,
-            client_port: ports[index * PORTS],
-            peer_port: ports[index * PORTS + 1],
-            redis_port: ports[index * PORTS + 2],
-            redis_cluster_port: ports[index * PORTS + 3],
-            client: client(ports[index * PORTS]),
-        };
+        let (ports, _) = ports.as_chunks::<PORTS>();
+        let named = (1..).map(|number| format!("node-{number}"));
+        let nodes = named.zip(ports);
         Ok(Nodes {
-            list: (0..COUNT).map(node).collect(),
+            list: nodes
+                .map(|(name, ports)| Node::new(name, &dir, *ports))
+                .collect(),
             dir,
             keep,
-            kills: 0,
+            partitions: Partitions::default(),
         })
     }
 
@@ -112,32 +85,34 @@ impl Nodes {
         &self.list
     }
 
-    /// How many were killed.
-    pub(super) fn kills(&self) -> u64 {
-        self.kills
+    /// Their ports of etcd's clients.
+    pub(super) fn etcd(&self) -> Etcd {
+        Etcd(self.list.iter().map(|node| node.client.clone()).collect())
     }
 
-    /// A client for each node.
-    pub(super) fn clients(&self) -> Vec<Client> {
-        self.list.iter().map(|node| node.client.clone()).collect()
+    /// Their ports of Redis clients.
+    pub(super) fn redis(&self) -> Redis {
+        Redis::new(self.list.iter().map(Node::door).collect())
     }
 
-    /// The nodes that run, by name.
-    pub(super) fn alive(&self) -> Vec<(String, Client)> {
-        let alive = self.list.iter().filter(|node| node.child.is_some());
+    /// The nodes that run: their places and names.
+    pub(super) fn alive(&self) -> Vec<(usize, String)> {
+        let nodes = self.list.iter().enumerate();
+        let alive = nodes.filter(|(_, node)| node.child.is_some());
         alive
-            .map(|node| (node.name.clone(), node.client.clone()))
+            .map(|(index, node)| (index, node.name.clone()))
             .collect()
     }
 
     /// Starts all of them and returns when each has a vote.
     pub(super) async fn start_all(&mut self) -> Result<(), CliError> {
-        self.spawn(0, None)?;
-        self.until("the first node leads", async |nodes: &mut Nodes| {
+        self.list[0].spawn(None)?;
+        let deadline = clock::now() + READY_TIMEOUT;
+        let first = async |nodes: &mut Nodes| {
             nodes.look().await;
             nodes.list[0].state == State::Leads
-        })
-        .await?;
+        };
+        self.until("the first node leads", deadline, first).await?;
         let request = CreateTokenRequest {
             uses: COUNT as u32 - 1,
             ttl_s: READY_TIMEOUT.as_secs() * 2,
@@ -148,10 +123,12 @@ impl Nodes {
                 node.tokens().create(request).await
             })
             .await?;
-        for index in 1..COUNT {
-            self.spawn(index, Some(&made.token))?;
+        let first = self.list[0].peer_address();
+        for node in &mut self.list[1..] {
+            node.spawn(Some((&first, &made.token)))?;
         }
-        self.until("three nodes vote", async |nodes: &mut Nodes| {
+        let deadline = clock::now() + READY_TIMEOUT;
+        self.until("three nodes vote", deadline, async |nodes: &mut Nodes| {
             nodes.look().await;
             let answer = nodes.list[0].client.call(
                 Retry::Safe,
@@ -167,43 +144,113 @@ impl Nodes {
         .await
     }
 
+    /// Returns when every partition of hot data is on all of them.
+    pub(super) async fn all_placed(&mut self) -> Result<(), CliError> {
+        let what = "hot data is on all three nodes";
+        let deadline = clock::now() + PLACED_TIMEOUT;
+        self.until(what, deadline, async |nodes: &mut Nodes| {
+            let node = &nodes.list[0];
+            let Some(hot) = hot(&node.client, node.cluster).await else {
+                return false;
+            };
+            let count = u16::try_from(hot.partitions()).ok();
+            if let Some(Ok(partitions)) = count.map(Partitions::new) {
+                nodes.partitions = partitions;
+            }
+            hot.is_settled(COUNT) && nodes.all_own().await
+        })
+        .await
+    }
+
     fn all_up(&self) -> bool {
         let up = |node: &Node| matches!(node.state, State::Leads | State::Follows);
         self.list.iter().all(up)
     }
 
-    /// Kills the node that leads, once everybody is up; answers which it was. None if that
-    /// did not come to pass in time.
-    pub(super) async fn kill_leader(&mut self) -> Result<Option<String>, CliError> {
-        self.until("all nodes are up again", async |nodes: &mut Nodes| {
-            nodes.look().await;
-            nodes.all_up() && nodes.leader().is_some()
-        })
-        .await?;
-        let Some(index) = self.leader() else {
-            return Ok(None);
-        };
-        let node = &mut self.list[index];
-        if let Some(mut child) = node.child.take() {
-            end(&mut child).await;
+    /// Whether each of them serves Redis clients and knows an owner of everything.
+    async fn all_own(&self) -> bool {
+        for node in &self.list {
+            let Some(owners) = node.owners().await else {
+                return false;
+            };
+            let owned = |node: &Node| self.owned(&owners, node).1;
+            let known: usize = self.list.iter().map(owned).sum();
+            if known < usize::from(self.partitions.count()) {
+                return false;
+            }
         }
-        node.state = State::Killed;
-        self.kills += 1;
-        Ok(Some(node.name.clone()))
+        true
     }
 
-    fn leader(&self) -> Option<usize> {
-        self.list.iter().position(|node| node.state == State::Leads)
+    fn owned(&self, owners: &Owners, node: &Node) -> (Slots, usize) {
+        let slots = owners.slots_of(node.redis_cluster_port());
+        let count = slots.count(self.partitions);
+        (slots, count)
+    }
+
+    /// The node that is to be killed: it leads, and owns partitions. Waits until everybody is
+    /// up. Where the leader owns nothing, whoever owns the most is made the leader.
+    pub(super) async fn victim(&mut self) -> Result<Victim, CliError> {
+        let deadline = clock::now() + READY_TIMEOUT;
+        let what = "all nodes are up, and the leader owns partitions";
+        let mut victim = None;
+        self.until(what, deadline, async |nodes: &mut Nodes| {
+            nodes.look().await;
+            if !nodes.all_up() || !nodes.all_own().await {
+                return false;
+            }
+            victim = nodes.leading_owner().await;
+            victim.is_some()
+        })
+        .await?;
+        victim.ok_or_else(|| CliError::failed(format!("never: {what}"), ""))
+    }
+
+    async fn leading_owner(&self) -> Option<Victim> {
+        let mut nodes = self.list.iter();
+        let index = nodes.position(|node| node.state == State::Leads)?;
+        let leader = &self.list[index];
+        // It knows best what it owns.
+        let owners = leader.owners().await?;
+        let (slots, owned) = self.owned(&owners, leader);
+        if owned > 0 {
+            return Some(Victim {
+                index,
+                name: leader.name.clone(),
+                slots,
+                owned,
+                partitions: usize::from(self.partitions.count()),
+            });
+        }
+        let owned = |node: &&Node| self.owned(&owners, node).1;
+        let target = self.list.iter().max_by_key(owned)?;
+        let request = MoveLeaderRequest {
+            target_id: target.id,
+        };
+        let moved = leader
+            .client
+            .call(Retry::Never, request, |node, request| async move {
+                node.maintenance().move_leader(request).await
+            });
+        // Whether it was done is looked at next time.
+        let _ = moved.await;
+        None
+    }
+
+    /// Kills a node.
+    pub(super) async fn kill(&mut self, index: usize) {
+        let node = &mut self.list[index];
+        node.kill().await;
+        node.state = State::Killed;
+        node.owned = 0;
     }
 
     /// Starts those again that were killed; answers their names.
     pub(super) fn restart(&mut self) -> Result<Vec<String>, CliError> {
         let mut names = Vec::new();
-        for index in 0..self.list.len() {
-            if self.list[index].child.is_none() {
-                self.spawn(index, None)?;
-                names.push(self.list[index].name.clone());
-            }
+        for node in self.list.iter_mut().filter(|node| node.child.is_none()) {
+            node.spawn(None)?;
+            names.push(node.name.clone());
         }
         Ok(names)
     }
@@ -211,27 +258,25 @@ impl Nodes {
     /// Asks every node how it is.
     pub(super) async fn look(&mut self) {
         for node in &mut self.list {
-            if node.child.is_none() {
-                continue;
-            }
-            let client = node.client.with_timeout(LOOK_TIMEOUT);
-            let asked = client
-                .call(Retry::Safe, StatusRequest {}, |node, r| async move {
-                    node.maintenance().status(r).await
-                })
-                .await;
-            node.state = match asked {
-                Ok(status) if status.leader == 0 => State::Silent,
-                Ok(status) => {
-                    let own = status.header.map_or(0, |header| header.member_id);
-                    if own == status.leader {
-                        State::Leads
-                    } else {
-                        State::Follows
-                    }
-                }
-                Err(_) => State::Silent,
-            };
+            node.look().await;
+        }
+    }
+
+    /// Asks who owns what.
+    pub(super) async fn look_at_owners(&mut self) {
+        let Some(node) = self.list.iter().find(|node| node.child.is_some()) else {
+            return;
+        };
+        let Some(owners) = node.owners().await else {
+            return;
+        };
+        let owned: Vec<usize> = self
+            .list
+            .iter()
+            .map(|node| self.owned(&owners, node).1)
+            .collect();
+        for (node, owned) in self.list.iter_mut().zip(owned) {
+            node.owned = owned;
         }
     }
 
@@ -239,9 +284,7 @@ impl Nodes {
     /// `--keep` stays.
     pub(super) async fn end(&mut self) {
         for node in &mut self.list {
-            if let Some(mut child) = node.child.take() {
-                end(&mut child).await;
-            }
+            node.kill().await;
         }
         if self.keep {
             output::note(&format!("The nodes' folders are in {}", self.dir.display()));
@@ -251,74 +294,22 @@ impl Nodes {
     async fn until(
         &mut self,
         what: &str,
+        deadline: Instant,
         mut condition: impl AsyncFnMut(&mut Nodes) -> bool,
     ) -> Result<(), CliError> {
-        let deadline = clock::now() + READY_TIMEOUT;
+        let begin = clock::now();
         while !condition(self).await {
-            self.none_ended()?;
+            for node in &mut self.list {
+                node.check_runs()?;
+            }
             if clock::now() >= deadline {
                 return Err(CliError::failed(
-                    format!("not within {} s: {what}", READY_TIMEOUT.as_secs()),
+                    format!("not within {} s: {what}", (deadline - begin).as_secs()),
                     "Is this machine very busy? The nodes' logs are kept with --keep.",
                 ));
             }
             clock::sleep(POLL).await;
         }
-        Ok(())
-    }
-
-    fn none_ended(&mut self) -> Result<(), CliError> {
-        for node in &mut self.list {
-            let Some(child) = &mut node.child else {
-                continue;
-            };
-            if let Ok(Some(status)) = child.try_wait() {
-                let log = fs::read_to_string(self.dir.join(format!("{}.log", node.name)));
-                let log = log.unwrap_or_default();
-                let lines: Vec<&str> = log.lines().collect();
-                let tail = lines[lines.len().saturating_sub(TAIL_LINES_MAX)..].join("\n");
-                return Err(CliError::failed(
-                    format!("{} ended with {status}; it said:\n{tail}", node.name),
-                    "",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn spawn(&mut self, index: usize, token: Option<&str>) -> Result<(), CliError> {
-        let program = env::current_exe()
-            .map_err(|error| CliError::failed(format!("cannot find this program: {error}"), ""))?;
-        let first = format!("127.0.0.1:{}", self.list[0].peer_port);
-        let node = &mut self.list[index];
-        let mut arguments = vec![
-            "start".to_owned(),
-            format!("--dir={}", self.dir.join(&node.name).display()),
-            format!("--node-name={}", node.name),
-            format!("--listen-client=127.0.0.1:{}", node.client_port),
-            format!("--listen-peer=127.0.0.1:{}", node.peer_port),
-            format!("--listen-redis=127.0.0.1:{}", node.redis_port),
-            format!(
-                "--listen-redis-cluster=127.0.0.1:{}",
-                node.redis_cluster_port
-            ),
-        ];
-        // Not as an argument: those are for everybody to see.
-        let environment = token.map(|token| ("ATOLL_TOKEN", OsStr::new(token)));
-        if token.is_some() {
-            arguments.push(format!("--join={first}"));
-        }
-        let environment: Vec<_> = environment.into_iter().collect();
-        let mut child = process::start(program, arguments, &environment, Output::Read)
-            .map_err(|error| CliError::failed(error.to_string(), ""))?;
-        let path = self.dir.join(format!("{}.log", node.name));
-        let log = fs::OpenOptions::new().create(true).append(true).open(&path);
-        let log = log.map_err(|error| CliError::file("write", &path, error))?;
-        let errors = log.try_clone();
-        let errors = errors.map_err(|error| CliError::file("write", &path, error))?;
-        task::spawn(keep_lines(child.stdout(), log));
-        task::spawn(keep_lines(child.stderr(), errors));
-        node.child = Some(child);
         Ok(())
     }
 }
@@ -332,30 +323,4 @@ impl Drop for Nodes {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
-}
-
-async fn end(child: &mut Child) {
-    // Either fails only if the process is gone already, which is what is wanted.
-    let _ = child.kill();
-    let _ = child.wait().await;
-}
-
-async fn keep_lines<R: AsyncBufRead + Unpin>(lines: Option<tokio::io::Lines<R>>, mut log: File) {
-    let Some(mut lines) = lines else { return };
-    while let Ok(Some(line)) = lines.next_line().await {
-        // A log that cannot be kept is no reason for a node to hang.
-        let _ = writeln!(log, "{line}");
-    }
-}
-
-fn client(port: u16) -> Client {
-    /// How long one write or read may take before it is tried elsewhere.
-    const TIMEOUT: Duration = Duration::from_secs(5);
-    Client::new(Options {
-        endpoints: vec![format!("http://127.0.0.1:{port}")],
-        ca: None,
-        identity: None,
-        login: None,
-        timeout: TIMEOUT,
-    })
 }

@@ -6,22 +6,27 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
-
-use super::nodes::{Node, Nodes, State};
+use super::node::{Node, State};
 use crate::{
     error::CliError,
-    output::{self, Format, View},
+    output::{self, Format},
 };
 
-/// The last second.
+/// The last second at one port.
 pub(super) struct Second {
     pub(super) writes: u64,
     pub(super) p50_us: u64,
     pub(super) p99_us: u64,
-    pub(super) longest_stall: Duration,
+    pub(super) longest_gap: Duration,
     pub(super) acknowledged: u64,
-    pub(super) lost: u64,
+    /// Reads that did not find what had been acknowledged.
+    pub(super) missed: u64,
+}
+
+/// The last second at both.
+pub(super) struct Seconds {
+    pub(super) etcd: Second,
+    pub(super) redis: Second,
 }
 
 /// Where it is shown.
@@ -53,11 +58,11 @@ impl Screen {
     pub(super) fn tick(
         &mut self,
         elapsed: Duration,
-        second: Second,
-        nodes: &Nodes,
+        seconds: &Seconds,
+        nodes: &[Node],
     ) -> Result<(), CliError> {
         if self.terminal {
-            let table = table(elapsed, &second, nodes.list());
+            let table = table(elapsed, seconds, nodes);
             let over = self.take_away();
             self.drawn = table.lines().count();
             return self.print(&format!("{over}{table}\n"));
@@ -68,7 +73,7 @@ impl Screen {
             format!("{HEADINGS}\n")
         };
         self.headed = true;
-        self.print(&format!("{head}{}\n", row(elapsed, &second)))
+        self.print(&format!("{head}{}\n", rows(elapsed, seconds)))
     }
 
     /// The characters that take away the table that is there.
@@ -88,24 +93,31 @@ impl Screen {
     }
 }
 
-const HEADINGS: &str = "  TIME  WRITES/S       P50       P99  LONGEST STALL  ACKNOWLEDGED  LOST";
+const HEADINGS: &str =
+    "  TIME  PORT   WRITES/S       P50       P99    LONGEST GAP  ACKNOWLEDGED  LOST";
 
-fn row(elapsed: Duration, second: &Second) -> String {
+fn rows(elapsed: Duration, seconds: &Seconds) -> String {
+    let etcd = row(elapsed, "etcd", &seconds.etcd);
+    let redis = row(elapsed, "Redis", &seconds.redis);
+    format!("{etcd}\n{redis}")
+}
+
+fn row(elapsed: Duration, port: &str, second: &Second) -> String {
     let ms = |us: u64| format!("{:.1} ms", us as f64 / 1e3);
     format!(
-        "{:>4} s  {:>8}  {:>8}  {:>8}  {:>10} ms  {:>12}  {:>4}",
+        "{:>4} s  {port:<5}  {:>8}  {:>8}  {:>8}  {:>10} ms  {:>12}  {:>4}",
         elapsed.as_secs(),
         second.writes,
         ms(second.p50_us),
         ms(second.p99_us),
-        second.longest_stall.as_millis(),
+        second.longest_gap.as_millis(),
         second.acknowledged,
-        second.lost,
+        second.missed,
     )
 }
 
-fn table(elapsed: Duration, second: &Second, nodes: &[Node]) -> String {
-    let mut text = format!("\n{HEADINGS}\n{}\n\n", row(elapsed, second));
+fn table(elapsed: Duration, seconds: &Seconds, nodes: &[Node]) -> String {
+    let mut text = format!("\n{HEADINGS}\n{}\n\n", rows(elapsed, seconds));
     for node in nodes {
         let what = match node.state {
             State::Leads => "leads",
@@ -114,45 +126,10 @@ fn table(elapsed: Duration, second: &Second, nodes: &[Node]) -> String {
             State::Killed => "killed",
         };
         let pid = node.child.as_ref().and_then(|child| child.id());
-        let pid = pid.map_or(String::new(), |pid| format!("  (process {pid})"));
+        let pid = pid.map_or(String::new(), |pid| {
+            format!(", owns {} partitions  (process {pid})", node.owned)
+        });
         text += &format!("  {}  {what}{pid}\n", node.name);
     }
     text.trim_end().to_owned()
-}
-
-/// What came of it.
-#[derive(Serialize)]
-pub(super) struct Summary {
-    pub(super) seconds: f64,
-    pub(super) kills: u64,
-    pub(super) acknowledged: u64,
-    pub(super) reads: u64,
-    pub(super) lost: u64,
-    pub(super) longest_write_stall_ms: f64,
-    pub(super) write_p50_ms: f64,
-    pub(super) write_p99_ms: f64,
-    /// The nodes that were asked for every acknowledged write.
-    pub(super) nodes_asked: Vec<String>,
-}
-
-impl View for Summary {
-    fn text(&self) -> String {
-        format!(
-            "
-  acknowledged         {acknowledged} writes in {seconds:.1} s, and {reads} reads
-  lost                 {lost} (asked: {asked})
-  kills of the leader  {kills}
-  longest write stall  {stall:.0} ms
-  write latency        p50 {p50:.1} ms, p99 {p99:.1} ms",
-            acknowledged = self.acknowledged,
-            seconds = self.seconds,
-            reads = self.reads,
-            lost = self.lost,
-            asked = self.nodes_asked.join(", "),
-            kills = self.kills,
-            stall = self.longest_write_stall_ms,
-            p50 = self.write_p50_ms,
-            p99 = self.write_p99_ms,
-        )
-    }
 }

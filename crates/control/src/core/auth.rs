@@ -312,6 +312,7 @@ impl Auth {
     pub(crate) fn user_add(
         &mut self,
         request: &AuthUserAddRequest,
+        made_at: i64,
         effects: &mut Effects,
     ) -> Result<(), Error> {
         if request.name.is_empty() {
@@ -332,6 +333,7 @@ impl Auth {
                 password,
                 roles: Vec::new(),
                 options: Some(options),
+                made_at,
             },
             &request.name,
             effects,

@@ -19,6 +19,8 @@ impl FeatureLevel {
     pub const FIRST: FeatureLevel = FeatureLevel(1);
     /// Nodes that were removed are forgotten by the table of applied proposals.
     pub const FORGETS_REMOVED_NODES: FeatureLevel = FeatureLevel(2);
+    /// Users know when they were made.
+    pub const KNOWS_WHEN_USERS_WERE_MADE: FeatureLevel = FeatureLevel(2);
     /// Logins that are not used end.
     pub const ENDS_LOGINS: FeatureLevel = FeatureLevel(2);
 }

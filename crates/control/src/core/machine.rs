@@ -207,6 +207,10 @@ impl Machine {
     }
 
     fn change_auth(&mut self, op: &Op, effects: &mut Effects) -> Result<(), Error> {
+        let made_at = match self.level >= FeatureLevel::KNOWS_WHEN_USERS_WERE_MADE {
+            true => self.system.revision(),
+            false => 0,
+        };
         let auth = &mut self.auth;
         match op {
             Op::AuthEnable(_) => auth.enable(effects),
@@ -214,7 +218,7 @@ impl Machine {
                 auth.disable(effects);
                 Ok(())
             }
-            Op::UserAdd(r) => auth.user_add(r, effects),
+            Op::UserAdd(r) => auth.user_add(r, made_at, effects),
             Op::UserDelete(r) => auth.user_delete(&r.name, effects),
             Op::UserChangePassword(r) => auth.user_change_password(r, effects),
             Op::UserGrantRole(r) => auth.user_grant_role(&r.user, &r.role, effects),

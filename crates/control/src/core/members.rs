@@ -94,7 +94,7 @@ mod tests {
         },
         proto::{
             etcdserverpb::{
-                AuthEnableRequest, AuthRoleAddRequest, AuthUserAddRequest,
+                AuthEnableRequest, AuthRoleAddRequest, AuthUserAddRequest, AuthUserDeleteRequest,
                 AuthUserGrantRoleRequest, PutRequest,
             },
             internal::{
@@ -184,6 +184,43 @@ mod tests {
         let outcome = node.apply(&command(&anybody, op)).expect("applied now");
         assert_eq!(outcome.map(drop), Err(Error::PermissionDenied));
         assert_eq!(node.machine.feature_level(), FeatureLevel::FIRST);
+    }
+
+    #[test]
+    fn users_know_when_they_were_made_from_level_2_on() {
+        let mut node = Node::new();
+        change(&mut node, &[(1, Some(SERVED))]);
+        let mut sequence = 0;
+        let mut made_at = |node: &mut Node, name: &str| {
+            for op in [
+                Op::UserDelete(AuthUserDeleteRequest { name: name.into() }),
+                Op::UserAdd(AuthUserAddRequest {
+                    name: name.into(),
+                    ..AuthUserAddRequest::default()
+                }),
+            ] {
+                // The first time there is nobody to delete.
+                let _ = node.apply(&command(&system(), op)).expect("applied now");
+            }
+            sequence += 1;
+            let key = format!("/atoll/test/{sequence}");
+            let put = PutRequest {
+                key: key.into(),
+                ..PutRequest::default()
+            };
+            let outcome = node.apply(&command(&system(), Op::Put(put)));
+            outcome.expect("applied now").expect("it is taken");
+            let users = node.machine.auth().every_user();
+            let mut users = users.filter(|(it, _)| *it == name);
+            users.next().expect("it is there").1.made_at
+        };
+        assert_eq!(made_at(&mut node, "ann"), 0);
+        raise(&mut node, 2).expect("it rises");
+        let revision = node.machine.keyspace(Space::System).revision();
+        assert_eq!(made_at(&mut node, "ann"), revision);
+        // Made again, it is another one.
+        assert_eq!(made_at(&mut node, "ann"), revision + 1);
+        assert_eq!(restored(&mut node), node.machine);
     }
 
     #[test]

@@ -15,6 +15,10 @@ pub struct KnownUser {
     pub is_admin: bool,
     /// It was made to log in by certificate only.
     pub no_password: bool,
+    /// The revision of the cluster's own keyspace when it was made: what is kept there under its
+    /// name, put at this revision or before, was about a user that is gone. 0 if it was made when
+    /// the cluster's feature level was lower than 2: then that is not known.
+    pub made_at: i64,
 }
 
 /// All users of the cluster.
@@ -48,6 +52,7 @@ fn known_users(auth: &Auth) -> KnownUsers {
         name: name.to_owned(),
         is_admin: user.roles.iter().any(|role| role == ROOT_ROLE),
         no_password: user.options.is_some_and(|options| options.no_password),
+        made_at: user.made_at,
     });
     KnownUsers {
         auth: auth.is_enabled(),
@@ -118,7 +123,7 @@ mod tests {
                 options: Some(UserAddOptions { no_password }),
                 ..AuthUserAddRequest::default()
             };
-            auth.user_add(&request, &mut effects).unwrap();
+            auth.user_add(&request, 7, &mut effects).unwrap();
         };
         add(&mut auth, "root", "hash", false);
         add(&mut auth, "ann", "", false);
@@ -142,7 +147,7 @@ mod tests {
                 ("root", true, false)
             ]
         );
-        assert!(!known.auth);
+        assert!(!known.auth && known.users.iter().all(|user| user.made_at == 7));
         assert_eq!(known.get("bob"), known.users.get(1));
         assert_eq!(known.get("nobody"), None);
         // Nobody has an empty password.

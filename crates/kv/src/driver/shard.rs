@@ -22,6 +22,7 @@ mod evicting;
 mod keeping;
 mod leaving;
 mod rooms;
+mod space;
 mod stale;
 
 use self::{
@@ -29,6 +30,7 @@ use self::{
     evicting::Evicting,
     keeping::{Keeping, Kept, Saved},
     rooms::{Rooms, Touched},
+    space::Space,
 };
 use super::{
     Setup,
@@ -204,6 +206,7 @@ pub(super) struct Shard {
     written: Vec<(PartitionId, u64)>,
     journal_retry_at_ms: Option<u64>,
     keeping: Keeping,
+    space: Space,
     evicting: Evicting,
     transfers: Transfers,
     bundles: BTreeMap<ReplicaId, Bundle>,
@@ -245,6 +248,7 @@ impl Shard {
             written: Vec::new(),
             journal_retry_at_ms: None,
             keeping,
+            space: Space::new(&setup.journal),
             evicting: Evicting::new(tools.memory, setup.shards.max(1), setup.boot),
             transfers: Transfers::default(),
             bundles: BTreeMap::new(),
@@ -295,6 +299,7 @@ impl Shard {
         state.machine.set_home(self.home(id));
         let seed = atoll_world::random::u64();
         self.evicting.count(id, &mut state.machine, true);
+        state.machine.set_lacks_space(self.space.is_short());
         if state.machine.has_expiring() {
             self.expiring.insert(id);
         }
@@ -316,6 +321,7 @@ impl Shard {
         mut inputs: mpsc::Receiver<Input>,
         mut urgent: mpsc::UnboundedReceiver<Urgent>,
     ) {
+        self.look_at_space();
         self.work();
         loop {
             let wake_at_ms = self.wake_at_ms();
@@ -348,6 +354,7 @@ impl Shard {
                     Err(_) => break,
                 }
             }
+            self.look_at_space();
             self.tick();
             self.keep_house();
             self.evict();
@@ -631,6 +638,10 @@ impl Shard {
             }
             self.touched.insert(id);
         }
+        // What nobody asked for would only pile up where there is no room for it.
+        if self.space.is_short() {
+            return;
+        }
         if now_ms >= self.expire_at_ms {
             self.expire_at_ms = now_ms + EXPIRE_EVERY_MS;
             let wall_ms = clock::wall_ms();
@@ -764,6 +775,10 @@ impl Shard {
         }
         if installs || !work.applied.is_empty() {
             self.evicting.count(id, partition.machine_mut(), installs);
+            if installs {
+                let machine = partition.machine_mut();
+                machine.set_lacks_space(self.space.is_short());
+            }
             self.evicting.applied(id, partition, now_ms);
             let machine = &partition.state().machine;
             if machine.has_expiring() {

@@ -6,6 +6,7 @@ mod redirects;
 mod replicas;
 mod scripts;
 mod serving;
+mod space;
 mod stale;
 
 use std::{

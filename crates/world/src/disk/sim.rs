@@ -35,6 +35,7 @@ struct State {
     life: u64,
     random: u64,
     capacity_bytes: u64,
+    tear_bytes: usize,
     /// Counts down to the sync that fails.
     syncs_until_failure: Option<u64>,
     syncs: u64,
@@ -82,6 +83,7 @@ impl SimDisk {
             life: 0,
             random: seed,
             capacity_bytes: u64::MAX,
+            tear_bytes: 1,
             syncs_until_failure: None,
             syncs: 0,
             names: BTreeMap::new(),
@@ -138,6 +140,19 @@ impl SimDisk {
     /// Sets how many bytes the disk holds.
     pub fn set_capacity_bytes(&self, bytes: u64) {
         self.state.lock().capacity_bytes = bytes;
+    }
+
+    /// Says how many bytes a torn sector keeps together: its head is a multiple of them. 1 if
+    /// nobody says otherwise, which is more than disks do.
+    ///
+    /// # Panics
+    /// A sector is no multiple of them.
+    pub fn set_tear_bytes(&self, bytes: usize) {
+        assert!(
+            bytes > 0 && SECTOR_BYTES.is_multiple_of(bytes),
+            "a sector has {SECTOR_BYTES} bytes"
+        );
+        self.state.lock().tear_bytes = bytes;
     }
 
     /// How many syncs of files there have been.
@@ -229,7 +244,8 @@ impl State {
         self.lose_names();
         for id in self.files.keys().copied().collect::<Vec<_>>() {
             let mut content = self.files.remove(&id).expect("the key was just listed");
-            content.lose_unsynced(|| self.draw());
+            let tear_bytes = self.tear_bytes;
+            content.lose_unsynced(tear_bytes, || self.draw());
             self.files.insert(id, content);
         }
         self.forget_unnamed();
@@ -343,14 +359,14 @@ impl Content {
         }
     }
 
-    fn lose_unsynced(&mut self, mut draw: impl FnMut() -> u64) {
+    fn lose_unsynced(&mut self, tear_bytes: usize, mut draw: impl FnMut() -> u64) {
         for (sector, unsynced) in std::mem::take(&mut self.unsynced) {
             let old = unsynced.old.unwrap_or_else(blank);
             let kept_bytes = match draw() % 5 {
                 _ if unsynced.doomed => 0,
                 0 | 1 => SECTOR_BYTES,
                 2 | 3 => 0,
-                _ => (draw() % SECTOR_BYTES as u64) as usize,
+                _ => (draw() % SECTOR_BYTES as u64) as usize / tear_bytes * tear_bytes,
             };
             let live = self.sectors.entry(sector).or_insert_with(blank);
             live[kept_bytes..].copy_from_slice(&old[kept_bytes..]);

@@ -245,6 +245,25 @@ impl Shared {
         Ok(())
     }
 
+    pub(super) fn has_room(&self, bytes: u64) -> Result<bool, JournalError> {
+        let (left_bytes, unmade_segments) = {
+            let state = self.state.lock();
+            let taken = state.next.offset + MARK_BYTES;
+            (
+                state.next.limit.saturating_sub(taken),
+                state.unmade_segments,
+            )
+        };
+        if bytes <= left_bytes {
+            return Ok(true);
+        }
+        match self.check_space(unmade_segments + 1) {
+            Ok(()) => Ok(true),
+            Err(JournalError::NoSpace { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn wake(&self) {
         self.wake_thread.notify_one();
         self.wake_task.notify_one();

@@ -27,8 +27,9 @@ const SCAN_AHEAD_MAX: u64 = 1 << 26;
 const SCAN_CRC_SEGMENTS_MAX: usize = 4;
 /// What is written as one by the disks that we have met; larger sectors are multiples.
 const SECTOR_BYTES: usize = 512;
-/// Zeros at the end of a sector that count as never written.
-const TEAR_ZEROS_BYTES: usize = 8;
+/// What is looked at, at the end of a sector's part of a record, to see whether it was written.
+/// No disk is known to write less of a sector than that.
+const WORD_BYTES: usize = 8;
 
 /// What a segment says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -422,36 +423,64 @@ impl<'a> Records<'a> {
     }
 
     /// Whether a bad place can be explained by a sector that was not, or not wholly, written:
-    /// some sector's part of the record ends in zeros. Rot within a record that was written
-    /// whole rarely looks so.
+    /// some sector's part of the record ends in what stood there before. Rot within a record that
+    /// was written whole rarely looks so.
     fn looks_torn(&self, bad: Bad) -> bool {
         let start = bad.offset as usize;
         let rest = &self.bytes[start.min(self.bytes.len())..];
-        let end = match bad.reason {
+        let header_end = start + RECORD_HEADER_BYTES;
+        let (end, is_length_known) = match bad.reason {
             BadReason::Hole => return true,
             BadReason::Truncated if rest.len() < RECORD_HEADER_BYTES => return false,
-            BadReason::Truncated | BadReason::Header => {
-                // The length can't be trusted: only the header itself can be looked at, and
-                // only where a sector ends within it.
-                let boundary = start.next_multiple_of(SECTOR_BYTES);
-                let within = boundary > start && boundary < start + RECORD_HEADER_BYTES;
-                let end = (start + RECORD_HEADER_BYTES).min(self.bytes.len());
-                return within
-                    && (is_zero(&self.bytes[start..boundary])
-                        || is_zero(&self.bytes[boundary..end]));
-            }
+            // The length can't be trusted: only the header itself can be looked at.
+            BadReason::Truncated | BadReason::Header => (header_end, false),
             BadReason::Checksum => {
-                start + RECORD_HEADER_BYTES + RecordHeader::decode(rest).payload_bytes as usize
+                let payload_bytes = RecordHeader::decode(rest).payload_bytes as usize;
+                let end = start + record_bytes(payload_bytes);
+                (end.min(self.bytes.len()), true)
             }
         };
         let mut from = start;
         while from < end {
-            let to = end.min((from + 1).next_multiple_of(SECTOR_BYTES));
-            if is_zero(&self.bytes[from.max(to.saturating_sub(TEAR_ZEROS_BYTES))..to]) {
+            let sector_end = (from + 1).next_multiple_of(SECTOR_BYTES);
+            let to = end.min(sector_end);
+            let is_torn = if to == header_end && !is_length_known {
+                // What follows in the sector is missing, too, then.
+                let behind = to..sector_end.min(self.bytes.len());
+                self.ends_as_before(start, from..to, 2) && is_zero(&self.bytes[behind])
+            } else {
+                self.ends_as_before(start, from..to, 1)
+            };
+            if is_torn {
                 return true;
             }
             from = to;
         }
         false
+    }
+
+    /// Whether a part of the record that should begin at `start` ends in the words that stood
+    /// there before: zeros, or those of the mark behind the last whole record.
+    fn ends_as_before(&self, start: usize, part: Range<usize>, words: usize) -> bool {
+        let last = |words: usize| {
+            let bytes = (words * WORD_BYTES).min(part.len());
+            part.end - bytes..part.end
+        };
+        if is_zero(&self.bytes[last(words)]) {
+            return true;
+        }
+        let Some(synced) = self.next_sequence.checked_sub(1).filter(|it| *it > 0) else {
+            return false;
+        };
+        let mut mark = Vec::with_capacity(RECORD_HEADER_BYTES);
+        encode_mark(&mut mark, self.salt, synced);
+        // The mark's last word stands in the next record, too: it proves nothing by itself.
+        let ends_both = part.end == start + RECORD_HEADER_BYTES;
+        let last = last(if ends_both { 2 } else { 1 });
+        if ends_both && last.len() == WORD_BYTES {
+            return false;
+        }
+        let before = mark.get(last.start - start..last.end - start);
+        before.is_some_and(|before| *before == self.bytes[last])
     }
 }

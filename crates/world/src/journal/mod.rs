@@ -265,6 +265,16 @@ impl Journal {
         self.handle.shared.free_before(position)
     }
 
+    /// Whether so many more bytes find room, headers included: in the segment that is being
+    /// written, or in a new one that leaves the reserve alone. Up to the length of a segment. The
+    /// disk is asked only where the segment that is being written has not enough left.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn has_room(&self, bytes: u64) -> Result<bool, JournalError> {
+        self.handle.shared.has_room(bytes)
+    }
+
     /// Bytes that the journal's segments take on disk.
     pub fn bytes(&self) -> u64 {
         self.handle.shared.bytes()

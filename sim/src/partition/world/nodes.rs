@@ -11,10 +11,10 @@ use super::{
     CLIENTS, Event, Packet, World, id, place,
 };
 
-/// So little of the log is held that replicas often need what was forgotten.
+/// So little of the log is held that replicas now and then need what was forgotten.
 const TAIL: Tail = Tail {
-    bytes: 100,
-    lagging_bytes: 400,
+    bytes: 400,
+    lagging_bytes: 4_000,
 };
 
 impl World {

@@ -11,11 +11,18 @@ use bytes::{Bytes, BytesMut};
 use super::{
     ImportArgs,
     large::{Commands, ELEMENT_BYTES_MAX},
-    link::{Link, Reply},
     source::Source,
     tally::Tally,
 };
-use crate::{cli::Global, client::Options, error::CliError, output::Progress};
+use crate::{
+    cli::Global,
+    client::{
+        Options,
+        redis::{Link, Reply},
+    },
+    error::CliError,
+    output::Progress,
+};
 
 /// A value up to this size goes over at once: a request has six MiB at most.
 const VALUE_BYTES_MAX: usize = ELEMENT_BYTES_MAX;
@@ -373,7 +380,7 @@ fn offset(bytes: usize) -> u32 {
 fn refusal(reply: Reply) -> Option<String> {
     match reply {
         Reply::Refused(why) => Some(why),
-        Reply::Done | Reply::Integer(_) => None,
+        _ => None,
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod import;
 mod large;
-mod link;
 mod source;
 mod tally;
 

@@ -1,6 +1,9 @@
 //! The cluster's users, as the Redis port sees them: names and passwords are those of the one
 //! store of users, what they may do with hot data is kept beside it (docs/formats/acl.md).
 //!
+//! Rules are a user's only if they were put after it was made: one that has the name of a user
+//! that is gone inherits nothing, however soon it was made.
+//!
 //! Every node follows both, and puts all users in the place of those before at once. Who holds
 //! the role root may do everything and is the only one who may change users; no rule can take
 //! that away. While the cluster's logins are off, whoever comes may do everything.
@@ -90,7 +93,9 @@ impl Users {
         let (mut now, mut orphans) = (Read::new(), Vec::new());
         for kv in kept {
             let name = kv.key.slice(self.prefix.len()..);
-            if !std::str::from_utf8(&name).is_ok_and(|name| known.get(name).is_some()) {
+            let user = std::str::from_utf8(&name).ok();
+            let user = user.and_then(|name| known.get(name));
+            if !user.is_some_and(|user| are_of(user, kv.mod_revision)) {
                 orphans.push(kv);
                 continue;
             }
@@ -259,6 +264,7 @@ impl Users {
             (None, _) => User::default(),
             (Some(user), _) if user.is_admin => User::everything(),
             (Some(_), None) => User::nothing(),
+            (Some(user), Some(_)) if !are_of(user, revision) => User::nothing(),
             (Some(_), Some(kept)) => read_record(&kept).map_err(|error| {
                 CommandError::Text(format!(
                     "ERR The rules of the user '{name}' can't be read: {error}"
@@ -321,6 +327,12 @@ impl Users {
         self.refresh().await;
         Ok(deleted)
     }
+}
+
+/// Whether rules that were put at a revision are this user's, not those of one that had its name
+/// before.
+fn are_of(user: &KnownUser, put_at: i64) -> bool {
+    put_at > user.made_at
 }
 
 /// Rules that can't be read allow nothing.

@@ -135,6 +135,12 @@ impl Lone {
         self.client(Some("root"), None)
     }
 
+    /// How root reaches it.
+    pub(crate) fn options(&self) -> Options {
+        let login = Some(("root", &*self.password));
+        options_of(self.node(), &self.trust(), login, None)
+    }
+
     /// A client that logs in by password or by certificate, or not at all.
     pub(super) fn client(&self, user: Option<&str>, identity: Option<&Identity>) -> Client {
         client_of(
@@ -152,17 +158,26 @@ pub(super) fn client_of(
     login: Option<(&str, &str)>,
     identity: Option<&Identity>,
 ) -> Client {
+    Client::new(options_of(node, trust, login, identity))
+}
+
+fn options_of(
+    node: &Node,
+    trust: &Trust,
+    login: Option<(&str, &str)>,
+    identity: Option<&Identity>,
+) -> Options {
     let login = login.map(|(user, password)| Login {
         user: user.to_owned(),
         password: Secret(password.to_owned()),
     });
-    Client::new(Options {
+    Options {
         endpoints: vec![node.client_url.clone()],
         ca: Some(atoll_world::pki::certificates_to_pem(&trust.roots)),
         identity: identity.map(|it| (it.chain_pem(), Secret(it.key_pem().to_owned()))),
         login,
         timeout: WAIT,
-    })
+    }
 }
 
 pub(super) async fn put(client: &Client, key: &str) -> Result<pb::PutResponse, CliError> {

@@ -2,6 +2,7 @@
 
 use atoll_control::{
     api::ControlApi as _,
+    core::level::FeatureLevel,
     driver::system_identity,
     proto::{etcdserverpb as pb, internal::command::Op},
 };
@@ -143,6 +144,57 @@ async fn users_do_what_their_rules_say() {
         kept(lone.node(), "ann").await.is_none().then_some(())
     })
     .await;
+    lone.life.stop().await;
+}
+
+/// The leader deletes rules of users that are gone, some time later. Nobody waits for that.
+#[tokio::test]
+async fn who_gets_the_name_of_a_user_that_is_gone_inherits_nothing() {
+    let lone = Lone::start(&[]).await;
+    let control = &lone.node().control;
+    until("users know when they were made", async || {
+        let request = pb::RangeRequest {
+            key: "/atoll/feature_level".into(),
+            ..pb::RangeRequest::default()
+        };
+        let found = control.range(system_identity(), request).await.ok()?.kvs;
+        let level: u32 = std::str::from_utf8(&found.first()?.value)
+            .ok()?
+            .parse()
+            .ok()?;
+        let needed = FeatureLevel::KNOWS_WHEN_USERS_WERE_MADE.0;
+        (level >= needed).then_some(())
+    })
+    .await;
+    let mut root = Redis::log_in(&lone, "root", &lone.password).await;
+    let hashed_password = control.hash_password("second".into()).await.unwrap();
+    for _ in 0..5 {
+        root.ask("ACL SETUSER ann reset on >first ~* +@all", "+OK")
+            .await;
+        let mut ann = Redis::log_in(&lone, "ann", "first").await;
+        ann.ask("SET a 1", "+OK").await;
+        // At once, so that nobody sees it gone.
+        let delete = Op::UserDelete(pb::AuthUserDeleteRequest { name: "ann".into() });
+        let add = Op::UserAdd(pb::AuthUserAddRequest {
+            name: "ann".into(),
+            hashed_password: hashed_password.clone(),
+            ..Default::default()
+        });
+        tokio::join!(propose(lone.node(), delete), propose(lone.node(), add));
+        let mut ann = Redis::connect(&lone).await;
+        let made_again = until("the new one may log in", async || {
+            let reply = ann.line("AUTH ann second").await;
+            (reply.as_deref() == Some("+OK")).then_some(())
+        });
+        made_again.await;
+        ann.ask("SET a 2", NO_WRITES).await;
+        // What it is given begins with nothing, too.
+        root.ask("ACL SETUSER ann +get", "+OK").await;
+        ann.ask("SET a 2", NO_WRITES).await;
+        ann.ask("GET a", "-NOPERM No permissions to access a key")
+            .await;
+        root.ask("ACL DELUSER ann", ":1").await;
+    }
     lone.life.stop().await;
 }
 

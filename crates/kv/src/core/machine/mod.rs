@@ -30,6 +30,10 @@ const EXPIRE_MAX: usize = 256;
 /// What is answered where there is no memory for it.
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
+/// What is answered where the journal has no room (redis.io, "MISCONF error": a server that can't
+/// append to its log refuses what changes data, and goes on reading).
+const NO_SPACE: &str = "MISCONF Errors writing to the AOF file: No space left on device";
+
 /// Redis's data types.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
@@ -41,6 +45,8 @@ pub struct Machine {
     has_changed_databases: bool,
     /// Whether this node has no memory left, and nothing to evict.
     is_full: bool,
+    /// Whether this node's journal has no room left.
+    lacks_space: bool,
     /// Changes of keys since the driver last asked, if it asks.
     changes: Vec<Changed>,
     keeps_changes: bool,
@@ -116,6 +122,12 @@ impl Machine {
     /// refuses what may need more.
     pub fn set_full(&mut self, is_full: bool) {
         self.is_full = is_full;
+    }
+
+    /// Says whether this node's journal has no room left. While it is so, an owner refuses
+    /// whatever would have to be logged.
+    pub fn set_lacks_space(&mut self, lacks_space: bool) {
+        self.lacks_space = lacks_space;
     }
 
     /// Events of keys that entries brought about since this was last asked, in order.
@@ -453,6 +465,9 @@ impl StateMachine for Machine {
     }
 
     fn refuses(&self, operation: &Bytes) -> Option<Answered> {
+        if self.lacks_space {
+            return refused_without_space(operation);
+        }
         if !self.is_full {
             return None;
         }
@@ -460,13 +475,7 @@ impl StateMachine for Machine {
             let command = command::find(&call.words);
             command.is_some_and(|command| command.flags.has(command::Flags::DENYOOM))
         };
-        // As Redis answers EXEC.
-        let aborted = || {
-            let reason = OUT_OF_MEMORY;
-            refused(&format!(
-                "EXECABORT Transaction discarded because of: {reason}"
-            ))
-        };
+        let aborted = || aborted(OUT_OF_MEMORY);
         match Operation::decode(operation.clone()) {
             Ok(
                 Operation::Call(call)
@@ -499,6 +508,9 @@ impl StateMachine for Machine {
         if keys.is_empty() {
             return Read::Reply(answered);
         }
+        if self.lacks_space {
+            return Read::Reply(refused(NO_SPACE));
+        }
         // Another owner's clock may be behind: that these keys are gone has to be known first.
         keys.truncate(EXPIRE_MAX);
         let keys = keys
@@ -506,6 +518,25 @@ impl StateMachine for Machine {
             .map(|(database, key)| (database, Bytes::from(key)))
             .collect();
         Read::After(Operation::Expire(keys).encode())
+    }
+}
+
+/// As Redis answers an EXEC that may not run now.
+fn aborted(reason: &str) -> Answered {
+    refused(&format!(
+        "EXECABORT Transaction discarded because of: {reason}"
+    ))
+}
+
+/// What clients are told who ask for something that would have to be logged, be it that it only
+/// waits. What the owner does of its own accord is not refused: it is not asked for.
+fn refused_without_space(operation: &Bytes) -> Option<Answered> {
+    match Operation::decode(operation.clone()) {
+        Ok(Operation::Call(_) | Operation::Wait { .. } | Operation::Script(_)) => {
+            Some(refused(NO_SPACE))
+        }
+        Ok(Operation::Transaction { .. } | Operation::Program { .. }) => Some(aborted(NO_SPACE)),
+        _ => None,
     }
 }
 

@@ -281,6 +281,51 @@ fn a_full_node_refuses_what_needs_memory() {
 }
 
 #[test]
+fn a_node_whose_journal_has_no_room_refuses_what_would_be_logged() {
+    let mut machine = Machine::default();
+    machine.apply(at(1_000, 1), &call("SET a 1 PX 500").encode());
+    let get = call("GET a").encode();
+    machine.set_lacks_space(true);
+    let error = |text: &str| reply(Reply::Error(Bytes::copy_from_slice(text.as_bytes())));
+    let text = "MISCONF Errors writing to the AOF file: No space left on device";
+    let of = |text: &str| Call {
+        database: 0,
+        words: words(text),
+    };
+    let wait = |attempt, text| Operation::Wait {
+        since_ms: 0,
+        attempt,
+        call: of(text),
+    };
+    for refused in [
+        call("SET a 1"),
+        call("DEL a"),
+        wait(Attempt::First, "BLPOP a 0"),
+        wait(Attempt::First, "XREAD BLOCK 0 STREAMS a $"),
+        wait(Attempt::Last, "BLPOP a 0"),
+    ] {
+        let answer = machine.refuses(&refused.encode());
+        assert_eq!(answer, Some(error(text)), "{refused:?}");
+    }
+    let transaction = Operation::Transaction {
+        calls: vec![of("DEL a")],
+        watched: Vec::new(),
+    };
+    let exec = format!("EXECABORT Transaction discarded because of: {text}");
+    assert_eq!(machine.refuses(&transaction.encode()), Some(error(&exec)));
+    for own in [Operation::nothing(), Operation::Expire(Vec::new())] {
+        assert_eq!(machine.refuses(&own.encode()), None, "{own:?}");
+    }
+    // What is there is read. That a key has ended would have to be logged first.
+    let value = Read::Reply(reply(Reply::Bulk(Bytes::from_static(b"1"))));
+    assert_eq!(machine.read(1_100, 1, &get), value);
+    assert_eq!(machine.read(2_000, 1, &get), Read::Reply(error(text)));
+    machine.set_lacks_space(false);
+    assert_eq!(machine.refuses(&call("SET a 1").encode()), None);
+    assert!(matches!(machine.read(2_000, 1, &get), Read::After(_)));
+}
+
+#[test]
 fn a_look_without_a_clock_is_no_use_of_a_key() {
     let mut machine = Machine::default();
     machine.apply(at(9_000, 1), &call("SET a 1").encode());

@@ -32,7 +32,7 @@ use super::{
         Done, Durable, Entry, LogIndex, Message, Position, ReadId, Record, Replica, Settings,
         Snapshot, TakeOver,
     },
-    sessions::{Origin, Roll, Session, Sessions},
+    sessions::{Known, Origin, Roll, Session, Sessions},
 };
 
 use answers::refusal;
@@ -245,7 +245,9 @@ impl<M: StateMachine> Partition<M> {
             if self.waits_already(&name, &waiting) {
                 return;
             }
+            // What was applied before is answered, not refused: a client would take it for not done.
             if !self.waiting.contains_key(&name)
+                && self.state.sessions.look(&origin) == Known::New
                 && let Some(reply) = self.state.machine.refuses(&waiting.request.operation)
             {
                 self.respond(waiting.from, origin, Outcome::Done(reply));
@@ -270,7 +272,10 @@ impl<M: StateMachine> Partition<M> {
             return false;
         };
         if waiter.again != waiting.request.operation {
-            if let Some(waiter) = self.waiters.remove(name) {
+            if let Some(reply) = self.state.machine.refuses(&waiting.request.operation) {
+                self.waiters.remove(name);
+                self.respond(waiting.from, waiting.request.origin, Outcome::Done(reply));
+            } else if let Some(waiter) = self.waiters.remove(name) {
                 self.queue
                     .push((waiter.origin, waiting.request.operation.clone()));
                 self.waiting

@@ -180,7 +180,7 @@ fn what_the_owner_decides_rests_on_everything_before_it_and_is_decided_once() {
 fn what_the_owner_refuses_is_not_logged() {
     let mut partition = partition(&[1], 10);
     partition.request(COORDINATOR, request(1, false), 0);
-    settle(&mut partition);
+    let done = settle(&mut partition);
     let before = partition.replica().durable().log.last();
     let refused = Request {
         operation: Bytes::from_static(REFUSED),
@@ -193,6 +193,13 @@ fn what_the_owner_refuses_is_not_logged() {
         [(COORDINATOR, &Outcome::Done(u64::MAX))]
     );
     assert_eq!(partition.replica().durable().log.last(), before);
+    // Asked again, what was applied before is answered as it was.
+    let again = Request {
+        operation: Bytes::from_static(REFUSED),
+        ..request(1, false)
+    };
+    partition.request(COORDINATOR, again, 0);
+    assert_eq!(settle(&mut partition), done);
 }
 
 #[test]

@@ -165,7 +165,7 @@ impl Shard {
             return;
         }
         let policy = self.evicting.memory.policy();
-        if policy.evicts() {
+        if policy.evicts() && !self.space.is_short() {
             self.give_up_leaving();
             self.propose_evictions();
         } else {
@@ -248,7 +248,7 @@ impl Shard {
         }
     }
 
-    fn tell_machines(&mut self, tell: impl Fn(&mut Machine)) {
+    pub(super) fn tell_machines(&mut self, tell: impl Fn(&mut Machine)) {
         for (_, room) in self.rooms.iter_mut() {
             if let Some(partition) = &mut room.partition {
                 tell(partition.machine_mut());

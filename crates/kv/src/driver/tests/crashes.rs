@@ -8,6 +8,8 @@ use super::*;
 use crate::driver::SnapshotFault;
 
 const WRITERS: u64 = 6;
+/// Three hundred held when this was written; these are what every run has time for.
+const SEEDS: u64 = 8;
 
 fn small() -> SnapshotSettings {
     SnapshotSettings {
@@ -36,12 +38,15 @@ async fn count_up(kv: Kv, writer: u64, acknowledged: Arc<Mutex<BTreeMap<String, 
 
 #[test]
 fn whatever_was_acknowledged_survives_crashes_in_bounded_space() {
-    for seed in 0..4 {
+    for seed in 0..SEEDS {
         simulate(seed, async move {
             let net = SimNet::new(seed);
             let layout = layout(&[1], 8);
             let mut machine = Machine::new(1, seed, small());
-            let syncs = seed != 3;
+            // Where words are torn, too, the journal may take what was never acknowledged for
+            // rot, and the node then refuses to start (docs/formats/journal.md).
+            machine.disk.set_tear_bytes(8);
+            let syncs = seed % 4 != 3;
             if !syncs {
                 machine.durability = Durability::Interval(Duration::from_millis(50));
             }

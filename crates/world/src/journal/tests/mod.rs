@@ -317,9 +317,12 @@ fn a_full_disk_refuses_appends_and_goes_on_reading() {
         for position in &positions {
             assert_eq!(journal.read(*position).unwrap(), payload(1, 500));
         }
+        assert!(!journal.has_room(528).unwrap(), "as much as was refused");
+        assert!(journal.has_room(48).unwrap());
         // What still fits into the segment is taken, and freed segments make room.
         put(&journal, vec![payload(2, 20)]).await.unwrap();
         journal.free_before(positions[13]).unwrap();
+        assert!(journal.has_room(528).unwrap());
         put(&journal, vec![payload(1, 500)]).await.unwrap();
         journal.close();
         assert_eq!(open(&disk).recovery.records, 9);

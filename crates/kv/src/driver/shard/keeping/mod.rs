@@ -154,6 +154,11 @@ impl Keeping {
         self.records.push((record, Some(settles)));
     }
 
+    /// The shard's number.
+    pub(super) fn number(&self) -> usize {
+        self.shard
+    }
+
     pub(super) fn files(&self) -> Files {
         self.files.clone()
     }
@@ -304,6 +309,7 @@ impl Shard {
         };
         match appended {
             Ok(places) => {
+                self.space.is_stuck = false;
                 self.keeping.has_promised = false;
                 if let Some(last) = places.last().copied() {
                     self.keeping.needs.wrote(last);
@@ -317,7 +323,10 @@ impl Shard {
                 self.written.clear();
             }
             Err(error) => {
-                tracing::warn!(%error, "hot data waits for its journal");
+                if matches!(error, JournalError::NoSpace { .. }) {
+                    self.space.is_stuck = true;
+                }
+                tracing::debug!(%error, "hot data waits for its journal");
                 self.journal_retry_at_ms = Some(now_ms + super::JOURNAL_RETRY_MS);
             }
         }
