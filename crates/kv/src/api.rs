@@ -5,8 +5,9 @@
 //! the [`CrossPartition`] executor.
 
 mod cluster;
+mod condition;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use atoll_base::id::PartitionId;
 use atoll_ring::slot::Slot;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use crate::core::{command::Command, reply::Reply};
 
 pub use cluster::{ClusterMap, ClusterNode, ClusterView, Redirect, Route, SlotRange};
+pub use condition::{Condition, Hindrance, Unhindered};
 
 /// How new what is read has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,6 +202,11 @@ pub trait Api: Send + Sync + 'static {
     /// that came together from one connection. They begin in their order, and those that touch
     /// one partition take effect in it; those of different partitions run at the same time.
     fn ask(&self, requests: Vec<Request>) -> impl Future<Output = Vec<Answer>> + Send;
+
+    /// What it can't do at the moment.
+    fn condition(&self) -> Arc<dyn Condition> {
+        Unhindered::shared()
+    }
 }
 
 /// Does in several partitions at one moment, or not at all, what Redis does at one moment: MSET,

@@ -84,6 +84,7 @@ struct Shared {
     monitors: RwLock<Listeners>,
     has_monitors: AtomicBool,
     expired: AtomicU64,
+    slow_script_ms: AtomicU64,
 }
 
 impl Hub {
@@ -193,6 +194,17 @@ impl Hub {
         for mailbox in self.0.monitors.read().values() {
             mailbox.tell(Told::Command(line.clone()));
         }
+    }
+
+    /// How long a script may run before others are told that they would have to wait for it, in
+    /// milliseconds; 0, if they are to wait.
+    pub fn slow_script_ms(&self) -> u64 {
+        self.0.slow_script_ms.load(Ordering::Relaxed)
+    }
+
+    /// Sets it: `busy-reply-threshold`.
+    pub fn set_slow_script_ms(&self, ms: u64) {
+        self.0.slow_script_ms.store(ms, Ordering::Relaxed);
     }
 
     /// Keys ended, in partitions that this node owns.

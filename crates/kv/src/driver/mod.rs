@@ -42,7 +42,7 @@ pub use placement::{Decisions, Known, topology_key};
 pub use snapshots::{SnapshotFault, SnapshotSettings};
 
 use crate::{
-    api::{Answer, Api, ClusterMap, CrossPartition, Publication, Request},
+    api::{Answer, Api, ClusterMap, Condition, CrossPartition, Publication, Request},
     core::paxos::Settings as PaxosSettings,
     hub::Hub,
     memory::{Memory, MemorySettings},
@@ -292,6 +292,10 @@ impl Kv {
 impl Api for Kv {
     async fn ask(&self, requests: Vec<Request>) -> Vec<Answer> {
         ask::all(self, requests).await
+    }
+
+    fn condition(&self) -> Arc<dyn Condition> {
+        Arc::new(self.clone())
     }
 }
 

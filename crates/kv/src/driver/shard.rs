@@ -212,6 +212,7 @@ impl Shard {
             links: tools.links,
             surroundings: Arc::new(Node {
                 scripts: tools.scripts,
+                shard: tools.number,
                 hub: tools.news.hub().clone(),
             }),
             news: tools.news,

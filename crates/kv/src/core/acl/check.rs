@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Selector, User, uses_of};
-use crate::core::command::Command;
+use crate::core::command::{Command, runs_scripts};
 
 /// What is not allowed. Of several selectors, that which allows most says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,15 +83,6 @@ impl Denied {
             Denied::Channel(_) => "channel",
         }
     }
-}
-
-/// Whether the command runs what somebody wrote. Its own calls are not checked, so that it is
-/// for those who may do everything.
-fn runs_scripts(command: &Command) -> bool {
-    matches!(
-        command.name,
-        "eval" | "eval_ro" | "evalsha" | "evalsha_ro" | "fcall" | "fcall_ro"
-    )
 }
 
 /// Which words are channels, and whether they are patterns. Who listens no longer needs no

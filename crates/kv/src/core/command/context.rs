@@ -3,7 +3,7 @@
 use super::error::CommandError;
 use crate::core::{
     chance,
-    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Packing, Uses, Value},
+    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Packing, Used, Uses, Value},
     reply::Reply,
 };
 
@@ -323,6 +323,11 @@ impl<'a> Context<'a> {
         } else {
             self.event(EventClass::New, "new", key);
         }
+    }
+
+    /// Says how a key was used that was just put there. No part of what replicas agree on.
+    pub fn set_used(&mut self, key: &[u8], used: Used) {
+        self.keyspace.set_used(self.database, key, used);
     }
 
     /// Takes a key out, if it is there and has not ended. Say [`changed`](Self::changed)

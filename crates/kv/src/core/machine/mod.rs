@@ -28,7 +28,10 @@ use super::{
 const EXPIRE_MAX: usize = 256;
 
 /// What is answered where there is no memory for it.
-const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+/// What EXEC answers where nothing of the transaction was done, before the reason.
+pub const ABORTED: &str = "EXECABORT Transaction discarded because of: ";
+/// What commands that may need memory are told where there is none.
+pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /// Redis's data types.
 #[derive(Clone, Debug, Default)]
@@ -443,12 +446,7 @@ impl StateMachine for Machine {
             command.is_some_and(|command| command.flags.has(command::Flags::DENYOOM))
         };
         // As Redis answers EXEC.
-        let aborted = || {
-            let reason = OUT_OF_MEMORY;
-            refused(&format!(
-                "EXECABORT Transaction discarded because of: {reason}"
-            ))
-        };
+        let aborted = || refused(&format!("{ABORTED}{OUT_OF_MEMORY}"));
         match Operation::decode(operation.clone()) {
             Ok(
                 Operation::Call(call)

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use atoll_base::id::PartitionId;
 use bytes::Bytes;
 
-use super::{is, listing};
+use super::{condition::is_slow, is, listing};
 use crate::{
     api::{Answer, Refusal, Version},
     core::{
         data::HIDDEN,
         dump,
-        machine::{Call, Operation, Running},
+        machine::{self, Call, Operation, Running},
         reply::Reply,
         script::{self, CATALOG_BYTES_MAX, Catalog, Library},
     },
@@ -103,6 +103,11 @@ async fn change(
             Answer::Executed(_) => return Ok(reply),
             // Somebody else was quicker.
             Answer::Discarded => {}
+            // That it takes a transaction is nobody else's affair.
+            Answer::Reply(Reply::Error(text)) if text.starts_with(machine::ABORTED.as_bytes()) => {
+                let reason = text.slice(machine::ABORTED.len()..);
+                return Err(Answer::Reply(Reply::Error(reason)));
+            }
             refused => return Err(refused),
         }
     }
@@ -120,6 +125,11 @@ pub(super) async fn run(kv: &Kv, name: &str, words: &[Bytes]) -> Answer {
                 false => Err("ERR Library not found".to_owned()),
             })
             .await
+        }
+        // Who has to decide whether to end it is told what is known here.
+        "function|stats" if is_slow(kv, PARTITION) => {
+            let known = kv.0.scripts.known.lock().clone();
+            Ok(listing::stats(&known.catalog, kv.0.scripts.runs.function()))
         }
         "function|flush" => flush(kv, options).await,
         "function|restore" => restore(kv, options).await,
@@ -147,7 +157,7 @@ fn read(kv: &Kv, code: &Bytes) -> Result<Library, String> {
     };
     // A copy: a library should not keep alive all that came with it.
     let code = Bytes::copy_from_slice(code);
-    let watch = kv.0.scripts.runs.begin(running, LOAD_LIMIT);
+    let watch = kv.0.scripts.runs.begin(running, LOAD_LIMIT, None);
     script::load_library(&code, Some(watch))
 }
 

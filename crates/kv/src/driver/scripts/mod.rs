@@ -8,6 +8,7 @@
 //! swap, and whoever runs a function asks first which version of it holds.
 
 mod cache;
+mod condition;
 mod functions;
 mod listing;
 mod running;
@@ -49,7 +50,7 @@ pub(super) struct Scripts {
     cache: Mutex<Cache>,
     /// The libraries as they were read last.
     known: Mutex<Arc<Known>>,
-    runs: Runs,
+    pub(super) runs: Runs,
     time_limit_ms: AtomicU64,
 }
 
@@ -155,14 +156,18 @@ fn keys_of(words: &[Bytes], refusal: &'static str) -> Result<(Vec<Bytes>, Vec<By
 /// What scripts that may write are told where nothing may be written.
 const WRITES: &str = "ERR Can not execute a script with write flag using *_ro command.";
 
+/// The script that a word names, if this node knows it.
+fn known_script(kv: &Kv, word: &[u8]) -> Option<Bytes> {
+    let digest = script::parse_hex(word)?;
+    kv.0.scripts.cache.lock().get(&digest)
+}
+
 /// The script that EVAL or EVALSHA means.
 fn resolve(kv: &Kv, database: usize, call: &Call) -> Result<Script, String> {
     let (keys, arguments) = keys_of(&call.words, "ERR value is not an integer or out of range")?;
     let word = &call.words[1];
     let code = if call.command.name.starts_with("evalsha") {
-        let cache = kv.0.scripts.cache.lock();
-        let code = script::parse_hex(word).and_then(|digest| cache.get(&digest));
-        code.ok_or("NOSCRIPT No matching script. Please use EVAL.")?
+        known_script(kv, word).ok_or("NOSCRIPT No matching script. Please use EVAL.")?
     } else {
         word.clone()
     };

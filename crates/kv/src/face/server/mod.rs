@@ -104,6 +104,7 @@ impl<A: Api> Server<A> {
             members: Members::default(),
             pause: Pause::default(),
         };
+        shared.config.tell_hub(&shared.hub);
         let server = Server(Arc::new(shared), None);
         server.follow_users();
         server
@@ -144,8 +145,11 @@ impl<A: Api> Server<A> {
     {
         let connections_max = self.0.config.size(Setting::ConnectionsMax);
         let (acl, settings) = (self.0.identity.acl(), self.0.settings.session);
+        let condition = self.0.api.condition();
         let new_session = |id| {
-            let session = Session::new(id, settings).with_acl(acl.clone());
+            let session = Session::new(id, settings)
+                .with_acl(acl.clone())
+                .with_condition(condition.clone());
             match &self.1 {
                 Some(cluster) => session.in_cluster(cluster.clone()),
                 None => session,

@@ -48,9 +48,10 @@ use super::{
     resp::{Version, write, write_error},
 };
 use crate::{
-    api::{Answer, Body, Call, ClusterMap, Consistency, Part, Request},
+    api::{Answer, Body, Call, ClusterMap, Condition, Consistency, Part, Request, Unhindered},
     core::{
-        command::{Command, CommandError, Flags, Group, find, found_nothing},
+        command::{Command, CommandError, Flags, Group, KeyPlaces, find, found_nothing},
+        machine::OUT_OF_MEMORY,
         reply::Reply,
     },
 };
@@ -116,6 +117,8 @@ pub struct Session {
     ended: Vec<Ended>,
     rights: Rights,
     denials: Vec<Denial>,
+    /// What the node can't do at the moment.
+    condition: Arc<dyn Condition>,
 }
 
 impl fmt::Debug for Session {
@@ -158,8 +161,16 @@ impl Session {
             ended: Vec::new(),
             rights: Rights::default(),
             denials: Vec::new(),
+            condition: Unhindered::shared(),
         }
         .with_acl(Acl::default())
+    }
+
+    /// The same connection, of a node that knows what it can't do.
+    #[must_use]
+    pub fn with_condition(mut self, condition: Arc<dyn Condition>) -> Session {
+        self.condition = condition;
+        self
     }
 
     /// Handles a request: at least one word.
@@ -294,7 +305,29 @@ impl Session {
                 command.name
             )));
         }
-        self.check_place(command, words)
+        self.check_place(command, words)?;
+        self.check_condition(command, words)
+    }
+
+    /// Refuses what the node can't do at the moment. A transaction is told before it is asked
+    /// for: its client may still begin anew (Redis: "Transactions", errors inside them).
+    fn check_condition(&self, command: &Command, words: &[Bytes]) -> Result<(), CommandError> {
+        let condition = &self.condition;
+        let is_queued = self.queue.is_some() && command.flags.has(Flags::DENYOOM);
+        if is_queued && condition.is_full(command, words) {
+            return Err(CommandError::Other(OUT_OF_MEMORY));
+        }
+        if command.flags.has(Flags::ALLOW_BUSY) && matches!(command.keys, KeyPlaces::None) {
+            return Ok(());
+        }
+        let queue = self.queue.as_ref().filter(|_| command.name == "exec");
+        let hindrance = queue
+            .and_then(|queue| queue.hindrance(&**condition))
+            .or_else(|| condition.hindrance(command, words));
+        match hindrance {
+            None => Ok(()),
+            Some(hindrance) => Err(CommandError::Text(hindrance.to_string())),
+        }
     }
 
     /// Tells the client no, which also spoils a transaction.
