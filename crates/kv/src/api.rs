@@ -13,7 +13,11 @@ use atoll_base::id::PartitionId;
 use atoll_ring::slot::Slot;
 use bytes::Bytes;
 
-use crate::core::{command::Command, reply::Reply};
+use crate::core::{
+    acl::Caller,
+    command::{self, Command},
+    reply::Reply,
+};
 
 pub use cluster::{ClusterMap, ClusterNode, ClusterView, Redirect, Route, SlotRange};
 pub use condition::{Condition, Hindrance, Unhindered};
@@ -148,6 +152,20 @@ pub enum Body {
     Wait(Wait),
 }
 
+impl Body {
+    /// Whether scripts are part of it.
+    pub fn runs_scripts(&self) -> bool {
+        match self {
+            Body::Call { call, .. } => command::runs_scripts(call.command),
+            Body::Transaction(transaction) => transaction.steps.iter().any(|step| match step {
+                Step::Call { call, .. } => command::runs_scripts(call.command),
+                Step::Publish(_) => false,
+            }),
+            Body::Within { .. } | Body::Versions(_) | Body::Publish(_) | Body::Wait(_) => false,
+        }
+    }
+}
+
 /// A question.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -155,6 +173,8 @@ pub struct Request {
     pub consistency: Consistency,
     /// The client of this node that is not told of changes of its own, by its number.
     pub by: Option<u64>,
+    /// Who asks, if scripts are asked for and the user may not do everything.
+    pub caller: Option<Caller>,
     /// What is asked.
     pub body: Body,
 }
@@ -247,6 +267,7 @@ mod tests {
         let request = Request {
             consistency: Consistency::default(),
             by: None,
+            caller: None,
             body: Body::Transaction(Transaction::default()),
         };
         let mut answer = executor.execute(request, vec![PartitionId(0), PartitionId(1)]);

@@ -18,7 +18,7 @@ pub use scripts::{Home, Running, Surroundings};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
-    data::{Entry, Key, Keyspace, Milliseconds, Uses},
+    data::{Entry, HIDDEN, Key, Keyspace, Milliseconds, Uses, Value},
     partition::{self, Found, Moment, Read, StateMachine, Wish},
     reply::Reply,
     snapshot,
@@ -27,7 +27,6 @@ use super::{
 /// So many keys that have ended one entry removes.
 const EXPIRE_MAX: usize = 256;
 
-/// What is answered where there is no memory for it.
 /// What EXEC answers where nothing of the transaction was done, before the reason.
 pub const ABORTED: &str = "EXECABORT Transaction discarded because of: ";
 /// What commands that may need memory are told where there is none.
@@ -104,6 +103,17 @@ impl Machine {
                  again"
             );
         }
+    }
+
+    /// Whether this makes a value of the cluster's own shorter. To have fewer functions needs no
+    /// memory.
+    fn shrinks(&self, call: &Call) -> bool {
+        let [_, key, value] = &call.words[..] else {
+            return false;
+        };
+        let entry = self.keyspace.database(call.database).get(key);
+        call.database == HIDDEN
+            && matches!(entry.map(|entry| &entry.value), Some(Value::String(old)) if value.len() <= old.len())
     }
 
     /// Says what this node notes of the use of keys.
@@ -444,6 +454,7 @@ impl StateMachine for Machine {
         let needs_memory = |call: &Call| {
             let command = command::find(&call.words);
             command.is_some_and(|command| command.flags.has(command::Flags::DENYOOM))
+                && !self.shrinks(call)
         };
         // As Redis answers EXEC.
         let aborted = || refused(&format!("{ABORTED}{OUT_OF_MEMORY}"));

@@ -1,9 +1,12 @@
 //! What a request asks of one partition, as entries of the log and messages hold it.
 
+use std::sync::Arc;
+
 use atoll_base::id::NodeId;
 use bytes::Bytes;
 
 use crate::core::{
+    acl::{Caller, read_record, write_record},
     codec::{CodecError, Reader, Writer},
     data::{HIDDEN, Packing},
 };
@@ -74,6 +77,8 @@ pub struct Script {
     pub reads: bool,
     /// What it may do where no memory is left.
     pub when_full: WhenFull,
+    /// Who has it run, if that user may not do everything.
+    pub caller: Option<Caller>,
 }
 
 /// What a script may do where no memory is left, if it is one that may write (Redis: "Scripting
@@ -415,6 +420,15 @@ fn write_script(writer: &mut Writer, script: &Script) {
     writer.bytes(script.function.as_deref().unwrap_or_default());
     write_words(writer, &script.keys);
     write_words(writer, &script.arguments);
+    match &script.caller {
+        Some(caller) => {
+            writer.byte(1).bytes(&caller.name);
+            writer.bytes(&write_record(&caller.rules));
+        }
+        None => {
+            writer.byte(0);
+        }
+    }
 }
 
 fn read_script(reader: &mut Reader) -> Result<Script, CodecError> {
@@ -435,6 +449,14 @@ fn read_script(reader: &mut Reader) -> Result<Script, CodecError> {
         function: Some(reader.bytes()?).filter(|name| !name.is_empty()),
         keys: read_words(reader)?,
         arguments: read_words(reader)?,
+        caller: match reader.byte()? {
+            0 => None,
+            1 => Some(Caller {
+                name: reader.bytes()?,
+                rules: Arc::new(read_record(&reader.bytes()?).map_err(|_| CodecError::Rules)?),
+            }),
+            mark => return Err(CodecError::Mark(mark)),
+        },
     })
 }
 

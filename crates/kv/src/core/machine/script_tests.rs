@@ -37,6 +37,7 @@ fn script(code: &str, keys: &str, arguments: Vec<Bytes>) -> Script {
         arguments,
         reads: false,
         when_full: WhenFull::Limited,
+        caller: None,
     }
 }
 

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     api::Publication,
     core::{
+        acl::Caller,
         command::{self, Command, Context, Effects, Flags, Group, Moment, wait_of},
         data::{DATABASES, Entry, Key, Keyspace, parse_integer},
         reply::Reply,
@@ -202,6 +203,8 @@ struct Run<'a> {
     is_full: bool,
     /// Whether the script's commands that may need memory are refused.
     is_limited: bool,
+    /// Whose script runs, if not of somebody who may do everything.
+    caller: Option<Caller>,
     changes: Vec<Change>,
     /// Keys that were found to have ended where nothing may be changed.
     ended: Vec<(usize, Key)>,
@@ -222,6 +225,7 @@ impl<'a> Run<'a> {
             reads: at.reading,
             is_full: false,
             is_limited: false,
+            caller: None,
             changes: Vec::new(),
             ended: Vec::new(),
             publications: Vec::new(),
@@ -264,6 +268,7 @@ impl<'a> Run<'a> {
             return Ok(error(OUT_OF_MEMORY));
         }
         self.is_limited = self.is_full && script.when_full == WhenFull::Limited;
+        self.caller.clone_from(&script.caller);
         let watch = self
             .home
             .map(|home| home.surroundings.begins(script.running()));
@@ -275,6 +280,7 @@ impl<'a> Run<'a> {
             // Another number than any command draws.
             seed: !self.at.seed,
             watch,
+            caller: script.caller.as_ref(),
         };
         match script::run(self, &job) {
             Ran::Answered(reply) => Ok(reply),
@@ -449,6 +455,11 @@ impl Host for Run<'_> {
         }
         if command.flags.has(Flags::NOSCRIPT) || command.group == Group::Scripting {
             return error(NOT_FROM_SCRIPT);
+        }
+        if let Some(caller) = &self.caller
+            && let Err(text) = caller.check(command, &words)
+        {
+            return Reply::Error(Bytes::from(text));
         }
         if let Some(refusal) = would_wait(command, &words) {
             return refusal;

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     api::{Answer, Call, Publication, Refusal, Step, Transaction},
     core::{
+        acl::Caller,
         command::{Command, Flags, Group},
         data::parse_integer,
         machine::{self, Answered, Operation, Script, WhenFull},
@@ -78,12 +79,18 @@ pub(super) fn is_scripting(command: &Command) -> bool {
 }
 
 /// Begins a command about scripts.
-pub(super) fn begin(kv: &Kv, dealer: &mut Dealer<'_>, database: usize, call: Call) -> Pending {
+pub(super) fn begin(
+    kv: &Kv,
+    dealer: &mut Dealer<'_>,
+    database: usize,
+    call: Call,
+    caller: Option<Caller>,
+) -> Pending {
     let name = call.command.name;
     let replied = match name {
         "eval" | "eval_ro" | "evalsha" | "evalsha_ro" => {
             return match resolve(kv, database, &call) {
-                Ok(script) => deal(kv, dealer, &call, script),
+                Ok(script) => deal(kv, dealer, &call, Script { caller, ..script }),
                 Err(text) => Pending::Ready(error_reply(text)),
             };
         }
@@ -99,7 +106,7 @@ pub(super) fn begin(kv: &Kv, dealer: &mut Dealer<'_>, database: usize, call: Cal
             let kv = kv.clone();
             return Pending::Alone(Box::pin(async move {
                 match name {
-                    "fcall" | "fcall_ro" => call_function(&kv, database, call).await,
+                    "fcall" | "fcall_ro" => call_function(&kv, database, call, caller).await,
                     _ => functions::run(&kv, name, &call.words).await,
                 }
             }));
@@ -195,6 +202,7 @@ fn resolve(kv: &Kv, database: usize, call: &Call) -> Result<Script, String> {
             (true, false) => WhenFull::Refused,
             (false, false) => WhenFull::Limited,
         },
+        caller: None,
     })
 }
 
@@ -221,6 +229,7 @@ fn resolve_function(known: &Known, database: usize, call: &Call) -> Result<Scrip
             true => WhenFull::Allowed,
             false => WhenFull::Refused,
         },
+        caller: None,
     })
 }
 
@@ -262,13 +271,13 @@ fn publish(
     }
 }
 
-async fn call_function(kv: &Kv, database: usize, call: Call) -> Answer {
+async fn call_function(kv: &Kv, database: usize, call: Call, caller: Option<Caller>) -> Answer {
     let known = match functions::known(kv).await {
         Ok(known) => known,
         Err(refused) => return refused,
     };
     let script = match resolve_function(&known, database, &call) {
-        Ok(script) => script,
+        Ok(script) => Script { caller, ..script },
         Err(text) => return error_reply(text),
     };
     let mut dealer = Dealer::new(kv);
@@ -293,7 +302,12 @@ pub(super) fn holds_scripts(transaction: &Transaction) -> bool {
 }
 
 /// Runs a transaction that holds scripts, in one partition.
-async fn transaction(kv: &Kv, transaction: Transaction, partition: PartitionId) -> Answer {
+async fn transaction(
+    kv: &Kv,
+    transaction: Transaction,
+    partition: PartitionId,
+    caller: Option<Caller>,
+) -> Answer {
     let calls_functions = transaction.steps.iter().any(|step| match step {
         Step::Call { call, .. } => call.command.name.starts_with("fcall"),
         Step::Publish(_) => false,
@@ -317,7 +331,8 @@ async fn transaction(kv: &Kv, transaction: Transaction, partition: PartitionId) 
                 match script {
                     Ok(script) => {
                         reads &= script.reads;
-                        steps.push(machine::Step::Script(script));
+                        let caller = caller.clone();
+                        steps.push(machine::Step::Script(Script { caller, ..script }));
                     }
                     Err(text) => others.push((place, Other::Refused(text))),
                 }
@@ -361,14 +376,19 @@ enum Other {
 
 /// Begins a transaction that holds scripts. What several partitions would have to do at one
 /// moment nobody does.
-pub(super) fn begin_transaction(kv: &Kv, held: Transaction, plan: &Plan) -> Pending {
+pub(super) fn begin_transaction(
+    kv: &Kv,
+    held: Transaction,
+    plan: &Plan,
+    caller: Option<Caller>,
+) -> Pending {
     let partition = match plan {
         Plan::One(partition) => *partition,
         Plan::Atomic(_) => return Pending::Ready(Answer::Refused(Refusal::CrossPartition)),
         _ => PartitionId(0),
     };
     let kv = kv.clone();
-    Pending::Alone(Box::pin(
-        async move { transaction(&kv, held, partition).await },
-    ))
+    Pending::Alone(Box::pin(async move {
+        transaction(&kv, held, partition, caller).await
+    }))
 }

@@ -35,6 +35,7 @@ fn call(words: &[&str]) -> Call {
 fn request(body: Body) -> Request {
     Request {
         by: None,
+        caller: None,
         consistency: Consistency::Linearizable,
         body,
     }

@@ -371,7 +371,8 @@ impl Session {
         })
     }
 
-    fn request(&self, body: Body) -> Request {
+    fn request(&mut self, body: Body) -> Request {
+        let caller = body.runs_scripts().then(|| self.caller()).flatten();
         let is_quiet = |tracking: &Tracking| tracking.no_loop;
         Request {
             consistency: self.consistency,
@@ -380,6 +381,7 @@ impl Session {
                 .as_ref()
                 .is_some_and(is_quiet)
                 .then_some(self.id),
+            caller,
             body,
         }
     }

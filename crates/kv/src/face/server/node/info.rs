@@ -154,6 +154,7 @@ impl<A: Api> Server<A> {
         let request = |database| Request {
             consistency: Consistency::Stale,
             by: None,
+            caller: None,
             body: Body::Call {
                 database,
                 call: Call {
