@@ -192,6 +192,42 @@ pub enum Answer {
     Versions(Vec<Version>),
     /// It was not done, or nobody knows.
     Refused(Refusal),
+    /// What scripts, or a transaction with scripts, came to.
+    Ran {
+        /// One of the others.
+        answer: Box<Answer>,
+        /// Whether a script has called something that reads keys.
+        has_read: bool,
+        /// Whether the answer is an error that was counted when something that the script called
+        /// gave it.
+        is_counted: bool,
+    },
+}
+
+impl Answer {
+    /// The same, without what else is known of scripts.
+    pub fn plain(self) -> Answer {
+        match self {
+            Answer::Ran { answer, .. } => *answer,
+            other => other,
+        }
+    }
+
+    /// Another answer, with what else is known of scripts.
+    pub fn map(self, change: impl FnOnce(Answer) -> Answer) -> Answer {
+        match self {
+            Answer::Ran {
+                answer,
+                has_read,
+                is_counted,
+            } => Answer::Ran {
+                answer: Box::new(change(*answer)),
+                has_read,
+                is_counted,
+            },
+            other => change(other),
+        }
+    }
 }
 
 /// Why a request was not done. Its text is the error reply, in words that Redis's clients know

@@ -87,11 +87,7 @@ impl Dealer<'_> {
             packing: self.kv.hub().packing().filter(|_| !kind.reads()),
             author: self.author.filter(|_| !kind.reads()),
         };
-        // What the owner decides is logged as something else.
-        let operation = match Operation::is_decided(&operation) {
-            true => operation,
-            false => Operation::with_terms(operation, &terms),
-        };
+        let operation = Operation::with_terms(operation, &terms);
         self.dealt[self.kv.0.shard_of(partition)].push(AskOf {
             partition,
             kind: match kind {
@@ -422,9 +418,7 @@ pub(super) fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) 
             Answer::Versions(versions.into_iter().map(Version).collect())
         }
         // Whoever asked for a script publishes.
-        Ok(Given::Reply(Answered::Publishing { answered, .. })) => {
-            answer(Ok(Given::Reply(*answered)))
-        }
+        Ok(Given::Reply(Answered::Ran { answered, .. })) => answer(Ok(Given::Reply(*answered))),
         Ok(Given::Refused) => Answer::Refused(Refusal::Unavailable),
         Ok(Given::Busy) => Answer::Refused(Refusal::Overloaded),
         // The shard ended while it had the request.

@@ -86,6 +86,7 @@ pub struct Context<'a> {
     random: u64,
     /// None where it is as in Redis.
     packing: Option<Packing>,
+    is_of_script: bool,
     effects: &'a mut Effects,
 }
 
@@ -102,6 +103,7 @@ impl<'a> Context<'a> {
             database,
             random: moment.seed,
             packing: None,
+            is_of_script: false,
             moment,
             effects,
         }
@@ -110,6 +112,19 @@ impl<'a> Context<'a> {
     /// With these limits of small forms; none is Redis's own.
     pub fn packed(self, packing: Option<Packing>) -> Self {
         Context { packing, ..self }
+    }
+
+    /// For a script, which may count on orders that a client may not.
+    pub fn of_script(self) -> Self {
+        Context {
+            is_of_script: true,
+            ..self
+        }
+    }
+
+    /// Whether a script calls.
+    pub fn is_of_script(&self) -> bool {
+        self.is_of_script
     }
 
     /// How large small forms may get.

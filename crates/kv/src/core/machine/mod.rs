@@ -9,12 +9,12 @@ mod scripts;
 
 use bytes::Bytes;
 
-pub use answered::{ANSWER_BYTES_MAX, Answered};
+pub use answered::{ANSWER_BYTES_MAX, Answered, Facts};
 pub use operation::{
     Attempt, Author, Call, Change, Decided, OPERATION_BYTES_MAX, Operation, Script, Step, Terms,
     WhenFull,
 };
-pub use scripts::{Home, Running, Surroundings};
+pub use scripts::{Called, Home, Running, Surroundings};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},

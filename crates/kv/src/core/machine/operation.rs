@@ -288,15 +288,21 @@ impl Operation {
     /// # Errors
     /// These bytes are no operation, or one of a newer version.
     pub fn decode_with_terms(bytes: Bytes) -> Result<(Terms, Operation), CodecError> {
+        let (terms, operation) = Self::split_terms(bytes)?;
+        Ok((terms, Operation::read(operation)?))
+    }
+
+    /// An operation, encoded and without its terms, and these.
+    fn split_terms(bytes: Bytes) -> Result<(Terms, Bytes), CodecError> {
+        let mut terms = Terms::default();
         if bytes.get(..2) != Some(&[VERSION, TERMS]) {
-            return Ok((Terms::default(), Operation::read(bytes)?));
+            return Ok((terms, bytes));
         }
         let mut reader = Reader::new(bytes.slice(2..));
         let has = reader.byte()?;
         if has & !(HAS_PACKING | HAS_AUTHOR) != 0 {
             return Err(CodecError::Mark(has));
         }
-        let mut terms = Terms::default();
         if has & HAS_PACKING != 0 {
             terms.packing = Some(Packing::read(&mut reader)?);
         }
@@ -306,16 +312,22 @@ impl Operation {
                 client: reader.number()?,
             });
         }
-        Ok((terms, Operation::read(reader.rest())?))
+        Ok((terms, reader.rest()))
+    }
+
+    /// Whether these bytes are of an operation that only the owner can tell what it comes to.
+    pub fn is_decided(bytes: &Bytes) -> bool {
+        let is = |operation: &[u8]| matches!(operation, [VERSION, SCRIPT | PROGRAM, ..]);
+        match bytes.get(..2) {
+            Some([VERSION, TERMS]) => {
+                Self::split_terms(bytes.clone()).is_ok_and(|(_, operation)| is(&operation))
+            }
+            _ => is(bytes),
+        }
     }
 
     /// An operation, without the terms that it may come with.
     ///
-    /// Whether these bytes are of an operation that only the owner can tell what it comes to.
-    pub fn is_decided(bytes: &[u8]) -> bool {
-        matches!(bytes, [VERSION, SCRIPT | PROGRAM, ..])
-    }
-
     /// # Errors
     /// These bytes are no operation, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Operation, CodecError> {

@@ -6,11 +6,13 @@ use super::*;
 use crate::{
     api::Publication,
     core::{
+        acl::{Caller, User},
         data::HIDDEN,
         paxos::LogIndex,
         script::{End, Watch},
     },
 };
+use atoll_base::id::NodeId;
 use atoll_ring::partition::Partitions;
 use std::sync::Arc;
 
@@ -76,8 +78,8 @@ fn get(machine: &mut Machine, key: &str) -> Reply {
 }
 
 fn text(answered: &Answered) -> String {
-    match answered {
-        Answered::Reply(Reply::Error(text)) => String::from_utf8_lossy(text).into_owned(),
+    match answered.clone().plain() {
+        Answered::Reply(Reply::Error(text)) => String::from_utf8_lossy(&text).into_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -110,6 +112,10 @@ impl Surroundings for Node {
         assert_eq!(running.command[0], "eval");
         Arc::new(Always)
     }
+
+    fn calls(&self, _: usize, _: &[Bytes]) {}
+
+    fn called(&self, _: Option<&'static command::Command>, _: Called<'_>) {}
 
     fn hearing(&self, publication: &Publication) -> usize {
         publication.channel.len()
@@ -173,7 +179,7 @@ fn a_script_stays_in_its_partition() {
         "redis.call('set', 'k', 1) return redis.call('mget', 'k', '{k}x')",
     );
     assert_eq!(
-        allowed,
+        allowed.plain(),
         Answered::Reply(Reply::Array(vec![Reply::bulk("1"), Reply::Null]))
     );
 }
@@ -187,12 +193,137 @@ fn publications_are_told_when_it_is_done() {
         message: message.into(),
         sharded,
     };
-    let published = Answered::Publishing {
+    let published = Answered::Ran {
         answered: Box::new(Answered::Reply(Reply::Integer(5))),
+        facts: Facts::default(),
         publications: vec![publication("news", "m", false), publication("s", "n", true)],
     };
     assert_eq!(eval(&mut machine, code), published);
     assert_eq!(Answered::decode(published.encode()), Ok(published));
+}
+
+#[test]
+fn it_is_told_whether_a_script_read_and_whose_error_it_answers() {
+    let mut machine = Machine::default();
+    machine.apply(at(1_000, 1), &call_of("SET k x"));
+    for (code, has_read, is_counted) in [
+        ("return 1", false, false),
+        ("return redis.call('set', 'k', 'x')", false, false),
+        ("return redis.call('get', 'k')", true, false),
+        ("return redis.call('incr', 'k')", false, true),
+        ("return redis.pcall('incr', 'k')", false, true),
+        ("redis.pcall('incr', 'k') return 1", false, false),
+        ("redis.pcall('incr', 'k') error('mine')", false, false),
+        (
+            "return redis.call('nosuch', redis.call('get', 'k'))",
+            true,
+            true,
+        ),
+    ] {
+        let told = match eval(&mut machine, code) {
+            Answered::Ran {
+                facts, answered, ..
+            } => {
+                let again = Answered::Ran {
+                    answered,
+                    publications: Vec::new(),
+                    facts,
+                };
+                assert_eq!(Answered::decode(again.encode()), Ok(again));
+                facts
+            }
+            _ => Facts::default(),
+        };
+        let expected = Facts {
+            has_read,
+            is_counted,
+        };
+        assert_eq!(told, expected, "{code}");
+    }
+}
+
+#[test]
+fn what_a_script_comes_with_is_logged_with_what_it_came_to() {
+    let mut machine = Machine::default();
+    machine.keep_changes(true);
+    let terms = Terms {
+        packing: None,
+        author: Some(Author {
+            node: NodeId(1),
+            client: 7,
+        }),
+    };
+    let code = "redis.call('set', 'k', 1)";
+    let operation = Operation::Script(script(code, "k", vec![])).encode();
+    let operation = Operation::with_terms(operation, &terms);
+    assert!(machine.is_decided(&operation));
+    let decided = machine.decide(at(1_000, 1), &operation);
+    assert!(!machine.is_decided(&decided));
+    machine.apply(at(1_000, 1), &decided);
+    let changes = machine.take_changes();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].author, terms.author);
+}
+
+#[test]
+fn a_set_has_an_order_for_scripts() {
+    let mut machine = Machine::default();
+    machine.apply(at(1_000, 1), &call_of("SADD k c a b 10"));
+    let code = "return redis.call('sort', 'k', 'by', 'nosort')";
+    let sorted = ["10", "a", "b", "c"].map(Reply::bulk).to_vec();
+    let told = eval(&mut machine, code).plain();
+    assert_eq!(told, Answered::Reply(Reply::Array(sorted)));
+}
+
+#[test]
+fn what_scripts_call_is_held_against_rules() {
+    let mut machine = Machine::default();
+    let mut rules = User::nothing();
+    rules.apply(&words("+set +select ~k")).unwrap();
+    let told = |machine: &mut Machine, code: &str| {
+        let limited = Script {
+            caller: Some(Caller {
+                name: "bob".into(),
+                rules: Arc::new(rules.clone()),
+            }),
+            ..script(code, "k", vec![])
+        };
+        let operation = Operation::Script(limited);
+        assert_eq!(Operation::decode(operation.encode()), Ok(operation.clone()));
+        run(machine, at(1_000, 1), operation).plain()
+    };
+    assert_eq!(
+        told(&mut machine, "return redis.call('set', 'k', 1)"),
+        Answered::Reply(Reply::Simple("OK".into()))
+    );
+    for code in [
+        "return redis.call('get', 'k')",
+        "return redis.pcall('set', 'other', 1)",
+        "return redis.call('publish', 'c', 'm')",
+        "return redis.call('time')",
+    ] {
+        let refused = told(&mut machine, code);
+        assert!(
+            text(&refused).starts_with("NOPERM ACL failure in script: "),
+            "{code}: {refused:?}"
+        );
+    }
+    let may = "return {redis.acl_check_cmd('set', 'k', 1), redis.acl_check_cmd('set', 'j', 1)}";
+    assert_eq!(
+        told(&mut machine, may),
+        Answered::Reply(Reply::Array(vec![Reply::Integer(1), Reply::Null]))
+    );
+    // Whoever runs the next one may do what that one may.
+    let next = eval(&mut machine, "return redis.call('set', 'other', 1)");
+    assert_eq!(next, Answered::Reply(Reply::Simple("OK".into())));
+}
+
+fn call_of(text: &str) -> Bytes {
+    let call = Call {
+        database: 0,
+        words: words(text),
+    };
+    Operation::Call(call).encode()
 }
 
 #[test]
@@ -219,15 +350,24 @@ fn a_read_runs_without_the_log() {
     let mut read = script("return redis.call('get', KEYS[1])", "k", vec![]);
     read.reads = true;
     let operation = Operation::Script(read.clone()).encode();
-    let found = Read::Reply(Answered::Reply(Reply::bulk("1")));
+    let found = Read::Reply(Answered::Ran {
+        answered: Box::new(Answered::Reply(Reply::bulk("1"))),
+        publications: Vec::new(),
+        facts: Facts {
+            has_read: true,
+            is_counted: false,
+        },
+    });
     assert_eq!(machine.read(1_005, 0, &operation), found);
     // That a key has ended is known to all before anybody hears of it.
     let Read::After(removal) = machine.read(1_011, 0, &operation) else {
         panic!("an ended key was read as if its end were known to all");
     };
     machine.apply(at(1_011, 2), &removal);
-    let gone = Read::Reply(Answered::Reply(Reply::Null));
-    assert_eq!(machine.read(1_011, 0, &operation), gone);
+    let Read::Reply(gone) = machine.read(1_011, 0, &operation) else {
+        panic!("its end is known to all");
+    };
+    assert_eq!(gone.plain(), Answered::Reply(Reply::Null));
     read.code = Bytes::from_static(b"return redis.call('set', KEYS[1], 1)");
     let operation = Operation::Script(read).encode();
     let Read::Reply(refused) = machine.read(1_011, 0, &operation) else {
@@ -249,7 +389,7 @@ fn an_ended_key_that_a_script_met_is_removed() {
         at(1_011, 2),
         Operation::Script(script("return redis.call('get', 'k')", "k", vec![])),
     );
-    assert_eq!(seen, Answered::Reply(Reply::Null));
+    assert_eq!(seen.plain(), Answered::Reply(Reply::Null));
     let names: Vec<&str> = machine
         .take_events()
         .iter()
@@ -309,7 +449,7 @@ fn where_no_memory_is_left_scripts_do_what_they_say_they_do() {
         assert_eq!(Operation::decode(operation.encode()), Ok(operation.clone()));
         match machine.refuses(&operation.encode()) {
             Some(refusal) => text(&refusal),
-            None => match run(machine, at(1_000, 1), operation) {
+            None => match run(machine, at(1_000, 1), operation).plain() {
                 Answered::Reply(Reply::Error(error)) => String::from_utf8_lossy(&error).into(),
                 other => format!("{other:?}"),
             },
@@ -531,7 +671,7 @@ proptest! {
                 format!("{:?}", replica.keyspace()),
                 format!("{:?}", machine.keyspace())
             );
-            prop_assert_eq!(answered, Answered::Reply(state(&mut machine, now_ms)));
+            prop_assert_eq!(answered.plain(), Answered::Reply(state(&mut machine, now_ms)));
             let again = Operation::decode(decided.clone()).map(|it| it.encode());
             prop_assert_eq!(again, Ok(decided));
         }

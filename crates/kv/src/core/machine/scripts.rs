@@ -20,7 +20,7 @@ use atoll_ring::partition::Partitions;
 use bytes::Bytes;
 
 use super::{
-    Answered, Call, Change, Decided, Machine, OPERATION_BYTES_MAX, Operation, Script, Step,
+    Answered, Call, Change, Decided, Facts, Machine, OPERATION_BYTES_MAX, Operation, Script, Step,
     WhenFull, of_step,
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     core::{
         acl::Caller,
         command::{self, Command, Context, Effects, Flags, Group, Moment, wait_of},
-        data::{DATABASES, Entry, Key, Keyspace, parse_integer},
+        data::{DATABASES, Entry, Key, Keyspace, Packing, parse_integer},
         reply::Reply,
         route::{self, Plan},
         script::{self, Host, Job, Ran, Watch},
@@ -63,8 +63,25 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
     /// A script begins. It has ended when the watch is dropped.
     fn begins(&self, running: Running) -> Arc<dyn Watch>;
 
+    /// A script is about to call this.
+    fn calls(&self, database: usize, words: &[Bytes]);
+
+    /// What a script called came to this; none, if there is no such command.
+    fn called(&self, command: Option<&'static Command>, end: Called<'_>);
+
     /// How many on this node would hear a publication now.
     fn hearing(&self, publication: &Publication) -> usize;
+}
+
+/// What became of a command that a script called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called<'a> {
+    /// It was run.
+    Done,
+    /// It was run, and answered this error.
+    Failed(&'a [u8]),
+    /// It was not run, because of this error.
+    Rejected(&'a [u8]),
 }
 
 /// A script that runs, as SCRIPT KILL and FUNCTION STATS know it.
@@ -94,39 +111,33 @@ impl Script {
 
 /// Decides what an operation with scripts comes to. The machine is afterwards what it was.
 pub(super) fn decide(machine: &mut Machine, at: Moment, operation: &Bytes) -> Bytes {
-    let (steps, watched) = match Operation::decode(operation.clone()) {
-        Ok(Operation::Script(script)) => (vec![Step::Script(script)], None),
-        Ok(Operation::Program { steps, watched }) => (steps, Some(watched)),
+    let (terms, steps, watched) = match Operation::decode_with_terms(operation.clone()) {
+        Ok((terms, Operation::Script(script))) => (terms, vec![Step::Script(script)], None),
+        Ok((terms, Operation::Program { steps, watched })) => (terms, steps, Some(watched)),
         // Whoever applies it says what is wrong with it.
         Ok(_) | Err(_) => return operation.clone(),
     };
     machine.keyspace.begin_undo();
     let mut run = Run::new(machine.home.as_ref(), &mut machine.keyspace, at);
     run.is_full = machine.is_full;
+    run.packing = terms.packing;
     let answered = match &watched {
         Some(watched) if !stands(run.keyspace, at, watched) => Ok(Answered::Discarded),
         _ => run.steps(steps, watched.is_some()),
     };
-    let Run {
-        changes,
-        bytes,
-        publications,
-        ..
-    } = run;
+    let answered = answered.map(|answered| run.ran(answered));
+    let Run { changes, bytes, .. } = run;
     machine.keyspace.undo();
     let answered = match answered {
-        Ok(answered) if publications.is_empty() => answered,
-        Ok(answered) => Answered::Publishing {
-            answered: Box::new(answered),
-            publications,
-        },
+        Ok(answered) => answered,
         Err(error) => return nothing(error),
     };
     let answer = answered.encode();
     if bytes + answer.len() > OPERATION_BYTES_MAX - FRAME_BYTES {
         return nothing(too_large(bytes + answer.len()));
     }
-    Operation::Decided(Decided { changes, answer }).encode()
+    let decided = Operation::Decided(Decided { changes, answer });
+    Operation::with_terms(decided.encode(), &terms)
 }
 
 /// What is logged where nothing of a script is kept.
@@ -186,7 +197,7 @@ impl Machine {
         let mut run = Run::new(self.home.as_ref(), &mut self.keyspace, at);
         let answered = run.steps(steps, watched.is_some());
         effects.ended.append(&mut run.ended);
-        answered.unwrap_or_else(Answered::Reply)
+        answered.map_or_else(Answered::Reply, |answered| run.ran(answered))
     }
 }
 
@@ -213,6 +224,11 @@ struct Run<'a> {
     bytes: usize,
     /// Commands that read so far: each has a chance of its own.
     reads_done: u64,
+    facts: Facts,
+    /// The last error that a call came to.
+    failed: Option<Bytes>,
+    /// Limits of small forms that are not Redis's own.
+    packing: Option<Packing>,
 }
 
 impl<'a> Run<'a> {
@@ -231,6 +247,21 @@ impl<'a> Run<'a> {
             publications: Vec::new(),
             bytes: 0,
             reads_done: 0,
+            facts: Facts::default(),
+            failed: None,
+            packing: None,
+        }
+    }
+
+    /// What it came to, with what else is to be known.
+    fn ran(&mut self, answered: Answered) -> Answered {
+        if self.publications.is_empty() && self.facts == Facts::default() {
+            return answered;
+        }
+        Answered::Ran {
+            answered: Box::new(answered),
+            publications: std::mem::take(&mut self.publications),
+            facts: self.facts,
         }
     }
 
@@ -282,7 +313,13 @@ impl<'a> Run<'a> {
             watch,
             caller: script.caller.as_ref(),
         };
-        match script::run(self, &job) {
+        self.failed = None;
+        let ran = script::run(self, &job);
+        if let (Ran::Answered(Reply::Error(text)), Some(failed)) = (&ran, &self.failed) {
+            // What nobody caught is told with the place where it was.
+            self.facts.is_counted |= text.starts_with(failed);
+        }
+        match ran {
             Ran::Answered(reply) => Ok(reply),
             Ran::Ended(error) => Err(error),
         }
@@ -317,7 +354,8 @@ impl<'a> Run<'a> {
         };
         let before = self.keyspace.changes();
         let mut effects = Effects::default();
-        let mut context = Context::new(self.keyspace, self.database, at, &mut effects);
+        let context = Context::new(self.keyspace, self.database, at, &mut effects);
+        let mut context = context.packed(self.packing).of_script();
         let reply = command
             .run(&mut context, words)
             .unwrap_or_else(|error| Reply::Error(Bytes::from(error.to_string())));
@@ -378,10 +416,6 @@ impl<'a> Run<'a> {
                 ]))
             }
             "publish" | "spublish" => {
-                // What reads is not published twice, and so not at all.
-                if self.reads {
-                    return Some(error(WRITES));
-                }
                 let publication = Publication {
                     channel: words[1].clone(),
                     message: words[2].clone(),
@@ -447,38 +481,81 @@ const NOT_FROM_SCRIPT: &str = "ERR This Redis command is not allowed from script
 
 impl Host for Run<'_> {
     fn call(&mut self, words: Vec<Bytes>) -> Reply {
-        let Some(command) = command::find(&words) else {
-            return error("ERR Unknown Redis command called from script");
+        let command = command::find(&words);
+        let surroundings = self.home.map(|home| &home.surroundings);
+        if let Some(surroundings) = surroundings {
+            surroundings.calls(self.database, &words);
+        }
+        let (is_run, reply) = match self.refusal(command, &words) {
+            Ok(command) => (true, self.admitted(command, words)),
+            Err(refusal) => (false, refusal),
         };
+        let end = match (&reply, is_run) {
+            (Reply::Error(text), true) => Called::Failed(text),
+            (Reply::Error(text), false) => Called::Rejected(text),
+            _ => Called::Done,
+        };
+        if let Some(surroundings) = surroundings {
+            surroundings.called(command, end);
+        }
+        if let Reply::Error(text) = &reply {
+            self.failed = Some(text.clone());
+        }
+        reply
+    }
+}
+
+impl Run<'_> {
+    /// The command, or why it is not run.
+    fn refusal(
+        &mut self,
+        command: Option<&'static Command>,
+        words: &[Bytes],
+    ) -> Result<&'static Command, Reply> {
+        let command =
+            command.ok_or_else(|| error("ERR Unknown Redis command called from script"))?;
+        match self.refuses(command, words) {
+            Some(refusal) => Err(refusal),
+            None => Ok(command),
+        }
+    }
+
+    fn refuses(&self, command: &Command, words: &[Bytes]) -> Option<Reply> {
         if !command.takes(words.len()) {
-            return error("ERR Wrong number of args calling Redis command from script");
+            return Some(error(
+                "ERR Wrong number of args calling Redis command from script",
+            ));
         }
         if command.flags.has(Flags::NOSCRIPT) || command.group == Group::Scripting {
-            return error(NOT_FROM_SCRIPT);
+            return Some(error(NOT_FROM_SCRIPT));
         }
         if let Some(caller) = &self.caller
-            && let Err(text) = caller.check(command, &words)
+            && let Err(text) = caller.check(command, words)
         {
-            return Reply::Error(Bytes::from(text));
+            return Some(Reply::Error(Bytes::from(text)));
         }
-        if let Some(refusal) = would_wait(command, &words) {
-            return refusal;
+        if let Some(refusal) = would_wait(command, words) {
+            return Some(refusal);
         }
-        if self.reads && command.flags.has(Flags::WRITE) {
-            return error(WRITES);
+        // What reads is not published twice, and so not at all.
+        let publishes = matches!(command.name, "publish" | "spublish");
+        if self.reads && (publishes || command.flags.has(Flags::WRITE)) {
+            return Some(error(WRITES));
         }
         if self.is_limited && command.flags.has(Flags::DENYOOM) {
-            return error(super::OUT_OF_MEMORY);
+            return Some(error(super::OUT_OF_MEMORY));
         }
         if self.bytes > OPERATION_BYTES_MAX {
-            return too_large(self.bytes);
+            return Some(too_large(self.bytes));
         }
+        self.check_place(command, words).err()
+    }
+
+    fn admitted(&mut self, command: &'static Command, words: Vec<Bytes>) -> Reply {
         if let Some(reply) = self.execute_here(command, &words) {
             return reply;
         }
-        match self.check_place(command, &words) {
-            Ok(()) => self.execute(command, words),
-            Err(refusal) => refusal,
-        }
+        self.facts.has_read |= command.flags.has(Flags::READONLY);
+        self.execute(command, words)
     }
 }

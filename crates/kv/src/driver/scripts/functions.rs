@@ -69,6 +69,13 @@ pub(super) async fn known(kv: &Kv) -> Result<Arc<Known>, Answer> {
     Err(Answer::Refused(Refusal::Overloaded))
 }
 
+/// Looks what the libraries are now.
+async fn known_now(kv: &Kv) {
+    if let Err(refused) = known(kv).await {
+        tracing::debug!(?refused, "functions can't be read again after a change");
+    }
+}
+
 /// A command on the value, if that still stands where it stood.
 fn transaction(words: Vec<Bytes>, version: u64) -> Bytes {
     let database = HIDDEN;
@@ -100,7 +107,12 @@ async fn change(
         let words = vec![Bytes::from_static(b"SET"), KEY, bytes];
         let write = transaction(words, known.version);
         match answer(given(kv, PARTITION, AskKind::Write, write).await) {
-            Answer::Executed(_) => return Ok(reply),
+            Answer::Executed(_) => {
+                // What this node knows of functions without asking (CLIENT PAUSE needs it) is to
+                // hold these. Where that fails, whoever calls them asks again.
+                known_now(kv).await;
+                return Ok(reply);
+            }
             // Somebody else was quicker.
             Answer::Discarded => {}
             // That it takes a transaction is nobody else's affair.

@@ -120,8 +120,15 @@ pub(super) fn begin(
 
 fn load(kv: &Kv, code: &Bytes) -> Result<Reply, String> {
     script::check(code)?;
-    let digest = kv.0.scripts.cache.lock().add(code);
-    Ok(Reply::bulk(script::hex(&digest)))
+    Ok(Reply::bulk(script::hex(&keep(kv, code))))
+}
+
+/// Knows a script from now on; its name.
+fn keep(kv: &Kv, code: &Bytes) -> script::Digest {
+    let mut cache = kv.0.scripts.cache.lock();
+    let digest = cache.add(code);
+    kv.hub().set_scripts(cache.len());
+    digest
 }
 
 fn exists(kv: &Kv, names: &[Bytes]) -> Reply {
@@ -141,6 +148,7 @@ fn flush(kv: &Kv, options: &[Bytes]) -> Result<Reply, String> {
         _ => return Err("ERR SCRIPT FLUSH only support SYNC|ASYNC option".to_owned()),
     }
     *kv.0.scripts.cache.lock() = Cache::default();
+    kv.hub().set_scripts(0);
     Ok(Reply::OK)
 }
 
@@ -188,7 +196,7 @@ fn resolve(kv: &Kv, database: usize, call: &Call) -> Result<Script, String> {
         return Err(format!("ERR a script has at most {max} bytes"));
     }
     if call.command.name.starts_with("eval") && !call.command.name.starts_with("evalsha") {
-        kv.0.scripts.cache.lock().add(&code);
+        keep(kv, &code);
     }
     Ok(Script {
         database,
@@ -258,14 +266,19 @@ fn publish(
     given: Result<Given<Answered>, tokio::sync::oneshot::error::RecvError>,
 ) -> Answer {
     match given {
-        Ok(Given::Reply(Answered::Publishing {
+        Ok(Given::Reply(Answered::Ran {
             answered,
             publications,
+            facts,
         })) => {
             for publication in publications {
                 kv.publish(publication);
             }
-            answer(Ok(Given::Reply(*answered)))
+            Answer::Ran {
+                answer: Box::new(answer(Ok(Given::Reply(*answered)))),
+                has_read: facts.has_read,
+                is_counted: facts.is_counted,
+            }
         }
         other => answer(other),
     }
@@ -350,10 +363,11 @@ async fn transaction(
         .map(|(key, version)| (key.database, key.key, version.0))
         .collect();
     let operation = Operation::Program { steps, watched };
-    match publish(
+    let executed = publish(
         kv,
         given(kv, partition, kind(reads), operation.encode()).await,
-    ) {
+    );
+    executed.map(|answer| match answer {
         Answer::Executed(mut replies) => {
             for (place, other) in others {
                 let reply = match other {
@@ -365,7 +379,7 @@ async fn transaction(
             Answer::Executed(replies)
         }
         other => other,
-    }
+    })
 }
 
 /// A step of a transaction that no partition takes.

@@ -11,13 +11,15 @@ use std::{
 };
 
 use atoll_world::{clock, task};
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Scripts;
 use crate::{
     api::{Hindrance, Publication},
     core::{
-        machine::{Running, Surroundings},
+        command::Command,
+        machine::{Called, Running, Surroundings},
         reply::Reply,
         script::{End, Watch},
     },
@@ -195,6 +197,14 @@ impl Surroundings for Node {
         self.scripts
             .runs
             .begin(running, Duration::from_millis(limit_ms), Some(self.shard))
+    }
+
+    fn calls(&self, database: usize, words: &[Bytes]) {
+        self.hub.show_call(database, words);
+    }
+
+    fn called(&self, command: Option<&'static Command>, end: Called<'_>) {
+        self.hub.count_call(command, end);
     }
 
     fn hearing(&self, publication: &Publication) -> usize {

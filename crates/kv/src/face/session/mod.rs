@@ -40,7 +40,7 @@ pub use ask::{
 pub use info::{ClientFilter, ClientInfo, ClientKind, Traffic};
 pub use pubsub::Message;
 pub use rights::Denial;
-pub use tally::{End, Ended};
+pub use tally::{End, Ended, code};
 pub use tracking::Tracking;
 
 use super::{
@@ -110,6 +110,9 @@ pub struct Session {
     was_admitted: bool,
     /// Keys that are about to be read, and are to be remembered.
     reads: Vec<Bytes>,
+    /// The same, of scripts, of which it is known only afterwards whether they have read.
+    script_reads: Vec<Bytes>,
+    has_script_read: bool,
     last_command: &'static str,
     /// What the client is told of the cluster, if it is told that there is one.
     cluster: Option<Arc<dyn ClusterMap>>,
@@ -156,6 +159,8 @@ impl Session {
             monitors_changed: false,
             was_admitted: false,
             reads: Vec::new(),
+            script_reads: Vec::new(),
+            has_script_read: false,
             last_command: "NULL",
             cluster: None,
             ended: Vec::new(),
@@ -222,10 +227,14 @@ impl Session {
             exec,
             ..
         } = ticket;
+        let (heard, is_counted) = self.note_ran(heard);
         let handled = match finish {
             Finish::Reply => {
                 let reply = heard.into_reply();
-                self.note_reply(command, &reply);
+                match (&reply, is_counted) {
+                    (Reply::Error(_), true) => self.note(Some(command), End::FailedInside),
+                    _ => self.note_reply(command, &reply),
+                }
                 write(out, version, &reply);
                 let step = self.follow(Step::Done, muted, exec, out);
                 mute(out, begin, muted);
@@ -245,6 +254,21 @@ impl Session {
         let step = self.conclude(command, handled, muted, exec, out);
         mute(out, begin, muted);
         step
+    }
+
+    /// Notes what a script did. The answer, and whether the error that it is was counted.
+    fn note_ran(&mut self, heard: Heard) -> (Heard, bool) {
+        match heard {
+            Heard::Api(Answer::Ran {
+                answer,
+                has_read,
+                is_counted,
+            }) => {
+                self.has_script_read |= has_read;
+                (Heard::Api(*answer), is_counted)
+            }
+            other => (other, false),
+        }
     }
 
     /// Ends the waiting of a command, as CLIENT UNBLOCK wants: as if its time were over, or with

@@ -122,3 +122,39 @@ fn a_script_that_began_since_keeps_a_transaction_from_being_done() {
         &BUSY[1..]
     ));
 }
+
+#[test]
+fn keys_of_a_script_count_as_read_if_it_read_anything() {
+    let mut session = session(3, OPEN);
+    let mut out = BytesMut::new();
+    let mut handle = |session: &mut Session, text: &str| {
+        let words = text
+            .split(' ')
+            .map(|word| Bytes::copy_from_slice(word.as_bytes()));
+        session.handle(words.collect(), &mut out)
+    };
+    handle(&mut session, "CLIENT TRACKING ON");
+    for (has_read, is_counted) in [(false, true), (true, false)] {
+        let Step::Ask(Ask::Api(request), ticket) = handle(&mut session, "EVAL x 2 a b c") else {
+            panic!("a script is asked for");
+        };
+        assert!(request.caller.is_none());
+        assert_eq!(session.take_script_reads(), ["a", "b"]);
+        assert!(session.take_reads().is_empty());
+        let error = Reply::Error("ERR mine".into());
+        let answer = Answer::Ran {
+            answer: Box::new(Answer::Reply(error)),
+            has_read,
+            is_counted,
+        };
+        session.take_ended();
+        session.finish(ticket, Heard::Api(answer), &mut BytesMut::new());
+        assert_eq!(session.take_script_read(), has_read);
+        let end = match is_counted {
+            true => End::FailedInside,
+            false => End::Failed("ERR".into()),
+        };
+        let ended: Vec<End> = session.take_ended().map(|ended| ended.end).collect();
+        assert_eq!(ended, [end]);
+    }
+}
