@@ -143,14 +143,15 @@ impl Kv {
             files,
         } = journal::open(&setup)?;
         let owners = Owners::new(setup.node, setup.replica, setup.layout.clone());
+        let scripts = Arc::<Scripts>::default();
         let links = Links::new(
             setup.peers.clone(),
             setup.replica,
             setup.layout.clone(),
             owners.clone(),
+            scripts.clone(),
         );
         let news = News::start(setup.node, setup.peers.clone(), &setup.layout);
-        let scripts = Arc::<Scripts>::default();
         let count = setup.shards.max(1);
         let mut doors = Vec::with_capacity(count);
         let mut shards = Vec::with_capacity(count);

@@ -130,6 +130,9 @@ pub(super) enum Urgent {
     Report(oneshot::Sender<Vec<Progress>>),
     /// The node stops.
     Stop,
+    /// It does nothing until it is told, as if it ran a script.
+    #[cfg(test)]
+    Rest(oneshot::Receiver<()>),
 }
 
 /// A partition as this node knows it: held here or not.
@@ -313,10 +316,12 @@ impl Shard {
                 first = urgent.recv() => {
                     let mut next = first;
                     while let Some(one) = next {
-                        if let Urgent::Stop = one {
-                            return;
+                        match one {
+                            Urgent::Stop => return,
+                            #[cfg(test)]
+                            Urgent::Rest(until) => drop(until.await),
+                            one => self.hear(one),
                         }
-                        self.hear(one);
                         next = urgent.try_recv().ok();
                     }
                 }
@@ -502,6 +507,8 @@ impl Shard {
                 let _ = answer.send(self.report());
             }
             Urgent::Stop => {}
+            #[cfg(test)]
+            Urgent::Rest(_) => {}
         }
     }
 

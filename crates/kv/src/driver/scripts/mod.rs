@@ -13,9 +13,12 @@ mod functions;
 mod listing;
 mod running;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use atoll_base::id::PartitionId;
@@ -53,6 +56,18 @@ pub(super) struct Scripts {
     known: Mutex<Arc<Known>>,
     pub(super) runs: Runs,
     time_limit_ms: AtomicU64,
+}
+
+/// A shard that has run a script for so long says nothing to anybody: longer than most scripts
+/// take, and shorter than others wait before they ask whether the owner is well.
+const SILENT_AFTER: Duration = Duration::from_millis(5);
+
+impl Scripts {
+    /// Shards that do nothing but run a script.
+    pub(super) fn busy_shards(&self) -> Vec<usize> {
+        let silent = self.runs.slow(SILENT_AFTER).into_iter();
+        silent.map(|slow| slow.shard).collect()
+    }
 }
 
 impl Default for Scripts {

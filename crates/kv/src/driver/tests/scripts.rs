@@ -481,3 +481,56 @@ fn what_would_wait_for_a_long_script_is_told() {
         assert!(nothing.starts_with("NOTBUSY"), "{nothing}");
     });
 }
+
+/// Who owns a key's partition after its owner's shard has said nothing for two seconds while
+/// somebody wanted to write the key, and who owned it before.
+async fn owners_around_silence(cluster: &Cluster, runs_script: bool) -> (usize, usize) {
+    let partition = cluster.kv(0).partitions().of_key(b"k");
+    let owner = || {
+        let owns = |at: &usize| cluster.kv(*at).0.owners.owns(partition);
+        let mut owners = (0..3).filter(owns);
+        (owners.next().unwrap(), owners.next())
+    };
+    assert_eq!(told(cluster.kv(0), &["SET", "k", "1"]).await, Reply::OK);
+    let (before, None) = owner() else {
+        panic!("there is one owner");
+    };
+    let kv = cluster.kv(before);
+    let running = Running {
+        function: None,
+        command: vec!["eval".into()],
+    };
+    let shard = runs_script.then(|| kv.0.shard_of(partition));
+    let run =
+        kv.0.scripts
+            .runs
+            .begin(running, Duration::from_secs(5), shard);
+    clock::sleep(Duration::from_millis(10)).await;
+    let (go_on, until) = oneshot::channel();
+    kv.0.door(partition)
+        .urgent
+        .send(Urgent::Rest(until))
+        .unwrap();
+    let other = cluster.kv((before + 1) % 3).clone();
+    let written = task::spawn(async move { told(&other, &["SET", "k", "2"]).await });
+    clock::sleep(Duration::from_secs(2)).await;
+    // Who was asked to take over knows first; who has lost it hears of it last.
+    let (first, second) = owner();
+    let after = second.into_iter().chain([first]).find(|it| *it != before);
+    drop(run);
+    go_on.send(()).unwrap();
+    assert_eq!(written.await.unwrap(), Reply::OK);
+    assert_eq!(told(cluster.kv(0), &["GET", "k"]).await, Reply::bulk("2"));
+    (before, after.unwrap_or(before))
+}
+
+#[test]
+fn an_owner_that_runs_a_script_stays_the_owner() {
+    for (runs_script, stays) in [(true, true), (false, false)] {
+        simulate(39, || async {
+            let cluster = Cluster::new(39);
+            let (before, after) = owners_around_silence(&cluster, runs_script).await;
+            assert_eq!(before == after, stays, "{runs_script}");
+        });
+    }
+}
