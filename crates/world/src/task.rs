@@ -184,6 +184,28 @@ mod tests {
     use super::*;
     use crate::clock;
 
+    /// What a task woke last waits for its own thread, and no other one takes it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_steps_aside_lets_others_go_on() {
+        /// A step aside may find nobody who is quick enough.
+        const STEPS_MAX: usize = 1_000;
+        let computing = spawn(async {
+            let is_done = Arc::new(AtomicBool::new(false));
+            let done = is_done.clone();
+            spawn(async move { done.store(true, Ordering::SeqCst) });
+            (0..STEPS_MAX).any(|_| {
+                step_aside();
+                is_done.load(Ordering::SeqCst)
+            })
+        });
+        assert!(computing.await.expect("it does not panic"));
+    }
+
+    #[tokio::test]
+    async fn one_thread_has_nobody_to_step_aside_for() {
+        step_aside();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_kill_takes_the_whole_tree_and_nothing_else() {
         let ticks = Arc::new(AtomicUsize::new(0));
