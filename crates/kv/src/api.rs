@@ -5,16 +5,22 @@
 //! the [`CrossPartition`] executor.
 
 mod cluster;
+mod condition;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use atoll_base::id::PartitionId;
 use atoll_ring::slot::Slot;
 use bytes::Bytes;
 
-use crate::core::{command::Command, reply::Reply};
+use crate::core::{
+    acl::Caller,
+    command::{self, Command},
+    reply::Reply,
+};
 
 pub use cluster::{ClusterMap, ClusterNode, ClusterView, Redirect, Route, SlotRange};
+pub use condition::{Condition, Hindrance, Unhindered};
 
 /// How new what is read has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,6 +152,20 @@ pub enum Body {
     Wait(Wait),
 }
 
+impl Body {
+    /// Whether scripts are part of it.
+    pub fn runs_scripts(&self) -> bool {
+        match self {
+            Body::Call { call, .. } => command::runs_scripts(call.command),
+            Body::Transaction(transaction) => transaction.steps.iter().any(|step| match step {
+                Step::Call { call, .. } => command::runs_scripts(call.command),
+                Step::Publish(_) => false,
+            }),
+            Body::Within { .. } | Body::Versions(_) | Body::Publish(_) | Body::Wait(_) => false,
+        }
+    }
+}
+
 /// A question.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -153,6 +173,8 @@ pub struct Request {
     pub consistency: Consistency,
     /// The client of this node that is not told of changes of its own, by its number.
     pub by: Option<u64>,
+    /// Who asks, if scripts are asked for and the user may not do everything.
+    pub caller: Option<Caller>,
     /// What is asked.
     pub body: Body,
 }
@@ -170,6 +192,42 @@ pub enum Answer {
     Versions(Vec<Version>),
     /// It was not done, or nobody knows.
     Refused(Refusal),
+    /// What scripts, or a transaction with scripts, came to.
+    Ran {
+        /// One of the others.
+        answer: Box<Answer>,
+        /// Whether a script has called something that reads keys.
+        has_read: bool,
+        /// Whether the answer is an error that was counted when something that the script called
+        /// gave it.
+        is_counted: bool,
+    },
+}
+
+impl Answer {
+    /// The same, without what else is known of scripts.
+    pub fn plain(self) -> Answer {
+        match self {
+            Answer::Ran { answer, .. } => *answer,
+            other => other,
+        }
+    }
+
+    /// Another answer, with what else is known of scripts.
+    pub fn map(self, change: impl FnOnce(Answer) -> Answer) -> Answer {
+        match self {
+            Answer::Ran {
+                answer,
+                has_read,
+                is_counted,
+            } => Answer::Ran {
+                answer: Box::new(change(*answer)),
+                has_read,
+                is_counted,
+            },
+            other => change(other),
+        }
+    }
 }
 
 /// Why a request was not done. Its text is the error reply, in words that Redis's clients know
@@ -200,6 +258,11 @@ pub trait Api: Send + Sync + 'static {
     /// that came together from one connection. They begin in their order, and those that touch
     /// one partition take effect in it; those of different partitions run at the same time.
     fn ask(&self, requests: Vec<Request>) -> impl Future<Output = Vec<Answer>> + Send;
+
+    /// What it can't do at the moment.
+    fn condition(&self) -> Arc<dyn Condition> {
+        Unhindered::shared()
+    }
 }
 
 /// Does in several partitions at one moment, or not at all, what Redis does at one moment: MSET,
@@ -240,6 +303,7 @@ mod tests {
         let request = Request {
             consistency: Consistency::default(),
             by: None,
+            caller: None,
             body: Body::Transaction(Transaction::default()),
         };
         let mut answer = executor.execute(request, vec![PartitionId(0), PartitionId(1)]);

@@ -11,7 +11,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -25,7 +25,7 @@ pub use tracking::{Change, KEYS_MAX, Tracked, Trackers, TrackingCounts};
 
 use crate::{
     api::Publication,
-    core::{data::Packing, glob, notify::Notified},
+    core::{command::Command, data::Packing, glob, machine::Called, notify::Notified},
 };
 
 /// What can be listened to.
@@ -84,6 +84,18 @@ struct Shared {
     monitors: RwLock<Listeners>,
     has_monitors: AtomicBool,
     expired: AtomicU64,
+    slow_script_ms: AtomicU64,
+    scripts: AtomicUsize,
+    calls: RwLock<Option<Arc<dyn Calls>>>,
+}
+
+/// Who wants to know what scripts on this node call.
+pub trait Calls: Send + Sync {
+    /// How a call is shown to those who monitor.
+    fn line(&self, database: usize, words: &[Bytes]) -> Bytes;
+
+    /// Counts a call; of no command, if there is no such one.
+    fn count(&self, command: Option<&'static Command>, end: Called<'_>);
 }
 
 impl Hub {
@@ -193,6 +205,55 @@ impl Hub {
         for mailbox in self.0.monitors.read().values() {
             mailbox.tell(Told::Command(line.clone()));
         }
+    }
+
+    /// How long a script may run before others are told that they would have to wait for it, in
+    /// milliseconds; 0, if they are to wait.
+    pub fn slow_script_ms(&self) -> u64 {
+        self.0.slow_script_ms.load(Ordering::Relaxed)
+    }
+
+    /// Sets it: `busy-reply-threshold`.
+    pub fn set_slow_script_ms(&self, ms: u64) {
+        self.0.slow_script_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Has somebody told of what scripts call.
+    pub fn on_calls(&self, calls: Arc<dyn Calls>) {
+        *self.0.calls.write() = Some(calls);
+    }
+
+    /// A script is about to call this: shows it to those who monitor.
+    pub fn show_call(&self, database: usize, words: &[Bytes]) {
+        if !self.has_monitors() {
+            return;
+        }
+        let line = self
+            .0
+            .calls
+            .read()
+            .as_ref()
+            .map(|it| it.line(database, words));
+        if let Some(line) = line {
+            self.show(&line);
+        }
+    }
+
+    /// Counts what a script called.
+    pub fn count_call(&self, command: Option<&'static Command>, end: Called<'_>) {
+        if let Some(calls) = &*self.0.calls.read() {
+            calls.count(command, end);
+        }
+    }
+
+    /// How many scripts this node knows by their names.
+    pub fn scripts(&self) -> usize {
+        self.0.scripts.load(Ordering::Relaxed)
+    }
+
+    /// Says it.
+    pub fn set_scripts(&self, scripts: usize) {
+        self.0.scripts.store(scripts, Ordering::Relaxed);
     }
 
     /// Keys ended, in partitions that this node owns.

@@ -183,6 +183,12 @@ impl Memory {
         };
     }
 
+    /// Whether what may need memory is refused, where there are so many shards: too much is held,
+    /// and nothing goes.
+    pub(crate) fn is_full(&self, shards: usize) -> bool {
+        self.is_exceeded() && (!self.policy().evicts() || self.is_barren(shards))
+    }
+
     /// Whether none of so many shards found anything to evict.
     pub(crate) fn is_barren(&self, shards: usize) -> bool {
         self.0.barren.load(Ordering::Relaxed) >= shards

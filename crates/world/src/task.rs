@@ -151,6 +151,20 @@ pub async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'stati
     }
 }
 
+/// How long a thread waits for another one to take over from it.
+const HAND_OVER: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// Lets another thread go on with what waits for this one, for a task that has much to compute
+/// yet. Where tasks have one thread only, as in a simulation, nothing changes.
+pub fn step_aside() {
+    let flavor = tokio::runtime::Handle::try_current().map(|it| it.runtime_flavor());
+    if matches!(flavor, Ok(tokio::runtime::RuntimeFlavor::MultiThread)) {
+        // A thread that says that it will block gives its queue away. If nobody takes it in this
+        // time it has it back, and nothing is lost but a millisecond.
+        tokio::task::block_in_place(|| std::thread::sleep(HAND_OVER));
+    }
+}
+
 /// The date on the current node's wall clock, `elapsed_ms` after `start_ms`.
 pub(crate) fn skewed_ms(start_ms: u64, elapsed_ms: u64) -> u64 {
     let true_ms = start_ms.saturating_add(elapsed_ms);
@@ -169,6 +183,28 @@ mod tests {
 
     use super::*;
     use crate::clock;
+
+    /// What a task woke last waits for its own thread, and no other one takes it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_steps_aside_lets_others_go_on() {
+        /// A step aside may find nobody who is quick enough.
+        const STEPS_MAX: usize = 1_000;
+        let computing = spawn(async {
+            let is_done = Arc::new(AtomicBool::new(false));
+            let done = is_done.clone();
+            spawn(async move { done.store(true, Ordering::SeqCst) });
+            (0..STEPS_MAX).any(|_| {
+                step_aside();
+                is_done.load(Ordering::SeqCst)
+            })
+        });
+        assert!(computing.await.expect("it does not panic"));
+    }
+
+    #[tokio::test]
+    async fn one_thread_has_nobody_to_step_aside_for() {
+        step_aside();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_kill_takes_the_whole_tree_and_nothing_else() {

@@ -28,6 +28,9 @@ pub enum CodecError {
     /// No meaning is known for a mark.
     #[error("the mark {0} has no meaning")]
     Mark(u8),
+    /// Rules of a user, of a newer version or not by us.
+    #[error("rules of a user can't be read")]
+    Rules,
     /// Something follows the end.
     #[error("{0} bytes follow the end")]
     Rest(usize),

@@ -20,6 +20,7 @@ use crate::{
         Transaction, Version, Wait,
     },
     core::{
+        acl::Caller,
         command::{Command, Flags, wait_of},
         machine::{self, Answered, Attempt, Author, OPERATION_BYTES_MAX, Operation, Terms},
         partition::Given,
@@ -86,11 +87,7 @@ impl Dealer<'_> {
             packing: self.kv.hub().packing().filter(|_| !kind.reads()),
             author: self.author.filter(|_| !kind.reads()),
         };
-        // What the owner decides is logged as something else.
-        let operation = match Operation::is_decided(&operation) {
-            true => operation,
-            false => Operation::with_terms(operation, &terms),
-        };
+        let operation = Operation::with_terms(operation, &terms);
         self.dealt[self.kv.0.shard_of(partition)].push(AskOf {
             partition,
             kind: match kind {
@@ -187,14 +184,20 @@ fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
     dealer.is_stale = may_be_stale(&request);
     let node = kv.0.node;
     dealer.author = request.by.map(|client| Author { node, client });
+    let caller = request.caller;
     match request.body {
+        Body::Call { database, call } if scripts::is_scripting(call.command) => {
+            scripts::begin(kv, dealer, database, call, caller)
+        }
         Body::Call { database, call } => begin_call(kv, dealer, consistency, database, call),
         Body::Within {
             part,
             database,
             call,
         } => within::begin_within(kv, dealer, part, database, call),
-        Body::Transaction(transaction) => begin_transaction(kv, dealer, consistency, transaction),
+        Body::Transaction(transaction) => {
+            begin_transaction(kv, dealer, consistency, transaction, caller)
+        }
         Body::Versions(keys) => {
             let kv = kv.clone();
             Pending::Alone(Box::pin(async move { versions(&kv, keys).await }))
@@ -231,6 +234,7 @@ fn begin_atomic(
     let request = Request {
         consistency,
         by: None,
+        caller: None,
         body,
     };
     Pending::Alone(Box::pin(
@@ -283,9 +287,6 @@ fn begin_call(
     database: usize,
     call: Call,
 ) -> Pending {
-    if scripts::is_scripting(call.command) {
-        return scripts::begin(kv, dealer, database, call);
-    }
     let partitions = kv.0.partitions;
     let plan = route::plan(call.command, &call.words, partitions.count(), |key| {
         partitions.of_key(key)
@@ -337,6 +338,7 @@ fn begin_transaction(
     dealer: &mut Dealer<'_>,
     consistency: Consistency,
     transaction: Transaction,
+    caller: Option<Caller>,
 ) -> Pending {
     let partitions = kv.0.partitions;
     let calls = transaction.steps.iter().filter_map(|step| match step {
@@ -350,7 +352,7 @@ fn begin_transaction(
     let partition = match plan {
         Err(error) => return Pending::Ready(error_reply(error.to_string())),
         Ok(plan) if scripts::holds_scripts(&transaction) => {
-            return scripts::begin_transaction(kv, transaction, &plan);
+            return scripts::begin_transaction(kv, transaction, &plan, caller);
         }
         Ok(Plan::One(partition)) => partition,
         Ok(Plan::Atomic(touched)) => {
@@ -420,9 +422,7 @@ pub(super) fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) 
             Answer::Versions(versions.into_iter().map(Version).collect())
         }
         // Whoever asked for a script publishes.
-        Ok(Given::Reply(Answered::Publishing { answered, .. })) => {
-            answer(Ok(Given::Reply(*answered)))
-        }
+        Ok(Given::Reply(Answered::Ran { answered, .. })) => answer(Ok(Given::Reply(*answered))),
         Ok(Given::Refused) => Answer::Refused(Refusal::Unavailable),
         Ok(Given::Busy) => Answer::Refused(Refusal::Overloaded),
         // The shard ended while it had the request.

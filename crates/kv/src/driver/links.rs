@@ -13,9 +13,10 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{Door, Layout, owners::Owners, shard::Input, shard::Urgent};
+use super::{Door, Layout, owners::Owners, scripts::Scripts, shard::Input, shard::Urgent};
 use crate::core::{
     machine::OPERATION_BYTES_MAX,
+    paxos::Message,
     wire::{Bundle, Packet},
 };
 
@@ -47,6 +48,7 @@ struct Shared {
     doors: Mutex<Vec<Door>>,
     queues: Mutex<BTreeMap<NodeId, mpsc::Sender<Bytes>>>,
     owners: Owners,
+    scripts: Arc<Scripts>,
 }
 
 impl Links {
@@ -55,6 +57,7 @@ impl Links {
         own: ReplicaId,
         layout: Arc<Layout>,
         owners: Owners,
+        scripts: Arc<Scripts>,
     ) -> Self {
         Links(Arc::new(Shared {
             peers,
@@ -63,6 +66,7 @@ impl Links {
             doors: Mutex::default(),
             queues: Mutex::default(),
             owners,
+            scripts,
         }))
     }
 
@@ -109,6 +113,29 @@ impl Links {
         if self.0.owners.asked(node) {
             self.send_to(node, self.bundle());
         }
+    }
+
+    /// What a shard would say if it could: that the owner is well, though it runs a script. Who
+    /// asks would take the partition over otherwise, run the same script, and lose it in the same
+    /// way. Scripts end ([`Kv::set_script_time_limit_ms`](super::Kv::set_script_time_limit_ms)),
+    /// and so does this. It decides only when a takeover is tried: nothing that is safe rests on
+    /// it.
+    fn speak_for(
+        &self,
+        busy: &[usize],
+        shards: usize,
+        id: PartitionId,
+        packet: &Packet,
+    ) -> Option<Packet> {
+        let Packet::Message(Message::Probe { ballot, asker }) = packet else {
+            return None;
+        };
+        let is_busy = busy.contains(&(usize::from(id.0) % shards));
+        let is_owner = ballot.replica == self.0.own && self.0.owners.owns(id);
+        (is_busy && is_owner).then_some(Packet::Message(Message::Alive {
+            ballot: *ballot,
+            asker: *asker,
+        }))
     }
 
     /// Carries bundles to one node, and tells the shards whether it can be reached.
@@ -181,7 +208,14 @@ impl Handler for Inbound {
         }
         let doors = shared.doors.lock();
         let mut dealt: Vec<Vec<(PartitionId, Packet)>> = vec![Vec::new(); doors.len()];
+        let busy = shared.scripts.busy_shards();
         for (partition, packet) in packets {
+            if let Some(answer) = self.0.speak_for(&busy, doors.len(), partition, &packet) {
+                let mut bundle = self.0.bundle();
+                bundle.add(partition, &answer);
+                self.0.send_to(from, bundle);
+                continue;
+            }
             dealt[usize::from(partition.0) % doors.len()].push((partition, packet));
         }
         for (door, packets) in doors.iter().zip(dealt) {

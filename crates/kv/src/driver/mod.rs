@@ -42,7 +42,7 @@ pub use placement::{Decisions, Known, topology_key};
 pub use snapshots::{SnapshotFault, SnapshotSettings};
 
 use crate::{
-    api::{Answer, Api, ClusterMap, CrossPartition, Publication, Request},
+    api::{Answer, Api, ClusterMap, Condition, CrossPartition, Publication, Request},
     core::paxos::Settings as PaxosSettings,
     hub::Hub,
     memory::{Memory, MemorySettings},
@@ -143,14 +143,15 @@ impl Kv {
             files,
         } = journal::open(&setup)?;
         let owners = Owners::new(setup.node, setup.replica, setup.layout.clone());
+        let scripts = Arc::<Scripts>::default();
         let links = Links::new(
             setup.peers.clone(),
             setup.replica,
             setup.layout.clone(),
             owners.clone(),
+            scripts.clone(),
         );
         let news = News::start(setup.node, setup.peers.clone(), &setup.layout);
-        let scripts = Arc::<Scripts>::default();
         let count = setup.shards.max(1);
         let mut doors = Vec::with_capacity(count);
         let mut shards = Vec::with_capacity(count);
@@ -292,6 +293,10 @@ impl Kv {
 impl Api for Kv {
     async fn ask(&self, requests: Vec<Request>) -> Vec<Answer> {
         ask::all(self, requests).await
+    }
+
+    fn condition(&self) -> Arc<dyn Condition> {
+        Arc::new(self.clone())
     }
 }
 

@@ -190,6 +190,11 @@ impl Owners {
             .collect()
     }
 
+    /// Whether this node owns a partition.
+    pub(super) fn owns(&self, id: PartitionId) -> bool {
+        self.known(id) == Some(self.0.own_replica)
+    }
+
     fn known(&self, id: PartitionId) -> Option<ReplicaId> {
         let known = self.0.known.get(usize::from(id.0))?;
         let owner = known.load(Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::ControlFlow,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -136,6 +137,9 @@ pub(super) enum Urgent {
     Report(oneshot::Sender<Vec<Progress>>),
     /// The node stops.
     Stop,
+    /// It does nothing until it is told, as if it ran a script.
+    #[cfg(test)]
+    Rest(oneshot::Receiver<()>),
 }
 
 /// A partition as this node knows it: held here or not.
@@ -230,6 +234,7 @@ impl Shard {
             links: tools.links,
             surroundings: Arc::new(Node {
                 scripts: tools.scripts,
+                shard: tools.number,
                 hub: tools.news.hub().clone(),
             }),
             news: tools.news,
@@ -330,8 +335,10 @@ impl Shard {
             tokio::select! {
                 biased;
                 first = urgent.recv() => match first {
-                    None | Some(Urgent::Stop) => return,
-                    Some(one) => self.hear(one),
+                    None => return,
+                    Some(one) => if self.listen(one).await.is_break() {
+                        return;
+                    },
                 },
                 first = inputs.recv() => match first {
                     None => return,
@@ -343,10 +350,9 @@ impl Shard {
             // one request and for a hundred.
             task::yield_now().await;
             while let Ok(one) = urgent.try_recv() {
-                if let Urgent::Stop = one {
+                if self.listen(one).await.is_break() {
                     return;
                 }
-                self.hear(one);
             }
             for _ in 0..TURN_INPUTS_MAX {
                 match inputs.try_recv() {
@@ -360,6 +366,21 @@ impl Shard {
             self.evict();
             self.work();
         }
+    }
+
+    /// Hears what must not wait; breaks when the node stops.
+    #[cfg_attr(
+        not(test),
+        expect(clippy::unused_async, reason = "a test may have it wait")
+    )]
+    async fn listen(&mut self, urgent: Urgent) -> ControlFlow<()> {
+        match urgent {
+            Urgent::Stop => return ControlFlow::Break(()),
+            #[cfg(test)]
+            Urgent::Rest(until) => drop(until.await),
+            urgent => self.hear(urgent),
+        }
+        ControlFlow::Continue(())
     }
 
     fn wake_at_ms(&self) -> u64 {
@@ -527,6 +548,8 @@ impl Shard {
                 let _ = answer.send(self.report());
             }
             Urgent::Stop => {}
+            #[cfg(test)]
+            Urgent::Rest(_) => {}
         }
     }
 

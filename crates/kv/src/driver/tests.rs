@@ -169,6 +169,7 @@ fn words(words: impl Iterator<Item = Vec<u8>>) -> Request {
     Request {
         consistency: Consistency::Linearizable,
         by: None,
+        caller: None,
         body: Body::Call {
             database: 0,
             call: Call { command, words },

@@ -169,16 +169,17 @@ impl Trackers {
     }
 
     /// A client reads keys. To be said before they are read, so that no change is missed, and
-    /// again when they were read.
-    pub fn remember(&self, id: u64, keys: &[Bytes]) {
+    /// again when they were read. Gives back those that it had not been told of.
+    pub fn remember(&self, id: u64, keys: &[Bytes]) -> Vec<Bytes> {
         let mut table = self.table.lock();
         let reads = |client: &Client| client.tracked.prefixes.is_none();
         if !table.clients.get(&id).is_some_and(reads) {
-            return;
+            return Vec::new();
         }
+        let mut new = Vec::new();
         for key in keys {
             match table.keys.get_mut(key) {
-                Some(readers) if readers.contains(&id) => {}
+                Some(readers) if readers.contains(&id) => continue,
                 Some(readers) => readers.push(id),
                 None => {
                     // A copy: a key should not keep alive all that came with it.
@@ -186,8 +187,24 @@ impl Trackers {
                     table.keys.insert(key, vec![id]);
                 }
             }
+            new.push(key.clone());
         }
         table.push_out();
+        new
+    }
+
+    /// A client did not read keys that it had said it would.
+    pub fn forget(&self, id: u64, keys: &[Bytes]) {
+        let mut table = self.table.lock();
+        for key in keys {
+            let Some(readers) = table.keys.get_mut(key) else {
+                continue;
+            };
+            readers.retain(|reader| *reader != id);
+            if readers.is_empty() {
+                table.keys.swap_remove(key);
+            }
+        }
     }
 
     /// `tracking-table-max-keys`; 0 is no limit.
@@ -355,6 +372,27 @@ mod tests {
         trackers.set(1, &one.mailbox, None);
         trackers.set(2, &quiet.mailbox, None);
         assert!(!trackers.has_any());
+    }
+
+    #[test]
+    fn what_was_not_read_after_all_is_forgotten() {
+        let trackers = Trackers::default();
+        let readers = [1, 2].map(|id| reader(&trackers, id, Tracked::default()));
+        let keys = |names: &[&'static str]| -> Vec<Bytes> {
+            names
+                .iter()
+                .map(|name| Bytes::from_static(name.as_bytes()))
+                .collect()
+        };
+        assert_eq!(trackers.remember(1, &keys(&["a", "b"])), ["a", "b"]);
+        assert_eq!(trackers.remember(1, &keys(&["b", "c"])), ["c"]);
+        assert_eq!(trackers.remember(2, &keys(&["c"])), ["c"]);
+        trackers.forget(1, &keys(&["c", "d"]));
+        trackers.invalidate(&[change("c", None), change("a", None)]);
+        assert_eq!(readers[0].told(), [invalidated(&["a"], false)]);
+        assert_eq!(readers[1].told(), [invalidated(&["c"], false)]);
+        trackers.forget(1, &keys(&["b"]));
+        assert_eq!(trackers.counts().keys, 0);
     }
 
     #[test]

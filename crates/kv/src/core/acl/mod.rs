@@ -6,6 +6,7 @@
 //! the same rules again. [`User::check`] is asked for every command, so it allocates nothing
 //! where everything is allowed.
 
+mod caller;
 mod category;
 mod check;
 mod commands;
@@ -19,8 +20,9 @@ mod uses;
 #[cfg(test)]
 mod tests;
 
+pub use caller::Caller;
 pub use category::{Categories, categories_of};
-pub use check::Denied;
+pub use check::{Denied, sorts_by_others};
 pub use error::RuleError;
 pub use record::{RecordError, read_record, write_record};
 pub use selector::Selector;

@@ -3,7 +3,7 @@
 use super::error::CommandError;
 use crate::core::{
     chance,
-    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Packing, Uses, Value},
+    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Packing, Used, Uses, Value},
     reply::Reply,
 };
 
@@ -112,6 +112,7 @@ pub struct Context<'a> {
     random: u64,
     /// None where it is as in Redis.
     packing: Option<Packing>,
+    is_of_script: bool,
     effects: &'a mut Effects,
 }
 
@@ -128,6 +129,7 @@ impl<'a> Context<'a> {
             database,
             random: moment.seed,
             packing: None,
+            is_of_script: false,
             moment,
             effects,
         }
@@ -136,6 +138,19 @@ impl<'a> Context<'a> {
     /// With these limits of small forms; none is Redis's own.
     pub fn packed(self, packing: Option<Packing>) -> Self {
         Context { packing, ..self }
+    }
+
+    /// For a script, which may count on orders that a client may not.
+    pub fn of_script(self) -> Self {
+        Context {
+            is_of_script: true,
+            ..self
+        }
+    }
+
+    /// Whether a script calls.
+    pub fn is_of_script(&self) -> bool {
+        self.is_of_script
     }
 
     /// How large small forms may get.
@@ -349,6 +364,11 @@ impl<'a> Context<'a> {
         } else {
             self.event(EventClass::New, "new", key);
         }
+    }
+
+    /// Says how a key was used that was just put there. No part of what replicas agree on.
+    pub fn set_used(&mut self, key: &[u8], used: Used) {
+        self.keyspace.set_used(self.database, key, used);
     }
 
     /// Takes a key out, if it is there and has not ended. Say [`changed`](Self::changed)

@@ -51,31 +51,33 @@ struct Options {
     replace: bool,
     /// The time to live is the moment at which the key ends.
     absolute: bool,
+    /// For so many seconds the key was not used.
+    idle_s: Option<u64>,
+    /// So often it is used.
+    frequency: Option<u8>,
 }
 
 impl Options {
     fn parse(words: &[Bytes]) -> Result<Self, CommandError> {
         let mut options = Options::default();
-        let (mut idle, mut frequency) = (false, false);
         let mut words = Words::from(words, 4);
         while let Some(option) = words.next() {
             if args::is(option, "REPLACE") {
                 options.replace = true;
             } else if args::is(option, "ABSTTL") {
                 options.absolute = true;
-            } else if args::is(option, "IDLETIME") && words.left() > 0 && !frequency {
-                // How a key was used elsewhere says little here; it is read and forgotten.
-                if words.expect_integer()? < 0 {
-                    let refusal = "ERR Invalid IDLETIME value, must be >= 0";
-                    return Err(CommandError::Other(refusal));
-                }
-                idle = true;
-            } else if args::is(option, "FREQ") && words.left() > 0 && !idle {
-                if !(0..=255).contains(&words.expect_integer()?) {
-                    let refusal = "ERR Invalid FREQ value, must be >= 0 and <= 255";
-                    return Err(CommandError::Other(refusal));
-                }
-                frequency = true;
+            } else if args::is(option, "IDLETIME")
+                && words.left() > 0
+                && options.frequency.is_none()
+            {
+                let refusal = CommandError::Other("ERR Invalid IDLETIME value, must be >= 0");
+                let idle_s = u64::try_from(words.expect_integer()?).map_err(|_| refusal)?;
+                options.idle_s = Some(idle_s);
+            } else if args::is(option, "FREQ") && words.left() > 0 && options.idle_s.is_none() {
+                let refusal =
+                    CommandError::Other("ERR Invalid FREQ value, must be >= 0 and <= 255");
+                let frequency = u8::try_from(words.expect_integer()?).map_err(|_| refusal)?;
+                options.frequency = Some(frequency);
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -115,6 +117,15 @@ fn restore(context: &mut Context<'_>, words: &[Bytes]) -> Executed {
         return Ok(Reply::OK);
     }
     context.insert(key, value, expires_at_ms);
+    // What this node does not note it is not told either, as in Redis.
+    let uses = context.uses();
+    let idle = options.idle_s.and_then(|it| uses.idle_for(now_ms, it));
+    let frequent = options
+        .frequency
+        .and_then(|it| uses.as_often_as(now_ms, it));
+    if let Some(used) = idle.or(frequent) {
+        context.set_used(key, used);
+    }
     context.changed(key, EventClass::Generic, "restore");
     Ok(Reply::OK)
 }
@@ -142,6 +153,8 @@ mod tests {
             (error) BUSYKEY Target key name already exists.
             > RESTORE b 5000 "\x00\xc0\n\x0c\x00\xa5\xe9c\x85\xf4\x84\xfd\xf2" REPLACE IDLETIME 7
             OK
+            > OBJECT IDLETIME b
+            (integer) 7
             > PTTL b
             (integer) 5000
             > RESTORE b 1 "\x00\xc0\n\x0c\x00\xa5\xe9c\x85\xf4\x84\xfd\xf2" ABSTTL REPLACE

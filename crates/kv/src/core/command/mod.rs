@@ -40,6 +40,7 @@ pub use blocking::{Wait, awaited_keys, awaited_type, found_nothing, wait_of};
 pub use cluster::{NO_SLOT, NO_SLOT_OR_COUNT, slot_of};
 pub use context::{Context, Effects, Event, EventClass, Moment};
 pub use error::CommandError;
+pub use scripting::runs_scripts;
 pub use streams::fix_last_ids;
 pub use table::{Command, Flags, Group, KeyPlaces, all, find};
 

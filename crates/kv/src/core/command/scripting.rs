@@ -16,6 +16,11 @@ const ABOUT: Flags = ALWAYS.and(Flags::NOSCRIPT).and(Flags::NO_MULTI);
 /// The same, for what changes the functions.
 const CHANGES: Flags = Flags::NOSCRIPT.and(Flags::NO_MULTI).and(Flags::WRITE);
 
+/// Whether the command runs what somebody wrote.
+pub fn runs_scripts(command: &Command) -> bool {
+    command.group == Group::Scripting && matches!(command.keys, KeyPlaces::Counted { .. })
+}
+
 const COUNTED: KeyPlaces = KeyPlaces::Counted {
     count: 2,
     also: None,
@@ -161,7 +166,7 @@ const SCRIPT: &[Command] = &[
     command(
         "script|kill",
         2,
-        ABOUT,
+        ABOUT.and(Flags::ALLOW_BUSY),
         "2.6.0",
         "O(1)",
         "Ends the scripts that run on this node; nothing of what they did is kept.",
@@ -212,7 +217,7 @@ const FUNCTION: &[Command] = &[
     command(
         "function|kill",
         2,
-        ABOUT,
+        ABOUT.and(Flags::ALLOW_BUSY),
         "7.0.0",
         "O(1)",
         "Ends the functions that run on this node; nothing of what they did is kept.",
@@ -244,7 +249,7 @@ const FUNCTION: &[Command] = &[
     command(
         "function|stats",
         2,
-        ABOUT,
+        ABOUT.and(Flags::ALLOW_BUSY),
         "7.0.0",
         "O(1)",
         "Tells about the function that runs on this node, and counts functions.",

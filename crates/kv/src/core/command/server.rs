@@ -30,9 +30,9 @@ pub(super) const COMMANDS: &[Command] = commands! { Group::Server;
         "Tells of memory.", subcommands: MEMORY;
     "role", 1, ALWAYS.and(Flags::NOSCRIPT).and(Flags::FAST), "2.8.12", "O(1)",
         "Tells that this node takes writes.";
-    "save", 1, ADMIN, "1.0.0", "O(1)",
+    "save", 1, ADMIN.and(Flags::NO_MULTI), "1.0.0", "O(1)",
         "Is answered at once: what was acknowledged is on disk already.";
-    "shutdown", -1, ADMIN, "1.0.0", "O(1)",
+    "shutdown", -1, ADMIN.and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY), "1.0.0", "O(1)",
         "Is refused: a node is stopped by whoever runs it.";
     "slowlog", -2, Flags::NONE, "2.2.12", "Depends on subcommand.",
         "Tells of slow commands.", subcommands: SLOWLOG;

@@ -63,8 +63,10 @@ pub(super) const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE);
 /// The same, not from scripts.
 pub(super) const HERE: Flags = ALWAYS.and(Flags::NOSCRIPT);
 const HERE_FAST: Flags = HERE.and(Flags::FAST);
+/// The same, while a script runs too long.
+const HERE_BUSY: Flags = HERE_FAST.and(Flags::ALLOW_BUSY);
 /// The same, before AUTH.
-const ANYBODY: Flags = HERE_FAST.and(Flags::NO_AUTH);
+const ANYBODY: Flags = HERE_BUSY.and(Flags::NO_AUTH);
 pub(super) const ADMIN: Flags = HERE.and(Flags::ADMIN);
 const SUBSCRIBE: Flags = HERE.and(Flags::PUBSUB);
 const PUBLISH: Flags = ALWAYS.and(Flags::PUBSUB).and(Flags::FAST);
@@ -134,16 +136,16 @@ const CLIENT: &[Command] = commands! { Group::Connection;
 };
 
 pub(super) const TRANSACTIONS: &[Command] = commands! { Group::Transactions;
-    "multi", 1, HERE_FAST, "1.2.0", "O(1)",
+    "multi", 1, HERE_BUSY, "1.2.0", "O(1)",
         "Begins a transaction: commands are queued.";
     "exec", 1, HERE, "1.2.0", "Depends on commands in the transaction",
         "Executes the queued commands.";
-    "discard", 1, HERE_FAST, "2.0.0", "O(N), when N is the number of queued commands",
+    "discard", 1, HERE_BUSY, "2.0.0", "O(N), when N is the number of queued commands",
         "Forgets the queued commands.";
-    "watch", -2, HERE_FAST, "2.2.0", "O(1) for every key.",
+    "watch", -2, HERE_BUSY, "2.2.0", "O(1) for every key.",
         "Lets the next transaction fail if one of these keys has changed by then.",
         keys: ALL_KEYS;
-    "unwatch", 1, HERE_FAST, "2.2.0", "O(1)",
+    "unwatch", 1, HERE_BUSY, "2.2.0", "O(1)",
         "Forgets all watched keys.";
 };
 

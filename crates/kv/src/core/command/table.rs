@@ -67,6 +67,8 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(1 << 11);
     /// Key places depend on the words.
     pub const MOVABLEKEYS: Flags = Flags(1 << 12);
+    /// Allowed while a script runs too long.
+    pub const ALLOW_BUSY: Flags = Flags(1 << 13);
     /// Is about the connection that it came on, not about a keyspace. Our own word; the highest
     /// bit, so that Redis's have room.
     pub const SESSION: Flags = Flags(1 << 31);

@@ -377,9 +377,19 @@ impl Keyspace {
         }
     }
 
+    /// Notes that a key was used as told.
+    pub(in crate::core) fn set_used(&mut self, index: usize, key: &[u8], used: Used) {
+        let database = &mut self.databases[index];
+        if let Some(place) = database.find(key) {
+            database.use_at(place, |_| used);
+        }
+    }
+
     /// What all of it takes of the heap, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        self.databases.iter().map(Database::heap_bytes).sum()
+        let empty_bytes = self.databases.len() * size_of::<Database>();
+        let held_bytes: usize = self.databases.iter().map(Database::heap_bytes).sum();
+        empty_bytes + held_bytes
     }
 
     /// The same, to change it.

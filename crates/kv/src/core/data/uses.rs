@@ -74,6 +74,23 @@ impl Uses {
         counted(now_ms, counter.saturating_add(u8::from(rises)))
     }
 
+    /// Of a key that was not used for so long; none if that is not noted.
+    pub fn idle_for(self, now_ms: Milliseconds, idle_s: u64) -> Option<Used> {
+        let Uses::Last = self else {
+            return None;
+        };
+        let idle_ms = idle_s.saturating_mul(1000);
+        Some(self.first(now_ms.saturating_sub(idle_ms)))
+    }
+
+    /// Of a key that is used so often; none if that is not noted.
+    pub fn as_often_as(self, now_ms: Milliseconds, frequency: u8) -> Option<Used> {
+        match self {
+            Uses::Last => None,
+            Uses::Frequency { .. } => Some(counted(now_ms, frequency)),
+        }
+    }
+
     /// How often a key is used, on a scale up to 255; none if that is not noted.
     pub fn frequency(self, used: Used, now_ms: Milliseconds) -> Option<u8> {
         match self {
@@ -118,6 +135,9 @@ mod tests {
         let used = Uses::Last.first(turn_ms - 5_000);
         assert_eq!(Uses::Last.idle_ms(used, turn_ms + 5_000), Some(10_000));
         assert_eq!(Uses::Last.frequency(used, turn_ms), None);
+        let told = Uses::Last.idle_for(NOW_MS, 1_000).expect("it is noted");
+        assert_eq!(Uses::Last.idle_ms(told, NOW_MS), Some(1_000_000));
+        assert_eq!(Uses::Last.as_often_as(NOW_MS, 7), None);
         let again = Uses::Last.again(used, turn_ms, 1);
         assert_eq!(Uses::Last.idle_ms(again, turn_ms), Some(0));
     }
@@ -180,5 +200,8 @@ mod tests {
             assert_eq!(frequency, Some(left), "{decay_minutes}, {passed}");
         }
         assert_eq!(uses(1).idle_ms(used, NOW_MS), None);
+        let told = uses(1).as_often_as(NOW_MS, 7).expect("it is noted");
+        assert_eq!(uses(1).frequency(told, NOW_MS), Some(7));
+        assert_eq!(uses(1).idle_for(NOW_MS, 7), None);
     }
 }

@@ -36,14 +36,40 @@ pub enum Answered {
     Discarded,
     /// Where keys stand.
     Versions(Vec<u64>),
-    /// What a script, or a transaction with scripts, came to, with what is to be published now
-    /// that it was done.
-    Publishing {
+    /// What a script, or a transaction with scripts, came to, and what else is to be known of it.
+    Ran {
         /// What it came to; not one of these again.
         answered: Box<Answered>,
-        /// In order.
+        /// What is to be published now that it was done, in order.
         publications: Vec<Publication>,
+        /// What it did.
+        facts: Facts,
     },
+}
+
+/// What a script did, beside what it answers and changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// It called something that reads keys.
+    pub has_read: bool,
+    /// Its answer is an error of something that it called, which was counted there.
+    pub is_counted: bool,
+}
+
+impl Facts {
+    fn bits(self) -> u8 {
+        u8::from(self.has_read) | u8::from(self.is_counted) << 1
+    }
+
+    fn from_bits(bits: u8) -> Result<Facts, CodecError> {
+        match bits {
+            0..4 => Ok(Facts {
+                has_read: bits & 1 != 0,
+                is_counted: bits & 2 != 0,
+            }),
+            mark => Err(CodecError::Mark(mark)),
+        }
+    }
 }
 
 /// Statuses that commands answer, by their place in the encoded form. New ones come last.
@@ -53,6 +79,15 @@ const STATUSES: [&str; 12] = [
 ];
 
 impl Answered {
+    /// The same, without what else is known of scripts.
+    #[cfg(test)]
+    pub(in crate::core) fn plain(self) -> Answered {
+        match self {
+            Answered::Ran { answered, .. } => *answered,
+            other => other,
+        }
+    }
+
     /// As messages hold it.
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::default();
@@ -84,11 +119,12 @@ impl Answered {
                     writer.number(*version);
                 }
             }
-            Answered::Publishing {
+            Answered::Ran {
                 answered,
                 publications,
+                facts,
             } => {
-                writer.byte(5).bytes(&answered.encode());
+                writer.byte(5).bytes(&answered.encode()).byte(facts.bits());
                 writer.length(publications.len());
                 for publication in publications {
                     writer
@@ -107,7 +143,7 @@ impl Answered {
         Answered::decode_one(bytes, true)
     }
 
-    fn decode_one(bytes: Bytes, may_publish: bool) -> Result<Answered, CodecError> {
+    fn decode_one(bytes: Bytes, may_be_ran: bool) -> Result<Answered, CodecError> {
         let mut reader = Reader::new(bytes);
         reader.version(VERSION)?;
         let answered = match reader.byte()? {
@@ -129,8 +165,9 @@ impl Answered {
                 let versions = (0..count).map(|_| reader.number());
                 Answered::Versions(versions.collect::<Result<_, _>>()?)
             }
-            5 if may_publish => Answered::Publishing {
+            5 if may_be_ran => Answered::Ran {
                 answered: Box::new(Answered::decode_one(reader.bytes()?, false)?),
+                facts: Facts::from_bits(reader.byte()?)?,
                 publications: (0..reader.count(3)?)
                     .map(|_| {
                         Ok(Publication {

@@ -9,16 +9,16 @@ mod scripts;
 
 use bytes::Bytes;
 
-pub use answered::{ANSWER_BYTES_MAX, Answered};
+pub use answered::{ANSWER_BYTES_MAX, Answered, Facts};
 pub use operation::{
     Attempt, Author, Call, Change, Decided, OPERATION_BYTES_MAX, Operation, Script, Step, Terms,
     WhenFull,
 };
-pub use scripts::{Home, Running, Surroundings};
+pub use scripts::{Called, Home, Running, Surroundings};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
-    data::{Entry, Key, Keyspace, Milliseconds, Uses},
+    data::{Entry, HIDDEN, Key, Keyspace, Milliseconds, Uses, Value},
     partition::{self, Found, Moment, Read, StateMachine, Wish},
     reply::Reply,
     snapshot,
@@ -27,8 +27,10 @@ use super::{
 /// So many keys that have ended one entry removes.
 const EXPIRE_MAX: usize = 256;
 
-/// What is answered where there is no memory for it.
-const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+/// What EXEC answers where nothing of the transaction was done, before the reason.
+pub const ABORTED: &str = "EXECABORT Transaction discarded because of: ";
+/// What commands that may need memory are told where there is none.
+pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /// What is answered where the journal has no room (redis.io, "MISCONF error": a server that can't
 /// append to its log refuses what changes data, and goes on reading).
@@ -111,6 +113,17 @@ impl Machine {
                  again"
             );
         }
+    }
+
+    /// Whether this makes a value of the cluster's own shorter. To have fewer functions needs no
+    /// memory.
+    fn shrinks(&self, call: &Call) -> bool {
+        let [_, key, value] = &call.words[..] else {
+            return false;
+        };
+        let entry = self.keyspace.database(call.database).get(key);
+        call.database == HIDDEN
+            && matches!(entry.map(|entry| &entry.value), Some(Value::String(old)) if value.len() <= old.len())
     }
 
     /// Says what this node notes of the use of keys.
@@ -474,6 +487,7 @@ impl StateMachine for Machine {
         let needs_memory = |call: &Call| {
             let command = command::find(&call.words);
             command.is_some_and(|command| command.flags.has(command::Flags::DENYOOM))
+                && !self.shrinks(call)
         };
         let aborted = || aborted(OUT_OF_MEMORY);
         match Operation::decode(operation.clone()) {
@@ -523,9 +537,7 @@ impl StateMachine for Machine {
 
 /// As Redis answers an EXEC that may not run now.
 fn aborted(reason: &str) -> Answered {
-    refused(&format!(
-        "EXECABORT Transaction discarded because of: {reason}"
-    ))
+    refused(&format!("{ABORTED}{reason}"))
 }
 
 /// What clients are told who ask for something that would have to be logged, be it that it only

@@ -1,9 +1,12 @@
 //! What a request asks of one partition, as entries of the log and messages hold it.
 
+use std::sync::Arc;
+
 use atoll_base::id::NodeId;
 use bytes::Bytes;
 
 use crate::core::{
+    acl::{Caller, read_record, write_record},
     codec::{CodecError, Reader, Writer},
     data::{HIDDEN, Packing},
 };
@@ -77,6 +80,8 @@ pub struct Script {
     pub reads: bool,
     /// What it may do where no memory is left.
     pub when_full: WhenFull,
+    /// Who has it run, if that user may not do everything.
+    pub caller: Option<Caller>,
 }
 
 /// What a script may do where no memory is left, if it is one that may write (Redis: "Scripting
@@ -289,15 +294,21 @@ impl Operation {
     /// # Errors
     /// These bytes are no operation, or one of a newer version.
     pub fn decode_with_terms(bytes: Bytes) -> Result<(Terms, Operation), CodecError> {
+        let (terms, operation) = Self::split_terms(bytes)?;
+        Ok((terms, Operation::read(operation)?))
+    }
+
+    /// An operation, encoded and without its terms, and these.
+    fn split_terms(bytes: Bytes) -> Result<(Terms, Bytes), CodecError> {
+        let mut terms = Terms::default();
         if bytes.get(..2) != Some(&[VERSION, TERMS]) {
-            return Ok((Terms::default(), Operation::read(bytes)?));
+            return Ok((terms, bytes));
         }
         let mut reader = Reader::new(bytes.slice(2..));
         let has = reader.byte()?;
         if has & !(HAS_PACKING | HAS_AUTHOR) != 0 {
             return Err(CodecError::Mark(has));
         }
-        let mut terms = Terms::default();
         if has & HAS_PACKING != 0 {
             terms.packing = Some(Packing::read(&mut reader)?);
         }
@@ -307,16 +318,22 @@ impl Operation {
                 client: reader.number()?,
             });
         }
-        Ok((terms, Operation::read(reader.rest())?))
+        Ok((terms, reader.rest()))
+    }
+
+    /// Whether these bytes are of an operation that only the owner can tell what it comes to.
+    pub fn is_decided(bytes: &Bytes) -> bool {
+        let is = |operation: &[u8]| matches!(operation, [VERSION, SCRIPT | PROGRAM, ..]);
+        match bytes.get(..2) {
+            Some([VERSION, TERMS]) => {
+                Self::split_terms(bytes.clone()).is_ok_and(|(_, operation)| is(&operation))
+            }
+            _ => is(bytes),
+        }
     }
 
     /// An operation, without the terms that it may come with.
     ///
-    /// Whether these bytes are of an operation that only the owner can tell what it comes to.
-    pub fn is_decided(bytes: &[u8]) -> bool {
-        matches!(bytes, [VERSION, SCRIPT | PROGRAM, ..])
-    }
-
     /// # Errors
     /// These bytes are no operation, or one of a newer version.
     pub fn decode(bytes: Bytes) -> Result<Operation, CodecError> {
@@ -427,6 +444,15 @@ fn write_script(writer: &mut Writer, script: &Script) {
     writer.bytes(script.function.as_deref().unwrap_or_default());
     write_words(writer, &script.keys);
     write_words(writer, &script.arguments);
+    match &script.caller {
+        Some(caller) => {
+            writer.byte(1).bytes(&caller.name);
+            writer.bytes(&write_record(&caller.rules));
+        }
+        None => {
+            writer.byte(0);
+        }
+    }
 }
 
 fn read_script(reader: &mut Reader) -> Result<Script, CodecError> {
@@ -447,6 +473,14 @@ fn read_script(reader: &mut Reader) -> Result<Script, CodecError> {
         function: Some(reader.bytes()?).filter(|name| !name.is_empty()),
         keys: read_words(reader)?,
         arguments: read_words(reader)?,
+        caller: match reader.byte()? {
+            0 => None,
+            1 => Some(Caller {
+                name: reader.bytes()?,
+                rules: Arc::new(read_record(&reader.bytes()?).map_err(|_| CodecError::Rules)?),
+            }),
+            mark => return Err(CodecError::Mark(mark)),
+        },
     })
 }
 

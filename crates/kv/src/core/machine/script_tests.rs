@@ -1,5 +1,7 @@
 //! Scripts are decided without a trace, and doing what was decided is what they did.
 
+mod calls;
+
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
@@ -37,6 +39,7 @@ fn script(code: &str, keys: &str, arguments: Vec<Bytes>) -> Script {
         arguments,
         reads: false,
         when_full: WhenFull::Limited,
+        caller: None,
     }
 }
 
@@ -75,8 +78,8 @@ fn get(machine: &mut Machine, key: &str) -> Reply {
 }
 
 fn text(answered: &Answered) -> String {
-    match answered {
-        Answered::Reply(Reply::Error(text)) => String::from_utf8_lossy(text).into_owned(),
+    match answered.clone().plain() {
+        Answered::Reply(Reply::Error(text)) => String::from_utf8_lossy(&text).into_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -109,6 +112,10 @@ impl Surroundings for Node {
         assert_eq!(running.command[0], "eval");
         Arc::new(Always)
     }
+
+    fn calls(&self, _: usize, _: &[Bytes]) {}
+
+    fn called(&self, _: Option<&'static command::Command>, _: Called<'_>) {}
 
     fn hearing(&self, publication: &Publication) -> usize {
         publication.channel.len()
@@ -172,7 +179,7 @@ fn a_script_stays_in_its_partition() {
         "redis.call('set', 'k', 1) return redis.call('mget', 'k', '{k}x')",
     );
     assert_eq!(
-        allowed,
+        allowed.plain(),
         Answered::Reply(Reply::Array(vec![Reply::bulk("1"), Reply::Null]))
     );
 }
@@ -186,8 +193,9 @@ fn publications_are_told_when_it_is_done() {
         message: message.into(),
         sharded,
     };
-    let published = Answered::Publishing {
+    let published = Answered::Ran {
         answered: Box::new(Answered::Reply(Reply::Integer(5))),
+        facts: Facts::default(),
         publications: vec![publication("news", "m", false), publication("s", "n", true)],
     };
     assert_eq!(eval(&mut machine, code), published);
@@ -218,15 +226,24 @@ fn a_read_runs_without_the_log() {
     let mut read = script("return redis.call('get', KEYS[1])", "k", vec![]);
     read.reads = true;
     let operation = Operation::Script(read.clone()).encode();
-    let found = Read::Reply(Answered::Reply(Reply::bulk("1")));
+    let found = Read::Reply(Answered::Ran {
+        answered: Box::new(Answered::Reply(Reply::bulk("1"))),
+        publications: Vec::new(),
+        facts: Facts {
+            has_read: true,
+            is_counted: false,
+        },
+    });
     assert_eq!(machine.read(1_005, 0, &operation), found);
     // That a key has ended is known to all before anybody hears of it.
     let Read::After(removal) = machine.read(1_011, 0, &operation) else {
         panic!("an ended key was read as if its end were known to all");
     };
     machine.apply(at(1_011, 2), &removal);
-    let gone = Read::Reply(Answered::Reply(Reply::Null));
-    assert_eq!(machine.read(1_011, 0, &operation), gone);
+    let Read::Reply(gone) = machine.read(1_011, 0, &operation) else {
+        panic!("its end is known to all");
+    };
+    assert_eq!(gone.plain(), Answered::Reply(Reply::Null));
     read.code = Bytes::from_static(b"return redis.call('set', KEYS[1], 1)");
     let operation = Operation::Script(read).encode();
     let Read::Reply(refused) = machine.read(1_011, 0, &operation) else {
@@ -248,7 +265,7 @@ fn an_ended_key_that_a_script_met_is_removed() {
         at(1_011, 2),
         Operation::Script(script("return redis.call('get', 'k')", "k", vec![])),
     );
-    assert_eq!(seen, Answered::Reply(Reply::Null));
+    assert_eq!(seen.plain(), Answered::Reply(Reply::Null));
     let names: Vec<&str> = machine
         .take_events()
         .iter()
@@ -308,7 +325,7 @@ fn where_no_memory_is_left_scripts_do_what_they_say_they_do() {
         assert_eq!(Operation::decode(operation.encode()), Ok(operation.clone()));
         match machine.refuses(&operation.encode()) {
             Some(refusal) => text(&refusal),
-            None => match run(machine, at(1_000, 1), operation) {
+            None => match run(machine, at(1_000, 1), operation).plain() {
                 Answered::Reply(Reply::Error(error)) => String::from_utf8_lossy(&error).into(),
                 other => format!("{other:?}"),
             },
@@ -530,7 +547,7 @@ proptest! {
                 format!("{:?}", replica.keyspace()),
                 format!("{:?}", machine.keyspace())
             );
-            prop_assert_eq!(answered, Answered::Reply(state(&mut machine, now_ms)));
+            prop_assert_eq!(answered.plain(), Answered::Reply(state(&mut machine, now_ms)));
             let again = Operation::decode(decided.clone()).map(|it| it.encode());
             prop_assert_eq!(again, Ok(decided));
         }

@@ -13,6 +13,8 @@
 //! SCRIPT KILL) nothing is kept, and so it can always be ended; in Redis one that has written
 //! can't.
 
+mod calls;
+
 use std::{fmt, sync::Arc};
 
 use atoll_base::id::PartitionId;
@@ -20,17 +22,17 @@ use atoll_ring::partition::Partitions;
 use bytes::Bytes;
 
 use super::{
-    Answered, Call, Change, Decided, Machine, OPERATION_BYTES_MAX, Operation, Script, Step,
+    Answered, Call, Change, Decided, Facts, Machine, OPERATION_BYTES_MAX, Operation, Script, Step,
     WhenFull, of_step,
 };
 use crate::{
     api::Publication,
     core::{
-        command::{self, Command, Context, Effects, Flags, Group, Moment, wait_of},
-        data::{DATABASES, Entry, Key, Keyspace, parse_integer},
+        acl::Caller,
+        command::{self, Command, Context, Effects, Flags, Moment},
+        data::{Entry, Key, Keyspace, Packing},
         reply::Reply,
-        route::{self, Plan},
-        script::{self, Host, Job, Ran, Watch},
+        script::{self, Job, Ran, Watch},
     },
 };
 
@@ -62,8 +64,25 @@ pub trait Surroundings: fmt::Debug + Send + Sync {
     /// A script begins. It has ended when the watch is dropped.
     fn begins(&self, running: Running) -> Arc<dyn Watch>;
 
+    /// A script is about to call this.
+    fn calls(&self, database: usize, words: &[Bytes]);
+
+    /// What a script called came to this; none, if there is no such command.
+    fn called(&self, command: Option<&'static Command>, end: Called<'_>);
+
     /// How many on this node would hear a publication now.
     fn hearing(&self, publication: &Publication) -> usize;
+}
+
+/// What became of a command that a script called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called<'a> {
+    /// It was run.
+    Done,
+    /// It was run, and answered this error.
+    Failed(&'a [u8]),
+    /// It was not run, because of this error.
+    Rejected(&'a [u8]),
 }
 
 /// A script that runs, as SCRIPT KILL and FUNCTION STATS know it.
@@ -93,39 +112,33 @@ impl Script {
 
 /// Decides what an operation with scripts comes to. The machine is afterwards what it was.
 pub(super) fn decide(machine: &mut Machine, at: Moment, operation: &Bytes) -> Bytes {
-    let (steps, watched) = match Operation::decode(operation.clone()) {
-        Ok(Operation::Script(script)) => (vec![Step::Script(script)], None),
-        Ok(Operation::Program { steps, watched }) => (steps, Some(watched)),
+    let (terms, steps, watched) = match Operation::decode_with_terms(operation.clone()) {
+        Ok((terms, Operation::Script(script))) => (terms, vec![Step::Script(script)], None),
+        Ok((terms, Operation::Program { steps, watched })) => (terms, steps, Some(watched)),
         // Whoever applies it says what is wrong with it.
         Ok(_) | Err(_) => return operation.clone(),
     };
     machine.keyspace.begin_undo();
     let mut run = Run::new(machine.home.as_ref(), &mut machine.keyspace, at);
     run.is_full = machine.is_full;
+    run.packing = terms.packing;
     let answered = match &watched {
         Some(watched) if !stands(run.keyspace, at, watched) => Ok(Answered::Discarded),
         _ => run.steps(steps, watched.is_some()),
     };
-    let Run {
-        changes,
-        bytes,
-        publications,
-        ..
-    } = run;
+    let answered = answered.map(|answered| run.ran(answered));
+    let Run { changes, bytes, .. } = run;
     machine.keyspace.undo();
     let answered = match answered {
-        Ok(answered) if publications.is_empty() => answered,
-        Ok(answered) => Answered::Publishing {
-            answered: Box::new(answered),
-            publications,
-        },
+        Ok(answered) => answered,
         Err(error) => return nothing(error),
     };
     let answer = answered.encode();
     if bytes + answer.len() > OPERATION_BYTES_MAX - FRAME_BYTES {
         return nothing(too_large(bytes + answer.len()));
     }
-    Operation::Decided(Decided { changes, answer }).encode()
+    let decided = Operation::Decided(Decided { changes, answer });
+    Operation::with_terms(decided.encode(), &terms)
 }
 
 /// What is logged where nothing of a script is kept.
@@ -185,7 +198,7 @@ impl Machine {
         let mut run = Run::new(self.home.as_ref(), &mut self.keyspace, at);
         let answered = run.steps(steps, watched.is_some());
         effects.ended.append(&mut run.ended);
-        answered.unwrap_or_else(Answered::Reply)
+        answered.map_or_else(Answered::Reply, |answered| run.ran(answered))
     }
 }
 
@@ -202,6 +215,8 @@ struct Run<'a> {
     is_full: bool,
     /// Whether the script's commands that may need memory are refused.
     is_limited: bool,
+    /// Whose script runs, if not of somebody who may do everything.
+    caller: Option<Caller>,
     changes: Vec<Change>,
     /// Keys that were found to have ended where nothing may be changed.
     ended: Vec<(usize, Key)>,
@@ -210,6 +225,11 @@ struct Run<'a> {
     bytes: usize,
     /// Commands that read so far: each has a chance of its own.
     reads_done: u64,
+    facts: Facts,
+    /// The last error that a call came to.
+    failed: Option<Bytes>,
+    /// Limits of small forms that are not Redis's own.
+    packing: Option<Packing>,
 }
 
 impl<'a> Run<'a> {
@@ -222,11 +242,27 @@ impl<'a> Run<'a> {
             reads: at.reading,
             is_full: false,
             is_limited: false,
+            caller: None,
             changes: Vec::new(),
             ended: Vec::new(),
             publications: Vec::new(),
             bytes: 0,
             reads_done: 0,
+            facts: Facts::default(),
+            failed: None,
+            packing: None,
+        }
+    }
+
+    /// What it came to, with what else is to be known.
+    fn ran(&mut self, answered: Answered) -> Answered {
+        if self.publications.is_empty() && self.facts == Facts::default() {
+            return answered;
+        }
+        Answered::Ran {
+            answered: Box::new(answered),
+            publications: std::mem::take(&mut self.publications),
+            facts: self.facts,
         }
     }
 
@@ -264,6 +300,7 @@ impl<'a> Run<'a> {
             return Ok(error(OUT_OF_MEMORY));
         }
         self.is_limited = self.is_full && script.when_full == WhenFull::Limited;
+        self.caller.clone_from(&script.caller);
         let watch = self
             .home
             .map(|home| home.surroundings.begins(script.running()));
@@ -275,8 +312,15 @@ impl<'a> Run<'a> {
             // Another number than any command draws.
             seed: !self.at.seed,
             watch,
+            caller: script.caller.as_ref(),
         };
-        match script::run(self, &job) {
+        self.failed = None;
+        let ran = script::run(self, &job);
+        if let (Ran::Answered(Reply::Error(text)), Some(failed)) = (&ran, &self.failed) {
+            // What nobody caught is told with the place where it was.
+            self.facts.is_counted |= text.starts_with(failed);
+        }
+        match ran {
             Ran::Answered(reply) => Ok(reply),
             Ran::Ended(error) => Err(error),
         }
@@ -311,7 +355,8 @@ impl<'a> Run<'a> {
         };
         let before = self.keyspace.changes();
         let mut effects = Effects::default();
-        let mut context = Context::new(self.keyspace, self.database, at, &mut effects);
+        let context = Context::new(self.keyspace, self.database, at, &mut effects);
+        let mut context = context.packed(self.packing).of_script();
         let reply = command
             .run(&mut context, words)
             .unwrap_or_else(|error| Reply::Error(Bytes::from(error.to_string())));
@@ -347,127 +392,8 @@ impl<'a> Run<'a> {
             self.changes.push(Change::Expired(database, key.into()));
         }
     }
-
-    /// What only scripts call, or mean otherwise.
-    fn execute_here(&mut self, command: &Command, words: &[Bytes]) -> Option<Reply> {
-        match command.name {
-            "select" => {
-                let chosen = parse_integer(&words[1]).and_then(|it| usize::try_from(it).ok());
-                Some(match chosen.filter(|index| *index < DATABASES) {
-                    Some(index) => {
-                        self.database = index;
-                        Reply::OK
-                    }
-                    None if parse_integer(&words[1]).is_none() => {
-                        error("ERR value is not an integer or out of range")
-                    }
-                    None => error("ERR DB index is out of range"),
-                })
-            }
-            "time" => {
-                let (seconds, ms) = (self.at.now_ms / 1_000, self.at.now_ms % 1_000);
-                Some(Reply::Array(vec![
-                    Reply::bulk(seconds.to_string()),
-                    Reply::bulk((ms * 1_000).to_string()),
-                ]))
-            }
-            "publish" | "spublish" => {
-                // What reads is not published twice, and so not at all.
-                if self.reads {
-                    return Some(error(WRITES));
-                }
-                let publication = Publication {
-                    channel: words[1].clone(),
-                    message: words[2].clone(),
-                    sharded: command.name == "spublish",
-                };
-                let hearing = self
-                    .home
-                    .map_or(0, |home| home.surroundings.hearing(&publication));
-                self.bytes += words[1].len() + words[2].len() + 2 * size_of::<usize>();
-                self.publications.push(publication);
-                Some(Reply::count(hearing))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether everything that these words touch is in this partition.
-    fn check_place(&self, command: &Command, words: &[Bytes]) -> Result<(), Reply> {
-        let Some(home) = self.home else {
-            return Ok(());
-        };
-        let of_key = |key: &[u8]| home.partitions.of_key(key);
-        match route::plan(command, words, home.partitions.count(), of_key) {
-            Ok(Plan::One(partition)) if partition == home.partition => Ok(()),
-            Ok(Plan::Anywhere) => Ok(()),
-            Ok(Plan::Every(_) | Plan::Search | Plan::Scan(_)) => Err(error(
-                "ERR This Redis command goes over all keys, of which a script sees one partition",
-            )),
-            Ok(Plan::One(_) | Plan::Parts(..) | Plan::Atomic(_)) => Err(error(
-                "ERR Script attempted to access a non local key in a cluster node",
-            )),
-            Err(error) => Err(Reply::Error(Bytes::from(error.to_string()))),
-        }
-    }
 }
-
-/// What scripts that only read are told.
-const WRITES: &str = "ERR Write commands are not allowed from read-only scripts.";
 
 fn error(text: &'static str) -> Reply {
     Reply::Error(Bytes::from_static(text.as_bytes()))
-}
-
-/// Commands that wait, and so are none for scripts; those of streams may come without waiting.
-fn would_wait(command: &Command, words: &[Bytes]) -> Option<Reply> {
-    if !command.flags.has(Flags::BLOCKING) {
-        return None;
-    }
-    if !["xread", "xreadgroup"].contains(&command.name) {
-        return Some(error(NOT_FROM_SCRIPT));
-    }
-    match wait_of(command, words) {
-        Ok(Some(_)) => Some(Reply::Error(Bytes::from(format!(
-            "ERR {} command is not allowed with BLOCK option from scripts",
-            command.name
-        )))),
-        // What is wrong with it the command says.
-        Ok(None) | Err(_) => None,
-    }
-}
-
-const NOT_FROM_SCRIPT: &str = "ERR This Redis command is not allowed from script";
-
-impl Host for Run<'_> {
-    fn call(&mut self, words: Vec<Bytes>) -> Reply {
-        let Some(command) = command::find(&words) else {
-            return error("ERR Unknown Redis command called from script");
-        };
-        if !command.takes(words.len()) {
-            return error("ERR Wrong number of args calling Redis command from script");
-        }
-        if command.flags.has(Flags::NOSCRIPT) || command.group == Group::Scripting {
-            return error(NOT_FROM_SCRIPT);
-        }
-        if let Some(refusal) = would_wait(command, &words) {
-            return refusal;
-        }
-        if self.reads && command.flags.has(Flags::WRITE) {
-            return error(WRITES);
-        }
-        if self.is_limited && command.flags.has(Flags::DENYOOM) {
-            return error(super::OUT_OF_MEMORY);
-        }
-        if self.bytes > OPERATION_BYTES_MAX {
-            return too_large(self.bytes);
-        }
-        if let Some(reply) = self.execute_here(command, &words) {
-            return reply;
-        }
-        match self.check_place(command, &words) {
-            Ok(()) => self.execute(command, words),
-            Err(refusal) => refusal,
-        }
-    }
 }

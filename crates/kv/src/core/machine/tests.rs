@@ -278,6 +278,18 @@ fn a_full_node_refuses_what_needs_memory() {
     }
     machine.set_full(false);
     assert_eq!(machine.refuses(&set), None);
+
+    // What the cluster keeps for itself may get shorter.
+    let own = |text: &str| {
+        let words = words(text);
+        let database = HIDDEN;
+        Operation::Call(Call { database, words }).encode()
+    };
+    machine.apply(at(1_000, 1), &own("SET f abc"));
+    machine.set_full(true);
+    assert_eq!(machine.refuses(&own("SET f abd")), None);
+    assert_eq!(machine.refuses(&own("SET f abcd")), Some(error(text)));
+    assert_eq!(machine.refuses(&own("SET g a")), Some(error(text)));
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn with<T>(work: impl FnOnce(&mut Engine) -> (T, Use)) -> Result<T, Fault> {
         None => Engine::new()?,
     };
     let (result, used) = work(&mut engine);
-    engine.shared.begin(0, None);
+    engine.shared.begin(0, None, None);
     if used == Use::Again && engine.tidy() {
         ENGINE.with(|kept| *kept.borrow_mut() = Some(engine));
     }
@@ -96,7 +96,7 @@ pub fn check(code: &Bytes) -> Result<(), String> {
 pub fn load_library(code: &Bytes, watch: Option<Arc<dyn Watch>>) -> Result<Library, String> {
     let name = shebang::library_name(code)?;
     let loaded = with(|engine| {
-        engine.shared.begin(0, watch);
+        engine.shared.begin(0, watch, None);
         let loaded = engine.library(code);
         let used = match engine.shared.ended.get() {
             None => Use::Again,
@@ -257,7 +257,8 @@ impl Engine {
     }
 
     fn run(&mut self, host: &mut dyn Host, job: &Job<'_>) -> Ran {
-        self.shared.begin(job.seed, job.watch.clone());
+        self.shared
+            .begin(job.seed, job.watch.clone(), job.caller.cloned());
         let ran = self.try_run(host, job);
         if let Some(end) = self.shared.ended.get() {
             return Ran::Ended(Reply::Error(Bytes::from(end.to_string())));

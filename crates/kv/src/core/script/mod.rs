@@ -31,7 +31,7 @@ pub use engine::{check, load_library, run};
 pub use limits::{LIBRARY_BYTES_MAX, SCRIPT_BYTES_MAX};
 pub use shebang::{Flag, Shebang, library_name, script_flags};
 
-use super::reply::Reply;
+use super::{acl::Caller, reply::Reply};
 
 /// Who runs the commands of a script.
 pub trait Host {
@@ -86,6 +86,8 @@ pub struct Job<'a> {
     pub seed: u64,
     /// Who may end it; nobody, if none.
     pub watch: Option<Arc<dyn Watch>>,
+    /// Who has it run; somebody who may do everything, if none.
+    pub caller: Option<&'a Caller>,
 }
 
 /// What a script came to.

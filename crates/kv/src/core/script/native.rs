@@ -16,7 +16,7 @@ use super::{
     libraries::{bits, json, msgpack, structs},
     limits::{FUNCTIONS_MAX, LOGGED_BYTES_MAX, VALUES_MAX},
 };
-use crate::core::{chance, command};
+use crate::core::{acl::Caller, chance, command};
 
 /// The Redis that scripts find themselves in.
 const VERSION: &str = "7.4.0";
@@ -27,6 +27,7 @@ const VERSION_NUMBER: u32 = 0x0007_0400;
 pub(super) struct Shared {
     pub(super) ended: Cell<Option<End>>,
     pub(super) watch: RefCell<Option<Arc<dyn Watch>>>,
+    pub(super) caller: RefCell<Option<Caller>>,
     pub(super) random: Cell<u64>,
     pub(super) resp3: Cell<bool>,
     pub(super) json: Cell<json::Settings>,
@@ -34,7 +35,8 @@ pub(super) struct Shared {
 
 impl Shared {
     /// As a script finds it.
-    pub(super) fn begin(&self, seed: u64, watch: Option<Arc<dyn Watch>>) {
+    pub(super) fn begin(&self, seed: u64, watch: Option<Arc<dyn Watch>>, caller: Option<Caller>) {
+        self.caller.replace(caller);
         self.ended.set(None);
         self.watch.replace(watch);
         self.random.set(seed);
@@ -86,7 +88,11 @@ pub(super) fn table(lua: &Lua, shared: &Rc<Shared>) -> mlua::Result<Table> {
     native.raw_set("sha1hex", function(lua, sha1hex)?)?;
     native.raw_set("log", function(lua, |_, args| log(&args))?)?;
     native.raw_set("set_repl", function(lua, |_, args| set_repl(&args))?)?;
-    native.raw_set("acl_check_cmd", function(lua, |_, args| acl(&args))?)?;
+    let of = shared.clone();
+    native.raw_set(
+        "acl_check_cmd",
+        function(lua, move |_, args| acl(of.caller.borrow().as_ref(), &args))?,
+    )?;
     native.raw_set("error_text", lua.create_function(error_text)?)?;
     native.raw_set("where", lua.create_function(|lua, ()| place(lua))?)?;
     native.raw_set(
@@ -187,18 +193,20 @@ fn set_repl(args: &MultiValue) -> Given {
     }
 }
 
-/// Whoever may run the script may run all that a script can.
-fn acl(args: &MultiValue) -> Given {
+/// Whether whoever has the script run may call this.
+fn acl(caller: Option<&Caller>, args: &MultiValue) -> Given {
     if args.is_empty() {
         return Err(
             "Please specify at least one argument for this redis.acl_check_cmd() call".into(),
         );
     }
     let words: Vec<Bytes> = args.iter().map_while(bytes).collect();
-    if words.len() < args.len() || command::find(&words).is_none() {
-        return Err("ERR Invalid command passed to redis.acl_check_cmd()".into());
-    }
-    given(Value::Boolean(true))
+    let command = command::find(&words).filter(|_| words.len() == args.len());
+    let command = command.ok_or("ERR Invalid command passed to redis.acl_check_cmd()")?;
+    let is_allowed = caller.is_none_or(|caller| {
+        command.takes(words.len()) && caller.rules.check(command, &words).is_ok()
+    });
+    given(Value::Boolean(is_allowed))
 }
 
 /// An error's text has a code before it.

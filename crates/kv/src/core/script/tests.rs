@@ -51,6 +51,7 @@ fn eval_with(host: &mut Alone, code: &str, keys: &[&str], arguments: &[&str]) ->
         arguments: &words(arguments),
         seed: 1,
         watch: None,
+        caller: None,
     };
     run(host, &job)
 }
@@ -538,6 +539,7 @@ fn ends(code: &str) -> Ran {
         arguments: &[],
         seed: 0,
         watch: Some(Arc::new(After(AtomicU64::new(50), End::Killed))),
+        caller: None,
     };
     run(&mut Alone::default(), &job)
 }
@@ -620,6 +622,7 @@ fn libraries_are_loaded_and_run() {
             arguments: &["a".into()],
             seed: 0,
             watch: None,
+            caller: None,
         };
         match run(&mut Alone::default(), &job) {
             Ran::Answered(reply) => reply,
@@ -779,7 +782,7 @@ proptest! {
         ] {
             let code = Bytes::from_static(code.as_bytes());
             let job = Job {
-                code: &code, function: None, keys: &[], arguments: &arguments, seed: 0, watch: None,
+                code: &code, function: None, keys: &[], arguments: &arguments, seed: 0, watch: None, caller: None,
             };
             let ran = run(&mut Alone::default(), &job);
             prop_assert!(matches!(ran, Ran::Answered(_)), "{:?}", ran);

@@ -39,6 +39,11 @@ impl Cache {
         digest
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.scripts.len()
+    }
+
     /// The script of a name.
     pub(super) fn get(&self, digest: &Digest) -> Option<Bytes> {
         self.scripts.get(digest).cloned()

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use atoll_base::id::PartitionId;
 use bytes::Bytes;
 
-use super::{is, listing};
+use super::{condition::is_slow, is, listing};
 use crate::{
     api::{Answer, Refusal, Version},
     core::{
         data::HIDDEN,
         dump,
-        machine::{Call, Operation, Running},
+        machine::{self, Call, Operation, Running},
         reply::Reply,
         script::{self, CATALOG_BYTES_MAX, Catalog, Library},
     },
@@ -69,6 +69,13 @@ pub(super) async fn known(kv: &Kv) -> Result<Arc<Known>, Answer> {
     Err(Answer::Refused(Refusal::Overloaded))
 }
 
+/// Looks what the libraries are now.
+async fn known_now(kv: &Kv) {
+    if let Err(refused) = known(kv).await {
+        tracing::debug!(?refused, "functions can't be read again after a change");
+    }
+}
+
 /// A command on the value, if that still stands where it stood.
 fn transaction(words: Vec<Bytes>, version: u64) -> Bytes {
     let database = HIDDEN;
@@ -100,9 +107,19 @@ async fn change(
         let words = vec![Bytes::from_static(b"SET"), KEY, bytes];
         let write = transaction(words, known.version);
         match answer(given(kv, PARTITION, AskKind::Write, write).await) {
-            Answer::Executed(_) => return Ok(reply),
+            Answer::Executed(_) => {
+                // What this node knows of functions without asking (CLIENT PAUSE needs it) is to
+                // hold these. Where that fails, whoever calls them asks again.
+                known_now(kv).await;
+                return Ok(reply);
+            }
             // Somebody else was quicker.
             Answer::Discarded => {}
+            // That it takes a transaction is nobody else's affair.
+            Answer::Reply(Reply::Error(text)) if text.starts_with(machine::ABORTED.as_bytes()) => {
+                let reason = text.slice(machine::ABORTED.len()..);
+                return Err(Answer::Reply(Reply::Error(reason)));
+            }
             refused => return Err(refused),
         }
     }
@@ -120,6 +137,11 @@ pub(super) async fn run(kv: &Kv, name: &str, words: &[Bytes]) -> Answer {
                 false => Err("ERR Library not found".to_owned()),
             })
             .await
+        }
+        // Who has to decide whether to end it is told what is known here.
+        "function|stats" if is_slow(kv, PARTITION) => {
+            let known = kv.0.scripts.known.lock().clone();
+            Ok(listing::stats(&known.catalog, kv.0.scripts.runs.function()))
         }
         "function|flush" => flush(kv, options).await,
         "function|restore" => restore(kv, options).await,
@@ -147,7 +169,7 @@ fn read(kv: &Kv, code: &Bytes) -> Result<Library, String> {
     };
     // A copy: a library should not keep alive all that came with it.
     let code = Bytes::copy_from_slice(code);
-    let watch = kv.0.scripts.runs.begin(running, LOAD_LIMIT);
+    let watch = kv.0.scripts.runs.begin(running, LOAD_LIMIT, None);
     script::load_library(&code, Some(watch))
 }
 

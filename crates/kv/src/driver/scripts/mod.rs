@@ -8,13 +8,17 @@
 //! swap, and whoever runs a function asks first which version of it holds.
 
 mod cache;
+mod condition;
 mod functions;
 mod listing;
 mod running;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use atoll_base::id::PartitionId;
@@ -29,6 +33,7 @@ use super::{
 use crate::{
     api::{Answer, Call, Publication, Refusal, Step, Transaction},
     core::{
+        acl::Caller,
         command::{Command, Flags, Group},
         data::parse_integer,
         machine::{self, Answered, Operation, Script, WhenFull},
@@ -49,8 +54,20 @@ pub(super) struct Scripts {
     cache: Mutex<Cache>,
     /// The libraries as they were read last.
     known: Mutex<Arc<Known>>,
-    runs: Runs,
+    pub(super) runs: Runs,
     time_limit_ms: AtomicU64,
+}
+
+/// A shard that has run a script for so long says nothing to anybody: longer than most scripts
+/// take, and shorter than others wait before they ask whether the owner is well.
+const SILENT_AFTER: Duration = Duration::from_millis(5);
+
+impl Scripts {
+    /// Shards that do nothing but run a script.
+    pub(super) fn busy_shards(&self) -> Vec<usize> {
+        let silent = self.runs.slow(SILENT_AFTER).into_iter();
+        silent.map(|slow| slow.shard).collect()
+    }
 }
 
 impl Default for Scripts {
@@ -77,12 +94,18 @@ pub(super) fn is_scripting(command: &Command) -> bool {
 }
 
 /// Begins a command about scripts.
-pub(super) fn begin(kv: &Kv, dealer: &mut Dealer<'_>, database: usize, call: Call) -> Pending {
+pub(super) fn begin(
+    kv: &Kv,
+    dealer: &mut Dealer<'_>,
+    database: usize,
+    call: Call,
+    caller: Option<Caller>,
+) -> Pending {
     let name = call.command.name;
     let replied = match name {
         "eval" | "eval_ro" | "evalsha" | "evalsha_ro" => {
             return match resolve(kv, database, &call) {
-                Ok(script) => deal(kv, dealer, &call, script),
+                Ok(script) => deal(kv, dealer, &call, Script { caller, ..script }),
                 Err(text) => Pending::Ready(error_reply(text)),
             };
         }
@@ -98,7 +121,7 @@ pub(super) fn begin(kv: &Kv, dealer: &mut Dealer<'_>, database: usize, call: Cal
             let kv = kv.clone();
             return Pending::Alone(Box::pin(async move {
                 match name {
-                    "fcall" | "fcall_ro" => call_function(&kv, database, call).await,
+                    "fcall" | "fcall_ro" => call_function(&kv, database, call, caller).await,
                     _ => functions::run(&kv, name, &call.words).await,
                 }
             }));
@@ -112,8 +135,15 @@ pub(super) fn begin(kv: &Kv, dealer: &mut Dealer<'_>, database: usize, call: Cal
 
 fn load(kv: &Kv, code: &Bytes) -> Result<Reply, String> {
     script::check(code)?;
-    let digest = kv.0.scripts.cache.lock().add(code);
-    Ok(Reply::bulk(script::hex(&digest)))
+    Ok(Reply::bulk(script::hex(&keep(kv, code))))
+}
+
+/// Knows a script from now on; its name.
+fn keep(kv: &Kv, code: &Bytes) -> script::Digest {
+    let mut cache = kv.0.scripts.cache.lock();
+    let digest = cache.add(code);
+    kv.hub().set_scripts(cache.len());
+    digest
 }
 
 fn exists(kv: &Kv, names: &[Bytes]) -> Reply {
@@ -133,6 +163,7 @@ fn flush(kv: &Kv, options: &[Bytes]) -> Result<Reply, String> {
         _ => return Err("ERR SCRIPT FLUSH only support SYNC|ASYNC option".to_owned()),
     }
     *kv.0.scripts.cache.lock() = Cache::default();
+    kv.hub().set_scripts(0);
     Ok(Reply::OK)
 }
 
@@ -155,14 +186,18 @@ fn keys_of(words: &[Bytes], refusal: &'static str) -> Result<(Vec<Bytes>, Vec<By
 /// What scripts that may write are told where nothing may be written.
 const WRITES: &str = "ERR Can not execute a script with write flag using *_ro command.";
 
+/// The script that a word names, if this node knows it.
+fn known_script(kv: &Kv, word: &[u8]) -> Option<Bytes> {
+    let digest = script::parse_hex(word)?;
+    kv.0.scripts.cache.lock().get(&digest)
+}
+
 /// The script that EVAL or EVALSHA means.
 fn resolve(kv: &Kv, database: usize, call: &Call) -> Result<Script, String> {
     let (keys, arguments) = keys_of(&call.words, "ERR value is not an integer or out of range")?;
     let word = &call.words[1];
     let code = if call.command.name.starts_with("evalsha") {
-        let cache = kv.0.scripts.cache.lock();
-        let code = script::parse_hex(word).and_then(|digest| cache.get(&digest));
-        code.ok_or("NOSCRIPT No matching script. Please use EVAL.")?
+        known_script(kv, word).ok_or("NOSCRIPT No matching script. Please use EVAL.")?
     } else {
         word.clone()
     };
@@ -176,7 +211,7 @@ fn resolve(kv: &Kv, database: usize, call: &Call) -> Result<Script, String> {
         return Err(format!("ERR a script has at most {max} bytes"));
     }
     if call.command.name.starts_with("eval") && !call.command.name.starts_with("evalsha") {
-        kv.0.scripts.cache.lock().add(&code);
+        keep(kv, &code);
     }
     Ok(Script {
         database,
@@ -190,6 +225,7 @@ fn resolve(kv: &Kv, database: usize, call: &Call) -> Result<Script, String> {
             (true, false) => WhenFull::Refused,
             (false, false) => WhenFull::Limited,
         },
+        caller: None,
     })
 }
 
@@ -216,6 +252,7 @@ fn resolve_function(known: &Known, database: usize, call: &Call) -> Result<Scrip
             true => WhenFull::Allowed,
             false => WhenFull::Refused,
         },
+        caller: None,
     })
 }
 
@@ -244,26 +281,31 @@ fn publish(
     given: Result<Given<Answered>, tokio::sync::oneshot::error::RecvError>,
 ) -> Answer {
     match given {
-        Ok(Given::Reply(Answered::Publishing {
+        Ok(Given::Reply(Answered::Ran {
             answered,
             publications,
+            facts,
         })) => {
             for publication in publications {
                 kv.publish(publication);
             }
-            answer(Ok(Given::Reply(*answered)))
+            Answer::Ran {
+                answer: Box::new(answer(Ok(Given::Reply(*answered)))),
+                has_read: facts.has_read,
+                is_counted: facts.is_counted,
+            }
         }
         other => answer(other),
     }
 }
 
-async fn call_function(kv: &Kv, database: usize, call: Call) -> Answer {
+async fn call_function(kv: &Kv, database: usize, call: Call, caller: Option<Caller>) -> Answer {
     let known = match functions::known(kv).await {
         Ok(known) => known,
         Err(refused) => return refused,
     };
     let script = match resolve_function(&known, database, &call) {
-        Ok(script) => script,
+        Ok(script) => Script { caller, ..script },
         Err(text) => return error_reply(text),
     };
     let mut dealer = Dealer::new(kv);
@@ -288,7 +330,12 @@ pub(super) fn holds_scripts(transaction: &Transaction) -> bool {
 }
 
 /// Runs a transaction that holds scripts, in one partition.
-async fn transaction(kv: &Kv, transaction: Transaction, partition: PartitionId) -> Answer {
+async fn transaction(
+    kv: &Kv,
+    transaction: Transaction,
+    partition: PartitionId,
+    caller: Option<Caller>,
+) -> Answer {
     let calls_functions = transaction.steps.iter().any(|step| match step {
         Step::Call { call, .. } => call.command.name.starts_with("fcall"),
         Step::Publish(_) => false,
@@ -312,7 +359,8 @@ async fn transaction(kv: &Kv, transaction: Transaction, partition: PartitionId) 
                 match script {
                     Ok(script) => {
                         reads &= script.reads;
-                        steps.push(machine::Step::Script(script));
+                        let caller = caller.clone();
+                        steps.push(machine::Step::Script(Script { caller, ..script }));
                     }
                     Err(text) => others.push((place, Other::Refused(text))),
                 }
@@ -330,10 +378,11 @@ async fn transaction(kv: &Kv, transaction: Transaction, partition: PartitionId) 
         .map(|(key, version)| (key.database, key.key, version.0))
         .collect();
     let operation = Operation::Program { steps, watched };
-    match publish(
+    let executed = publish(
         kv,
         given(kv, partition, kind(reads), operation.encode()).await,
-    ) {
+    );
+    executed.map(|answer| match answer {
         Answer::Executed(mut replies) => {
             for (place, other) in others {
                 let reply = match other {
@@ -345,7 +394,7 @@ async fn transaction(kv: &Kv, transaction: Transaction, partition: PartitionId) 
             Answer::Executed(replies)
         }
         other => other,
-    }
+    })
 }
 
 /// A step of a transaction that no partition takes.
@@ -356,14 +405,19 @@ enum Other {
 
 /// Begins a transaction that holds scripts. What several partitions would have to do at one
 /// moment nobody does.
-pub(super) fn begin_transaction(kv: &Kv, held: Transaction, plan: &Plan) -> Pending {
+pub(super) fn begin_transaction(
+    kv: &Kv,
+    held: Transaction,
+    plan: &Plan,
+    caller: Option<Caller>,
+) -> Pending {
     let partition = match plan {
         Plan::One(partition) => *partition,
         Plan::Atomic(_) => return Pending::Ready(Answer::Refused(Refusal::CrossPartition)),
         _ => PartitionId(0),
     };
     let kv = kv.clone();
-    Pending::Alone(Box::pin(
-        async move { transaction(&kv, held, partition).await },
-    ))
+    Pending::Alone(Box::pin(async move {
+        transaction(&kv, held, partition, caller).await
+    }))
 }

@@ -5,44 +5,81 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use atoll_world::clock;
+use atoll_world::{clock, task};
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Scripts;
 use crate::{
-    api::Publication,
+    api::{Hindrance, Publication},
     core::{
-        machine::{Running, Surroundings},
+        command::Command,
+        machine::{Called, Running, Surroundings},
         reply::Reply,
         script::{End, Watch},
     },
     hub::Hub,
 };
 
+/// After so long a script lets other work of its thread go on elsewhere.
+const STEP_ASIDE_AFTER: Duration = Duration::from_millis(5);
+
 /// All that run now, by a number of their own.
 #[derive(Clone, Default)]
-pub(super) struct Runs(Arc<Shared>);
+pub(in crate::driver) struct Runs(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     runs: Mutex<BTreeMap<u64, Arc<Run>>>,
+    /// How many these are: it is looked at for each command.
+    count: AtomicUsize,
     next: AtomicU64,
 }
 
 struct Run {
+    /// Whose other work waits for it; none, if nobody's.
+    shard: Option<usize>,
     running: Running,
     began: clock::Instant,
     limit: Duration,
     is_killed: AtomicBool,
+    has_stepped_aside: AtomicBool,
+}
+
+/// A shard that has done nothing but run a script for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slow {
+    pub(super) shard: usize,
+    pub(super) is_function: bool,
 }
 
 impl Runs {
-    /// Ends all functions, or all scripts that are none.
+    /// The shards whose scripts have run for so long.
+    pub(super) fn slow(&self, after: Duration) -> Vec<Slow> {
+        if after.is_zero() || self.0.count.load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
+        let now = clock::now();
+        let runs = self.0.runs.lock();
+        let slow = runs
+            .values()
+            .filter(|run| now.duration_since(run.began) >= after);
+        slow.filter_map(|run| {
+            Some(Slow {
+                shard: run.shard?,
+                is_function: run.running.function.is_some(),
+            })
+        })
+        .collect()
+    }
+
+    /// Ends all functions, or all scripts that are none. As in Redis, whoever wants the other kind
+    /// ended is told so.
     pub(super) fn kill(&self, functions: bool) -> Result<Reply, String> {
         let runs = self.0.runs.lock();
         let mut meant = runs
@@ -50,6 +87,10 @@ impl Runs {
             .filter(|run| run.running.function.is_some() == functions)
             .peekable();
         if meant.peek().is_none() {
+            if let Some(other) = runs.values().find(|run| run.shard.is_some()) {
+                let is_function = other.running.function.is_some();
+                return Err(Hindrance::Script { is_function }.to_string());
+            }
             return Err("NOTBUSY No scripts in execution right now.".to_owned());
         }
         for run in meant {
@@ -68,15 +109,25 @@ impl Runs {
     }
 
     /// A script begins.
-    pub(super) fn begin(&self, running: Running, limit: Duration) -> Arc<dyn Watch> {
+    pub(in crate::driver) fn begin(
+        &self,
+        running: Running,
+        limit: Duration,
+        shard: Option<usize>,
+    ) -> Arc<dyn Watch> {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let run = Arc::new(Run {
+            shard,
             running,
             began: clock::now(),
             limit,
             is_killed: AtomicBool::new(false),
+            has_stepped_aside: AtomicBool::new(false),
         });
-        self.0.runs.lock().insert(number, run.clone());
+        let mut runs = self.0.runs.lock();
+        runs.insert(number, run.clone());
+        self.0.count.store(runs.len(), Ordering::Relaxed);
+        drop(runs);
         Arc::new(Watching {
             number,
             run,
@@ -102,7 +153,9 @@ impl fmt::Debug for Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        self.runs.0.runs.lock().remove(&self.number);
+        let mut runs = self.runs.0.runs.lock();
+        runs.remove(&self.number);
+        self.runs.0.count.store(runs.len(), Ordering::Relaxed);
     }
 }
 
@@ -112,6 +165,9 @@ impl Watch for Watching {
             return Some(End::Killed);
         }
         let passed = clock::now().duration_since(self.run.began);
+        if passed >= STEP_ASIDE_AFTER && !self.run.has_stepped_aside.swap(true, Ordering::Relaxed) {
+            task::step_aside();
+        }
         (passed >= self.run.limit).then_some(End::TimedOut)
     }
 
@@ -120,11 +176,13 @@ impl Watch for Watching {
     }
 }
 
-/// This node, for the scripts of its partitions.
+/// This node, for the scripts of a shard's partitions.
 #[derive(Clone)]
 pub(in crate::driver) struct Node {
     pub(in crate::driver) scripts: Arc<Scripts>,
     pub(in crate::driver) hub: Hub,
+    /// Which of its shards.
+    pub(in crate::driver) shard: usize,
 }
 
 impl fmt::Debug for Node {
@@ -138,7 +196,15 @@ impl Surroundings for Node {
         let limit_ms = self.scripts.time_limit_ms.load(Ordering::Relaxed);
         self.scripts
             .runs
-            .begin(running, Duration::from_millis(limit_ms))
+            .begin(running, Duration::from_millis(limit_ms), Some(self.shard))
+    }
+
+    fn calls(&self, database: usize, words: &[Bytes]) {
+        self.hub.show_call(database, words);
+    }
+
+    fn called(&self, command: Option<&'static Command>, end: Called<'_>) {
+        self.hub.count_call(command, end);
     }
 
     fn hearing(&self, publication: &Publication) -> usize {

@@ -171,8 +171,7 @@ impl Shard {
         } else {
             self.evicting.set_barren(false);
         }
-        let is_full = !policy.evicts() || self.evicting.memory.is_barren(self.evicting.shards);
-        self.set_full(is_full);
+        self.set_full(self.evicting.memory.is_full(self.evicting.shards));
     }
 
     /// Evictions that nothing is heard of would keep others from being tried.

@@ -279,6 +279,7 @@ fn owned_part(line: &str) -> Request {
     let part = crate::api::Part::Owned;
     Request {
         by: None,
+        caller: None,
         consistency: Consistency::Linearizable,
         body: Body::Within {
             part,

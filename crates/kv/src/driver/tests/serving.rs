@@ -130,6 +130,7 @@ fn request(text: &str) -> Request {
     Request {
         consistency: Consistency::Linearizable,
         by: None,
+        caller: None,
         body: Body::Call {
             database: 0,
             call: Call { command, words },
@@ -457,6 +458,7 @@ fn what_happens_is_told_on_all_nodes() {
         let requests = bodies.map(|body| Request {
             consistency: Consistency::Linearizable,
             by: None,
+            caller: None,
             body,
         });
         let told = Reply::Integer(1);

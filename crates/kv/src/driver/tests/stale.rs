@@ -8,6 +8,7 @@ use crate::api::Refusal;
 fn stale(line: &str) -> Request {
     Request {
         by: None,
+        caller: None,
         consistency: Consistency::Stale,
         ..request(line)
     }
@@ -86,6 +87,7 @@ fn a_replica_that_is_cut_off_answers_what_it_knew_and_nothing_else() {
             // WATCH compares with what others wrote: no old answers.
             let versions = Request {
                 by: None,
+                caller: None,
                 consistency: Consistency::Stale,
                 body: Body::Versions(vec![crate::api::DatabaseKey {
                     database: 0,

@@ -155,6 +155,12 @@ impl Rights {
         self.user.as_deref()
     }
 
+    /// The same, to be kept.
+    pub(super) fn shared(&mut self, name: &[u8]) -> Option<Arc<User>> {
+        self.of(name)?;
+        self.user.clone()
+    }
+
     /// Another user is asked for from now on.
     pub(super) fn forget(&mut self) {
         self.version = 0;

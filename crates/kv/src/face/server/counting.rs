@@ -1,15 +1,42 @@
 //! Commands that came to their ends: counted, and kept where they were slow.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Server, node::config::Setting};
-use crate::face::session::{End, Session};
+use super::{
+    Server, monitor,
+    node::{commands::CommandStats, config::Setting},
+};
+use crate::{
+    core::{command::Command, machine::Called},
+    face::session::{End, Ended, Session, code},
+    hub::Calls,
+};
 
 /// What a connection answers by itself takes less: only who asks for such short times pays for
 /// keeping the words.
 const SHORT_US: i64 = 1_000;
+
+/// Counts and shows what scripts call on this node. How long each takes is not looked at: it is
+/// the script's time.
+pub(super) struct OfScripts(pub(super) Arc<CommandStats>);
+
+impl Calls for OfScripts {
+    fn line(&self, database: usize, words: &[Bytes]) -> Bytes {
+        monitor::line_of(database, "lua", words)
+    }
+
+    fn count(&self, command: Option<&'static Command>, end: Called<'_>) {
+        let end = match end {
+            Called::Done => End::Done,
+            Called::Failed(text) => End::Failed(code(text)),
+            Called::Rejected(text) => End::Rejected(code(text)),
+        };
+        let ended = std::iter::once(Ended { command, end });
+        self.0.note(ended, Duration::ZERO, false);
+    }
+}
 
 impl<A> Server<A> {
     /// Counts what came to its end and took so long.

@@ -38,6 +38,7 @@ use crate::{
     memory::Memory,
 };
 use connection::Connection;
+use counting::OfScripts;
 use members::Members;
 use node::{
     acl_log::AclLog,
@@ -63,7 +64,7 @@ struct Shared<A> {
     config: Config,
     stats: Stats,
     slowlog: Slowlog,
-    commands: CommandStats,
+    commands: Arc<CommandStats>,
     latency: Latency,
     acl_log: AclLog,
     begun: Instant,
@@ -90,7 +91,7 @@ impl<A: Api> Server<A> {
             config: Config::new(&settings, memory.clone()),
             stats: Stats::default(),
             slowlog: Slowlog::default(),
-            commands: CommandStats::default(),
+            commands: Arc::default(),
             latency: Latency::default(),
             acl_log: AclLog::default(),
             begun: clock::now(),
@@ -104,6 +105,9 @@ impl<A: Api> Server<A> {
             members: Members::default(),
             pause: Pause::default(),
         };
+        shared.config.tell_hub(&shared.hub);
+        let calls = OfScripts(shared.commands.clone());
+        shared.hub.on_calls(Arc::new(calls));
         let server = Server(Arc::new(shared), None);
         server.follow_users();
         server
@@ -144,8 +148,11 @@ impl<A: Api> Server<A> {
     {
         let connections_max = self.0.config.size(Setting::ConnectionsMax);
         let (acl, settings) = (self.0.identity.acl(), self.0.settings.session);
+        let condition = self.0.api.condition();
         let new_session = |id| {
-            let session = Session::new(id, settings).with_acl(acl.clone());
+            let session = Session::new(id, settings)
+                .with_acl(acl.clone())
+                .with_condition(condition.clone());
             match &self.1 {
                 Some(cluster) => session.in_cluster(cluster.clone()),
                 None => session,

@@ -20,10 +20,14 @@ pub(super) fn line(session: &Session, address: &str, words: &[Bytes]) -> Option<
     if is("MONITOR") {
         return None;
     }
+    Some(line_of(session.database(), address, words))
+}
+
+/// A command in a database, from somebody: a client's address, or `lua`.
+pub(super) fn line_of(database: usize, from: &str, words: &[Bytes]) -> Bytes {
     let now_ms = clock::wall_ms();
     let (seconds, micros) = (now_ms / 1000, now_ms % 1000 * 1000);
-    let database = session.database();
-    let mut line = format!("{seconds}.{micros:06} [{database} {address}]");
+    let mut line = format!("{seconds}.{micros:06} [{database} {from}]");
     let hidden_from = secret_from(words);
     for (place, word) in words.iter().enumerate() {
         if place >= hidden_from {
@@ -41,7 +45,7 @@ pub(super) fn line(session: &Session, address: &str, words: &[Bytes]) -> Option<
             break;
         }
     }
-    Some(line.into())
+    line.into()
 }
 
 /// The place of the first word that may be a password, which is shown to nobody; nor are those

@@ -74,17 +74,34 @@ impl<'s> Seat<'s> {
         }
     }
 
-    /// Remembers what is about to be read.
-    pub(super) fn note_reads(&self, session: &mut Session) -> Vec<Bytes> {
-        let reads = session.take_reads();
-        self.remember(&reads);
-        reads
+    /// Remembers what is about to be read, among what is already.
+    pub(super) fn note_reads(&self, session: &mut Session, reads: &mut Reads) {
+        let new = session.take_reads();
+        self.remember(&new);
+        reads.keys.extend(new);
+        let new = session.take_script_reads();
+        reads.scripts_first.extend(self.remember(&new));
+        reads.of_scripts.extend(new);
     }
 
-    /// Remembers what was read.
-    pub(super) fn remember(&self, reads: &[Bytes]) {
-        if !reads.is_empty() {
-            self.hub.trackers().remember(self.member.id, reads);
+    /// Remembers what was read, and nothing else of what was about to be.
+    pub(super) fn settle_reads(&self, session: &mut Session, reads: &mut Reads) {
+        let reads = std::mem::take(reads);
+        self.remember(&reads.keys);
+        if session.take_script_read() {
+            self.remember(&reads.of_scripts);
+        } else if !reads.scripts_first.is_empty() {
+            let mut unread = reads.scripts_first;
+            unread.retain(|key| !reads.keys.contains(key));
+            self.hub.trackers().forget(self.member.id, &unread);
+        }
+    }
+
+    /// Remembers keys; gives back those that are new.
+    fn remember(&self, keys: &[Bytes]) -> Vec<Bytes> {
+        match keys.is_empty() {
+            true => Vec::new(),
+            false => self.hub.trackers().remember(self.member.id, keys),
         }
     }
 
@@ -97,6 +114,16 @@ impl<'s> Seat<'s> {
         let left = Duration::from_secs(idle_s_max).saturating_sub(idle);
         clock::now().checked_add(left)
     }
+}
+
+/// Keys that are being read and are to be remembered.
+#[derive(Default)]
+pub(super) struct Reads {
+    keys: Vec<Bytes>,
+    /// Those of scripts, if these read anything.
+    of_scripts: Vec<Bytes>,
+    /// Those of them that nothing was remembered of before.
+    scripts_first: Vec<Bytes>,
 }
 
 impl Drop for Seat<'_> {

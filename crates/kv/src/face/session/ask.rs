@@ -155,7 +155,9 @@ impl Heard {
         match self {
             Heard::Api(Answer::Reply(reply)) | Heard::Registry(reply) | Heard::Node(reply) => reply,
             Heard::Api(Answer::Refused(refusal)) => Reply::Error(Bytes::from(refusal.to_string())),
-            Heard::Api(Answer::Executed(_) | Answer::Discarded | Answer::Versions(_))
+            Heard::Api(
+                Answer::Executed(_) | Answer::Discarded | Answer::Versions(_) | Answer::Ran { .. },
+            )
             | Heard::Identity(_) => Reply::Error(Bytes::from_static(UNFIT)),
         }
     }

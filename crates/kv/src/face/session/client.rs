@@ -113,7 +113,15 @@ impl Session {
             match () {
                 () if is("ID") => filter.ids = Some(vec![kill_id(value)?]),
                 () if is("TYPE") => filter.kind = Some(kind(value)?),
-                () if is("USER") => filter.user = Some(value.clone()),
+                () if is("USER") => {
+                    if self.rights.acl().user(value).is_none() {
+                        return Err(CommandError::Text(format!(
+                            "ERR No such user '{}'",
+                            String::from_utf8_lossy(value)
+                        )));
+                    }
+                    filter.user = Some(value.clone());
+                }
                 () if is("ADDR") => filter.address = Some(value.clone()),
                 () if is("LADDR") => filter.local_address = Some(value.clone()),
                 () if is("SKIPME") => {

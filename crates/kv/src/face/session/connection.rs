@@ -84,7 +84,7 @@ impl Session {
         self.version == Version::Resp2 && !self.subscriptions.is_empty()
     }
 
-    fn ask_publish(&self, sharded: bool, words: &[Bytes]) -> Outcome {
+    fn ask_publish(&mut self, sharded: bool, words: &[Bytes]) -> Outcome {
         let request = self.request(Body::Publish(pubsub::publication(sharded, words)));
         Outcome::Ask {
             ask: Ask::Api(request),
@@ -93,7 +93,7 @@ impl Session {
         }
     }
 
-    fn ask_wait(&self, wait: Wait) -> Outcome {
+    fn ask_wait(&mut self, wait: Wait) -> Outcome {
         let request = self.request(Body::Wait(wait));
         Outcome::wait(Ask::Api(request), Finish::Reply)
     }

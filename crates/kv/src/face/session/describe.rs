@@ -74,6 +74,7 @@ fn flags(command: &Command) -> Vec<&'static str> {
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_MULTI, "no_multi"),
+        (Flags::ALLOW_BUSY, "allow_busy"),
     ];
     let mut flags: Vec<&str> = all
         .into_iter()

@@ -40,7 +40,7 @@ pub use ask::{
 pub use info::{ClientFilter, ClientInfo, ClientKind, Traffic};
 pub use pubsub::Message;
 pub use rights::Denial;
-pub use tally::{End, Ended};
+pub use tally::{End, Ended, code};
 pub use tracking::Tracking;
 
 use super::{
@@ -48,9 +48,10 @@ use super::{
     resp::{Version, write, write_error},
 };
 use crate::{
-    api::{Answer, Body, Call, ClusterMap, Consistency, Part, Request},
+    api::{Answer, Body, Call, ClusterMap, Condition, Consistency, Part, Request, Unhindered},
     core::{
-        command::{Command, CommandError, Flags, Group, find, found_nothing},
+        command::{Command, CommandError, Flags, Group, KeyPlaces, find, found_nothing},
+        machine::OUT_OF_MEMORY,
         reply::Reply,
     },
 };
@@ -109,6 +110,9 @@ pub struct Session {
     was_admitted: bool,
     /// Keys that are about to be read, and are to be remembered.
     reads: Vec<Bytes>,
+    /// The same, of scripts, of which it is known only afterwards whether they have read.
+    script_reads: Vec<Bytes>,
+    has_script_read: bool,
     last_command: &'static str,
     /// What the client is told of the cluster, if it is told that there is one.
     cluster: Option<Arc<dyn ClusterMap>>,
@@ -116,6 +120,8 @@ pub struct Session {
     ended: Vec<Ended>,
     rights: Rights,
     denials: Vec<Denial>,
+    /// What the node can't do at the moment.
+    condition: Arc<dyn Condition>,
 }
 
 impl fmt::Debug for Session {
@@ -153,13 +159,23 @@ impl Session {
             monitors_changed: false,
             was_admitted: false,
             reads: Vec::new(),
+            script_reads: Vec::new(),
+            has_script_read: false,
             last_command: "NULL",
             cluster: None,
             ended: Vec::new(),
             rights: Rights::default(),
             denials: Vec::new(),
+            condition: Unhindered::shared(),
         }
         .with_acl(Acl::default())
+    }
+
+    /// The same connection, of a node that knows what it can't do.
+    #[must_use]
+    pub fn with_condition(mut self, condition: Arc<dyn Condition>) -> Session {
+        self.condition = condition;
+        self
     }
 
     /// Handles a request: at least one word.
@@ -211,10 +227,14 @@ impl Session {
             exec,
             ..
         } = ticket;
+        let (heard, is_counted) = self.note_ran(heard);
         let handled = match finish {
             Finish::Reply => {
                 let reply = heard.into_reply();
-                self.note_reply(command, &reply);
+                match (&reply, is_counted) {
+                    (Reply::Error(_), true) => self.note(Some(command), End::FailedInside),
+                    _ => self.note_reply(command, &reply),
+                }
                 write(out, version, &reply);
                 let step = self.follow(Step::Done, muted, exec, out);
                 mute(out, begin, muted);
@@ -234,6 +254,21 @@ impl Session {
         let step = self.conclude(command, handled, muted, exec, out);
         mute(out, begin, muted);
         step
+    }
+
+    /// Notes what a script did. The answer, and whether the error that it is was counted.
+    fn note_ran(&mut self, heard: Heard) -> (Heard, bool) {
+        match heard {
+            Heard::Api(Answer::Ran {
+                answer,
+                has_read,
+                is_counted,
+            }) => {
+                self.has_script_read |= has_read;
+                (Heard::Api(*answer), is_counted)
+            }
+            other => (other, false),
+        }
     }
 
     /// Ends the waiting of a command, as CLIENT UNBLOCK wants: as if its time were over, or with
@@ -294,7 +329,29 @@ impl Session {
                 command.name
             )));
         }
-        self.check_place(command, words)
+        self.check_place(command, words)?;
+        self.check_condition(command, words)
+    }
+
+    /// Refuses what the node can't do at the moment. A transaction is told before it is asked
+    /// for: its client may still begin anew (Redis: "Transactions", errors inside them).
+    fn check_condition(&self, command: &Command, words: &[Bytes]) -> Result<(), CommandError> {
+        let condition = &self.condition;
+        let is_queued = self.queue.is_some() && command.flags.has(Flags::DENYOOM);
+        if is_queued && condition.is_full(command, words) {
+            return Err(CommandError::Other(OUT_OF_MEMORY));
+        }
+        if command.flags.has(Flags::ALLOW_BUSY) && matches!(command.keys, KeyPlaces::None) {
+            return Ok(());
+        }
+        let queue = self.queue.as_ref().filter(|_| command.name == "exec");
+        let hindrance = queue
+            .and_then(|queue| queue.hindrance(&**condition))
+            .or_else(|| condition.hindrance(command, words));
+        match hindrance {
+            None => Ok(()),
+            Some(hindrance) => Err(CommandError::Text(hindrance.to_string())),
+        }
     }
 
     /// Tells the client no, which also spoils a transaction.
@@ -338,7 +395,8 @@ impl Session {
         })
     }
 
-    fn request(&self, body: Body) -> Request {
+    fn request(&mut self, body: Body) -> Request {
+        let caller = body.runs_scripts().then(|| self.caller()).flatten();
         let is_quiet = |tracking: &Tracking| tracking.no_loop;
         Request {
             consistency: self.consistency,
@@ -347,6 +405,7 @@ impl Session {
                 .as_ref()
                 .is_some_and(is_quiet)
                 .then_some(self.id),
+            caller,
             body,
         }
     }

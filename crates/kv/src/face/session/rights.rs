@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Session, transaction::Queued};
 use crate::{
     core::{
-        acl::Denied,
+        acl::{Caller, Denied, sorts_by_others},
         command::{Command, CommandError, Flags},
     },
     face::acl::{Acl, DEFAULT_USER, Rights},
@@ -81,16 +81,16 @@ impl Session {
         };
         let denied = match self.rights.of(name) {
             Some(user) => match user.check(command, words) {
-                Ok(()) if sorts_by_other_keys(command, words) => {
-                    return match user.may_read_all(command, words) {
-                        true => Ok(()),
-                        false => Err(CommandError::Text(format!(
-                            "ERR {} option of SORT denied due to insufficient ACL permissions.",
-                            if sorts_by(words) { "BY" } else { "GET" }
-                        ))),
+                Ok(()) => {
+                    return match sorts_by_others(command, words) {
+                        Some(option) if !user.may_read_all(command, words) => {
+                            Err(CommandError::Text(format!(
+                                "ERR {option} option of SORT denied due to insufficient ACL permissions."
+                            )))
+                        }
+                        _ => Ok(()),
                     };
                 }
-                Ok(()) => return Ok(()),
                 Err(denied) => denied,
             },
             None if command.flags.has(Flags::NO_AUTH) => return Ok(()),
@@ -103,6 +103,20 @@ impl Session {
         };
         self.note_denied(denied, context, command, words);
         Err(CommandError::Text(text))
+    }
+
+    /// Whose scripts are asked for, if not those of somebody who may do everything.
+    pub(super) fn caller(&mut self) -> Option<Caller> {
+        let name = self.user.clone().unwrap_or_default();
+        let rules = self.rights.shared(&name);
+        match rules {
+            Some(rules) if rules.allows_everything() => None,
+            // Who is nobody any more may do nothing.
+            rules => Some(Caller {
+                rules: rules.unwrap_or_default(),
+                name,
+            }),
+        }
     }
 
     /// What of a transaction is not allowed any longer, and why.
@@ -155,25 +169,4 @@ impl Session {
                 .into_iter()
                 .any(may_not)
     }
-}
-
-fn is_sort(command: &Command) -> bool {
-    matches!(command.name, "sort" | "sort_ro")
-}
-
-/// Whether SORT looks at keys that are not among its words.
-fn sorts_by_other_keys(command: &Command, words: &[Bytes]) -> bool {
-    is_sort(command) && (sorts_by(words) || option(words, "GET").is_some())
-}
-
-/// A pattern without a star names no other key: it only says that nothing is to be sorted.
-fn sorts_by(words: &[Bytes]) -> bool {
-    option(words, "BY").is_some_and(|pattern| pattern.contains(&b'*'))
-}
-
-/// What follows the first such word.
-fn option<'a>(words: &'a [Bytes], name: &str) -> Option<&'a Bytes> {
-    let mut places = 2..words.len().saturating_sub(1);
-    let place = places.find(|place| words[*place].eq_ignore_ascii_case(name.as_bytes()))?;
-    Some(&words[place + 1])
 }

@@ -2,11 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{PauseOf, Session, SubscriptionChange, Tracking, pubsub, transaction::Queue};
-use crate::{
-    core::command::{Flags, find},
-    hub::Topic,
-};
+use super::{PauseOf, Session, SubscriptionChange, Tracking, pubsub};
+use crate::{core::command::find, hub::Topic};
 
 impl Session {
     /// Whether the client has said who it is, or has not to.
@@ -50,11 +47,12 @@ impl Session {
             // Whoever paused all clients would be paused, too, and could not end it.
             PauseOf::All => command.name != "client|unpause",
             PauseOf::Writes if command.name == "exec" => {
-                self.queue.as_ref().is_some_and(Queue::writes)
+                let queue = self.queue.as_ref();
+                queue.is_some_and(|queue| queue.may_write(&*self.condition))
             }
             PauseOf::Writes => {
                 self.queue.is_none()
-                    && (command.flags.has(Flags::WRITE)
+                    && (self.condition.may_write(command, words)
                         || pubsub::publishes(command).is_some()
                         || command.name == "pfcount")
             }

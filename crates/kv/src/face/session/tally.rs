@@ -15,6 +15,8 @@ pub enum End {
     Done,
     /// It was run, and its reply is an error of this code: `WRONGTYPE`.
     Failed(Bytes),
+    /// It was run, and its reply is an error that was counted when a script's call gave it.
+    FailedInside,
     /// It was not run; the reply is an error of this code.
     Rejected(Bytes),
 }
@@ -54,7 +56,7 @@ impl Session {
 }
 
 /// The word that an error begins with. What is no code is counted together.
-pub(super) fn code(text: &[u8]) -> Bytes {
+pub fn code(text: &[u8]) -> Bytes {
     let word = text.split(|byte| *byte == b' ').next().unwrap_or_default();
     let is_code = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
     if word.is_empty() || word.len() > CODE_BYTES_MAX || !word.iter().all(is_code) {

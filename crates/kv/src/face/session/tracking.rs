@@ -9,7 +9,7 @@ use super::{
     client::on_or_off,
 };
 use crate::core::{
-    command::{Command, CommandError, Flags},
+    command::{Command, CommandError, Flags, runs_scripts},
     data::parse_integer,
     reply::Reply,
 };
@@ -44,6 +44,18 @@ impl Session {
         std::mem::take(&mut self.tracking_changed)
     }
 
+    /// Keys of scripts that are about to run. Whether these read anything is told afterwards
+    /// ([`take_script_read`](Self::take_script_read)); only then all of them count as read
+    /// (Redis: "Client-side caching").
+    pub fn take_script_reads(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.script_reads)
+    }
+
+    /// Whether a script has read something since this was asked last.
+    pub fn take_script_read(&mut self) -> bool {
+        std::mem::take(&mut self.has_script_read)
+    }
+
     /// Keys that the questions since this was asked last read, and that are to be remembered.
     pub fn take_reads(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.reads)
@@ -65,10 +77,14 @@ impl Session {
             Some(caching) => caching,
             None => !tracking.opt_in,
         };
-        if is_cached && !tracking.broadcast && command.flags.has(Flags::READONLY) {
+        let is_script = runs_scripts(command);
+        if is_cached && !tracking.broadcast && (is_script || command.flags.has(Flags::READONLY)) {
             let places = command.keys.of(words);
             let keys = places.into_iter().map(|place| words[place].clone());
-            self.reads.extend(keys);
+            match is_script {
+                true => self.script_reads.extend(keys),
+                false => self.reads.extend(keys),
+            }
         }
     }
 

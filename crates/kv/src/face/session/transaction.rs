@@ -16,7 +16,10 @@ use super::{
     tally::End,
 };
 use crate::{
-    api::{Answer, Body, Call, DatabaseKey, Step as TransactionStep, Transaction, Version},
+    api::{
+        Answer, Body, Call, Condition, DatabaseKey, Hindrance, Step as TransactionStep,
+        Transaction, Version,
+    },
     core::{
         command::{Command, CommandError, Flags},
         reply::Reply,
@@ -78,10 +81,16 @@ impl Queue {
         self.calls.len()
     }
 
-    /// Whether one of them changes something.
-    pub(super) fn writes(&self) -> bool {
+    /// What one of them would have to wait for.
+    pub(super) fn hindrance(&self, condition: &dyn Condition) -> Option<Hindrance> {
         let mut calls = self.calls.iter();
-        calls.any(|(command, ..)| command.flags.has(Flags::WRITE))
+        calls.find_map(|(command, words, _)| condition.hindrance(command, words))
+    }
+
+    /// Whether one of them may change something.
+    pub(super) fn may_write(&self, condition: &dyn Condition) -> bool {
+        let mut calls = self.calls.iter();
+        calls.any(|(command, words, _)| condition.may_write(command, words))
     }
 }
 

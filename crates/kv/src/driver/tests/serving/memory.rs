@@ -99,6 +99,11 @@ fn writes_are_refused_where_nothing_may_go() {
             let kv = cluster.kv(1);
             assert_eq!(told(kv, "SET key:0 x").await, refusal);
             assert_ne!(told(kv, "GET key:0").await, Reply::Null);
+            // Whoever begins a transaction is told by the owner, and by nobody else.
+            let words = ["SET", "key:0", "x"].map(Bytes::from).to_vec();
+            let set = command::find(&words).unwrap();
+            let tells = |at: &usize| cluster.kv(*at).condition().is_full(set, &words);
+            assert_eq!((0..3).filter(tells).count(), 1);
             assert_eq!(told(kv, "EXPIRE key:1 1000").await, Reply::Integer(1));
             if policy == Policy::VolatileLru {
                 // That one may go, and is enough or not.

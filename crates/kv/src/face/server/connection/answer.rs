@@ -57,7 +57,7 @@ where
             self.seat.note_subscriptions(&mut session);
             self.seat.note_monitor(&mut session);
             let begins = self.seat.note_tracking(&mut session);
-            self.seat.remember(&std::mem::take(&mut self.reads));
+            self.seat.settle_reads(&mut session, &mut self.reads);
             self.server.note_ended(&mut session, took);
             if let Some(words) = logged {
                 let address = member.address();

@@ -13,7 +13,12 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
-    ConnectionError, Server, batch::Batch, members::Member, monitor, seat::Seat, wire::Wire,
+    ConnectionError, Server,
+    batch::Batch,
+    members::Member,
+    monitor,
+    seat::{Reads, Seat},
+    wire::Wire,
 };
 use crate::{
     api::{Api, Body, Request},
@@ -61,7 +66,7 @@ pub(super) struct Connection<'s, A, S, F> {
     /// Commands that were not counted yet.
     handled: u64,
     /// Keys that are being read and are to be remembered.
-    reads: Vec<Bytes>,
+    reads: Reads,
     /// Bytes that were counted, in and out.
     counted_bytes: (u64, u64),
     /// Nothing more is to be handled.
@@ -91,7 +96,7 @@ where
             batch: Batch::default(),
             held: None,
             handled: 0,
-            reads: Vec::new(),
+            reads: Reads::default(),
             counted_bytes: (0, 0),
             is_closing: false,
             shutdown,
@@ -200,7 +205,7 @@ where
             }
             self.seat.note_monitor(&mut session);
             let begins = self.seat.note_tracking(&mut session);
-            self.reads.extend(self.seat.note_reads(&mut session));
+            self.seat.note_reads(&mut session, &mut self.reads);
             if !session.ended().is_empty() {
                 let now = clock::now();
                 let took = now.duration_since(std::mem::replace(&mut begun, now));

@@ -72,7 +72,7 @@ impl CommandStats {
                 let counted = tables.commands.entry(command.name).or_default();
                 match &end {
                     End::Rejected(_) => counted.rejected += 1,
-                    End::Done | End::Failed(_) => {
+                    End::Done | End::Failed(_) | End::FailedInside => {
                         counted.calls += 1;
                         counted.took += took;
                         counted.failed += u64::from(end != End::Done);

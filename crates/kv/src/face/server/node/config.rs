@@ -45,12 +45,13 @@ pub(in crate::face::server) enum Setting {
     KeepsTimes,
     TrackedKeysMax,
     DenialsMax,
+    SlowScriptMs,
 }
 
-const SETTINGS: usize = 23;
+const SETTINGS: usize = 24;
 
 /// What settings are to begin with, where nobody says otherwise: what they are in Redis.
-const DEFAULTS: [(Setting, i64); 18] = [
+const DEFAULTS: [(Setting, i64); 19] = [
     (Setting::SlowerThanUs, 10_000),
     (Setting::SlowEntriesMax, 128),
     (Setting::HashFieldsMax, 128),
@@ -69,6 +70,7 @@ const DEFAULTS: [(Setting, i64); 18] = [
     (Setting::KeepsTimes, 1),
     (Setting::TrackedKeysMax, KEYS_MAX as i64),
     (Setting::DenialsMax, 128),
+    (Setting::SlowScriptMs, 5_000),
 ];
 
 /// Settings, as they are now.
@@ -109,6 +111,10 @@ const ENTRIES: &[(&str, Kind)] = &[
     ("appendfsync", Kind::Given("always")),
     ("appendonly", Kind::Given("yes")),
     ("bind", Kind::Listener(Member::local_host)),
+    (
+        "busy-reply-threshold",
+        Kind::Number(Setting::SlowScriptMs, 0, ANY),
+    ),
     ("client-output-buffer-limit", Kind::OutputLimits),
     (
         "client-query-buffer-limit",
@@ -156,6 +162,10 @@ const ENTRIES: &[(&str, Kind)] = &[
     (
         "list-max-ziplist-size",
         Kind::Number(Setting::ListChunk, -SMALL, SMALL),
+    ),
+    (
+        "lua-time-limit",
+        Kind::Number(Setting::SlowScriptMs, 0, ANY),
     ),
     (
         "maxclients",
@@ -364,9 +374,15 @@ impl Config {
                 Change::Percentiles(percentiles) => commands.set_percentiles(percentiles),
             }
         }
+        self.tell_hub(hub);
+        Ok(())
+    }
+
+    /// Tells what others go by.
+    pub(in crate::face::server) fn tell_hub(&self, hub: &Hub) {
         hub.set_packing(self.packing());
         hub.trackers()
             .set_keys_max(self.size(Setting::TrackedKeysMax));
-        Ok(())
+        hub.set_slow_script_ms(self.size(Setting::SlowScriptMs) as u64);
     }
 }

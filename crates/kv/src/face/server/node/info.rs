@@ -13,7 +13,7 @@ use crate::{
         server::{Server, members::Member},
         session::{ClientKind, REDIS_VERSION},
     },
-    hub::Topic,
+    hub::{Hub, Topic},
     memory::{Memory, Tuning},
 };
 
@@ -59,7 +59,7 @@ impl<A: Api> Server<A> {
             let lines = match section {
                 "Server" => self.about_server(asker),
                 "Clients" => self.about_clients(),
-                "Memory" => about_memory(&self.0.memory),
+                "Memory" => about_memory(&self.0.memory, &self.0.hub),
                 "Persistence" => about_persistence(),
                 "Stats" => self.about_stats(),
                 "Replication" => {
@@ -154,6 +154,7 @@ impl<A: Api> Server<A> {
         let request = |database| Request {
             consistency: Consistency::Stale,
             by: None,
+            caller: None,
             body: Body::Call {
                 database,
                 call: Call {
@@ -176,18 +177,21 @@ impl<A: Api> Server<A> {
     }
 }
 
-/// What hot data takes; what else the process needs is not counted.
-fn about_memory(memory: &Memory) -> String {
+/// What hot data takes; what else the process needs is not counted. What is removed is freed at
+/// once, whichever command removes it.
+fn about_memory(memory: &Memory, hub: &Hub) -> String {
     let (used, peak) = (memory.used_bytes(), memory.peak_bytes());
     let max = memory.tuned(Tuning::BytesMax);
     format!(
         "used_memory:{used}\nused_memory_human:{}\nused_memory_peak:{peak}\n\
          used_memory_peak_human:{}\nused_memory_dataset:{used}\nmaxmemory:{max}\n\
-         maxmemory_human:{}\nmaxmemory_policy:{}\nmem_allocator:libc\n",
+         maxmemory_human:{}\nmaxmemory_policy:{}\nnumber_of_cached_scripts:{}\n\
+         mem_allocator:libc\nlazyfree_pending_objects:0\nlazyfreed_objects:0\n",
         human(used),
         human(peak),
         human(max),
         memory.policy().name(),
+        hub.scripts(),
     )
 }
 

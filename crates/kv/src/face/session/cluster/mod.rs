@@ -35,7 +35,7 @@ impl Session {
 
     /// `name` is the subcommand's; the number of words was checked.
     pub(super) fn run_cluster(
-        &self,
+        &mut self,
         command: &'static Command,
         name: &str,
         words: &[Bytes],
@@ -68,7 +68,7 @@ impl Session {
         Ok(reply.into())
     }
 
-    fn ask_of_slot(&self, command: &'static Command, name: &str, words: &[Bytes]) -> Handled {
+    fn ask_of_slot(&mut self, command: &'static Command, name: &str, words: &[Bytes]) -> Handled {
         let slot = if name == "getkeysinslot" {
             let slot = slot_of(&words[2], NO_SLOT_OR_COUNT)?;
             let count = parse_integer(&words[3]).ok_or(CommandError::NotInteger)?;

@@ -106,8 +106,10 @@ fn the_list_of_connections_is_asked() {
         -ASKED KillAddress(b"127.0.0.1:5")
         > CLIENT KILL ID 5 SKIPME no
         -ASKED Kill(ClientFilter { ids: Some([5]), kind: None, user: None, address: None, local_address: None, age_s_min: None, but: None })
-        > CLIENT KILL TYPE pubsub USER u ADDR a LADDR l MAXAGE 9
-        -ASKED Kill(ClientFilter { ids: None, kind: Some(PubSub), user: Some(b"u"), address: Some(b"a"), local_address: Some(b"l"), age_s_min: Some(9), but: Some(3) })
+        > CLIENT KILL TYPE pubsub USER a ADDR a LADDR l MAXAGE 9
+        -ASKED Kill(ClientFilter { ids: None, kind: Some(PubSub), user: Some(b"a"), address: Some(b"a"), local_address: Some(b"l"), age_s_min: Some(9), but: Some(3) })
+        > CLIENT KILL USER nobody
+        -ERR No such user 'nobody'
         > CLIENT KILL ID 0
         -ERR client-id should be greater than 0
         > CLIENT KILL TYPE x

@@ -11,6 +11,7 @@ mod acl;
 mod client;
 mod cluster;
 mod command;
+mod condition;
 mod connection;
 mod pipeline;
 mod pubsub;
@@ -58,6 +59,9 @@ fn story_in(mut world: World, settings: Settings, text: &str) {
             let mut client = Client::new(clients.len() as u64 + 3, settings);
             if let Some(acl) = &world.acl {
                 client.session = Session::new(client.session.id, settings).with_acl(acl.clone());
+            }
+            if let Some(condition) = &world.condition {
+                client.session = client.session.with_condition(condition.clone());
             }
             clients.push((who.to_owned(), client));
             clients.len() - 1

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    api::{Body, Request, Step as TransactionStep, Transaction, Version as KeyVersion},
+    api::{Body, Condition, Request, Step as TransactionStep, Transaction, Version as KeyVersion},
     core::{
         acl::User,
         command::{Context, Effects, Moment},
@@ -26,6 +26,8 @@ pub(super) struct World {
     calls: u64,
     /// Who there is, if not the usual ones.
     pub(super) acl: Option<Acl>,
+    /// What the node can't do.
+    pub(super) condition: Option<Arc<dyn Condition>>,
 }
 
 impl World {

@@ -76,8 +76,8 @@ impl<'a> Request<'a> {
     }
 
     /// How the elements are ordered. A set's have no order that a list could keep, so they are
-    /// sorted nevertheless where the result is stored.
-    fn order(&self, have_order: bool) -> Order<'_> {
+    /// sorted nevertheless where the result is stored, or told to a script.
+    fn order(&self, have_order: bool, is_of_script: bool) -> Order<'_> {
         if !self.as_they_are {
             let by = self.by.as_ref();
             if self.alphabetic {
@@ -85,7 +85,7 @@ impl<'a> Request<'a> {
             } else {
                 Order::Numeric(by)
             }
-        } else if have_order || self.store.is_none() {
+        } else if have_order || (self.store.is_none() && !is_of_script) {
             Order::AsTheyAre { have_order }
         } else {
             Order::Alphabetic(None)
@@ -129,7 +129,7 @@ fn find(
         Some(value) => sources::elements(value).ok_or(CommandError::WrongType)?,
     };
     let part = request.part(source.elements.len());
-    let order = request.order(source.have_order);
+    let order = request.order(source.have_order, context.is_of_script());
     let mut elements = order.arrange(context, source.elements, request.descending)?;
     elements.truncate(part.end);
     let elements = elements.into_iter().skip(part.start);
