@@ -82,6 +82,7 @@ pub struct Mailbox {
     waiting: Mutex<Waiting>,
     has_mail: AtomicBool,
     has_overflown: AtomicBool,
+    is_left: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -104,6 +105,16 @@ impl Mailbox {
     /// Whether something found no room.
     pub fn has_overflown(&self) -> bool {
         self.has_overflown.load(Ordering::Acquire)
+    }
+
+    /// Its owner says goodbye, and takes nothing out any more.
+    pub fn leave(&self) {
+        self.is_left.store(true, Ordering::Release);
+    }
+
+    /// Whether its owner said goodbye.
+    pub fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Acquire)
     }
 
     /// Bytes that wait in it.

@@ -57,7 +57,7 @@ impl Client {
         let told = Told::Invalidated { keys, redirected };
         match &self.tracked.redirect {
             None => self.mailbox.tell(told),
-            Some((id, mailbox)) => match mailbox.upgrade() {
+            Some((id, mailbox)) => match mailbox.upgrade().filter(|it| !it.is_left()) {
                 Some(mailbox) => mailbox.tell(told),
                 None => self.mailbox.tell(Told::RedirectBroken(*id)),
             },
@@ -428,6 +428,10 @@ mod tests {
         trackers.remember(1, &["a".into()]);
         trackers.invalidate(&[change("a", None)]);
         assert_eq!(other.take_told(), Some(invalidated(&["a"], true)));
+        other.leave();
+        trackers.remember(1, &["a".into()]);
+        trackers.invalidate(&[change("a", None)]);
+        assert_eq!(one.told(), [Told::RedirectBroken(9)]);
         drop(other);
         trackers.remember(1, &["a".into()]);
         trackers.invalidate(&[change("a", None)]);

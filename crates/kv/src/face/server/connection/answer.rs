@@ -71,6 +71,7 @@ where
         match step {
             Step::Done => Ok(None),
             Step::Close => {
+                self.seat.member.mailbox.leave();
                 self.is_closing = true;
                 Ok(None)
             }

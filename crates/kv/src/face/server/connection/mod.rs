@@ -218,7 +218,11 @@ where
             match step {
                 Step::Done if begins => return Ok(Next::Announce),
                 Step::Done => {}
-                Step::Close => return Ok(Next::Close),
+                Step::Close => {
+                    // Before the client hears that it is gone.
+                    self.seat.member.mailbox.leave();
+                    return Ok(Next::Close);
+                }
                 Step::Ask(Ask::Api(request), ticket) if !may_wait(&request) => {
                     let waits = ticket.waits();
                     self.batch.push(request, ticket);
