@@ -324,12 +324,12 @@ impl<R: Clone + PartialEq> Coordinator<R> {
             // Only what was answered is forgotten: somebody got this answer in our name.
             Outcome::Stale => self.end(sequence, Given::Unknown),
             // Links may lose a request, but never double it: one that was sent once is refused
-            // for good.
+            // for good. One that waited is in the log, and may have been tried again there.
             Outcome::Busy => {
-                let may_be_done = self
-                    .pending
-                    .get(sequence)
-                    .is_some_and(|pending| pending.attempts > 0 && pending.may_be_done);
+                let may_be_done = self.pending.get(sequence).is_some_and(|pending| {
+                    let waited = pending.patience.as_ref().is_some_and(Patience::has_waited);
+                    pending.may_be_done && (pending.attempts > 0 || waited)
+                });
                 let given = if may_be_done {
                     Given::Unknown
                 } else {

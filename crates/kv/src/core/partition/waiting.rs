@@ -51,6 +51,11 @@ impl Patience {
             ended: None,
         }
     }
+
+    /// Whether an owner said, of the number that it has now, that it waits.
+    pub(super) fn has_waited(&self) -> bool {
+        self.asks.is_some()
+    }
 }
 
 impl<R: Clone + PartialEq> Coordinator<R> {

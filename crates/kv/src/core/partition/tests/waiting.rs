@@ -293,6 +293,21 @@ fn who_goes_away_takes_nothing() {
 }
 
 #[test]
+fn one_that_waited_may_have_been_done_when_it_is_refused() {
+    let mut it = coordinator();
+    submit(&mut it, 70, Some(200));
+    submit(&mut it, 71, Some(200));
+    sent(&mut it);
+    respond(&mut it, 1, waits(0), 5);
+    // The owner may have tried it again before it hears of its end, and before it is crowded.
+    it.tick(200);
+    respond(&mut it, 1, Outcome::Busy, 201);
+    respond(&mut it, 2, Outcome::Busy, 201);
+    let ended = it.ended();
+    assert!(ended.contains(&(70, Given::Unknown)), "{ended:?}");
+}
+
+#[test]
 fn what_waits_long_does_not_keep_the_replies_of_all_others() {
     let mut it = coordinator();
     submit(&mut it, 70, None);
