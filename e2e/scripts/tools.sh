@@ -7,7 +7,7 @@
 # NAMES: etcd-deb (Debian's etcd and etcdctl, 3.4), etcd-pypi (etcd 3.5), etcd-go (the etcd and
 # etcdctl that e2e/go/peers pins, built), python (the Python client), protoc (for the Rust
 # client's build), redis-deb (Debian's redis-cli, redis-benchmark and redis-server), redis-suite
-# (the Tcl tests of the same Redis; needs tclsh), redis-python, redis-node, redis-java (needs
+# (the Tcl tests of the same Redis, and Tcl), redis-python, redis-node, redis-java (needs
 # Maven), deny (cargo-deny), just.
 set -euo pipefail
 
@@ -103,22 +103,43 @@ END
     touch "$tools/redis-deb/.done"
 }
 
+# The shell that Redis's tests are written for, where the machine has none.
+tcl() {
+    if command -v tclsh8.6 >/dev/null || [[ -x $tools/bin/tclsh8.6 ]]; then return; fi
+    debs "$tools/tcl" tcl8.6 libtcl8.6
+    local libraries
+    libraries=$(echo "$tools"/tcl/usr/lib/*-linux-gnu)
+    cat >"$tools/bin/tclsh8.6" <<END
+#!/bin/sh
+LD_LIBRARY_PATH=$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
+TCL_LIBRARY=$tools/tcl/usr/share/tcltk/tcl8.6
+export LD_LIBRARY_PATH TCL_LIBRARY
+exec $tools/tcl/usr/bin/tclsh8.6 "\$@"
+END
+    chmod +x "$tools/bin/tclsh8.6"
+}
+
 # The tests in Debian's source package, with an apt of its own that knows source packages; the
 # machine's lists stay as they are. The sum is of the original release, which Debian's updates
 # don't change.
 redis_suite() {
     local dir=$tools/redis-suite
+    tcl
     if [[ -f $dir/.done ]]; then return; fi
-    command -v tclsh8.6 >/dev/null || { echo "tools: redis-suite needs tclsh8.6" >&2; return 1; }
     rm -rf "$dir"
-    mkdir -p "$dir/apt/lists/partial" "$dir/apt/archives/partial"
-    local keys=/usr/share/keyrings/debian-archive-keyring.gpg suite
-    for suite in "debian bookworm" "debian-security bookworm-security"; do
-        echo "deb-src [signed-by=$keys] http://deb.debian.org/$suite main"
-    done >"$dir/apt/sources.list"
+    mkdir -p "$dir"/apt/{sources,lists/partial,archives/partial}
+    # Where the machine has its packages from, their sources are, too.
+    local list
+    for list in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+        case $list in
+        *.list) [[ ! -f $list ]] || sed -n 's/^deb /deb-src /p' "$list" ;;
+        *.sources) sed 's/^Types:.*/Types: deb-src/' "$list" ;;
+        *) continue ;;
+        esac >"$dir/apt/sources/${list##*/}"
+    done
     local apt=(
         apt-get -qq
-        -o "Dir::Etc::SourceList=$dir/apt/sources.list" -o Dir::Etc::SourceParts=-
+        -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$dir/apt/sources"
         -o "Dir::State::Lists=$dir/apt/lists" -o "Dir::Cache=$dir/apt"
         # Root's apt would fetch as a user who can't write here.
         -o APT::Sandbox::User=

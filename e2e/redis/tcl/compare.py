@@ -2,14 +2,16 @@
 
     compare.py LOGS LISTS [--record | --print] -- UNIT ...
     compare.py --not-run LISTS UNIT
+    compare.py --failed LOGS LISTS UNIT ...
 
 LOGS holds the output of each unit. LISTS holds redis-passes.txt (the tests that Debian's
 redis-server passes in the same mode) and expected-failures.txt. Lines are `unit: test`; in the
 second list every line belongs to the cause in the comment above it. Where the cause begins with
 "Not run:", the tests, or with `unit: *` the whole unit, are left out, because they would stop
-what comes after them; the second form prints the names. They count as failed. Fails when a test fails that isn't listed, and when
-one passes that is: the list only shrinks. --print prints every failure with what was said, in
-the form of the list.
+what comes after them; the second form prints the names. They count as failed. Fails when a test
+fails that isn't listed, and when one passes that is: the list only shrinks. --print prints every
+failure with what was said, in the form of the list. The third form prints the units in which a
+test failed that isn't listed.
 """
 
 import collections
@@ -71,11 +73,28 @@ def not_run(lists, unit):
             print(name)
 
 
+def tests(baseline, said, expected):
+    """Each test that Redis passes, of the units that were run: how often it is made, how often it
+    passed, why it failed if it did, and whether that was expected."""
+    for line in baseline.read_text().splitlines():
+        unit, name = line.split(": ", 1)
+        if unit not in said:
+            continue
+        match = re.fullmatch(r"(.*) \[(\d+) times\]", name)
+        name, times = (match[1], int(match[2])) if match else (name, 1)
+        passed, failed = said[unit]
+        is_passed = passed[name] >= times and name not in failed
+        why = None if is_passed else failed.get(name, "it wasn't reached")
+        is_expected = (unit, name) in expected or (unit, "*") in expected
+        yield unit, name, times, min(times, passed[name]), why, is_expected
+
+
 def main():
     if sys.argv[1] == "--not-run":
         return not_run(pathlib.Path(sys.argv[2]), sys.argv[3])
-    logs, lists = map(pathlib.Path, sys.argv[1:3])
-    split = sys.argv.index("--")
+    only_failed = sys.argv[1] == "--failed"
+    logs, lists = map(pathlib.Path, sys.argv[2:4] if only_failed else sys.argv[1:3])
+    split = 3 if only_failed else sys.argv.index("--")
     options, units = sys.argv[3:split], sys.argv[split + 1 :]
     said = {unit: outcome(logs / (unit.replace("/", "_") + ".tcl")) for unit in units}
     baseline = lists / "redis-passes.txt"
@@ -83,22 +102,19 @@ def main():
         return record(baseline, said)
 
     expected = listed(lists / "expected-failures.txt")
+    if only_failed:
+        made = tests(baseline, said, expected)
+        for unit in dict.fromkeys(unit for unit, *_, why, ok in made if why and not ok):
+            print(unit)
+        return None
     known, total, reached, new, gone = set(), 0, 0, [], []
-    for line in baseline.read_text().splitlines():
-        unit, name = line.split(": ", 1)
-        if unit not in said:
-            continue
-        match = re.fullmatch(r"(.*) \[(\d+) times\]", name)
-        name, times = (match[1], int(match[2])) if match else (name, 1)
+    for unit, name, times, passed, why, is_expected in tests(baseline, said, expected):
         known.add((unit, name))
-        passed, failed = said[unit]
         total += times
-        reached += min(times, passed[name])
-        is_expected = (unit, name) in expected or (unit, "*") in expected
-        is_passed = passed[name] >= times and name not in failed
-        if not is_passed and ("--print" in options or not is_expected):
-            new.append((unit, name, failed.get(name, "it wasn't reached")))
-        elif is_passed and is_expected:
+        reached += passed
+        if why and ("--print" in options or not is_expected):
+            new.append((unit, name, why))
+        elif not why and is_expected:
             gone.append((unit, name))
     unknown = [e for e in expected if e[0] in said and e[1] != "*" and e not in known]
 
