@@ -186,6 +186,8 @@ pub(crate) enum Fault {
     Stop,
     /// Its link drops everything, and nobody is told. Needs root.
     Cut,
+    /// All that it holds moves to three others, and back: `atoll node drain` and `undrain`.
+    Drain,
 }
 
 impl Fault {
@@ -194,6 +196,15 @@ impl Fault {
             Self::Kill => "kill",
             Self::Stop => "stop",
             Self::Cut => "cut",
+            Self::Drain => "drain",
+        }
+    }
+
+    /// In a cluster of so many nodes.
+    pub(crate) fn nodes(self) -> usize {
+        match self {
+            Self::Kill | Self::Stop | Self::Cut => 3,
+            Self::Drain => 4,
         }
     }
 }
@@ -201,6 +212,7 @@ impl Fault {
 const KILLS_EXAMPLES: &str = "\
 The whole test:
   bench redis-kills --atoll target/release/atoll --runs 20 --faults kill,stop,cut
+  bench redis-kills --atoll target/release/atoll --runs 5 --faults drain
 
 The cut puts each node into a network namespace of its own (ip netns, a bridge), so it needs
 root; namespaces and bridge are removed afterwards.";

@@ -31,7 +31,7 @@ const READY_WAIT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 const PING_WAIT: Duration = Duration::from_secs(5);
 /// Replicas of a partition, as far as there are nodes.
-const REPLICAS: usize = 3;
+pub(crate) const REPLICAS: usize = 3;
 /// What a failed redis-server said last.
 const LOG_BYTES_MAX: usize = 2_000;
 
@@ -128,7 +128,7 @@ pub(crate) fn redis_address(node: &Node) -> SocketAddr {
 }
 
 /// Waits until every partition has so many replicas and none is on its way.
-async fn placed(node: &Node, replicas: usize) -> Result<()> {
+pub(crate) async fn placed(node: &Node, replicas: usize) -> Result<()> {
     let deadline = Instant::now() + READY_WAIT;
     loop {
         let mut command = node.server().command();

@@ -1,5 +1,5 @@
-//! Kills, stops and cuts off one of three nodes, again and again, under a load of writes and
-//! reads through the other two; tells the longest stall of any client, and what was lost.
+//! Kills, stops, cuts off or drains one of a few nodes, again and again, under a load of writes
+//! and reads through the others; tells the longest stall of any client, and what was lost.
 //!
 //! Each client waits for one answer at a time and asks again until it has it, so its longest
 //! request is its longest stall. What was acknowledged is looked for while the node is still
@@ -9,11 +9,12 @@ mod clients;
 mod disk;
 mod network;
 
-use std::{fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, process::Command, time::Duration};
 
 use atoll_e2e::{
     cluster::Cluster,
     command::{Entry, Place},
+    node::run as run_command,
 };
 use serde::Serialize;
 use tokio::time::sleep;
@@ -21,14 +22,15 @@ use tokio::time::sleep;
 use self::{clients::Clients, disk::DiskProbe, network::Network};
 use super::{
     options::{Fault, Keeping, RedisKillOptions},
-    servers::{atoll, pong, redis_address, start_atoll},
+    servers::{REPLICAS, atoll, placed, pong, redis_address, start_atoll},
 };
 use crate::{
     error::{Error, Result},
     report::{cell, median},
 };
 
-const NODES: usize = 3;
+/// How often a drain that goes on is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// All runs with one fault.
 #[derive(Clone, Debug, Serialize)]
@@ -79,12 +81,12 @@ pub(crate) async fn run(options: &RedisKillOptions) -> Result<Vec<FaultSeries>> 
 async fn series(options: &RedisKillOptions, fault: Fault) -> Result<FaultSeries> {
     // Before the cluster: the nodes end before their namespaces go.
     let network = match fault {
-        Fault::Cut => Some(Network::new(NODES)?),
-        Fault::Kill | Fault::Stop => None,
+        Fault::Cut => Some(Network::new(fault.nodes())?),
+        Fault::Kill | Fault::Stop | Fault::Drain => None,
     };
     let places = match &network {
         Some(network) => network.places(),
-        None => vec![Place::default(); NODES],
+        None => vec![Place::default(); fault.nodes()],
     };
     let server = atoll(&options.atoll)?;
     let disk = &options.disk;
@@ -116,7 +118,7 @@ async fn one(
     cluster: &mut Cluster,
     network: Option<&Network>,
 ) -> Result<FaultRun> {
-    let victim = number % NODES;
+    let victim = number % fault.nodes();
     let addresses: Vec<SocketAddr> = cluster.nodes.iter().map(redis_address).collect();
     let mut survivors = addresses.clone();
     let away = survivors.remove(victim);
@@ -132,6 +134,11 @@ async fn one(
         (Fault::Stop, _) => cluster.nodes[victim].pause()?,
         (Fault::Cut, Some(network)) => network.cut(victim)?,
         (Fault::Cut, None) => return Err(Error::Protocol("a cut needs a network")),
+        (Fault::Drain, _) => {
+            move_away(cluster, victim, &mut clients).await?;
+            run_command(&mut about_node(cluster, victim, "undrain", &[]))?;
+            placed(&cluster.nodes[0], REPLICAS).await?;
+        }
     }
     clients
         .rest(Duration::from_millis(options.after_ms))
@@ -144,7 +151,7 @@ async fn one(
         (Fault::Kill, _) => cluster.nodes[victim].start(&Entry::Again).await?,
         (Fault::Stop, _) => cluster.nodes[victim].resume()?,
         (Fault::Cut, Some(network)) => network.mend(victim)?,
-        (Fault::Cut, None) => {}
+        (Fault::Cut, None) | (Fault::Drain, _) => {}
     }
     pong(away).await?;
     let lost_back = log.lost(away).await?;
@@ -160,6 +167,27 @@ async fn one(
         lost: lost_away.max(lost_back),
         stale: log.stale,
     })
+}
+
+/// Has a node drained, and waits for that, unless a client gives up.
+async fn move_away(cluster: &Cluster, victim: usize, clients: &mut Clients) -> Result<()> {
+    let mut command = about_node(cluster, victim, "drain", &["--wait"]);
+    let drain = tokio::task::spawn_blocking(move || run_command(&mut command));
+    while !drain.is_finished() {
+        clients.rest(LOOK_EVERY).await?;
+    }
+    drain.await??;
+    Ok(())
+}
+
+/// A command of `atoll node` about a node, to another one.
+fn about_node(cluster: &Cluster, victim: usize, verb: &str, options: &[&str]) -> Command {
+    let asked = &cluster.nodes[(victim + 1) % cluster.nodes.len()];
+    let name = &cluster.nodes[victim].layout().name;
+    let mut command = asked.server().command();
+    command.args(["--endpoint", &asked.endpoint(), "node", verb, name]);
+    command.args(options);
+    command
 }
 
 pub(crate) fn table(all: &Vec<FaultSeries>) -> String {
