@@ -186,7 +186,7 @@ pub(crate) enum Fault {
     Stop,
     /// Its link drops everything, and nobody is told. Needs root.
     Cut,
-    /// All that it holds moves to three others, and back: `atoll node drain` and `undrain`.
+    /// All that it holds moves to the others, and back: `atoll node drain` and `undrain`.
     Drain,
 }
 
@@ -204,7 +204,8 @@ impl Fault {
     pub(crate) fn nodes(self) -> usize {
         match self {
             Self::Kill | Self::Stop | Self::Cut => 3,
-            Self::Drain => 4,
+            // There is an odd number of votes, and room for three replicas without one node.
+            Self::Drain => 5,
         }
     }
 }
