@@ -7,7 +7,7 @@
 #
 # UNITS="unit/scan unit/sort" runs these alone. ENCODINGS=1 also checks what OBJECT ENCODING says;
 # that is a measurement, since encodings are nobody's promise, and the lists are without it.
-# LOGS=FOLDER keeps what was said.
+# LOGS=FOLDER keeps what was said. PARTITIONS=1024 --print tells what a node of many partitions fails.
 # Needs what `e2e/scripts/tools.sh redis-deb redis-suite` installs.
 #
 # Debian's redis-server 7.0.15 passes 1741 tests in this mode, with ENCODINGS=1 as well:
@@ -67,7 +67,7 @@ start() {
     case $kind in
     atoll)
         # As Redis below, which writes no file in this mode: most tests are one write after another.
-        "$server" start --dir "$dir/data" --kv-partitions 1 --kv-durability none \
+        "$server" start --dir "$dir/data" --kv-partitions "${PARTITIONS:-1}" --kv-durability none \
             --listen-redis "127.0.0.1:$port" --listen-redis-cluster "127.0.0.1:$(free_port)" \
             --listen-client "127.0.0.1:$(free_port)" --listen-peer "127.0.0.1:$(free_port)" \
             >"$logs/$1.log" 2>&1 &
