@@ -10,6 +10,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -72,6 +73,14 @@ pub enum Error {
     /// A command of the binary printed something else than was expected.
     #[error("no join token in what `token create` printed:\n{0}")]
     NoToken(String),
+    /// The same.
+    #[error("not what {command} prints for programs:\n{printed}")]
+    Unfit {
+        /// The command.
+        command: String,
+        /// What it printed.
+        printed: String,
+    },
 }
 
 /// A server process; killed when dropped, its directory is its maker's.
@@ -138,6 +147,55 @@ impl Node {
             "http://{}:{}",
             self.layout.place.host, self.layout.client_port
         )
+    }
+
+    /// A command of the binary that asks this node (Atoll only).
+    pub fn atoll(&self, words: &[&str]) -> Command {
+        let mut command = self.server.command();
+        command.args(["--endpoint", &self.endpoint()]).args(words);
+        command
+    }
+
+    /// What such a command answers to a program.
+    ///
+    /// # Errors
+    /// It fails, or prints no JSON.
+    pub fn told(&self, words: &[&str]) -> Result<Value, Error> {
+        let mut command = self.atoll(words);
+        command.args(["--output", "json"]);
+        let printed = run(&mut command)?;
+        serde_json::from_str(&printed).map_err(|_| Error::Unfit {
+            command: words.join(" "),
+            printed,
+        })
+    }
+
+    /// The node's id, as commands name it: on one machine all nodes have one name.
+    ///
+    /// # Errors
+    /// It can't be asked, or does not tell of itself.
+    pub fn id(&self) -> Result<String, Error> {
+        let list = self.told(&["node", "list"])?;
+        let endpoint = self.endpoint();
+        let is_own = |it: &&Value| {
+            let urls = it["client_urls"].as_array();
+            urls.is_some_and(|urls| urls.iter().any(|url| *url == endpoint))
+        };
+        let own = list.as_array().and_then(|nodes| nodes.iter().find(is_own));
+        let id = own.and_then(|node| node["id"].as_str());
+        id.map(str::to_owned).ok_or_else(|| Error::Unfit {
+            command: "node list".to_owned(),
+            printed: list.to_string(),
+        })
+    }
+
+    /// Whether every partition has so many replicas and none is on its way.
+    ///
+    /// # Errors
+    /// The node can't be asked.
+    pub fn is_placed(&self, replicas: usize) -> Result<bool, Error> {
+        let hot = &self.told(&["status"])?["hot"];
+        Ok(hot["moving"] == 0 && hot["waiting"] == 0 && hot["replicas_min"] == replicas)
     }
 
     /// The process, while it runs.

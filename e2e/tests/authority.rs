@@ -28,10 +28,8 @@ fn server() -> Server {
 
 /// `atoll ca …`, asked of one node.
 fn ca(node: &Node, arguments: &[&str]) -> Command {
-    let mut command = server().command();
-    command
-        .args(["--output", "json", "--endpoint", &node.endpoint(), "ca"])
-        .args(arguments);
+    let mut command = node.atoll(&["--output", "json", "ca"]);
+    command.args(arguments);
     command
 }
 

@@ -7,7 +7,6 @@ mod common;
 
 use std::{
     collections::BTreeMap,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +16,7 @@ use std::{
 
 use atoll_e2e::{
     cluster::Cluster,
-    command::{Entry, Server, atoll_path},
+    command::{Entry, Server},
     node::{Node, run},
 };
 use common::{all_placed, all_vote, until};
@@ -184,29 +183,9 @@ async fn a_node_that_dies_takes_nothing_with_it() {
     }
 }
 
-fn atoll(node: &Node, arguments: &[&str]) -> Command {
-    let mut command = Command::new(atoll_path());
-    command.args(["--endpoint", &node.endpoint()]);
-    command.args(arguments);
-    command
-}
-
 /// What `atoll status` tells of hot data.
 fn hot_status(node: &Node) -> Value {
-    let printed = run(&mut atoll(node, &["--output", "json", "status"])).unwrap();
-    let mut status: Value = serde_json::from_str(&printed).unwrap();
-    status["hot"].take()
-}
-
-/// A node's id, as commands name it: on one machine all nodes have one name.
-fn id_of(node: &Node) -> String {
-    let printed = run(&mut atoll(node, &["--output", "json", "node", "list"])).unwrap();
-    let nodes: Value = serde_json::from_str(&printed).unwrap();
-    let own = nodes.as_array().unwrap().iter().find(|it| {
-        let urls = it["client_urls"].as_array().unwrap();
-        urls.iter().any(|url| *url == node.endpoint())
-    });
-    own.unwrap()["id"].as_str().unwrap().to_owned()
+    node.told(&["status"]).unwrap()["hot"].take()
 }
 
 fn all_here(node: &mut Connection) {
@@ -225,13 +204,17 @@ async fn a_node_is_drained_and_removed_and_nothing_is_lost() {
         set(&mut first, &format!("key:{key}"), "here");
     }
     all_placed(&cluster.nodes[0]).await;
-    let ids: Vec<String> = cluster.nodes.iter().map(id_of).collect();
+    let ids: Vec<String> = cluster
+        .nodes
+        .iter()
+        .map(|node| node.id().unwrap())
+        .collect();
     let stop = Arc::new(AtomicBool::new(false));
     let client = connected(&cluster.nodes[1]).await;
     let worker = count_up(client, 1, stop.clone());
 
     let drain = ["--output", "json", "node", "drain", &ids[2], "--wait"];
-    let printed = run(&mut atoll(&cluster.nodes[0], &drain)).unwrap();
+    let printed = run(&mut cluster.nodes[0].atoll(&drain)).unwrap();
     let drained: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(drained["partitions_left"], 0, "{printed}");
     assert_eq!(drained["replicas"], 2, "{printed}");
@@ -242,7 +225,7 @@ async fn a_node_is_drained_and_removed_and_nothing_is_lost() {
     let hot = hot_status(&cluster.nodes[0]);
     assert_eq!(hot["draining"][0]["partitions_left"], 0, "{hot}");
     assert_eq!(hot["replicas_max"], 2, "{hot}");
-    let text = run(&mut atoll(&cluster.nodes[0], &["status"])).unwrap();
+    let text = run(&mut cluster.nodes[0].atoll(&["status"])).unwrap();
     let line = format!("drained: {} holds no hot data", ids[2]);
     assert!(text.contains(&line), "{text}");
     // It still serves clients, from what the others hold, also after a start.
@@ -258,13 +241,13 @@ async fn a_node_is_drained_and_removed_and_nothing_is_lost() {
     }
 
     // Without one of the two others, nobody could serve anything.
-    let refused = run(&mut atoll(&cluster.nodes[0], &["node", "remove", &ids[1]]));
+    let refused = run(&mut cluster.nodes[0].atoll(&["node", "remove", &ids[1]]));
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("no majority"), "{refused}");
     let next = format!("atoll node drain {} --wait", ids[1]);
     assert!(refused.contains(&next), "{refused}");
 
-    let removed = run(&mut atoll(&cluster.nodes[0], &["node", "remove", &ids[2]])).unwrap();
+    let removed = run(&mut cluster.nodes[0].atoll(&["node", "remove", &ids[2]])).unwrap();
     let told = format!("node {} is no longer part of the cluster", ids[2]);
     assert_eq!(removed.trim(), told);
     cluster.nodes[2].kill();
@@ -276,12 +259,12 @@ async fn a_node_is_drained_and_removed_and_nothing_is_lost() {
     all_here(&mut first);
 
     // Of two, one can be drained, and the other not then.
-    run(&mut atoll(&cluster.nodes[0], &["node", "drain", &ids[1]])).unwrap();
-    let refused = run(&mut atoll(&cluster.nodes[0], &["node", "drain", &ids[0]]));
+    run(&mut cluster.nodes[0].atoll(&["node", "drain", &ids[1]])).unwrap();
+    let refused = run(&mut cluster.nodes[0].atoll(&["node", "drain", &ids[0]]));
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("atoll node undrain"), "{refused}");
     let undrain = ["node", "undrain", &ids[1]];
-    run(&mut atoll(&cluster.nodes[0], &undrain)).unwrap();
+    run(&mut cluster.nodes[0].atoll(&undrain)).unwrap();
     until("it is not drained any more", async || {
         let hot = hot_status(&cluster.nodes[0]);
         hot["draining"].as_array()?.is_empty().then_some(())

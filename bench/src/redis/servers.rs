@@ -14,7 +14,6 @@ use atoll_e2e::{
     node::{Node, run},
     ports,
 };
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -131,16 +130,9 @@ pub(crate) fn redis_address(node: &Node) -> SocketAddr {
 pub(crate) async fn placed(node: &Node, replicas: usize) -> Result<()> {
     let deadline = Instant::now() + READY_WAIT;
     loop {
-        let mut command = node.server().command();
-        command.args(["--output", "json", "--endpoint", &node.endpoint(), "status"]);
         // A node that doesn't answer yet is asked again.
-        if let Ok(told) = run(&mut command)
-            && let Ok(status) = serde_json::from_str::<Value>(&told)
-        {
-            let hot = &status["hot"];
-            if hot["moving"] == 0 && hot["waiting"] == 0 && hot["replicas_min"] == replicas {
-                return Ok(());
-            }
+        if node.is_placed(replicas).unwrap_or(false) {
+            return Ok(());
         }
         if Instant::now() > deadline {
             return Err(Error::Late("placing of every partition", READY_WAIT));

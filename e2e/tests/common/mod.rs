@@ -11,7 +11,7 @@ use atoll_control::proto::etcdserverpb::{
     PutRequest, RangeRequest, StatusRequest, StatusResponse, cluster_client::ClusterClient,
     kv_client::KvClient, maintenance_client::MaintenanceClient,
 };
-use atoll_e2e::{cluster::Cluster, command::atoll_path, node::Node};
+use atoll_e2e::{cluster::Cluster, node::Node};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -116,14 +116,7 @@ pub(crate) async fn all_vote(cluster: &Cluster) {
 /// Waits until every partition has three replicas and nothing moves.
 pub(crate) async fn all_placed(node: &Node) {
     until("every partition has three replicas", async || {
-        let output = std::process::Command::new(atoll_path())
-            .args(["--output", "json", "--endpoint", &node.endpoint(), "status"])
-            .output()
-            .unwrap();
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-        let hot = &status["hot"];
-        let settled = hot["moving"] == 0 && hot["waiting"] == 0 && hot["replicas_min"] == 3;
-        settled.then_some(())
+        node.is_placed(3).ok()?.then_some(())
     })
     .await;
 }

@@ -14,10 +14,9 @@ use std::{fmt::Write as _, net::SocketAddr, process::Command, time::Duration};
 use atoll_e2e::{
     cluster::Cluster,
     command::{Entry, Place},
-    node::{Node, run as run_command},
+    node::run as run_command,
 };
 use serde::Serialize;
-use serde_json::Value;
 use tokio::time::sleep;
 
 use self::{clients::Clients, disk::DiskProbe, network::Network};
@@ -137,8 +136,7 @@ async fn one(
         (Fault::Cut, None) => return Err(Error::Protocol("a cut needs a network")),
         (Fault::Drain, _) => {
             move_away(cluster, victim, &mut clients).await?;
-            let id = id_of(&cluster.nodes[victim])?;
-            run_command(&mut about_node(cluster, victim, &["undrain", &id]))?;
+            run_command(&mut about_node(cluster, victim, "undrain")?)?;
             placed(&cluster.nodes[0], REPLICAS).await?;
         }
     }
@@ -173,8 +171,8 @@ async fn one(
 
 /// Has a node drained, and waits for that, unless a client gives up.
 async fn move_away(cluster: &Cluster, victim: usize, clients: &mut Clients) -> Result<()> {
-    let id = id_of(&cluster.nodes[victim])?;
-    let mut command = about_node(cluster, victim, &["drain", &id, "--wait"]);
+    let mut command = about_node(cluster, victim, "drain")?;
+    command.arg("--wait");
     let drain = tokio::task::spawn_blocking(move || run_command(&mut command));
     while !drain.is_finished() {
         clients.rest(LOOK_EVERY).await?;
@@ -183,32 +181,10 @@ async fn move_away(cluster: &Cluster, victim: usize, clients: &mut Clients) -> R
     Ok(())
 }
 
-/// A command of `atoll node` about a node, to another one.
-fn about_node(cluster: &Cluster, victim: usize, words: &[&str]) -> Command {
+/// `atoll node VERB` about a node, asked of another one.
+fn about_node(cluster: &Cluster, victim: usize, verb: &str) -> Result<Command> {
     let asked = &cluster.nodes[(victim + 1) % cluster.nodes.len()];
-    let mut command = asked.server().command();
-    command.args(["--endpoint", &asked.endpoint(), "node"]);
-    command.args(words);
-    command
-}
-
-/// A node's id, as commands name it: on one machine all nodes have one name.
-fn id_of(node: &Node) -> Result<String> {
-    let mut command = node.server().command();
-    command.args(["--output", "json", "--endpoint", &node.endpoint()]);
-    command.args(["node", "list"]);
-    let told: Value = serde_json::from_str(&run_command(&mut command)?)
-        .map_err(|_| Error::Protocol("`atoll node list` printed no JSON"))?;
-    let nodes = told.as_array().map(Vec::as_slice).unwrap_or_default();
-    let has_endpoint = |it: &&Value| {
-        let urls = it["client_urls"].as_array();
-        urls.is_some_and(|urls| urls.iter().any(|url| *url == node.endpoint()))
-    };
-    let own = nodes.iter().find(has_endpoint);
-    let id = own.and_then(|it| it["id"].as_str());
-    id.map(str::to_owned).ok_or(Error::Protocol(
-        "`atoll node list` does not tell of a node that runs",
-    ))
+    Ok(asked.atoll(&["node", verb, &cluster.nodes[victim].id()?]))
 }
 
 pub(crate) fn table(all: &Vec<FaultSeries>) -> String {
