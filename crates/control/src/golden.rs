@@ -7,9 +7,9 @@ mod log;
 mod peers;
 mod state;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
-use atoll_world::disk;
+use atoll_world::golden::golden;
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 
@@ -23,25 +23,6 @@ use crate::{
         raft,
     },
 };
-
-/// The file of that name, which must hold what was written. With `ATOLL_WRITE_GOLDEN` set, a
-/// file that is not there yet is made.
-fn golden(name: &str, written: &[u8]) -> Bytes {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs/formats/golden")
-        .join(name);
-    let disk = disk::real();
-    let stored = match disk.read_all(&path) {
-        Err(error) if error.is_not_found() && std::env::var_os("ATOLL_WRITE_GOLDEN").is_some() => {
-            disk.write_atomic(&path, written)
-                .expect("the tree is writable");
-            disk.read_all(&path).expect("it was just written")
-        }
-        stored => stored.expect("it is in the tree"),
-    };
-    assert!(stored == written, "what is written differs from {name}");
-    stored
-}
 
 /// Version 2 is refused where 1 is known, and both are told.
 fn assert_refuses_2_for_1(error: &DecodeError) {

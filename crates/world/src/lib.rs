@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod golden;
 pub mod journal;
 pub mod net;
 pub mod peers;

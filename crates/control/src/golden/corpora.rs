@@ -1,6 +1,10 @@
 //! Files that the fuzzer's search begins with, made of the golden values. They are written by
 //! `ATOLL_WRITE_GOLDEN=1 cargo test -p atoll-control --lib golden`.
 
+use std::path::PathBuf;
+
+use atoll_world::disk;
+
 use super::*;
 use crate::log::types;
 

@@ -9,8 +9,6 @@ pub mod dump;
 pub mod evict;
 pub mod geo;
 pub mod glob;
-#[cfg(test)]
-mod golden;
 pub mod machine;
 pub mod notify;
 pub mod number;

@@ -276,6 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::golden::golden;
 
     #[test]
     fn the_corpus_of_the_fuzzer_parses() {
@@ -402,14 +403,7 @@ mod tests {
         for frame in &frames {
             frame.encode(&mut wire);
         }
-        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../docs/formats/golden/peer-frames-1.bin");
-        let disk = crate::disk::real();
-        if std::env::var_os("ATOLL_WRITE_GOLDEN").is_some() {
-            disk.write_atomic(&golden, &wire).unwrap();
-        }
-        let stored = disk.read_all(&golden).unwrap();
-        assert_eq!(stored, wire);
+        let stored = golden("peer-frames-1.bin", &wire);
         let mut stored = BytesMut::from(&stored[..]);
         for frame in frames {
             assert_eq!(Frame::decode(&mut stored), Ok(Some(frame)));

@@ -1,12 +1,12 @@
 //! Everything comes back from its bytes, and noise is refused without harm.
 
 use atoll_base::id::{PartitionId, ReplicaId};
+use atoll_world::golden::golden;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::core::{
-    golden::golden,
     machine::Answered,
     partition::{Look, Outcome, Request, Response, Seen},
     paxos::{

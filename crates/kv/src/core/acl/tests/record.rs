@@ -1,7 +1,7 @@
 //! What is kept of rules.
 
 use super::*;
-use crate::core::golden::golden;
+use atoll_world::golden::golden;
 
 /// The golden file has been written by the first release that kept rules.
 #[test]

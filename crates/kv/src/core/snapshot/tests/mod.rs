@@ -5,12 +5,12 @@ mod commands;
 use std::sync::LazyLock;
 
 use atoll_base::id::ReplicaId;
+use atoll_world::golden::golden;
 use proptest::{collection::vec, prelude::*};
 
 use self::commands::{COMMANDS, FILLERS, Step, step};
 use super::*;
 use crate::core::{
-    golden::golden,
     machine::{Call, Operation},
     partition::{Batch, StateMachine as _},
     paxos::{Ballot, Entry, Payload, Position},
