@@ -350,7 +350,6 @@ impl Keyspace {
 
     /// Notes that the key at a place of a database was used.
     pub(in crate::core) fn used(&mut self, index: usize, place: usize, now_ms: Milliseconds) {
-        self.make(index);
         let (uses, chance) = (self.uses, &mut self.chance);
         self.databases[index].use_at(place, |used| match uses {
             Uses::Last => uses.first(now_ms),
@@ -366,7 +365,6 @@ impl Keyspace {
         used: Used,
         now_ms: Milliseconds,
     ) {
-        self.make(index);
         let (uses, chance) = (self.uses, &mut self.chance);
         let database = &mut self.databases[index];
         if let Uses::Frequency { .. } = uses
