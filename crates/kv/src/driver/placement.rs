@@ -189,7 +189,6 @@ impl Known {
                 note(next.forget(node));
             }
         }
-        self.settled = None;
         match next.plan() {
             Ok(blueprint) => {
                 let partitions: Vec<PartitionId> =
@@ -203,12 +202,10 @@ impl Known {
             }
             Err(error) => tracing::error!(%error, "no plan for the topology"),
         }
-        match changed {
-            true => {
-                decisions.replace(self.version, next.encode().into()).await;
-            }
-            false => self.settled = Some(grounds),
+        if changed {
+            decisions.replace(self.version, next.encode().into()).await;
         }
+        self.settled = (!changed).then_some(grounds);
     }
 
     /// Takes the steps that owners on this node have shown to be possible.
