@@ -303,8 +303,8 @@ impl Shard {
     fn open(&mut self, id: PartitionId, durable: Durable, mut state: State<Machine>) {
         state.machine.set_home(self.home(id));
         let seed = atoll_world::random::u64();
-        self.evicting.count(id, &mut state.machine, true);
-        state.machine.set_lacks_space(self.space.is_short());
+        self.introduce(&mut state.machine);
+        self.evicting.count(id, state.machine.keyspace());
         if state.machine.has_expiring() {
             self.expiring.insert(id);
         }
@@ -778,7 +778,6 @@ impl Shard {
         for (to, request) in work.requests {
             self.send(to, id, &Packet::Request(request));
         }
-        let leads_on = work.again;
         for (to, response) in work.responses {
             if to == self.replica {
                 coordinator.response(to, response, now_ms);
@@ -797,11 +796,11 @@ impl Shard {
             }
         }
         if installs || !work.applied.is_empty() {
-            self.evicting.count(id, partition.machine_mut(), installs);
             if installs {
-                let machine = partition.machine_mut();
-                machine.set_lacks_space(self.space.is_short());
+                self.introduce(partition.machine_mut());
             }
+            let keyspace = partition.state().machine.keyspace();
+            self.evicting.count(id, keyspace);
             self.evicting.applied(id, partition, now_ms);
             let machine = &partition.state().machine;
             if machine.has_expiring() {
@@ -812,7 +811,7 @@ impl Shard {
             self.weigh(id, partition, kept);
             Self::forget(partition, kept);
         }
-        leads_on
+        work.again
     }
 
     fn send(&mut self, to: ReplicaId, id: PartitionId, packet: &Packet) {

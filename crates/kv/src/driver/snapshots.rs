@@ -27,7 +27,7 @@ const TEMPORARY: &str = ".tmp";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotSettings {
     /// A partition whose log holds so many entries is snapshotted. Default 100,000.
-    pub log_entries_max: usize,
+    pub log_entries_max: u64,
     /// The same for the bytes of its entries; but a log may grow as large as the last snapshot
     /// was, so that large states are not written all the time. Default 4 MiB.
     pub log_bytes_max: u64,

@@ -93,13 +93,8 @@ impl Evicting {
         }
     }
 
-    /// Counts what a partition takes; its machine may be a new one.
-    pub(super) fn count(&mut self, id: PartitionId, machine: &mut Machine, is_new: bool) {
-        if is_new {
-            machine.set_uses(self.memory.uses());
-            machine.set_full(self.is_full);
-        }
-        let keyspace = machine.keyspace();
+    /// Counts what a partition takes.
+    pub(super) fn count(&mut self, id: PartitionId, keyspace: &Keyspace) {
         let now = Counted {
             bytes: signed(keyspace.heap_bytes()),
             keys: signed(keyspace.len()),
@@ -240,6 +235,13 @@ impl Shard {
         }
     }
 
+    /// Tells a machine that is new here what the others know of the node.
+    pub(super) fn introduce(&self, machine: &mut Machine) {
+        machine.set_uses(self.evicting.memory.uses());
+        machine.set_full(self.evicting.is_full);
+        machine.set_lacks_space(self.space.is_short());
+    }
+
     fn set_full(&mut self, is_full: bool) {
         if self.evicting.is_full != is_full {
             self.evicting.is_full = is_full;
@@ -284,10 +286,10 @@ mod tests {
         };
         machine.apply(at, &set.encode());
         let (one, two) = (PartitionId(1), PartitionId(2));
-        evicting.count(one, &mut machine, true);
+        evicting.count(one, machine.keyspace());
         let used_bytes = memory.used_bytes();
         assert!(used_bytes > 0);
-        evicting.count(two, &mut machine, true);
+        evicting.count(two, machine.keyspace());
         assert_eq!((memory.used_bytes(), memory.keys()), (2 * used_bytes, 2));
         let leaving = Leaving {
             bytes: 7,

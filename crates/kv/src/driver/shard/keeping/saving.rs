@@ -113,7 +113,7 @@ impl Shard {
         let log = &partition.replica().durable().log;
         let settings = &self.keeping.settings;
         let bytes_max = settings.log_bytes_max.max(kept.snapshot_bytes);
-        if log.count() >= settings.log_entries_max as u64 || log.bytes() >= bytes_max {
+        if log.count() >= settings.log_entries_max || log.bytes() >= bytes_max {
             self.make_due(id, kept);
         }
     }
