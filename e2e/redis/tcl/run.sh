@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Runs Redis's own Tcl tests against one node with one partition, as an external server.
+# Runs Redis's own Tcl tests against one node, as an external server.
 #
 #   e2e/redis/tcl/run.sh atoll PATH            compare with redis-passes.txt, but for
 #                                              expected-failures.txt
+#   e2e/redis/tcl/run.sh atoll PATH --print    print everything that fails, and why
 #   e2e/redis/tcl/run.sh redis PATH --record   write redis-passes.txt anew
 #
+# The node has one partition, or PARTITIONS=1024: then what fails besides is expected where
+# expected-failures-1024.txt has it.
 # UNITS="unit/scan unit/sort" runs these alone. ENCODINGS=1 also checks what OBJECT ENCODING says;
 # that is a measurement, since encodings are nobody's promise, and the lists are without it.
-# LOGS=FOLDER keeps what was said. PARTITIONS=1024 --print tells what a node of many partitions fails.
+# LOGS=FOLDER keeps what was said.
 # Needs what `e2e/scripts/tools.sh redis-deb redis-suite` installs.
 #
 # Debian's redis-server 7.0.15 passes 1741 tests in this mode, with ENCODINGS=1 as well:
@@ -16,12 +19,16 @@ set -uo pipefail
 
 kind=$1
 server=$(realpath "$2")
-shift 2
+what=${3:---compare}
+what=${what#--}
+partitions=${PARTITIONS:-1}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}
 export PATH=$tools/bin:$PATH
 scratch=$(mktemp -d)
 logs=${LOGS:-$scratch/logs}
+lists=(--expected "$here/expected-failures.txt")
+if ((partitions > 1)); then lists+=(--expected "$here/expected-failures-1024.txt"); fi
 pids=()
 # A unit that gets no further for so long is ended; so is one that takes so long in all. Machines
 # that do other things as well are slow.
@@ -67,7 +74,10 @@ start() {
     case $kind in
     atoll)
         # As Redis below, which writes no file in this mode: most tests are one write after another.
-        "$server" start --dir "$dir/data" --kv-partitions "${PARTITIONS:-1}" --kv-durability none \
+        # What a script that runs for long keeps waiting depends on the number of shards, which is
+        # not to be the machine's.
+        "$server" start --dir "$dir/data" --kv-partitions "$partitions" --kv-shards 2 \
+            --kv-durability none \
             --listen-redis "127.0.0.1:$port" --listen-redis-cluster "127.0.0.1:$(free_port)" \
             --listen-client "127.0.0.1:$(free_port)" --listen-peer "127.0.0.1:$(free_port)" \
             >"$logs/$1.log" 2>&1 &
@@ -116,7 +126,7 @@ lane() {
     for unit in "$@"; do
         printf '%s\n' "${skipped[@]}" >skipped
         if [[ $kind == atoll ]]; then
-            python3 "$here/compare.py" --not-run "$here" "$unit" >>skipped || return 1
+            python3 "$here/compare.py" not-run "${lists[@]}" "$unit" >>skipped || return 1
             if grep -qxF '*' skipped; then continue; fi
         fi
         begin=$SECONDS
@@ -136,7 +146,7 @@ only() {
 }
 
 mkdir -p "$logs"
-logs=${LOGS:-$scratch/logs}
+logs=$(realpath "$logs")
 start a
 port_a=$port
 start b
@@ -153,8 +163,10 @@ units=("${units_a[@]}" "${units_b[@]}")
 # Some tests give a server so many milliseconds, or take one connection's order for another's. A
 # unit that fails where it should not is run once more, by itself, on a server of its own; what
 # fails twice has failed.
-if [[ $# == 0 ]]; then
-    mapfile -t again < <(python3 "$here/compare.py" --failed "$logs" "$here" "${units[@]}")
+if [[ $what == compare ]]; then
+    mapfile -t again < <(
+        python3 "$here/compare.py" failed --logs "$logs" "${lists[@]}" "${units[@]}"
+    )
     if ((${#again[@]} > 0)); then
         echo "tcl: once more, by themselves: ${again[*]}"
         for unit in "${again[@]}"; do
@@ -164,4 +176,4 @@ if [[ $# == 0 ]]; then
         lane again "$port" 29100 "${again[@]}"
     fi
 fi
-python3 "$here/compare.py" "$logs" "$here" "$@" -- "${units[@]}"
+python3 "$here/compare.py" "$what" --logs "$logs" "${lists[@]}" "${units[@]}"
