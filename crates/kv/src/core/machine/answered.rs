@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::{Transacted, TransactionId, read_partition, read_truth};
 use crate::{
     api::Publication,
     core::{
@@ -45,6 +46,8 @@ pub enum Answered {
         /// What it did.
         facts: Facts,
     },
+    /// What a step of a transaction over several partitions came to.
+    Transacted(Transacted),
 }
 
 /// What a script did, beside what it answers and changes.
@@ -133,6 +136,7 @@ impl Answered {
                         .bytes(&publication.message);
                 }
             }
+            Answered::Transacted(transacted) => write_transacted(writer.byte(6), transacted),
         }
         writer.finish()
     }
@@ -182,11 +186,61 @@ impl Answered {
                     })
                     .collect::<Result<_, _>>()?,
             },
+            6 => Answered::Transacted(read_transacted(&mut reader)?),
             mark => return Err(CodecError::Mark(mark)),
         };
         reader.finish()?;
         Ok(answered)
     }
+}
+
+fn write_transacted(writer: &mut Writer, transacted: &Transacted) {
+    match transacted {
+        Transacted::Prepared { now_ms, replies } => {
+            writer.byte(0).number(*now_ms);
+            write_all(writer, replies);
+        }
+        Transacted::Conflict(None) => {
+            writer.byte(1);
+        }
+        Transacted::Conflict(Some(holder)) => holder.write(writer.byte(2)),
+        Transacted::Changed => {
+            writer.byte(3);
+        }
+        Transacted::Decided {
+            commits,
+            participants,
+        } => {
+            writer.byte(4).byte(u8::from(*commits));
+            writer.length(participants.len());
+            for participant in participants {
+                writer.number(participant.0.into());
+            }
+        }
+        Transacted::Done => {
+            writer.byte(5);
+        }
+    }
+}
+
+fn read_transacted(reader: &mut Reader) -> Result<Transacted, CodecError> {
+    Ok(match reader.byte()? {
+        0 => Transacted::Prepared {
+            now_ms: reader.number()?,
+            replies: read_all(reader, DEPTH_MAX)?,
+        },
+        1 => Transacted::Conflict(None),
+        2 => Transacted::Conflict(Some(TransactionId::read(reader)?)),
+        3 => Transacted::Changed,
+        4 => Transacted::Decided {
+            commits: read_truth(reader)?,
+            participants: (0..reader.count(1)?)
+                .map(|_| read_partition(reader))
+                .collect::<Result<_, _>>()?,
+        },
+        5 => Transacted::Done,
+        mark => return Err(CodecError::Mark(mark)),
+    })
 }
 
 fn write(writer: &mut Writer, reply: &Reply) {

@@ -5,7 +5,9 @@
 mod answered;
 mod observed;
 mod operation;
+mod parts;
 mod scripts;
+mod transactions;
 
 use bytes::Bytes;
 
@@ -15,11 +17,18 @@ pub use operation::{
     WhenFull,
 };
 pub use scripts::{Called, Home, Running, Surroundings};
+pub use transactions::{
+    Decision, Locks, Prepare, Prepared, Transact, Transacted, TransactionId, Transactions,
+};
+pub(in crate::core) use transactions::{partition as read_partition, truth as read_truth};
+
+use transactions::wanted;
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
     data::{Entry, HIDDEN, Key, Keyspace, Milliseconds, Uses, Value},
     partition::{self, Found, Moment, Read, StateMachine, Wish},
+    paxos::LogIndex,
     reply::Reply,
     snapshot,
 };
@@ -35,6 +44,8 @@ pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'max
 /// What is answered where the journal has no room (redis.io, "MISCONF error": a server that can't
 /// append to its log refuses what changes data, and goes on reading).
 const NO_SPACE: &str = "MISCONF Errors writing to the AOF file: No space left on device";
+/// What is answered where a transaction holds what an owner should have waited for.
+const LOCKED: &str = "TRYAGAIN A transaction holds a key of this command; nothing was done";
 
 /// Redis's data types.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +67,8 @@ pub struct Machine {
     keeps_events: bool,
     /// Empty: room for what the next operation brings about.
     effects: Effects,
+    /// Transactions over several partitions.
+    transactions: Transactions,
     /// The last sum of the data, and where in the log it was made.
     sum: Option<(u64, u64)>,
     /// What the operation that runs comes with.
@@ -231,6 +244,8 @@ impl Machine {
             Err(error) => return refused(&format!("ERR unknown operation: {error}")),
         };
         match operation {
+            Operation::Transact(_) if at.reading => refused("ERR a write came as a read"),
+            Operation::Transact(transact) => self.transact(at, transact, effects),
             Operation::Call(call) => {
                 let reply = self.call(at, &call, effects);
                 match effects.blocks {
@@ -282,13 +297,13 @@ impl Machine {
                 Answered::Reply(Reply::OK)
             }
             Operation::Evict(keys) => {
-                for (database, key) in keys {
+                for (database, key) in self.free(keys) {
                     Context::new(&mut self.keyspace, database, at, effects).evict(&key);
                 }
                 Answered::Reply(Reply::OK)
             }
             Operation::Expire(keys) => {
-                for (database, key) in keys {
+                for (database, key) in self.free(keys) {
                     let mut context = Context::new(&mut self.keyspace, database, at, effects);
                     context.expire_if_ended(&key);
                 }
@@ -307,6 +322,13 @@ impl Machine {
             Operation::Decided(_) if at.reading => refused("ERR a write came as a read"),
             Operation::Decided(decided) => self.redo(at, decided, effects),
         }
+    }
+
+    /// Those of these keys that no transaction has locked: what it was told of them has to stand.
+    fn free(&self, keys: Vec<(usize, Bytes)>) -> Vec<(usize, Bytes)> {
+        let mut keys = keys;
+        keys.retain(|(database, key)| !self.transactions.locks(*database, key));
+        keys
     }
 
     fn call(&mut self, at: CommandMoment, call: &Call, effects: &mut Effects) -> Reply {
@@ -369,6 +391,21 @@ fn of_step(at: CommandMoment, place: usize) -> CommandMoment {
     }
 }
 
+/// What comes of an operation that met a lock when it was applied. Owners don't log such; but
+/// those that waited are tried again without that they look, and wait on.
+fn locked(operation: &Bytes) -> Answered {
+    match Operation::decode(operation.clone()) {
+        Ok(Operation::Wait { attempt, call, .. }) if attempt != Attempt::First => {
+            let name = command::find(&call.words).map_or("", |command| command.name);
+            Answered::Waits {
+                reply: command::found_nothing(name),
+                words: None,
+            }
+        }
+        _ => refused(LOCKED),
+    }
+}
+
 fn is_wrong_type(reply: &Reply) -> bool {
     matches!(reply, Reply::Error(text) if text.starts_with(b"WRONGTYPE"))
 }
@@ -390,7 +427,10 @@ impl StateMachine for Machine {
             version: at.index.0,
             reading: false,
         };
-        let answered = self.run(at, operation, &mut effects);
+        let answered = match self.is_locked(operation, LogIndex(at.version)) {
+            true => locked(operation),
+            false => self.run(at, operation, &mut effects),
+        };
         if self.keeps_changes {
             self.note_changes(&effects);
         }
@@ -463,6 +503,25 @@ impl StateMachine for Machine {
         })
     }
 
+    fn is_held_up(&self, operation: &Bytes, as_of: LogIndex) -> bool {
+        self.is_locked(operation, as_of)
+    }
+
+    fn takes_hold(&self, operation: &Bytes) -> bool {
+        Operation::is_transact(operation)
+    }
+
+    fn collides(&self, operation: &Bytes, holder: &Bytes) -> bool {
+        let Some((_, held)) = transactions::prepares(holder) else {
+            return false;
+        };
+        wanted(operation).is_some_and(|wanted| wanted.meets(&held))
+    }
+
+    fn stands_back(&self) -> Option<Answered> {
+        Some(Answered::Transacted(Transacted::Conflict(None)))
+    }
+
     fn is_decided(&self, operation: &Bytes) -> bool {
         Operation::is_decided(operation)
     }
@@ -478,6 +537,9 @@ impl StateMachine for Machine {
     }
 
     fn refuses(&self, operation: &Bytes) -> Option<Answered> {
+        if let Some(conflict) = self.refuses_step(operation) {
+            return Some(conflict);
+        }
         if self.lacks_space {
             return refused_without_space(operation);
         }
@@ -512,6 +574,11 @@ impl StateMachine for Machine {
             }
             Ok(Operation::Script(script)) if scripts::is_refused_when_full(&script) => {
                 Some(refused(scripts::OUT_OF_MEMORY))
+            }
+            Ok(Operation::Transact(Transact::Prepare(prepare)))
+                if prepare.calls.iter().any(needs_memory) =>
+            {
+                Some(refused(OUT_OF_MEMORY))
             }
             _ => None,
         }
@@ -548,6 +615,8 @@ fn refused_without_space(operation: &Bytes) -> Option<Answered> {
             Some(refused(NO_SPACE))
         }
         Ok(Operation::Transaction { .. } | Operation::Program { .. }) => Some(aborted(NO_SPACE)),
+        // What ends a transaction makes room.
+        Ok(Operation::Transact(Transact::Prepare(_))) => Some(refused(NO_SPACE)),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Answered, Call, Change, Machine, Operation};
+use super::{Answered, Call, Change, Machine, Operation, transactions::names_databases};
 use crate::core::{
     command::{self, Command, Effects, Flags, Group, Moment},
     data::Value,
@@ -19,6 +19,9 @@ impl Machine {
             return None;
         };
         let (command, key) = one_key(&call)?;
+        if self.transactions.locks(call.database, key) {
+            return None;
+        }
         let is_plain = !command.flags.has(Flags::WRITE)
             && command.group != Group::Stream
             && command.group != Group::Generic
@@ -81,12 +84,9 @@ pub(super) fn touches(logged: &Bytes, read: &Bytes) -> bool {
         }),
         // Nobody knows before it ran.
         Operation::Script(_) | Operation::Program { .. } => true,
+        // What it locks may change elsewhere first.
+        Operation::Transact(_) => true,
     }
-}
-
-/// Whether it works on databases other than the chosen one.
-fn names_databases(command: &Command) -> bool {
-    matches!(command.name, "copy" | "move" | "swapdb" | "flushall")
 }
 
 /// The command of a call that names one key, and that key.

@@ -1,14 +1,19 @@
 //! What a request asks of one partition, as entries of the log and messages hold it.
 
-use std::sync::Arc;
-
 use atoll_base::id::NodeId;
 use bytes::Bytes;
 
+use super::{
+    parts::{
+        call_bytes, database, read_call, read_keys, read_script, read_watched, write_call,
+        write_keys, write_script, write_watched,
+    },
+    transactions::Transact,
+};
 use crate::core::{
-    acl::{Caller, read_record, write_record},
+    acl::Caller,
     codec::{CodecError, Reader, Writer},
-    data::{HIDDEN, Packing},
+    data::Packing,
 };
 
 /// The longest operation, in bytes: it becomes one record of the journal and one packet.
@@ -16,9 +21,8 @@ pub const OPERATION_BYTES_MAX: usize = 6 << 20;
 
 /// Version of the encoded form.
 const VERSION: u8 = 1;
-/// About what the beginning of an operation takes, and a word apart from its bytes.
+/// About what the beginning of an operation takes.
 const HEAD_BYTES: usize = 16;
-const WORD_BYTES: usize = 2;
 /// What marks a script.
 const SCRIPT: u8 = 5;
 /// What marks a transaction with scripts.
@@ -29,6 +33,8 @@ const EVICT: u8 = 8;
 /// What marks those that compare replicas.
 const SUM: u8 = 9;
 const COMPARE: u8 = 10;
+/// What marks a step of a transaction over several partitions.
+const TRANSACT: u8 = 11;
 
 /// What marks an operation that comes with terms.
 const TERMS: u8 = 16;
@@ -171,6 +177,8 @@ pub enum Operation {
         /// Database, key and version of each watched key.
         watched: Vec<(usize, Bytes, u64)>,
     },
+    /// Take a step of a transaction over several partitions.
+    Transact(Transact),
 }
 
 /// Which run this is of a command that waits.
@@ -266,6 +274,7 @@ impl Operation {
                 }
                 write_watched(&mut writer, watched);
             }
+            Operation::Transact(transact) => transact.write(writer.byte(TRANSACT)),
         }
         writer.finish()
     }
@@ -323,12 +332,23 @@ impl Operation {
 
     /// Whether these bytes are of an operation that only the owner can tell what it comes to.
     pub fn is_decided(bytes: &Bytes) -> bool {
-        let is = |operation: &[u8]| matches!(operation, [VERSION, SCRIPT | PROGRAM, ..]);
-        match bytes.get(..2) {
-            Some([VERSION, TERMS]) => {
-                Self::split_terms(bytes.clone()).is_ok_and(|(_, operation)| is(&operation))
+        matches!(Self::mark(bytes), Some(SCRIPT | PROGRAM))
+    }
+
+    /// Whether these bytes are of a step of a transaction over several partitions.
+    pub fn is_transact(bytes: &Bytes) -> bool {
+        Self::mark(bytes) == Some(TRANSACT)
+    }
+
+    /// What marks an operation, with or without terms.
+    fn mark(bytes: &Bytes) -> Option<u8> {
+        match bytes.get(..2)? {
+            [VERSION, TERMS] => {
+                let (_, operation) = Self::split_terms(bytes.clone()).ok()?;
+                operation.get(1).copied()
             }
-            _ => is(bytes),
+            [VERSION, mark] => Some(*mark),
+            _ => None,
         }
     }
 
@@ -394,126 +414,10 @@ impl Operation {
                 let watched = read_watched(&mut reader)?;
                 Operation::Program { steps, watched }
             }
+            TRANSACT => Operation::Transact(Transact::read(&mut reader)?),
             mark => return Err(CodecError::Mark(mark)),
         };
         reader.finish()?;
         Ok(operation)
     }
-}
-
-/// About what a call takes when it is written, in bytes.
-fn call_bytes(call: &Call) -> usize {
-    let words = call.words.iter().map(|word| WORD_BYTES + word.len());
-    WORD_BYTES + words.sum::<usize>()
-}
-
-fn write_call(writer: &mut Writer, call: &Call) {
-    writer.length(call.database);
-    write_words(writer, &call.words);
-}
-
-fn read_call(reader: &mut Reader) -> Result<Call, CodecError> {
-    Ok(Call {
-        database: database(reader)?,
-        words: read_words(reader)?,
-    })
-}
-
-fn write_words(writer: &mut Writer, words: &[Bytes]) {
-    writer.length(words.len());
-    for word in words {
-        writer.bytes(word);
-    }
-}
-
-fn read_words(reader: &mut Reader) -> Result<Vec<Bytes>, CodecError> {
-    (0..reader.count(1)?).map(|_| reader.bytes()).collect()
-}
-
-fn write_script(writer: &mut Writer, script: &Script) {
-    writer
-        .length(script.database)
-        .byte(u8::from(script.reads))
-        .byte(match script.when_full {
-            WhenFull::Limited => 0,
-            WhenFull::Refused => 1,
-            WhenFull::Allowed => 2,
-        })
-        .bytes(&script.code);
-    // No function has no name.
-    writer.bytes(script.function.as_deref().unwrap_or_default());
-    write_words(writer, &script.keys);
-    write_words(writer, &script.arguments);
-    match &script.caller {
-        Some(caller) => {
-            writer.byte(1).bytes(&caller.name);
-            writer.bytes(&write_record(&caller.rules));
-        }
-        None => {
-            writer.byte(0);
-        }
-    }
-}
-
-fn read_script(reader: &mut Reader) -> Result<Script, CodecError> {
-    Ok(Script {
-        database: database(reader)?,
-        reads: match reader.byte()? {
-            0 => false,
-            1 => true,
-            mark => return Err(CodecError::Mark(mark)),
-        },
-        when_full: match reader.byte()? {
-            0 => WhenFull::Limited,
-            1 => WhenFull::Refused,
-            2 => WhenFull::Allowed,
-            mark => return Err(CodecError::Mark(mark)),
-        },
-        code: reader.bytes()?,
-        function: Some(reader.bytes()?).filter(|name| !name.is_empty()),
-        keys: read_words(reader)?,
-        arguments: read_words(reader)?,
-        caller: match reader.byte()? {
-            0 => None,
-            1 => Some(Caller {
-                name: reader.bytes()?,
-                rules: Arc::new(read_record(&reader.bytes()?).map_err(|_| CodecError::Rules)?),
-            }),
-            mark => return Err(CodecError::Mark(mark)),
-        },
-    })
-}
-
-fn write_watched(writer: &mut Writer, watched: &[(usize, Bytes, u64)]) {
-    writer.length(watched.len());
-    for (database, key, version) in watched {
-        writer.length(*database).bytes(key).number(*version);
-    }
-}
-
-fn read_watched(reader: &mut Reader) -> Result<Vec<(usize, Bytes, u64)>, CodecError> {
-    (0..reader.count(3)?)
-        .map(|_| Ok((database(reader)?, reader.bytes()?, reader.number()?)))
-        .collect()
-}
-
-fn write_keys(writer: &mut Writer, keys: &[(usize, Bytes)]) {
-    writer.length(keys.len());
-    for (database, key) in keys {
-        writer.length(*database).bytes(key);
-    }
-}
-
-fn read_keys(reader: &mut Reader) -> Result<Vec<(usize, Bytes)>, CodecError> {
-    (0..reader.count(2)?)
-        .map(|_| Ok((database(reader)?, reader.bytes()?)))
-        .collect()
-}
-
-fn database(reader: &mut Reader) -> Result<usize, CodecError> {
-    let length = reader.number()?;
-    usize::try_from(length)
-        .ok()
-        .filter(|index| *index <= HIDDEN)
-        .ok_or(CodecError::Length { length })
 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 use super::{
     Answered, Call, Change, Decided, Facts, Machine, OPERATION_BYTES_MAX, Operation, Script, Step,
-    WhenFull, of_step,
+    Transactions, WhenFull, of_step,
 };
 use crate::{
     api::Publication,
@@ -32,6 +32,7 @@ use crate::{
         command::{self, Command, Context, Effects, Flags, Moment},
         data::{Entry, Key, Keyspace, Packing},
         reply::Reply,
+        route,
         script::{self, Job, Ran, Watch},
     },
 };
@@ -120,6 +121,7 @@ pub(super) fn decide(machine: &mut Machine, at: Moment, operation: &Bytes) -> By
     };
     machine.keyspace.begin_undo();
     let mut run = Run::new(machine.home.as_ref(), &mut machine.keyspace, at);
+    run.transactions = Some(&machine.transactions);
     run.is_full = machine.is_full;
     run.packing = terms.packing;
     let answered = match &watched {
@@ -196,6 +198,7 @@ impl Machine {
             return Answered::Discarded;
         }
         let mut run = Run::new(self.home.as_ref(), &mut self.keyspace, at);
+        run.transactions = Some(&self.transactions);
         let answered = run.steps(steps, watched.is_some());
         effects.ended.append(&mut run.ended);
         answered.map_or_else(Answered::Reply, |answered| run.ran(answered))
@@ -206,6 +209,8 @@ impl Machine {
 struct Run<'a> {
     home: Option<&'a Home>,
     keyspace: &'a mut Keyspace,
+    /// Whose locks are in the way of keys that the script did not declare.
+    transactions: Option<&'a Transactions>,
     /// The moment of the whole.
     at: Moment,
     database: usize,
@@ -237,6 +242,7 @@ impl<'a> Run<'a> {
         Run {
             home,
             keyspace,
+            transactions: None,
             at,
             database: 0,
             reads: at.reading,
@@ -328,6 +334,14 @@ impl<'a> Run<'a> {
 
     /// Runs a command in the database that is chosen.
     fn execute(&mut self, command: &'static Command, words: Vec<Bytes>) -> Reply {
+        let is_locked = |places: Vec<usize>| {
+            let mut keys = places.into_iter().filter_map(|place| words.get(place));
+            let locks = self.transactions;
+            locks.is_some_and(|locks| keys.any(|key| locks.locks(self.database, key)))
+        };
+        if route::reach(command, &words).is_some_and(is_locked) {
+            return error(super::LOCKED);
+        }
         let (reply, has_removed) = self.execute_once(command, &words);
         match has_removed {
             // It saw what had ended; it is to see what is there without that.

@@ -13,13 +13,17 @@ impl<M: StateMachine> Partition<M> {
     pub(super) fn answer_reads(&mut self, wall_ms: Milliseconds) {
         let applied = self.state.applied.index;
         let now_ms = self.state.now_ms.max(wall_ms);
+        let mut is_held_up = false;
         for (index, waiting) in std::mem::take(&mut self.due) {
-            if index > applied {
+            let operation = &waiting.request.operation;
+            // What comes after one that has to wait was asked for later.
+            is_held_up =
+                is_held_up || index <= applied && self.state.machine.is_held_up(operation, index);
+            if index > applied || is_held_up {
                 self.due.push_back((index, waiting));
                 continue;
             }
             let seed = chance::next(&mut self.chance);
-            let operation = &waiting.request.operation;
             match self.state.machine.read(now_ms, seed, operation) {
                 Read::Reply(reply) => {
                     let outcome = Outcome::Done(reply);
@@ -56,6 +60,10 @@ impl<M: StateMachine> Partition<M> {
         for (_, read) in std::mem::take(&mut self.due) {
             self.respond(read.from, read.request.origin, Outcome::NotOwner(owner));
         }
+        for (from, origin) in self.take_held_up() {
+            self.respond(from, origin, Outcome::NotOwner(owner));
+        }
+        self.holding.clear();
     }
 
     /// The partition is to be held here no longer: tells everybody who waits.
@@ -147,6 +155,7 @@ impl<M: StateMachine> Partition<M> {
     /// Says that a request was not logged. One that waits is asked for again: it was not refused
     /// before.
     pub(super) fn refuse(&mut self, origin: &Origin, refused: Refused) {
+        self.holding.remove(&name(origin));
         let outcome = match refused {
             Refused::Busy if self.waiters.get_mut(&name(origin)).is_some() => {
                 Outcome::NotOwner(None)

@@ -10,6 +10,7 @@ mod batch;
 mod coordinator;
 mod entries;
 mod hedge;
+mod held_up;
 mod look;
 mod request;
 mod state;
@@ -38,6 +39,7 @@ use super::{
 use answers::refusal;
 pub use batch::Batch;
 pub use coordinator::{Coordinator, Given, Kind, Task};
+use held_up::{HeldUp, Holding};
 pub use look::{Look, Seen};
 pub use request::{Outcome, Request, Response};
 pub use state::{Applied, AppliedBy, Changed, Found, Moment, Read, State, StateMachine, Wish};
@@ -58,6 +60,10 @@ pub struct Partition<M: StateMachine> {
     waiting: IndexMap<Name, (Origin, Vec<ReplicaId>), RandomState>,
     /// Requests that found nothing to do.
     waiters: Waiters<M::Key>,
+    /// Writes that wait until others let go, in order.
+    held_up: VecDeque<HeldUp>,
+    /// What takes hold when it is applied.
+    holding: Holding,
     /// Where the log ends with those of them that are tried again. Reads wait for that: whoever
     /// was told of a change sees what came of it.
     woken_up_to: LogIndex,
@@ -149,6 +155,8 @@ impl<M: StateMachine> Partition<M> {
             queue: Vec::new(),
             waiting: IndexMap::default(),
             waiters: Waiters::new(),
+            held_up: VecDeque::new(),
+            holding: Holding::default(),
             woken_up_to: LogIndex::default(),
             has_woken: false,
             owned_up_to: None,
@@ -186,7 +194,7 @@ impl<M: StateMachine> Partition<M> {
     /// Takes a request.
     pub fn request(&mut self, from: ReplicaId, request: Request, now_ms: u64) {
         let asked = self.waiting.len() + self.reads.len() + self.due.len() + self.held.len();
-        if asked + self.waiters.len() >= self.limits.waiting_max {
+        if asked + self.waiters.len() + self.held_up.len() >= self.limits.waiting_max {
             self.respond(from, request.origin, Outcome::Busy);
             return;
         }
@@ -251,6 +259,9 @@ impl<M: StateMachine> Partition<M> {
                 && let Some(reply) = self.state.machine.refuses(&waiting.request.operation)
             {
                 self.respond(waiting.from, origin, Outcome::Done(reply));
+                return;
+            }
+            if self.holds_up(&waiting) {
                 return;
             }
             // Asked again before it is committed: it is in the log, or soon will be.
@@ -342,10 +353,12 @@ impl<M: StateMachine> Partition<M> {
                     self.state.applied, snapshot.base,
                     "not the snapshot's state"
                 );
+                self.holding.clear();
             }
         }
         for entry in &ready.committed {
             for (origin, applied) in self.state.apply(entry) {
+                self.holding.remove(&name(&origin));
                 self.answer(&origin, applied);
             }
             if self.waiters.len() == 0 {
@@ -354,6 +367,9 @@ impl<M: StateMachine> Partition<M> {
                 let changed = self.state.machine.take_changed();
                 self.wake(changed);
             }
+        }
+        if !ready.committed.is_empty() {
+            self.let_go_on();
         }
         for (id, index) in ready.reads {
             if let Some(waiting) = self.reads.remove(id) {

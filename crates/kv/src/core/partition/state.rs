@@ -51,6 +51,27 @@ pub trait StateMachine: Clone {
         operation.clone()
     }
 
+    /// Whether a request has to wait until others let go of what they hold. Only what was held
+    /// at this entry of the log counts.
+    fn is_held_up(&self, _operation: &Bytes, _as_of: LogIndex) -> bool {
+        false
+    }
+
+    /// Whether a request takes hold of something, or lets go: it waits for nobody.
+    fn takes_hold(&self, _operation: &Bytes) -> bool {
+        false
+    }
+
+    /// Whether a request would have to wait for what another, which takes hold, will hold.
+    fn collides(&self, _operation: &Bytes, _holder: &Bytes) -> bool {
+        false
+    }
+
+    /// The reply to a request that would take hold of what others wait for.
+    fn stands_back(&self) -> Option<Self::Reply> {
+        None
+    }
+
     /// Why the owner does not log a request, if it does not.
     fn refuses(&self, _operation: &Bytes) -> Option<Self::Reply> {
         None

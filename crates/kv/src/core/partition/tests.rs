@@ -1,5 +1,6 @@
 //! One replica's partition, and who waits there.
 
+mod held_up;
 mod waiting;
 
 use atoll_base::id::ReplicaId;

@@ -47,7 +47,7 @@ pub enum Plan {
 }
 
 /// A part of a command.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Where it runs.
     pub partition: PartitionId,
@@ -114,6 +114,18 @@ pub fn promise(command: &Command) -> Option<&'static str> {
         Spread::Scan => Some("Goes through the partitions one after the other."),
         Spread::EveryAtomic | Spread::No => None,
     }
+}
+
+/// Where keys are among these words, which call this command; none, if it may touch any key.
+pub fn reach(command: &Command, words: &[Bytes]) -> Option<Vec<usize>> {
+    let looks_further =
+        matches!(command.name, "sort" | "sort_ro") && sort::patterns(words).next().is_some();
+    let places = command.keys.of(words);
+    let is_wide = matches!(
+        spread(command),
+        Spread::Every(_) | Spread::Search | Spread::Scan | Spread::EveryAtomic
+    );
+    (!looks_further && !is_wide).then_some(places)
 }
 
 /// What to do with these words, which call this command, where there are so many partitions.

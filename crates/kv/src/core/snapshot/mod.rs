@@ -14,6 +14,7 @@ mod read;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod values;
 mod write;
 
@@ -31,6 +32,8 @@ const MAGIC: &[u8; 8] = b"ATOLLPAR";
 const VERSION: u8 = 1;
 /// Version of the encoded form where the hidden database follows the others.
 const VERSION_HIDDEN: u8 = 2;
+/// Version of the encoded form where transactions over several partitions follow all databases.
+const VERSION_TRANSACTIONS: u8 = 3;
 /// Bytes of the checksum at the end.
 const CHECKSUM_BYTES: usize = 8;
 
@@ -106,16 +109,16 @@ pub fn decode(bytes: &Bytes) -> Result<State<Machine>, SnapshotError> {
         return Err(SnapshotError::Magic);
     }
     let found = head[MAGIC.len()];
-    if found > VERSION_HIDDEN {
-        let known = VERSION_HIDDEN;
+    let version = found;
+    if version > VERSION_TRANSACTIONS {
+        let known = VERSION_TRANSACTIONS;
         return Err(CodecError::Version { found, known }.into());
     }
-    let has_hidden = found == VERSION_HIDDEN;
     let (found, computed) = (u64::from_le_bytes(tail), sink::checksum(&content));
     if found != computed {
         return Err(SnapshotError::Checksum { found, computed });
     }
-    read::state(content.slice(MAGIC.len() + 1..), has_hidden)
+    read::state(content.slice(MAGIC.len() + 1..), version)
 }
 
 /// A number that is the same for data that is the same, and hardly ever for other.

@@ -3,7 +3,7 @@
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
-use super::{SnapshotError, values};
+use super::{SnapshotError, VERSION_HIDDEN, VERSION_TRANSACTIONS, transactions, values};
 use crate::core::{
     codec::{CodecError, Reader},
     data::{DATABASES, Database, Entry, HIDDEN, Keyspace, Used, Uses},
@@ -18,7 +18,7 @@ const SESSION_BYTES_MIN: usize = 4;
 /// Bytes that a key with its value takes at least.
 const ENTRY_BYTES_MIN: usize = 5;
 
-pub(super) fn state(content: Bytes, has_hidden: bool) -> Result<State<Machine>, SnapshotError> {
+pub(super) fn state(content: Bytes, version: u8) -> Result<State<Machine>, SnapshotError> {
     let from = &mut Reader::new(content);
     let birth = Ballot {
         configuration: from.number()?,
@@ -60,15 +60,19 @@ pub(super) fn state(content: Bytes, has_hidden: bool) -> Result<State<Machine>, 
     for index in 0..DATABASES {
         database(from, keyspace.database_mut(index), Uses::Last.first(now_ms))?;
     }
-    if has_hidden {
+    if version >= VERSION_HIDDEN {
         database(
             from,
             keyspace.database_mut(HIDDEN),
             Uses::Last.first(now_ms),
         )?;
     }
-    from.clone().finish()?;
     state.machine = Machine::of(keyspace);
+    if version >= VERSION_TRANSACTIONS {
+        let transactions = transactions::read(from)?;
+        state.machine = state.machine.with_transactions(transactions);
+    }
+    from.clone().finish()?;
     Ok(state)
 }
 

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{MAGIC, VERSION, VERSION_HIDDEN, sink::Sink, values};
+use super::{
+    MAGIC, VERSION, VERSION_HIDDEN, VERSION_TRANSACTIONS, sink::Sink, transactions, values,
+};
 use crate::core::{
     data::{DATABASES, Database, HIDDEN, Keyspace},
     machine::Machine,
@@ -12,10 +14,16 @@ use crate::core::{
 pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
     let applied = state.applied;
     let keyspace = state.machine.keyspace();
-    // Where there is nothing of it, versions from before it was there can read the rest.
+    let known = state.machine.transactions();
+    let has_transactions = known.prepared().len() + known.decisions().len() > 0;
     let has_hidden = !keyspace.database(HIDDEN).is_empty();
+    // Where there is nothing of them, versions from before they were there can read the rest.
     to.raw(MAGIC)
-        .byte(if has_hidden { VERSION_HIDDEN } else { VERSION })
+        .byte(match (has_transactions, has_hidden) {
+            (true, _) => VERSION_TRANSACTIONS,
+            (false, true) => VERSION_HIDDEN,
+            (false, false) => VERSION,
+        })
         .number(applied.birth.configuration)
         .number(applied.birth.round)
         .number(applied.birth.replica.0)
@@ -39,6 +47,12 @@ pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
         to.number(replica.0);
     }
     write_keyspace(to, keyspace);
+    if has_transactions {
+        if !has_hidden {
+            database(to, keyspace.database(HIDDEN));
+        }
+        transactions::write(to, known);
+    }
 }
 
 /// All databases; the hidden one only where something is in it.

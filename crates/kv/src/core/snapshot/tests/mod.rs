@@ -209,7 +209,7 @@ proptest! {
     #[test]
     fn noise_is_refused(noise in vec(any::<u8>(), 0..300)) {
         prop_assert!(decode(&Bytes::from(noise.clone())).is_err());
-        for version in [VERSION, VERSION_HIDDEN] {
+        for version in [VERSION, VERSION_HIDDEN, VERSION_TRANSACTIONS] {
             let mut bytes = [&MAGIC[..], &[version], &noise].concat();
             bytes.extend(sink::checksum(&bytes).to_le_bytes());
             let _ = decode(&Bytes::from(bytes));
@@ -220,11 +220,11 @@ proptest! {
 #[test]
 fn a_newer_version_is_named() {
     let mut bytes = joined(&encode(&State::new(Machine::default()))).to_vec();
-    bytes[MAGIC.len()] = VERSION_HIDDEN + 1;
+    bytes[MAGIC.len()] = VERSION_TRANSACTIONS + 1;
     let error = decode(&Bytes::from(bytes)).expect_err("it is newer");
     assert_eq!(
         error.to_string(),
-        "format version 3 is not known; this program knows up to 2"
+        "format version 4 is not known; this program knows up to 3"
     );
 }
 

@@ -1,0 +1,153 @@
+//! Requests that wait until others let go of what they hold.
+//!
+//! The first that has to wait makes all that come after it wait, reads and writes each among
+//! themselves, so that what a client sent in order is done in order. Requests that take hold, or
+//! let go, wait for nobody: one that would take what others wait for is told so, and comes again
+//! later.
+//!
+//! What is in the log and not applied yet holds, too: an owner logs nothing that would meet, when
+//! it is applied, what was not there when it was logged.
+
+use atoll_base::id::ReplicaId;
+use bytes::Bytes;
+
+use super::{Batch, Name, Outcome, Partition, StateMachine, Waiting, name};
+use crate::core::{
+    paxos::{Ballot, Payload},
+    sessions::{Known, Origin},
+};
+
+/// A write that has to wait.
+#[derive(Clone, Debug)]
+pub(super) struct HeldUp {
+    waiting: Waiting,
+    /// Others who asked for the same.
+    also: Vec<ReplicaId>,
+}
+
+/// What takes hold as soon as it is applied.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holding {
+    /// The ballot that it was gathered under. Under another the log may be another.
+    under: Option<Ballot>,
+    requests: Vec<(Name, Bytes)>,
+}
+
+impl Holding {
+    pub(super) fn remove(&mut self, name: &Name) {
+        self.requests.retain(|(other, _)| other != name);
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Holding::default();
+    }
+}
+
+impl<M: StateMachine> Partition<M> {
+    /// Takes care of a write that has to wait, or that others wait for; false if it is to be
+    /// logged now.
+    pub(super) fn holds_up(&mut self, waiting: &Waiting) -> bool {
+        let origin = waiting.request.origin;
+        let name = name(&origin);
+        // What was logged once is logged: it is answered when it is applied.
+        if self.waiting.contains_key(&name) || self.state.sessions.look(&origin) != Known::New {
+            return false;
+        }
+        self.gather_holding();
+        let operation = &waiting.request.operation;
+        let machine = &self.state.machine;
+        if machine.takes_hold(operation) {
+            let mut held_up = self.held_up.iter();
+            let is_awaited =
+                held_up.any(|other| machine.collides(&other.waiting.request.operation, operation));
+            if is_awaited && let Some(reply) = machine.stands_back() {
+                self.respond(waiting.from, origin, Outcome::Done(reply));
+                return true;
+            }
+            self.holding.requests.push((name, operation.clone()));
+            return false;
+        }
+        let known = self.held_up.iter_mut();
+        let mut known = known.filter(|other| super::name(&other.waiting.request.origin) == name);
+        if let Some(known) = known.next() {
+            if known.waiting.from != waiting.from && !known.also.contains(&waiting.from) {
+                known.also.push(waiting.from);
+            }
+            return true;
+        }
+        let has_to_wait = !self.held_up.is_empty() || self.is_held_up(operation);
+        if has_to_wait {
+            self.held_up.push_back(HeldUp {
+                waiting: waiting.clone(),
+                also: Vec::new(),
+            });
+        }
+        has_to_wait
+    }
+
+    fn is_held_up(&self, operation: &Bytes) -> bool {
+        let machine = &self.state.machine;
+        let mut holding = self.holding.requests.iter();
+        machine.is_held_up(operation, self.state.applied.index)
+            || holding.any(|(_, holder)| machine.collides(operation, holder))
+    }
+
+    /// After something was applied: those who need not wait any more go on.
+    pub(super) fn let_go_on(&mut self) {
+        let mut line = std::mem::take(&mut self.held_up);
+        while let Some(next) = line.pop_front() {
+            if self.is_held_up(&next.waiting.request.operation) {
+                line.push_front(next);
+                break;
+            }
+            for from in next.also {
+                self.serve(Waiting {
+                    from,
+                    request: next.waiting.request.clone(),
+                });
+            }
+            self.serve(next.waiting);
+        }
+        self.held_up = line;
+    }
+
+    /// Takes all that wait, to be sent elsewhere.
+    pub(super) fn take_held_up(&mut self) -> Vec<(ReplicaId, Origin)> {
+        let held_up = std::mem::take(&mut self.held_up).into_iter();
+        held_up
+            .flat_map(|HeldUp { waiting, also }| {
+                let origin = waiting.request.origin;
+                let from = std::iter::once(waiting.from).chain(also);
+                from.map(move |from| (from, origin))
+            })
+            .collect()
+    }
+
+    /// Once under each ballot: what is in the log, and takes hold when it is applied.
+    fn gather_holding(&mut self) {
+        let under = self.replica.owned();
+        if self.holding.under == under {
+            return;
+        }
+        self.holding.clear();
+        self.holding.under = under;
+        let log = &self.replica.durable().log;
+        let mut index = self.state.applied.index.next();
+        while let Some(entry) = log.entry(index) {
+            // Whoever applies what is no batch says so.
+            if let Payload::Batch(bytes) = &entry.payload
+                && let Ok(batch) = Batch::decode(bytes.clone())
+            {
+                let holds = batch.requests.into_iter();
+                let holds = holds.filter(|(_, logged)| self.state.machine.takes_hold(logged));
+                let holds = holds.map(|(origin, logged)| (name(&origin), logged));
+                self.holding.requests.extend(holds);
+            }
+            index = index.next();
+        }
+        let queued = self.queue.iter();
+        let queued = queued.filter(|(_, queued)| self.state.machine.takes_hold(queued));
+        let queued = queued.map(|(origin, queued)| (name(origin), queued.clone()));
+        self.holding.requests.extend(queued);
+    }
+}
