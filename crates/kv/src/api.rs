@@ -7,16 +7,23 @@
 mod cluster;
 mod condition;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+};
 
 use atoll_base::id::PartitionId;
-use atoll_ring::slot::Slot;
+use atoll_ring::{partition::Partitions, slot::Slot};
 use bytes::Bytes;
 
 use crate::core::{
     acl::Caller,
     command::{self, Command},
+    machine::{Answered, Operation, TransactionId},
+    partition::Given,
     reply::Reply,
+    sessions::Session,
 };
 
 pub use cluster::{ClusterMap, ClusterNode, ClusterView, Redirect, Route, SlotRange};
@@ -234,7 +241,7 @@ impl Answer {
 /// where there are such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It has to happen at one moment in several partitions, which nobody here can do. Nothing
+    /// It has to happen at one moment in several partitions, and can't be had that way. Nothing
     /// was done. Keys with one hash tag are in one partition.
     #[error(
         "CROSSSLOT Keys in request don't hash to the same partition; \
@@ -265,16 +272,66 @@ pub trait Api: Send + Sync + 'static {
     }
 }
 
+/// An answer that is on its way.
+pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The partitions of a node's hot data, asked one by one: what whoever does something in several
+/// of them at one moment works with.
+pub trait Participants: Send + Sync + 'static {
+    /// Where keys are.
+    fn partitions(&self) -> Partitions;
+
+    /// Names this start of this node; no other ever has this name.
+    fn session(&self) -> Session;
+
+    /// How long a client waits for what it asked for, in milliseconds.
+    fn timeout_ms(&self) -> u64;
+
+    /// Asks a partition; `reads` says that nothing is changed, and `by` which client of this node
+    /// asks, if it is not to be told of changes of its own.
+    fn ask(
+        &self,
+        by: Option<u64>,
+        partition: PartitionId,
+        reads: bool,
+        operation: &Operation,
+    ) -> Later<Given<Answered>>;
+
+    /// Publishes on all nodes; counts those on this one who hear it.
+    fn publish(&self, publication: Publication) -> usize;
+}
+
+/// A transaction over several partitions that has not been ended in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stray {
+    /// It holds locks.
+    Locks {
+        /// Which transaction.
+        id: TransactionId,
+        /// Where it holds them.
+        partition: PartitionId,
+        /// Who knows what is decided.
+        home: PartitionId,
+    },
+    /// It was committed, and that is still remembered.
+    Decision {
+        /// Which transaction.
+        id: TransactionId,
+        /// Who remembers.
+        home: PartitionId,
+        /// Who took part.
+        participants: Vec<PartitionId>,
+    },
+}
+
 /// Does in several partitions at one moment, or not at all, what Redis does at one moment: MSET,
 /// RENAME, SUNIONSTORE, and MULTI over any keys. The binary brings one.
 pub trait CrossPartition: Send + Sync + 'static {
-    /// Runs a [`Body::Call`] or a [`Body::Transaction`], which touches these partitions, two at
-    /// least, in order.
-    fn execute<'a>(
-        &'a self,
-        request: Request,
-        partitions: Vec<PartitionId>,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+    /// Runs a [`Body::Call`] or a [`Body::Transaction`], which touches several partitions.
+    fn execute(&self, partitions: Arc<dyn Participants>, request: Request) -> Later<Answer>;
+
+    /// Ends what somebody else has begun.
+    fn settle(&self, partitions: Arc<dyn Participants>, stray: Stray) -> Later<()>;
 }
 
 /// Where no executor was brought: refuses, and has done nothing.
@@ -282,38 +339,21 @@ pub trait CrossPartition: Send + Sync + 'static {
 pub struct NoCrossPartition;
 
 impl CrossPartition for NoCrossPartition {
-    fn execute<'a>(
-        &'a self,
-        _request: Request,
-        _partitions: Vec<PartitionId>,
-    ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
-        Box::pin(std::future::ready(Answer::Refused(Refusal::CrossPartition)))
+    fn execute(&self, _: Arc<dyn Participants>, _: Request) -> Later<Answer> {
+        Box::pin(ready(Answer::Refused(Refusal::CrossPartition)))
+    }
+
+    fn settle(&self, _: Arc<dyn Participants>, _: Stray) -> Later<()> {
+        Box::pin(ready(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll, Waker};
-
     use super::*;
 
     #[test]
-    fn what_needs_several_partitions_is_refused_until_somebody_can_do_it() {
-        let executor: Box<dyn CrossPartition> = Box::new(NoCrossPartition);
-        let request = Request {
-            consistency: Consistency::default(),
-            by: None,
-            caller: None,
-            body: Body::Transaction(Transaction::default()),
-        };
-        let mut answer = executor.execute(request, vec![PartitionId(0), PartitionId(1)]);
-        let polled = answer
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
-        assert_eq!(
-            polled,
-            Poll::Ready(Answer::Refused(Refusal::CrossPartition))
-        );
+    fn keys_of_several_partitions_are_refused_in_words_that_say_what_to_do() {
         let text = Refusal::CrossPartition.to_string();
         assert!(text.starts_with("CROSSSLOT Keys in request don't hash to the same"));
         assert!(text.ends_with("{hash tag}"));

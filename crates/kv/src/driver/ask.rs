@@ -3,7 +3,11 @@
 mod many;
 mod within;
 
-use std::{collections::BTreeSet, pin::Pin, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use atoll_base::id::PartitionId;
 use atoll_world::clock;
@@ -16,8 +20,8 @@ use super::{
 };
 use crate::{
     api::{
-        Answer, Body, Call, Consistency, DatabaseKey, OwnDisk, Publication, Refusal, Request, Step,
-        Transaction, Version, Wait,
+        self, Answer, Body, Call, Consistency, DatabaseKey, OwnDisk, Publication, Refusal, Request,
+        Step, Transaction, Version, Wait,
     },
     core::{
         acl::Caller,
@@ -29,7 +33,7 @@ use crate::{
     },
 };
 
-pub(super) type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub(super) type Later = api::Later<Answer>;
 pub(super) type Receiver = oneshot::Receiver<Given<Answered>>;
 
 /// An answer on its way.
@@ -49,7 +53,7 @@ pub(super) enum Pending {
 pub(super) struct Dealer<'a> {
     kv: &'a Kv,
     /// Who asks, where that is to be known.
-    author: Option<Author>,
+    pub(super) author: Option<Author>,
     dealt: Vec<Vec<AskOf>>,
     /// Whether what is dealt, if it reads, may be answered by the replica that is here.
     is_stale: bool,
@@ -224,22 +228,9 @@ fn may_be_stale(request: &Request) -> bool {
 }
 
 /// Leaves a request that touches several partitions at one moment to whoever can do that.
-fn begin_atomic(
-    kv: &Kv,
-    consistency: Consistency,
-    body: Body,
-    touched: Vec<PartitionId>,
-) -> Pending {
+fn begin_atomic(kv: &Kv, request: Request) -> Pending {
     let executor = kv.0.cross_partition.clone();
-    let request = Request {
-        consistency,
-        by: None,
-        caller: None,
-        body,
-    };
-    Pending::Alone(Box::pin(
-        async move { executor.execute(request, touched).await },
-    ))
+    Pending::Alone(executor.execute(Arc::new(kv.clone()), request))
 }
 
 /// Answers WAIT and WAITAOF. What was acknowledged is held by a majority, on disk unless the
@@ -326,10 +317,25 @@ fn begin_call(
             many::begin_search(dealer, partitions.ids().collect(), database, call.words)
         }
         Ok(Plan::Scan(scan)) => many::begin_scan(dealer, scan, |_| true, database),
-        Ok(Plan::Atomic(touched)) => {
+        Ok(Plan::Atomic(_)) => {
             let body = Body::Call { database, call };
-            begin_atomic(kv, consistency, body, touched)
+            begin_atomic(kv, of(consistency, dealer, None, body))
         }
+    }
+}
+
+/// A request that is handed on as it came.
+fn of(
+    consistency: Consistency,
+    dealer: &Dealer<'_>,
+    caller: Option<Caller>,
+    body: Body,
+) -> Request {
+    Request {
+        consistency,
+        by: dealer.author.map(|author| author.client),
+        caller,
+        body,
     }
 }
 
@@ -355,9 +361,9 @@ fn begin_transaction(
             return scripts::begin_transaction(kv, transaction, &plan, caller);
         }
         Ok(Plan::One(partition)) => partition,
-        Ok(Plan::Atomic(touched)) => {
+        Ok(Plan::Atomic(_)) => {
             let body = Body::Transaction(transaction);
-            return begin_atomic(kv, consistency, body, touched);
+            return begin_atomic(kv, of(consistency, dealer, caller, body));
         }
         Ok(_) => PartitionId(0),
     };
@@ -423,6 +429,8 @@ pub(super) fn answer(given: Result<Given<Answered>, oneshot::error::RecvError>) 
         }
         // Whoever asked for a script publishes.
         Ok(Given::Reply(Answered::Ran { answered, .. })) => answer(Ok(Given::Reply(*answered))),
+        // Those who take such steps read what comes of them.
+        Ok(Given::Reply(Answered::Transacted(_))) => Answer::Refused(Refusal::Unknown),
         Ok(Given::Refused) => Answer::Refused(Refusal::Unavailable),
         Ok(Given::Busy) => Answer::Refused(Refusal::Overloaded),
         // The shard ended while it had the request.

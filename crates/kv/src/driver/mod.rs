@@ -14,6 +14,7 @@ mod links;
 mod needs;
 mod news;
 mod owners;
+mod participants;
 mod placement;
 mod scripts;
 mod shard;
@@ -43,7 +44,7 @@ pub use snapshots::{SnapshotFault, SnapshotSettings};
 
 use crate::{
     api::{Answer, Api, ClusterMap, Condition, CrossPartition, Publication, Request},
-    core::paxos::Settings as PaxosSettings,
+    core::{paxos::Settings as PaxosSettings, sessions::Session},
     hub::Hub,
     memory::{Memory, MemorySettings},
 };
@@ -85,7 +86,8 @@ pub struct Setup {
     pub memory: MemorySettings,
     /// How long a request is tried for, in milliseconds.
     pub request_timeout_ms: u64,
-    /// What does in several partitions at one moment what has to be done so.
+    /// What does in several partitions at one moment what has to be done so, and ends what
+    /// others have begun.
     pub cross_partition: Arc<dyn CrossPartition>,
 }
 
@@ -95,6 +97,8 @@ pub struct Kv(Arc<Inner>);
 
 struct Inner {
     node: NodeId,
+    session: Session,
+    request_timeout_ms: u64,
     partitions: Partitions,
     shards: Vec<Door>,
     cross_partition: Arc<dyn CrossPartition>,
@@ -164,6 +168,7 @@ impl Kv {
             });
             shards.push((taken, first, urgent));
         }
+        let (strays, strayed) = mpsc::unbounded_channel();
         let needs = Needs::new(count);
         let memory = Memory::new(setup.memory);
         for (number, (inputs, first, urgent)) in shards.into_iter().enumerate() {
@@ -180,6 +185,7 @@ impl Kv {
                 memory: memory.clone(),
                 owners: owners.clone(),
                 scripts: scripts.clone(),
+                strays: strays.clone(),
                 urgent,
             };
             let shard = Shard::new(
@@ -192,8 +198,13 @@ impl Kv {
             task::spawn(shard.run(inputs, first));
         }
         links.serve(doors.clone());
-        Ok(Kv(Arc::new(Inner {
+        let kv = Kv(Arc::new(Inner {
             node: setup.node,
+            session: Session {
+                replica: setup.replica,
+                boot: setup.boot,
+            },
+            request_timeout_ms: setup.request_timeout_ms,
             partitions,
             shards: doors,
             cross_partition: setup.cross_partition,
@@ -206,7 +217,9 @@ impl Kv {
             layout: Mutex::new(setup.layout),
             next_wait: AtomicU64::new(0),
             scripts,
-        })))
+        }));
+        task::spawn(participants::settle(Arc::downgrade(&kv.0), strayed));
+        Ok(kv)
     }
 
     /// The cluster has decided anew who holds what.

@@ -25,6 +25,7 @@ mod leaving;
 mod rooms;
 mod space;
 mod stale;
+mod strays;
 
 use self::{
     comparing::Comparing,
@@ -32,6 +33,7 @@ use self::{
     keeping::{Keeping, Kept, Saved},
     rooms::{Rooms, Touched},
     space::Space,
+    strays::Strays,
 };
 use super::{
     Setup,
@@ -48,6 +50,7 @@ use super::{
     transfer::Transfers,
 };
 use crate::{
+    api::Stray,
     core::{
         machine::{Answered, Home, Machine, Operation, Surroundings},
         partition::{Coordinator, Given, Kind, Limits, Outcome, Partition, Response, State, Task},
@@ -179,6 +182,7 @@ pub(super) struct Tools {
     pub(super) scripts: Arc<Scripts>,
     pub(super) urgent: mpsc::UnboundedSender<Urgent>,
     pub(super) memory: Memory,
+    pub(super) strays: mpsc::UnboundedSender<Stray>,
 }
 
 pub(super) struct Shard {
@@ -211,6 +215,7 @@ pub(super) struct Shard {
     journal_retry_at_ms: Option<u64>,
     keeping: Keeping,
     space: Space,
+    strays: Strays,
     evicting: Evicting,
     transfers: Transfers,
     bundles: BTreeMap<ReplicaId, Bundle>,
@@ -254,6 +259,7 @@ impl Shard {
             journal_retry_at_ms: None,
             keeping,
             space: Space::new(&setup.journal),
+            strays: Strays::new(tools.strays),
             evicting: Evicting::new(tools.memory, setup.shards.max(1), setup.boot),
             transfers: Transfers::default(),
             bundles: BTreeMap::new(),
@@ -308,6 +314,7 @@ impl Shard {
         if state.machine.has_expiring() {
             self.expiring.insert(id);
         }
+        self.strays.note(id, state.machine.transactions());
         let partition = Partition::new(
             self.replica,
             durable,
@@ -363,6 +370,7 @@ impl Shard {
             self.look_at_space();
             self.tick();
             self.keep_house();
+            self.look_for_strays(self.now_ms());
             self.evict();
             self.work();
         }
@@ -387,7 +395,8 @@ impl Shard {
         let tick = self.ticks.first().map(|(at_ms, _)| *at_ms);
         let expire = (!self.expiring.is_empty()).then_some(self.expire_at_ms);
         let house = Some(self.house_wakes_at_ms());
-        let wanted = [tick, expire, self.journal_retry_at_ms, house];
+        let strays = self.strays.wants_tick_at_ms();
+        let wanted = [tick, expire, self.journal_retry_at_ms, house, strays];
         wanted.into_iter().flatten().min().unwrap_or(u64::MAX / 2)
     }
 
@@ -521,6 +530,7 @@ impl Shard {
                 }
             }
             Urgent::Link { replica, is_up } => {
+                self.strays.link(replica, is_up);
                 for (id, room) in self.rooms.iter_mut() {
                     room.coordinator.link(replica, is_up, now_ms);
                     if let Some(partition) = &mut room.partition {
@@ -808,6 +818,7 @@ impl Shard {
             } else {
                 self.expiring.remove(&id);
             }
+            self.strays.note(id, machine.transactions());
             self.weigh(id, partition, kept);
             Self::forget(partition, kept);
         }

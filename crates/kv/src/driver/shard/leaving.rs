@@ -98,6 +98,7 @@ impl Shard {
         let record = wire::encode_forgotten(id, forgotten);
         self.put_last_record(id, record, number);
         self.expiring.remove(&id);
+        self.strays.forget(id);
         self.transfers.forget(id);
         self.evicting.forget(id);
         let now_ms = self.now_ms();
