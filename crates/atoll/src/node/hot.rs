@@ -19,7 +19,6 @@ use atoll_control::{
     proto::{etcdserverpb as pb, internal::command::Op},
 };
 use atoll_kv::{
-    api::NoCrossPartition,
     core::evict::Policy,
     driver::{
         ClusterAddress, Decisions, Known, Kv, Progress, Setup, SnapshotSettings, StartError,
@@ -32,6 +31,7 @@ use atoll_kv::{
     memory::MemorySettings,
 };
 use atoll_ring::partition::Partitions;
+use atoll_txn::driver::Executor;
 use atoll_world::{
     disk::Disk,
     journal,
@@ -325,7 +325,7 @@ async fn open(
         shards: plan.shards,
         memory: plan.memory,
         request_timeout_ms: plan.request_timeout_ms,
-        cross_partition: Arc::new(NoCrossPartition),
+        cross_partition: Arc::new(Executor::default()),
     };
     let kv = Kv::start(setup)?;
     kv.set_script_time_limit_ms(plan.script_time_limit_ms);

@@ -1,0 +1,3 @@
+//! Protocols as pure state machines.
+
+pub mod partitions;

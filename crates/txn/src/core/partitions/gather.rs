@@ -1,0 +1,187 @@
+//! Commands whose keys are in several partitions: values are brought together, the command runs
+//! on them, and what it changed goes back.
+
+use std::collections::BTreeSet;
+
+use atoll_base::id::PartitionId;
+use atoll_kv::{
+    api,
+    core::{
+        command::KeyPlaces,
+        machine::{Answered, Call, Machine, Operation},
+        partition::{Moment, StateMachine as _},
+        paxos::LogIndex,
+        reply::Reply,
+    },
+};
+use bytes::Bytes;
+
+/// The place in the log of the copy where values are put before the command runs, and that of
+/// the command.
+const BROUGHT: LogIndex = LogIndex(1);
+const RAN: LogIndex = LogIndex(2);
+
+/// Where the value of a key is told: two replies, one after the other, of a partition.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) database: usize,
+    pub(super) key: Bytes,
+    pub(super) partition: PartitionId,
+    pub(super) place: usize,
+}
+
+/// A value that was brought.
+#[derive(Clone, Debug)]
+pub(super) struct Brought {
+    pub(super) source: Source,
+    /// What DUMP and PEXPIRETIME told.
+    pub(super) value: Reply,
+    pub(super) expires_at_ms: Reply,
+}
+
+/// Databases and keys that a command touches.
+pub(super) fn keys(database: usize, call: &api::Call) -> BTreeSet<(usize, Bytes)> {
+    let places = call.command.keys.of(&call.words);
+    let words = places.iter().filter_map(|place| call.words.get(*place));
+    let mut keys: BTreeSet<_> = words.map(|key| (database, key.clone())).collect();
+    if call.command.name == "copy"
+        && let Some(other) = other_database(&call.words)
+    {
+        let target = call.words.get(2);
+        keys.extend(target.map(|key| (other, key.clone())));
+    }
+    if call.command.name == "move"
+        && let (Some(key), Some(other)) = (call.words.get(1), call.words.get(2).and_then(index))
+    {
+        keys.insert((other, key.clone()));
+    }
+    keys
+}
+
+/// The database that COPY copies to, if it names one.
+fn other_database(words: &[Bytes]) -> Option<usize> {
+    let options = words.get(3..)?;
+    let at = options
+        .iter()
+        .position(|word| word.eq_ignore_ascii_case(b"DB"))?;
+    options.get(at + 1).and_then(index)
+}
+
+fn index(word: &Bytes) -> Option<usize> {
+    let index = std::str::from_utf8(word).ok()?.parse().ok()?;
+    (index < atoll_kv::core::data::DATABASES).then_some(index)
+}
+
+/// Whether a command's keys are all that it touches, wherever they are.
+pub(super) fn names_its_keys(call: &api::Call) -> bool {
+    !matches!(call.command.keys, KeyPlaces::None)
+        && atoll_kv::core::route::reach(call.command, &call.words).is_some()
+}
+
+/// What tells the value of a key.
+pub(super) fn questions(database: usize, key: &Bytes) -> [Call; 2] {
+    [
+        command(database, &[b"DUMP", key]),
+        command(database, &[b"PEXPIRETIME", key]),
+    ]
+}
+
+fn command(database: usize, words: &[&[u8]]) -> Call {
+    let words = words.iter().map(|word| Bytes::copy_from_slice(word));
+    Call {
+        database,
+        words: words.collect(),
+    }
+}
+
+/// Runs a command on values that were brought; tells its reply, and what has to be done where
+/// they came from.
+pub(super) fn run(
+    brought: Vec<Brought>,
+    call: Call,
+    now_ms: u64,
+    seed: u64,
+) -> (Reply, Vec<(PartitionId, Call)>) {
+    let mut machine = Machine::default();
+    let mut apply = |index, call: Call| {
+        let at = Moment {
+            now_ms,
+            seed,
+            index,
+        };
+        match machine.apply(at, &Operation::Call(call).encode()) {
+            Answered::Reply(reply) | Answered::Waits { reply, .. } => reply,
+            other => unfit(&format!("{other:?}")),
+        }
+    };
+    for value in &brought {
+        if let Reply::Error(_) = value.value {
+            // It has grown beyond what can be sent.
+            return (value.value.clone(), Vec::new());
+        }
+        if let Some(put) = put(&value.source, &value.value, &value.expires_at_ms)
+            && let error @ Reply::Error(_) = apply(BROUGHT, put)
+        {
+            return (error, Vec::new());
+        }
+    }
+    let reply = apply(RAN, call);
+    let mut back = Vec::new();
+    for value in brought {
+        let Source {
+            database, ref key, ..
+        } = value.source;
+        let entry = machine.keyspace().database(database).get(key);
+        let change = match entry {
+            Some(entry) if entry.version() == BROUGHT.0 => continue,
+            None if value.value == Reply::Null => continue,
+            None => command(database, &[b"DEL", key]),
+            Some(_) => {
+                let [dump, expires] = questions(database, key).map(|question| {
+                    let at = Moment {
+                        now_ms,
+                        seed,
+                        index: RAN,
+                    };
+                    match machine.apply(at, &Operation::Call(question).encode()) {
+                        Answered::Reply(reply) => reply,
+                        other => unfit(&format!("{other:?}")),
+                    }
+                });
+                match put(&value.source, &dump, &expires) {
+                    Some(put) => put,
+                    // It ended the moment that it was made.
+                    None => command(database, &[b"DEL", key]),
+                }
+            }
+        };
+        back.push((value.source.partition, change));
+    }
+    (reply, back)
+}
+
+/// What puts a value where it came from; none, if there is none.
+fn put(source: &Source, value: &Reply, expires_at_ms: &Reply) -> Option<Call> {
+    let Reply::Bulk(value) = value else {
+        return None;
+    };
+    let at_ms = match expires_at_ms {
+        Reply::Integer(at_ms) if *at_ms >= 0 => at_ms.to_string(),
+        _ => "0".to_owned(),
+    };
+    let words: [&[u8]; 6] = [
+        b"RESTORE",
+        &source.key,
+        at_ms.as_bytes(),
+        value,
+        b"REPLACE",
+        b"ABSTTL",
+    ];
+    Some(command(source.database, &words))
+}
+
+fn unfit(told: &str) -> Reply {
+    Reply::Error(Bytes::from(format!(
+        "ERR a command came to what no command comes to: {told}"
+    )))
+}
