@@ -23,11 +23,13 @@ use atoll_world::{clock, random, task};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use crate::core::partitions::{Ask, End, Execution, Outcome, Program};
+use crate::core::partitions::{Ask, End, Execution, Manner, Outcome, Program};
 use forgetting::Forgetting;
 
 /// So often a transaction that only reads tries to do so without locks.
 const LOOKS_MAX: u32 = 3;
+/// After so many conflicts it waits in line.
+const CONFLICTS_MAX: u32 = 3;
 /// After a conflict it is tried again after up to so long; twice as long after each further one.
 const REST_MS_MIN: u64 = 2;
 /// No longer than this.
@@ -85,10 +87,15 @@ impl Executor {
             Err(answer) => return answer,
         };
         let deadline = clock::now() + Duration::from_millis(partitions.timeout_ms());
-        let (mut looks, mut rest_ms) = (0, REST_MS_MIN);
+        let (mut looks, mut conflicts, mut rest_ms) = (0, 0, REST_MS_MIN);
         loop {
             let id = self.next_id(&*partitions);
-            let execution = Execution::new(id, program.clone(), looks < LOOKS_MAX);
+            let manner = match (looks < LOOKS_MAX, conflicts < CONFLICTS_MAX) {
+                (true, true) => Manner::Looking,
+                (false, true) => Manner::Locking,
+                (_, false) => Manner::Waiting,
+            };
+            let execution = Execution::new(id, program.clone(), manner);
             match self.attempt(&partitions, request.by, execution).await {
                 End::Done(outcomes) => {
                     return done(&*partitions, outcomes, is_transaction);
@@ -102,6 +109,7 @@ impl Executor {
                     if clock::now() > deadline {
                         return Answer::Refused(Refusal::Overloaded);
                     }
+                    conflicts += 1;
                     let rest_us = random::u64() % (rest_ms * 1_000);
                     clock::sleep(Duration::from_micros(rest_us)).await;
                     rest_ms = (2 * rest_ms).min(REST_MS_MAX);
@@ -236,3 +244,6 @@ fn done(partitions: &dyn Participants, outcomes: Vec<Outcome>, is_transaction: b
 fn aborted(text: &[u8]) -> Reply {
     Reply::Error(Bytes::from([ABORTED.as_bytes(), text].concat()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -427,7 +427,9 @@ impl StateMachine for Machine {
             version: at.index.0,
             reading: false,
         };
-        let answered = match self.is_locked(operation, LogIndex(at.version)) {
+        let is_locked =
+            !Operation::is_transact(operation) && self.is_locked(operation, LogIndex(at.version));
+        let answered = match is_locked {
             true => locked(operation),
             false => self.run(at, operation, &mut effects),
         };
@@ -509,6 +511,10 @@ impl StateMachine for Machine {
 
     fn takes_hold(&self, operation: &Bytes) -> bool {
         Operation::is_transact(operation)
+    }
+
+    fn waits_in_line(&self, operation: &Bytes) -> bool {
+        transactions::waits(operation)
     }
 
     fn collides(&self, operation: &Bytes, holder: &Bytes) -> bool {

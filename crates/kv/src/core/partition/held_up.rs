@@ -2,8 +2,8 @@
 //!
 //! The first that has to wait makes all that come after it wait, reads and writes each among
 //! themselves, so that what a client sent in order is done in order. Requests that take hold, or
-//! let go, wait for nobody: one that would take what others wait for is told so, and comes again
-//! later.
+//! let go, wait for nobody, unless they say so: one that would take what others wait for is told
+//! so, and comes again later.
 //!
 //! What is in the log and not applied yet holds, too: an owner logs nothing that would meet, when
 //! it is applied, what was not there when it was logged.
@@ -56,7 +56,8 @@ impl<M: StateMachine> Partition<M> {
         self.gather_holding();
         let operation = &waiting.request.operation;
         let machine = &self.state.machine;
-        if machine.takes_hold(operation) {
+        let takes_hold = machine.takes_hold(operation);
+        if takes_hold && !machine.waits_in_line(operation) {
             let mut held_up = self.held_up.iter();
             let is_awaited =
                 held_up.any(|other| machine.collides(&other.waiting.request.operation, operation));
@@ -81,6 +82,8 @@ impl<M: StateMachine> Partition<M> {
                 waiting: waiting.clone(),
                 also: Vec::new(),
             });
+        } else if takes_hold {
+            self.holding.requests.push((name, operation.clone()));
         }
         has_to_wait
     }

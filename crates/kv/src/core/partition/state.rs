@@ -57,8 +57,14 @@ pub trait StateMachine: Clone {
         false
     }
 
-    /// Whether a request takes hold of something, or lets go: it waits for nobody.
+    /// Whether a request takes hold of something, or lets go: it waits for nobody, unless it
+    /// [says so](Self::waits_in_line).
     fn takes_hold(&self, _operation: &Bytes) -> bool {
+        false
+    }
+
+    /// Whether a request that takes hold waits in line as others do.
+    fn waits_in_line(&self, _operation: &Bytes) -> bool {
         false
     }
 

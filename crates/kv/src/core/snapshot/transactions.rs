@@ -29,6 +29,7 @@ pub(super) fn write<F: FnMut(Bytes)>(to: &mut Sink<F>, transactions: &Transactio
             locks: Locks::Keys(keys.collect()),
             watched: Vec::new(),
             calls: prepared.calls.clone(),
+            waits: false,
         }));
         to.number(prepared.now_ms)
             .number(prepared.seed)

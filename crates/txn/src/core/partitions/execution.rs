@@ -1,6 +1,6 @@
 //! One attempt to have a transaction done: which partition is asked what, and when it is over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use atoll_base::id::PartitionId;
 use atoll_kv::{
@@ -62,6 +62,17 @@ enum Phase {
     Ending,
 }
 
+/// How an attempt goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// What only reads looks, and locks nothing; everything else locks.
+    Looking,
+    /// It locks everything at once, and gives up where something is locked.
+    Locking,
+    /// It locks partition by partition, and waits in line.
+    Waiting,
+}
+
 /// One attempt.
 #[derive(Clone, Debug)]
 pub struct Execution {
@@ -76,6 +87,8 @@ pub struct Execution {
     open: BTreeMap<u64, PartitionId>,
     next: u64,
     asks: Vec<Ask>,
+    /// In the first round: steps that are asked one after the other.
+    in_line: VecDeque<(PartitionId, Transact)>,
     /// Partitions that may hold locks.
     holders: BTreeSet<PartitionId>,
     /// Why it can't be done, as far as is known.
@@ -87,10 +100,10 @@ pub struct Execution {
 }
 
 impl Execution {
-    /// `may_look` says that what only reads may try to do without locks.
-    pub fn new(id: TransactionId, mut program: Program, may_look: bool) -> Execution {
+    /// Begins.
+    pub fn new(id: TransactionId, mut program: Program, manner: Manner) -> Execution {
         program.reset();
-        let looks = may_look && program.only_reads();
+        let looks = manner == Manner::Looking && program.only_reads();
         let mut execution = Execution {
             id,
             program,
@@ -100,6 +113,7 @@ impl Execution {
             open: BTreeMap::new(),
             next: 0,
             asks: Vec::new(),
+            in_line: VecDeque::new(),
             holders: BTreeSet::new(),
             trouble: None,
             end: None,
@@ -108,7 +122,7 @@ impl Execution {
         };
         match looks {
             true => execution.look(),
-            false => execution.prepare(true),
+            false => execution.prepare(Some(manner == Manner::Waiting)),
         }
         execution
     }
@@ -191,7 +205,7 @@ impl Execution {
             Phase::Looking => self.read(),
             Phase::Reading if self.has_more => self.read(),
             Phase::Reading => self.end = Some(End::Done(self.program.outcomes())),
-            Phase::Preparing => self.prepare(false),
+            Phase::Preparing => self.go_on_in_line(),
             Phase::Deciding | Phase::Learning(_) | Phase::Ending => {}
         }
     }
@@ -248,7 +262,20 @@ impl Execution {
         }
     }
 
-    fn prepare(&mut self, is_first: bool) {
+    /// The first round may ask one after the other; others follow it.
+    fn go_on_in_line(&mut self) {
+        match self.in_line.pop_front() {
+            Some((partition, step)) => {
+                self.holders.insert(partition);
+                self.step(partition, step);
+            }
+            None => self.prepare(None),
+        }
+    }
+
+    /// Asks for the next round; of the first it is said whether it waits in line.
+    fn prepare(&mut self, first: Option<bool>) {
+        let is_first = first.is_some();
         self.phase = Phase::Preparing;
         if !self.has_more {
             return self.decide();
@@ -275,10 +302,15 @@ impl Execution {
                     false => Vec::new(),
                 },
                 calls: site.take_calls(),
+                waits: first == Some(true),
             };
             (partition, Transact::Prepare(prepare))
         });
-        let asks: Vec<_> = asks.collect();
+        let asks: VecDeque<_> = asks.collect();
+        if first == Some(true) {
+            self.in_line = asks;
+            return self.go_on_in_line();
+        }
         for (partition, step) in asks {
             self.holders.insert(partition);
             self.step(partition, step);

@@ -8,7 +8,8 @@
 //!
 //! What only reads takes no locks: it asks where its keys stand, reads them only if they still
 //! stand there, and so has seen all of them as they were between the two. Where others write all
-//! the time it locks after some attempts, as everything else does.
+//! the time it locks after some attempts, as everything else does at once. What meets locks again
+//! and again waits in line for them, partition by partition ([`Manner`]): nobody starves.
 
 mod execution;
 mod gather;
@@ -16,5 +17,5 @@ mod program;
 #[cfg(test)]
 mod tests;
 
-pub use execution::{Ask, End, Execution, Outcome};
+pub use execution::{Ask, End, Execution, Manner, Outcome};
 pub use program::Program;

@@ -13,8 +13,9 @@
 //! what was decided before, if anything was, and otherwise settles it. An aborted transaction is
 //! remembered at home, so that what its coordinator sent and comes late commits nothing.
 //!
-//! Locks are exclusive and never waited for by another transaction, so no two wait for each
-//! other. Single commands do wait: see [`Partition`](crate::core::partition::Partition).
+//! Locks are exclusive, and a transaction that meets one is told so: no two wait for each other.
+//! Single commands do wait, in line: see [`Partition`](crate::core::partition::Partition). So
+//! does a transaction that has met too many, partition by partition in their order.
 
 mod operation;
 mod wanted;
@@ -36,7 +37,7 @@ use crate::core::{
 pub use operation::{Locks, Prepare, Transact, TransactionId};
 pub(in crate::core) use operation::{partition, truth};
 use wanted::Wanted;
-pub(super) use wanted::{names_databases, prepares, wanted};
+pub(super) use wanted::{names_databases, prepares, waits, wanted};
 
 /// Transactions that hold locks in a partition at one time.
 const PREPARED_MAX: usize = 4_096;
@@ -207,7 +208,7 @@ impl Machine {
         if self.transactions.prepared.is_empty() {
             return None;
         }
-        let (id, wanted) = prepares(operation)?;
+        let (id, wanted) = prepares(operation).filter(|_| !waits(operation))?;
         let holder = self
             .transactions
             .holder(&wanted, Some(id), LogIndex(u64::MAX));

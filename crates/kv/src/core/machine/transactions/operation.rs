@@ -46,6 +46,9 @@ pub struct Prepare {
     /// Commands on keys that are locked by now. They follow those that the transaction brought
     /// here before.
     pub calls: Vec<Call>,
+    /// Whether it waits in line, as single commands do, where something is locked. Whoever waits
+    /// so asks one partition after the other, in their order, so no two wait for each other.
+    pub waits: bool,
 }
 
 /// A step of a transaction over several partitions.
@@ -93,6 +96,7 @@ impl Transact {
                 for call in &prepare.calls {
                     write_call(writer, call);
                 }
+                writer.byte(u8::from(prepare.waits));
             }
             Transact::Decide { id, commits } => {
                 id.write(writer.byte(1).byte(u8::from(*commits)));
@@ -126,6 +130,7 @@ impl Transact {
                 calls: (0..reader.count(3)?)
                     .map(|_| read_call(reader))
                     .collect::<Result<_, _>>()?,
+                waits: truth(reader)?,
             }),
             1 => Transact::Decide {
                 commits: truth(reader)?,

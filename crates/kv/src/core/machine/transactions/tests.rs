@@ -50,6 +50,7 @@ fn prepare(number: u64, locked: &[&str], calls: &[&str]) -> Prepare {
         locks: keys(locked),
         watched: Vec::new(),
         calls: calls.iter().map(|text| call(text)).collect(),
+        waits: false,
     }
 }
 

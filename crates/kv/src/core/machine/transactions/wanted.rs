@@ -84,8 +84,8 @@ pub(in crate::core::machine) fn names_databases(command: &Command) -> bool {
     matches!(command.name, "copy" | "move" | "swapdb" | "flushall")
 }
 
-/// What an operation that clients ask for touches; none of those that owners log by themselves,
-/// and of steps of transactions.
+/// What an operation has to wait for; nothing, if it waits for nobody: what owners log by
+/// themselves, and steps of transactions that don't say so.
 pub(in crate::core::machine) fn wanted(operation: &Bytes) -> Option<Wanted> {
     let mut wanted = Wanted::Keys(Vec::new());
     // Whoever applies what can't be read refuses it.
@@ -112,8 +112,11 @@ pub(in crate::core::machine) fn wanted(operation: &Bytes) -> Option<Wanted> {
         | Operation::Evict(_)
         | Operation::Sum
         | Operation::Compare { .. }
-        | Operation::Decided(_)
-        | Operation::Transact(_) => return None,
+        | Operation::Decided(_) => return None,
+        Operation::Transact(Transact::Prepare(prepare)) if prepare.waits => {
+            wanted = Wanted::of(&prepare);
+        }
+        Operation::Transact(_) => return None,
     }
     Some(wanted)
 }
@@ -129,4 +132,16 @@ pub(in crate::core::machine) fn prepares(operation: &Bytes) -> Option<(Transacti
         }
         _ => None,
     }
+}
+
+/// Whether an operation is a step that waits in line.
+pub(in crate::core::machine) fn waits(operation: &Bytes) -> bool {
+    Operation::is_transact(operation)
+        && matches!(
+            Operation::decode(operation.clone()),
+            Ok(Operation::Transact(Transact::Prepare(Prepare {
+                waits: true,
+                ..
+            })))
+        )
 }

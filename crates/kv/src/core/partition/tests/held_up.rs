@@ -47,6 +47,7 @@ fn prepare(keys: &[&str]) -> Bytes {
         locks: Locks::Keys(keys.collect()),
         watched: Vec::new(),
         calls: Vec::new(),
+        waits: false,
     }))
     .encode()
 }
@@ -233,6 +234,40 @@ fn who_takes_hold_stands_back_for_those_who_wait() {
     ));
     asked.ask(finish());
     assert!(asked.settle().contains(&(set, ok())));
+}
+
+#[test]
+fn a_transaction_that_waits_in_line_has_its_turn() {
+    let mut asked = Asked::new();
+    asked.ask(prepare(&["a"]));
+    asked.settle();
+    let set = asked.ask(call("SET a 1"));
+    let Ok(Operation::Transact(Transact::Prepare(first))) = Operation::decode(prepare(&["a"]))
+    else {
+        unreachable!("it was just made");
+    };
+    let id = TransactionId { number: 2, ..id() };
+    let waits = Prepare {
+        id,
+        waits: true,
+        ..first
+    };
+    let waits = asked.ask(Operation::Transact(Transact::Prepare(waits)).encode());
+    let append = asked.ask(call("APPEND a 2"));
+    assert_eq!(asked.settle(), []);
+    asked.ask(finish());
+    let answers = asked.settle();
+    assert!(answers.contains(&(set, ok())));
+    assert!(answers.iter().any(|(sequence, answered)| *sequence == waits
+        && matches!(answered, Answered::Transacted(Transacted::Prepared { .. }))));
+    assert!(!answers.iter().any(|(sequence, _)| *sequence == append));
+    let finish = Transact::Finish { id, commits: false };
+    asked.ask(Operation::Transact(finish).encode());
+    assert!(
+        asked
+            .settle()
+            .contains(&(append, Answered::Reply(Reply::Integer(2))))
+    );
 }
 
 #[test]

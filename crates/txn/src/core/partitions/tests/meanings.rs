@@ -18,7 +18,7 @@ use atoll_ring::partition::Partitions;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use crate::core::partitions::{Ask, End, Execution, Outcome, Program};
+use crate::core::partitions::{Ask, End, Execution, Manner, Outcome, Program};
 
 /// Partitions, each a state machine.
 struct Cluster {
@@ -28,6 +28,7 @@ struct Cluster {
     number: u64,
     /// How many entries were logged.
     logged: usize,
+    manner: Manner,
 }
 
 fn words(text: &str) -> Vec<Bytes> {
@@ -58,6 +59,7 @@ impl Cluster {
             index: 0,
             number: 0,
             logged: 0,
+            manner: Manner::Looking,
         }
     }
 
@@ -97,7 +99,7 @@ impl Cluster {
             },
             number: self.number,
         };
-        let mut execution = Execution::new(id, program, true);
+        let mut execution = Execution::new(id, program, self.manner);
         let mut end = None;
         loop {
             let asks = execution.asks();
@@ -207,9 +209,11 @@ fn sorted(reply: Reply) -> Reply {
 proptest! {
     #[test]
     fn many_partitions_come_to_what_one_comes_to(
+        manner in select(&[Manner::Looking, Manner::Locking, Manner::Waiting][..]),
         transactions in vec(vec(commands(), 1..5), 1..12),
     ) {
         let (mut many, mut one) = (Cluster::new(64), Cluster::new(1));
+        many.manner = manner;
         for texts in transactions {
             let steps = || texts.iter().map(|text| step(text)).collect::<Vec<_>>();
             let [of_many, of_one] = [&mut many, &mut one].map(|cluster| {

@@ -23,7 +23,7 @@ use atoll_kv::{
 use atoll_ring::partition::Partitions;
 use bytes::Bytes;
 
-use crate::core::partitions::{Ask, End, Execution, Outcome, Program};
+use crate::core::partitions::{Ask, End, Execution, Manner, Outcome, Program};
 
 const ACCOUNTS: u64 = 6;
 const EACH: i64 = 100;
@@ -192,7 +192,9 @@ impl World {
         };
         let program = Program::new(steps, &[], self.partitions, self.chance.next());
         let program = program.expect("all of it can be done");
-        let execution = Execution::new(self.id(), program.clone(), true);
+        let manner = [Manner::Looking, Manner::Locking, Manner::Waiting];
+        let manner = manner[self.chance.below(3)];
+        let execution = Execution::new(self.id(), program.clone(), manner);
         self.clients[client] = Some(Client {
             work,
             execution,
@@ -226,6 +228,9 @@ impl World {
                 Read::Reply(reply) => Some(Given::Reply(reply)),
                 Read::After(_) => panic!("nothing ends here"),
             };
+        }
+        if site.machine.is_held_up(&operation, LogIndex(site.index)) {
+            return None;
         }
         let answered = site.apply(now_ms, seed, &ask.operation);
         Some(match lost {
@@ -304,8 +309,11 @@ impl World {
                 let moved = u32::from(matches!(end, End::Moved));
                 client.looks += moved;
                 let id = self.id();
-                let may_look = client.looks < 3;
-                let next = Execution::new(id, client.program.clone(), may_look);
+                let manner = match client.looks < 3 {
+                    true => Manner::Looking,
+                    false => Manner::Locking,
+                };
+                let next = Execution::new(id, client.program.clone(), manner);
                 let before = std::mem::replace(&mut client.execution, next);
                 let asks = std::mem::take(&mut client.asks);
                 self.endings.push((before, asks));
@@ -410,7 +418,7 @@ impl World {
                 .map(|account| call(&format!("GET a{account}")))
                 .chain([call(&format!("GET n{client}"))]);
             let program = Program::new(steps.collect(), &[], self.partitions, 1);
-            let mut execution = Execution::new(self.id(), program.expect("reads"), true);
+            let mut execution = Execution::new(self.id(), program.expect("reads"), Manner::Looking);
             loop {
                 if let Some(end) = execution.take_end() {
                     let End::Done(outcomes) = end else {
