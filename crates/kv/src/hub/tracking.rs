@@ -48,6 +48,9 @@ pub struct Tracked {
 struct Client {
     mailbox: Arc<Mailbox>,
     tracked: Tracked,
+    /// It was told that everything may have changed, and has read nothing since. Whoever empties
+    /// a database does so partition by partition; it need not hear of each.
+    holds_nothing: bool,
 }
 
 impl Client {
@@ -132,7 +135,12 @@ impl Trackers {
         match tracked {
             Some(tracked) => {
                 let mailbox = mailbox.clone();
-                table.clients.insert(id, Client { mailbox, tracked });
+                let client = Client {
+                    mailbox,
+                    tracked,
+                    holds_nothing: false,
+                };
+                table.clients.insert(id, client);
             }
             None => {
                 table.clients.remove(&id);
@@ -172,10 +180,11 @@ impl Trackers {
     /// again when they were read. Gives back those that it had not been told of.
     pub fn remember(&self, id: u64, keys: &[Bytes]) -> Vec<Bytes> {
         let mut table = self.table.lock();
-        let reads = |client: &Client| client.tracked.prefixes.is_none();
-        if !table.clients.get(&id).is_some_and(reads) {
+        let client = table.clients.get_mut(&id);
+        let Some(client) = client.filter(|client| client.tracked.prefixes.is_none()) else {
             return Vec::new();
-        }
+        };
+        client.holds_nothing &= keys.is_empty();
         let mut new = Vec::new();
         for key in keys {
             match table.keys.get_mut(key) {
@@ -281,8 +290,11 @@ impl Trackers {
 impl Table {
     fn forget_all(&mut self) {
         self.keys = IndexMap::default();
-        for client in self.clients.values() {
-            client.tell(None);
+        for client in self.clients.values_mut() {
+            let has_prefixes = client.tracked.prefixes.is_some();
+            if has_prefixes || !std::mem::replace(&mut client.holds_nothing, true) {
+                client.tell(None);
+            }
         }
     }
 
@@ -372,6 +384,25 @@ mod tests {
         trackers.set(1, &one.mailbox, None);
         trackers.set(2, &quiet.mailbox, None);
         assert!(!trackers.has_any());
+    }
+
+    #[test]
+    fn who_has_read_nothing_since_hears_of_everything_once() {
+        let trackers = Trackers::default();
+        let one = reader(&trackers, 1, Tracked::default());
+        let all = Tracked {
+            prefixes: Some(vec![Bytes::new()]),
+            ..Tracked::default()
+        };
+        let other = reader(&trackers, 2, all);
+        let told = |reader: &Reader| std::iter::from_fn(|| reader.mailbox.take()).count();
+        for _ in 0..3 {
+            trackers.invalidate_all();
+        }
+        assert_eq!((told(&one), told(&other)), (1, 3));
+        trackers.remember(1, &["a".into()]);
+        trackers.invalidate_all();
+        assert_eq!((told(&one), told(&other)), (1, 1));
     }
 
     #[test]
