@@ -4,14 +4,14 @@ mod commands;
 
 use std::sync::LazyLock;
 
-use atoll_base::id::ReplicaId;
+use atoll_base::id::{PartitionId, ReplicaId};
 use atoll_world::golden::golden;
 use proptest::{collection::vec, prelude::*};
 
 use self::commands::{COMMANDS, FILLERS, Step, step};
 use super::*;
 use crate::core::{
-    machine::{Call, Operation},
+    machine::{Call, Locks, Operation, Prepare, Transact, TransactionId},
     partition::{Batch, StateMachine as _},
     paxos::{Ballot, Entry, Payload, Position},
     sessions::{Origin, Roll, Session},
@@ -248,6 +248,52 @@ fn what_no_client_sees_comes_back_too() {
     let stored = golden("partition-2.snap", &joined(&encode(&state)));
     let restored = decode(&stored).expect("it is in the tree");
     assert_eq!(restored.fingerprint(), state.fingerprint());
+}
+
+/// A transaction that has locked something, and two that were decided.
+#[test]
+fn transactions_come_back_too() {
+    let mut state = State::new(Machine::default());
+    let id = |number| TransactionId {
+        session: Session {
+            replica: ReplicaId(3),
+            boot: 2,
+        },
+        number,
+    };
+    let prepare = |number| {
+        Transact::Prepare(Prepare {
+            id: id(number),
+            home: PartitionId(1_000),
+            participants: vec![PartitionId(1_000), PartitionId(2)],
+            locks: Locks::Keys(vec![(4, Bytes::from("a"))]),
+            watched: vec![(0, Bytes::from("b"), 0)],
+            calls: vec![Call {
+                database: 4,
+                words: ["SET", "a", "1"].map(Bytes::from).to_vec(),
+            }],
+            waits: false,
+        })
+    };
+    let decide = |number, commits| Transact::Decide {
+        id: id(number),
+        commits,
+    };
+    let steps = [prepare(1), decide(1, true), decide(2, false), prepare(3)];
+    for (index, step) in (1..).zip(steps) {
+        let at = crate::core::partition::Moment {
+            now_ms: 1_000 + index,
+            seed: 7 * index,
+            index: LogIndex(index),
+        };
+        state.machine.apply(at, &Operation::Transact(step).encode());
+    }
+    let known = state.machine.transactions();
+    assert_eq!((known.prepared().len(), known.decisions().len()), (1, 2));
+    let stored = golden("partition-3.snap", &joined(&encode(&state)));
+    let restored = decode(&stored).expect("it is in the tree");
+    assert_eq!(restored.fingerprint(), state.fingerprint());
+    assert_eq!(restored.machine.transactions(), known);
 }
 
 #[test]
