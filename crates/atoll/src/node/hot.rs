@@ -301,7 +301,7 @@ fn policy(policy: EvictionPolicy) -> Policy {
 
 /// Tells how far the reading of hot data has got.
 fn told(progress: Progress) {
-    tracing::info!(?progress, "reading hot data");
+    tracing::info!("hot data: {progress}");
 }
 
 async fn open(

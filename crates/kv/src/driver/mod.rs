@@ -15,6 +15,7 @@ mod needs;
 mod news;
 mod owners;
 mod placement;
+mod progress;
 mod scripts;
 mod shard;
 mod snapshots;
@@ -36,9 +37,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use address::{ClusterAddress, address_key, address_owner, addresses_prefix};
 pub use error::StartError;
-pub use journal::{OnProgress, Progress};
 pub use layout::{Layout, Place};
 pub use placement::{Decisions, Known, topology_key};
+pub use progress::{OnProgress, Progress};
 pub use snapshots::{SnapshotFault, SnapshotSettings};
 
 use crate::{
@@ -130,7 +131,8 @@ struct Door {
 }
 
 impl Kv {
-    /// Reads what is on disk and begins to serve.
+    /// Reads what is on disk and begins to serve. Waits for the disk, and is long at it where there
+    /// is much.
     ///
     /// # Errors
     /// What the journal says; see [`StartError`].

@@ -112,7 +112,18 @@ fn a_damaged_or_missing_snapshot_is_named() {
         assert_eq!(number(&machine.kv(), "key").await, Some(499));
         let progress = *machine.progress.lock();
         assert!(progress.records > 0);
-        assert_eq!((progress.snapshots, progress.snapshots_total), (1, 1));
+        assert_eq!(
+            (progress.partitions, progress.partitions_total),
+            (1, Some(1))
+        );
+        assert_eq!(progress.snapshots, 1);
+        let snapshot_bytes: usize = machine
+            .files("snapshots")
+            .iter()
+            .map(|file| machine.disk.read_all(file).expect("it is there").len())
+            .sum();
+        assert!(progress.bytes >= SEGMENT_BYTES + snapshot_bytes as u64);
+        assert_eq!(progress.bytes, progress.bytes_total);
         machine.crash(&net, false).await;
 
         let files = machine.files("snapshots");
