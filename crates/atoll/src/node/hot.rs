@@ -327,7 +327,8 @@ async fn open(
         request_timeout_ms: plan.request_timeout_ms,
         cross_partition: Arc::new(NoCrossPartition),
     };
-    let kv = Kv::start(setup)?;
+    // With much data it takes long, and the control plane has to go on meanwhile.
+    let kv = task::blocking(move || Kv::start(setup)).await?;
     kv.set_script_time_limit_ms(plan.script_time_limit_ms);
     Ok((kv, known))
 }

@@ -14,6 +14,7 @@ use atoll_world::{
     clock,
     disk::{Disk, DiskError, Open},
     journal::{self, Journal, JournalError, Position as Place},
+    task,
 };
 
 use super::{Setup, StartError, progress::Meter, snapshots::Files};
@@ -179,10 +180,10 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
         };
         Ok((partition, one))
     };
-    let held: BTreeMap<_, _> = told
+    let told: Vec<_> = told.into_iter().collect();
+    let held: BTreeMap<_, _> = task::each(told, setup.shards.max(1), load)?
         .into_iter()
-        .map(load)
-        .collect::<Result<_, _>>()?;
+        .collect();
     let bases = held
         .iter()
         .map(|(partition, one)| (*partition, one.durable.log.base().index));
