@@ -151,6 +151,42 @@ pub async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'stati
     }
 }
 
+/// Runs a function on each item, on so many threads, and waits for all; in a simulation on the
+/// simulation's own thread. What came of the items is in their order.
+///
+/// # Errors
+/// That of the first item with one, and items after it may not have been looked at.
+pub fn each<T: Send, R: Send, E: Send>(
+    items: Vec<T>,
+    threads: usize,
+    run: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    if threads <= 1 || random::is_simulated() {
+        return items.into_iter().map(run).collect();
+    }
+    let has_failed = AtomicBool::new(false);
+    let left = Mutex::new(items.into_iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !has_failed.load(Ordering::Relaxed) {
+                    // Not in the loop's condition, where the lock would be held for the run.
+                    let next = left.lock().next();
+                    let Some((place, item)) = next else { break };
+                    let result = run(item);
+                    has_failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                    done.lock().push((place, result));
+                }
+            });
+        }
+    });
+    // Items begin in their order, so none before a failed one is left out.
+    let mut done = done.into_inner();
+    done.sort_unstable_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
 /// How long a thread waits for another one to take over from it.
 const HAND_OVER: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -183,6 +219,24 @@ mod tests {
 
     use super::*;
     use crate::clock;
+
+    #[test]
+    fn each_item_is_run_once_and_in_order() {
+        for threads in [1, 3] {
+            let items: Vec<u32> = (0..1_000).collect();
+            let doubled = each(items, threads, |item| Ok::<_, ()>(item * 2));
+            assert_eq!(doubled, Ok((0..1_000).map(|item| item * 2).collect()));
+            let failed = each((0..1_000).collect(), threads, |item: u32| match item {
+                7 | 400 => Err(item),
+                item => Ok(item),
+            });
+            assert_eq!(failed, Err(7));
+            assert_eq!(
+                each(Vec::new(), threads, |(): ()| Ok::<_, ()>(())),
+                Ok(vec![])
+            );
+        }
+    }
 
     /// What a task woke last waits for its own thread, and no other one takes it.
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

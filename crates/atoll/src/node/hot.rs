@@ -301,7 +301,7 @@ fn policy(policy: EvictionPolicy) -> Policy {
 
 /// Tells how far the reading of hot data has got.
 fn told(progress: Progress) {
-    tracing::info!(?progress, "reading hot data");
+    tracing::info!("hot data: {progress}");
 }
 
 async fn open(
@@ -327,7 +327,8 @@ async fn open(
         request_timeout_ms: plan.request_timeout_ms,
         cross_partition: Arc::new(Executor::default()),
     };
-    let kv = Kv::start(setup)?;
+    // With much data it takes long, and the control plane has to go on meanwhile.
+    let kv = task::blocking(move || Kv::start(setup)).await?;
     kv.set_script_time_limit_ms(plan.script_time_limit_ms);
     Ok((kv, known))
 }

@@ -6,13 +6,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    path::{Path, PathBuf},
 };
 
 use atoll_base::id::PartitionId;
-use atoll_world::journal::{Journal, JournalError, Position as Place};
+use atoll_world::{
+    clock,
+    disk::{Disk, DiskError, Open},
+    journal::{self, Journal, JournalError, Position as Place},
+    task,
+};
 
-use super::{Setup, StartError, snapshots::Files};
+use super::{Setup, StartError, progress::Meter, snapshots::Files};
 use crate::core::{
     machine::Machine,
     partition::State,
@@ -22,22 +27,8 @@ use crate::core::{
 
 /// The folder of the journal, in that of hot data.
 const FOLDER: &str = "journal";
-/// Progress is told after so many records.
-const TELL_RECORDS: u64 = 100_000;
-
-/// How far the start has got.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Records of the journal that were read.
-    pub records: u64,
-    /// Snapshots that were read.
-    pub snapshots: usize,
-    /// Snapshots that there are to read; known once the journal was read.
-    pub snapshots_total: usize,
-}
-
-/// Hears how far the start has got, now and then.
-pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
+/// The clock is looked at after so many records.
+const LOOK_RECORDS: u64 = 1_024;
 
 /// What a partition knew.
 pub(super) struct Held {
@@ -74,22 +65,27 @@ pub(super) struct Recovered {
 
 /// Opens the journal and puts together what each partition knew.
 pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
-    let mut progress = Progress::default();
+    let begin = clock::now();
+    let dir = setup.dir.join(FOLDER);
+    let files = Files::open(setup.disk.clone(), &setup.dir)?;
+    let segments = Segments::look(setup.disk.as_ref(), &dir)?;
+    let bytes_total = segments.bytes() + files.bytes()?;
+    let meter = Meter::new(bytes_total, setup.progress.clone(), begin);
+    let mut records: u64 = 0;
     let mut told: BTreeMap<PartitionId, Told> = BTreeMap::new();
     let mut forgotten: BTreeMap<PartitionId, (Forgotten, Place)> = BTreeMap::new();
     let mut headless: BTreeSet<PartitionId> = BTreeSet::new();
     let mut fault = None;
-    let mut visit = |sequence: atoll_world::journal::Sequence, place, payload| {
+    let mut visit = |sequence: journal::Sequence, place, payload| {
         if fault.is_some() {
             return Ok::<(), JournalError>(());
         }
-        progress.records += 1;
-        if progress.records.is_multiple_of(TELL_RECORDS) {
-            tracing::info!(
-                records = progress.records,
-                "reading the journal of hot data"
-            );
-            (setup.progress)(progress);
+        records += 1;
+        if records.is_multiple_of(LOOK_RECORDS) {
+            meter.reach(clock::now(), |progress| {
+                progress.records = records;
+                progress.bytes = segments.bytes_before(place);
+            });
         }
         let (partition, logged) = match wire::decode_record(payload) {
             Ok(record) => record,
@@ -135,7 +131,6 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
         Ok(())
     };
     let disk = setup.disk.clone();
-    let dir = setup.dir.join(FOLDER);
     let (journal, recovery) = Journal::open(disk, dir, setup.journal.clone(), &mut visit)?;
     if let Some(fault) = fault {
         return Err(fault);
@@ -147,49 +142,107 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
     if let Some(partition) = headless.first().or(unfinished.map(|(id, _)| id)).copied() {
         return Err(StartError::Headless { partition });
     }
-    let files = Files::open(setup.disk.clone(), &setup.dir)?;
-    let has_snapshot = |told: &Told| told.durable.log.base().index > LogIndex::default();
-    progress.snapshots_total = told.values().filter(|told| has_snapshot(told)).count();
-    let mut held = BTreeMap::new();
-    for (partition, told) in told {
+    let snapshot_of = |id: &PartitionId, told: &Told| {
         let base = told.durable.log.base();
-        let (state, snapshot_bytes) = if has_snapshot(&told) {
-            (setup.progress)(progress);
-            progress.snapshots += 1;
-            let loaded = files.load(partition, base, told.mark);
-            loaded.map_err(|reason| StartError::Snapshot {
-                partition,
-                file: files.path(partition, base.index),
-                reason,
-            })?
-        } else {
-            (State::new(Machine::default()), 0)
+        (base.index > LogIndex::default()).then(|| files.path(*id, base.index))
+    };
+    let paths = told.iter().filter_map(|(id, told)| snapshot_of(id, told));
+    let bytes_total = segments.bytes() + bytes_of(setup.disk.as_ref(), paths)?;
+    meter.reach(clock::now(), |progress| {
+        progress.records = records;
+        progress.partitions_total = Some(told.len());
+        progress.bytes = segments.bytes();
+        progress.bytes_total = bytes_total;
+    });
+    let load = |(partition, told): (PartitionId, Told)| -> Result<_, StartError> {
+        let base = told.durable.log.base();
+        let (state, snapshot_bytes) = match snapshot_of(&partition, &told) {
+            None => (State::new(Machine::default()), 0),
+            Some(file) => {
+                let loaded = files.load(partition, base, told.mark);
+                loaded.map_err(|reason| StartError::Snapshot {
+                    partition,
+                    file,
+                    reason,
+                })?
+            }
         };
+        meter.reach(clock::now(), |progress| {
+            progress.partitions += 1;
+            progress.snapshots += usize::from(snapshot_bytes > 0);
+            progress.bytes += snapshot_bytes;
+        });
         let one = Held {
             durable: told.durable,
             state,
             snapshot_bytes,
             head: told.head,
         };
-        held.insert(partition, one);
-    }
+        Ok((partition, one))
+    };
+    let told: Vec<_> = told.into_iter().collect();
+    let held: BTreeMap<_, _> = task::each(told, setup.shards.max(1), load)?
+        .into_iter()
+        .collect();
     let bases = held
         .iter()
         .map(|(partition, one)| (*partition, one.durable.log.base().index));
     files.keep_only(bases)?;
+    let progress = meter.done();
     tracing::info!(
         records = progress.records,
-        snapshots = progress.snapshots,
-        partitions = held.len(),
+        partitions = progress.partitions,
+        bytes = progress.bytes,
+        took_ms = begin.elapsed().as_millis(),
         "hot data was read"
     );
-    (setup.progress)(progress);
     Ok(Recovered {
         held,
         forgotten,
         journal,
         files,
     })
+}
+
+/// How long the journal's segments are.
+struct Segments(BTreeMap<u64, u64>);
+
+impl Segments {
+    fn look(disk: &dyn Disk, dir: &Path) -> Result<Segments, DiskError> {
+        let mut lengths = BTreeMap::new();
+        for (number, path) in journal::segments(disk, dir)? {
+            lengths.insert(number, bytes_of(disk, [path].into_iter())?);
+        }
+        Ok(Segments(lengths))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// What lies before a place.
+    fn bytes_before(&self, place: Place) -> u64 {
+        let before: u64 = self.0.range(..place.segment).map(|(_, bytes)| bytes).sum();
+        before + place.offset
+    }
+}
+
+/// The lengths of some files together. One that is not there has none: whoever wants to read it
+/// says so.
+pub(super) fn bytes_of(
+    disk: &dyn Disk,
+    paths: impl Iterator<Item = PathBuf>,
+) -> Result<u64, DiskError> {
+    let mut bytes = 0;
+    for path in paths {
+        let length = disk.open(&path, Open::Existing);
+        bytes += match length.and_then(|file| file.len_bytes()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(bytes)
 }
 
 impl Told {

@@ -16,6 +16,7 @@ mod news;
 mod owners;
 mod participants;
 mod placement;
+mod progress;
 mod scripts;
 mod shard;
 mod snapshots;
@@ -37,9 +38,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use address::{ClusterAddress, address_key, address_owner, addresses_prefix};
 pub use error::StartError;
-pub use journal::{OnProgress, Progress};
 pub use layout::{Layout, Place};
 pub use placement::{Decisions, Known, topology_key};
+pub use progress::{OnProgress, Progress};
 pub use snapshots::{SnapshotFault, SnapshotSettings};
 
 use crate::{
@@ -134,7 +135,8 @@ struct Door {
 }
 
 impl Kv {
-    /// Reads what is on disk and begins to serve.
+    /// Reads what is on disk and begins to serve. Waits for the disk, and is long at it where there
+    /// is much.
     ///
     /// # Errors
     /// What the journal says; see [`StartError`].
@@ -169,7 +171,11 @@ impl Kv {
             shards.push((taken, first, urgent));
         }
         let (strays, strayed) = mpsc::unbounded_channel();
-        let needs = Needs::new(count);
+        let mut snapshot_bytes = vec![0; count];
+        for (partition, one) in &held {
+            snapshot_bytes[usize::from(partition.0) % count] += one.snapshot_bytes;
+        }
+        let needs = Needs::new(snapshot_bytes, setup.journal.segment_bytes);
         let memory = Memory::new(setup.memory);
         for (number, (inputs, first, urgent)) in shards.into_iter().enumerate() {
             let mine = |partition: &PartitionId| usize::from(partition.0) % count == number;

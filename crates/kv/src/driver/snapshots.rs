@@ -10,6 +10,7 @@ use atoll_base::id::PartitionId;
 use atoll_world::disk::{Disk, DiskError, Open};
 use bytes::Bytes;
 
+use super::journal::bytes_of;
 use crate::core::{
     machine::Machine,
     partition::State,
@@ -20,6 +21,8 @@ use crate::core::{
 
 /// The folder of snapshots, in that of hot data.
 const FOLDER: &str = "snapshots";
+/// What the names of files end with.
+const SUFFIX: &str = ".snap";
 /// What a file is called until it is whole.
 const TEMPORARY: &str = ".tmp";
 
@@ -31,8 +34,9 @@ pub struct SnapshotSettings {
     /// The same for the bytes of its entries; but a log may grow as large as the last snapshot
     /// was, so that large states are not written all the time. Default 4 MiB.
     pub log_bytes_max: u64,
-    /// So many segments of the journal before the newest one are left alone. What partitions
-    /// still need of older ones is written again, so that those can be freed. Default 4.
+    /// So many segments of the journal before the newest one are left alone, or as many as a
+    /// quarter of all snapshots would fill. What partitions still need of older ones is written
+    /// again, so that those can be freed. Default 4.
     pub segments_kept: u64,
     /// A partition that holds an old segment back and has more bytes of entries than this is
     /// snapshotted first. Default 32 KiB.
@@ -91,7 +95,7 @@ impl Files {
     }
 
     fn name(partition: PartitionId, index: LogIndex) -> String {
-        format!("{}-{index}.snap", partition.0)
+        format!("{}-{index}{SUFFIX}", partition.0)
     }
 
     pub(super) fn path(&self, partition: PartitionId, index: LogIndex) -> PathBuf {
@@ -165,6 +169,13 @@ impl Files {
         }
     }
 
+    /// The lengths of all snapshots together, those included that nobody needs.
+    pub(super) fn bytes(&self) -> Result<u64, DiskError> {
+        let names = self.disk.list(&self.dir)?.into_iter();
+        let ours = names.filter(|name| name.ends_with(SUFFIX));
+        bytes_of(self.disk.as_ref(), ours.map(|name| self.dir.join(name)))
+    }
+
     /// Removes everything but these snapshots.
     pub(super) fn keep_only(
         &self,
@@ -174,7 +185,7 @@ impl Files {
             .map(|(partition, index)| Files::name(partition, index))
             .collect();
         for name in self.disk.list(&self.dir)? {
-            let is_ours = name.ends_with(".snap") || name.ends_with(TEMPORARY);
+            let is_ours = name.ends_with(SUFFIX) || name.ends_with(TEMPORARY);
             if is_ours && !kept.contains(&name) {
                 self.disk.remove(&self.dir.join(name))?;
             }

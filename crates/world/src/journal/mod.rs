@@ -31,7 +31,7 @@ use crate::{disk::Disk, random};
 use append::Shared;
 pub use error::JournalError;
 pub use format::{PAYLOAD_BYTES_MAX, parse_segment};
-pub use recovery::{Cut, Recovery};
+pub use recovery::{Cut, Recovery, segments};
 
 /// Bytes that may wait for the disk, headers included; then appends are refused.
 pub const QUEUE_BYTES_MAX: u64 = 64 << 20;

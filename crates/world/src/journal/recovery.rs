@@ -20,7 +20,7 @@ use super::{
         self, Bad, FORMAT_VERSION, HeaderError, Records, SEGMENT_HEADER_BYTES, SegmentHeader,
     },
 };
-use crate::disk::{Disk, DiskFile, DiskLock, Open};
+use crate::disk::{Disk, DiskError, DiskFile, DiskLock, Open};
 
 const SUFFIX: &str = ".wal";
 const LOCK_NAME: &str = "lock";
@@ -107,16 +107,36 @@ pub(super) fn damaged(segment: u64, offset: u64, reason: impl ToString) -> Journ
     }
 }
 
+/// The segments of the journal in `dir`, by their numbers; none where there is no journal. What
+/// is in them is not looked at.
+///
+/// # Errors
+/// What the disk says.
+pub fn segments(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<u64, PathBuf>, DiskError> {
+    let names = match disk.list(dir) {
+        Ok(names) => names,
+        Err(error) if error.is_not_found() => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let numbers = numbers_of(&names).into_iter();
+    Ok(numbers
+        .map(|number| (number, segment_path(dir, number)))
+        .collect())
+}
+
 pub(super) fn segment_numbers(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, JournalError> {
-    let mut numbers: Vec<u64> = disk
-        .list(dir)?
+    Ok(numbers_of(&disk.list(dir)?))
+}
+
+fn numbers_of(names: &[String]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = names
         .iter()
         .filter_map(|name| name.strip_suffix(SUFFIX))
         .filter(|digits| digits.len() == 16)
         .filter_map(|digits| u64::from_str_radix(digits, 16).ok())
         .collect();
     numbers.sort_unstable();
-    Ok(numbers)
+    numbers
 }
 
 type Visit<'a> = dyn FnMut(Sequence, Position, Bytes) -> Result<(), JournalError> + 'a;

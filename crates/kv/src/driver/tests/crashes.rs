@@ -87,6 +87,41 @@ fn whatever_was_acknowledged_survives_crashes_in_bounded_space() {
     }
 }
 
+#[test]
+fn the_journal_grows_with_the_data_and_not_further() {
+    const KEYS: u64 = 640;
+    const VALUE_BYTES: usize = 4 << 10;
+    simulate(4, async {
+        let net = SimNet::new(4);
+        let layout = layout(&[1], 4);
+        let mut machine = Machine::new(1, 4, small());
+        machine.start(&net, &layout).await.expect("it starts");
+        let kv = machine.kv();
+        let value = "z".repeat(VALUE_BYTES);
+        for number in 0..3 * KEYS {
+            let key = number % KEYS;
+            let answer = ask(&kv, request(&format!("SET key:{key} {value}"))).await;
+            assert_eq!(answer, Answer::Reply(Reply::OK));
+        }
+        clock::sleep(Duration::from_secs(3)).await;
+        let bytes = |folder| {
+            let paths = machine.files(folder).into_iter();
+            let lengths = paths.map(|path| machine.disk.read_all(&path).expect("it is there"));
+            lengths.map(|content| content.len() as u64).sum::<u64>()
+        };
+        let (journal, snapshots) = (bytes("journal"), bytes("snapshots"));
+        assert!(snapshots >= KEYS * VALUE_BYTES as u64);
+        // One is being written, and some wait for what is on its way to be durable.
+        let kept = snapshots / 4 / SEGMENT_BYTES;
+        let segments = journal / SEGMENT_BYTES;
+        assert!(kept > 2 * small().segments_kept);
+        assert!(
+            (kept..=kept + 4).contains(&segments),
+            "{segments}, {kept} kept"
+        );
+    });
+}
+
 /// A node with a snapshot, stopped.
 async fn stopped(net: &SimNet, layout: &Layout) -> Machine {
     let mut machine = Machine::new(1, 3, small());
@@ -112,7 +147,18 @@ fn a_damaged_or_missing_snapshot_is_named() {
         assert_eq!(number(&machine.kv(), "key").await, Some(499));
         let progress = *machine.progress.lock();
         assert!(progress.records > 0);
-        assert_eq!((progress.snapshots, progress.snapshots_total), (1, 1));
+        assert_eq!(
+            (progress.partitions, progress.partitions_total),
+            (1, Some(1))
+        );
+        assert_eq!(progress.snapshots, 1);
+        let snapshot_bytes: usize = machine
+            .files("snapshots")
+            .iter()
+            .map(|file| machine.disk.read_all(file).expect("it is there").len())
+            .sum();
+        assert!(progress.bytes >= SEGMENT_BYTES + snapshot_bytes as u64);
+        assert_eq!(progress.bytes, progress.bytes_total);
         machine.crash(&net, false).await;
 
         let files = machine.files("snapshots");
