@@ -1,0 +1,5 @@
+//! Records, requests, and what is told.
+
+mod codec;
+mod desk;
+mod requests;

@@ -1,0 +1,4 @@
+//! The pure part: who decides, who is told, and what is remembered until all know.
+
+mod chance;
+pub mod global;

@@ -1,0 +1,9 @@
+//! All or nothing: transactions that no crash leaves half done.
+//!
+//! Floor 5. It must never know of the command line, files, objects, pods or how anybody's
+//! requests were authenticated.
+//!
+//! [`core`] is pure: no async, clock, thread, I/O or hash order. Time and chance come in as
+//! arguments, what has to be done comes out as values.
+
+pub mod core;
