@@ -1,5 +1,11 @@
-//! Records, requests, and what is told.
+//! Coordinators and participants in a seeded world, and what must hold there.
 
+mod checks;
+mod clients;
 mod codec;
 mod desk;
+mod network;
+mod nodes;
 mod requests;
+mod seeds;
+mod world;
