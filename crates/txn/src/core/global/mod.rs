@@ -12,7 +12,8 @@
 //! it has decided is a [`Record`] in the replicated log, written by compare-and-set *before*
 //! anybody is told, and any node goes on from there. [`coordinator`] tells how transactions come
 //! to their ends, [`record`] what the log holds of them, [`participant`] what the other side
-//! does.
+//! does, and [`scenario`] shows, step by step, what two-phase commit with a single coordinator
+//! and three-phase commit in a network that is cut in two come to.
 //!
 //! What safety rests on:
 //! 1. A transaction's id is never used twice, and its record never decided twice: whoever
@@ -38,6 +39,7 @@ pub mod coordinator;
 mod message;
 pub mod participant;
 pub mod record;
+pub mod scenario;
 mod settings;
 #[cfg(test)]
 mod tests;

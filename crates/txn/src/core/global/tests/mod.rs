@@ -7,5 +7,6 @@ mod desk;
 mod network;
 mod nodes;
 mod requests;
+mod scenarios;
 mod seeds;
 mod world;
