@@ -1,9 +1,12 @@
-//! All or nothing: transactions across partitions, and with databases and services outside.
+//! All or nothing: transactions that no crash leaves half done, over partitions of hot data and
+//! with databases and services outside.
 //!
-//! Floor 5. It must never know of the command line, objects or pods.
+//! Floor 5. It must never know of the command line, files, objects, pods or how anybody's
+//! requests were authenticated.
 //!
-//! [`core`] is pure: no async, clock, thread, I/O or hash order. [`driver`] moves bytes between
-//! the cores and the partitions.
+//! [`core`] is pure: no async, clock, thread, I/O or hash order. Time and chance come in as
+//! arguments, what has to be done comes out as values. [`driver`] moves bytes between the cores
+//! and the partitions.
 
 pub mod core;
 pub mod driver;

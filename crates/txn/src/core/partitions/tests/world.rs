@@ -23,7 +23,10 @@ use atoll_kv::{
 use atoll_ring::partition::Partitions;
 use bytes::Bytes;
 
-use crate::core::partitions::{Ask, End, Execution, Manner, Outcome, Program};
+use crate::core::{
+    chance,
+    partitions::{Ask, End, Execution, Manner, Outcome, Program},
+};
 
 const ACCOUNTS: u64 = 6;
 const EACH: i64 = 100;
@@ -31,21 +34,16 @@ const CLIENTS: usize = 4;
 /// Steps of a run with faults, and of its end without.
 const STEPS: usize = 600;
 
-/// Numbers by chance (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
-/// 2014).
 struct Chance(u64);
 
 impl Chance {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        chance::next(&mut self.0)
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).expect("it is below one")
+        let below = chance::below(&mut self.0, bound as u64);
+        usize::try_from(below).expect("it is below one")
     }
 
     fn one_in(&mut self, of: usize) -> bool {
