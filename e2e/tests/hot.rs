@@ -19,28 +19,11 @@ use atoll_e2e::{
     command::{Entry, Server},
     node::{Node, run},
 };
-use common::{all_placed, all_vote, until};
+use common::{all_placed, all_vote, connected, until};
 use redis::Connection;
 use serde_json::Value;
 
 const KEYS: u64 = 60;
-
-fn connect(node: &Node) -> redis::RedisResult<Connection> {
-    let url = format!("redis://127.0.0.1:{}/", node.layout().redis_port);
-    let connection = redis::Client::open(url)?.get_connection()?;
-    connection.set_read_timeout(Some(Duration::from_secs(30)))?;
-    Ok(connection)
-}
-
-/// A connection, once the node serves hot data.
-async fn connected(node: &Node) -> Connection {
-    until("the node serves Redis clients", async || {
-        let mut connection = connect(node).ok()?;
-        let pong: String = redis::cmd("PING").query(&mut connection).ok()?;
-        (pong == "PONG").then_some(connection)
-    })
-    .await
-}
 
 fn set(connection: &mut Connection, key: &str, value: &str) -> String {
     redis::cmd("SET")

@@ -9,7 +9,7 @@ use std::{
 use atoll_e2e::{
     cluster::Cluster,
     command::{Entry, Kind, Place, Server},
-    node::{Node, run},
+    node::Node,
 };
 use tokio::time::{Instant, sleep};
 

@@ -12,6 +12,7 @@ use atoll_control::proto::etcdserverpb::{
     kv_client::KvClient, maintenance_client::MaintenanceClient,
 };
 use atoll_e2e::{cluster::Cluster, node::Node};
+use redis::Connection;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -200,4 +201,21 @@ pub(crate) async fn nothing_lost(endpoint: &str, acknowledged: &[u64]) {
             key(index)
         );
     }
+}
+
+fn redis_connection(node: &Node) -> redis::RedisResult<Connection> {
+    let url = format!("redis://127.0.0.1:{}/", node.layout().redis_port);
+    let connection = redis::Client::open(url)?.get_connection()?;
+    connection.set_read_timeout(Some(Duration::from_secs(30)))?;
+    Ok(connection)
+}
+
+/// A Redis client, once the node serves hot data.
+pub(crate) async fn connected(node: &Node) -> Connection {
+    until("the node serves Redis clients", async || {
+        let mut connection = redis_connection(node).ok()?;
+        let pong: String = redis::cmd("PING").query(&mut connection).ok()?;
+        (pong == "PONG").then_some(connection)
+    })
+    .await
 }
