@@ -94,9 +94,10 @@ pub struct Execution {
     /// Why it can't be done, as far as is known.
     trouble: Option<End>,
     end: Option<End>,
-    /// Whether all that took part have heard of the end.
-    has_failed_to_tell: bool,
-    committed: bool,
+    /// Whether something that was asked may be done yet, since no answer came.
+    has_loose_ends: bool,
+    /// Whether home remembers how it ended.
+    is_remembered: bool,
 }
 
 impl Execution {
@@ -117,8 +118,8 @@ impl Execution {
             holders: BTreeSet::new(),
             trouble: None,
             end: None,
-            has_failed_to_tell: false,
-            committed: false,
+            has_loose_ends: false,
+            is_remembered: false,
         };
         match looks {
             true => execution.look(),
@@ -154,7 +155,7 @@ impl Execution {
 
     /// Whether home remembers a decision that nobody will ask for any more.
     pub fn may_be_forgotten(&self) -> bool {
-        self.is_over() && self.committed && !self.has_failed_to_tell
+        self.is_over() && self.is_remembered && !self.has_loose_ends
     }
 
     fn ask(&mut self, partition: PartitionId, reads: bool, operation: Operation) {
@@ -184,7 +185,7 @@ impl Execution {
             Phase::Preparing => self.prepared(partition, given),
             Phase::Deciding | Phase::Learning(_) => return self.decided(given),
             Phase::Ending => {
-                self.has_failed_to_tell |= !matches!(given, Given::Reply(_));
+                self.has_loose_ends |= !matches!(given, Given::Reply(_));
                 return;
             }
         }
@@ -321,6 +322,7 @@ impl Execution {
     }
 
     fn prepared(&mut self, partition: PartitionId, given: Given<Answered>) {
+        self.has_loose_ends |= !matches!(given, Given::Reply(_));
         let trouble = match given {
             Given::Reply(Answered::Transacted(Transacted::Prepared { now_ms, replies })) => {
                 return self.program.told(partition, now_ms, replies);
@@ -332,6 +334,8 @@ impl Execution {
             }
             // Somebody took the coordinator for dead.
             Given::Reply(Answered::Transacted(Transacted::Decided { .. } | Transacted::Done)) => {
+                self.holders.remove(&partition);
+                self.is_remembered = true;
                 End::Conflict
             }
             Given::Reply(Answered::Transacted(Transacted::Changed)) => {
@@ -358,7 +362,7 @@ impl Execution {
             Given::Reply(Answered::Transacted(Transacted::Decided { commits, .. })) => {
                 let home = self.program.home();
                 self.holders.remove(&home);
-                self.committed = true;
+                self.is_remembered = true;
                 let end = match commits {
                     true => End::Done(self.program.outcomes()),
                     false => End::Conflict,
@@ -378,7 +382,7 @@ impl Execution {
                 } else {
                     // Those who hold locks for it will ask home themselves.
                     self.phase = Phase::Ending;
-                    self.has_failed_to_tell = true;
+                    self.has_loose_ends = true;
                     self.end = Some(End::Answer(Answer::Refused(Refusal::Unknown)));
                 }
             }
