@@ -9,6 +9,7 @@ use crate::{
     api::Publication,
     core::{
         data::HIDDEN,
+        partition::{Moment, Read, StateMachine as _},
         paxos::LogIndex,
         script::{End, Watch},
     },

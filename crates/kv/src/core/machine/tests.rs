@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use atoll_base::id::NodeId;
 
 use super::*;
-use crate::core::{data::Packing, paxos::LogIndex};
+use crate::core::{
+    data::Packing,
+    partition::{Moment, Read, StateMachine as _},
+    paxos::LogIndex,
+};
 
 fn words(text: &str) -> Vec<Bytes> {
     text.split(' ')
