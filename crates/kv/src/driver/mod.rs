@@ -166,7 +166,11 @@ impl Kv {
             });
             shards.push((taken, first, urgent));
         }
-        let needs = Needs::new(count);
+        let mut snapshot_bytes = vec![0; count];
+        for (partition, one) in &held {
+            snapshot_bytes[usize::from(partition.0) % count] += one.snapshot_bytes;
+        }
+        let needs = Needs::new(snapshot_bytes, setup.journal.segment_bytes);
         let memory = Memory::new(setup.memory);
         for (number, (inputs, first, urgent)) in shards.into_iter().enumerate() {
             let mine = |partition: &PartitionId| usize::from(partition.0) % count == number;

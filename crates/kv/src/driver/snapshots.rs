@@ -34,8 +34,9 @@ pub struct SnapshotSettings {
     /// The same for the bytes of its entries; but a log may grow as large as the last snapshot
     /// was, so that large states are not written all the time. Default 4 MiB.
     pub log_bytes_max: u64,
-    /// So many segments of the journal before the newest one are left alone. What partitions
-    /// still need of older ones is written again, so that those can be freed. Default 4.
+    /// So many segments of the journal before the newest one are left alone, or as many as a
+    /// quarter of all snapshots would fill. What partitions still need of older ones is written
+    /// again, so that those can be freed. Default 4.
     pub segments_kept: u64,
     /// A partition that holds an old segment back and has more bytes of entries than this is
     /// snapshotted first. Default 32 KiB.

@@ -87,6 +87,45 @@ fn whatever_was_acknowledged_survives_crashes_in_bounded_space() {
     }
 }
 
+#[test]
+fn the_journal_grows_with_the_data_and_not_further() {
+    const KEYS: u64 = 640;
+    const VALUE_BYTES: usize = 4 << 10;
+    simulate(4, async {
+        let net = SimNet::new(4);
+        let layout = layout(&[1], 4);
+        let mut machine = Machine::new(1, 4, small());
+        machine.start(&net, &layout).await.expect("it starts");
+        let kv = machine.kv();
+        let value = "z".repeat(VALUE_BYTES);
+        let mut segments = 0;
+        for round in 0..4 {
+            for key in 0..KEYS {
+                let answer = ask(&kv, request(&format!("SET key:{key} {value}"))).await;
+                assert_eq!(answer, Answer::Reply(Reply::OK));
+                // At first there is less data.
+                if round > 0 {
+                    segments = segments.max(machine.files("journal").len() as u64);
+                }
+            }
+            // What the snapshots take is looked at once a second.
+            clock::sleep(Duration::from_secs(2)).await;
+        }
+        let snapshots = machine.files("snapshots").into_iter();
+        let lengths =
+            snapshots.map(|file| machine.disk.read_all(&file).expect("it is there").len());
+        let bytes: u64 = lengths.map(|length| length as u64).sum();
+        assert!(bytes >= KEYS * VALUE_BYTES as u64);
+        let kept = bytes / 4 / SEGMENT_BYTES;
+        assert!(kept > 2 * small().segments_kept);
+        // One is being written, and some wait until what was written in their place is durable.
+        assert!(
+            (kept..=kept + 4).contains(&segments),
+            "{segments}, {kept} kept"
+        );
+    });
+}
+
 /// A node with a snapshot, stopped.
 async fn stopped(net: &SimNet, layout: &Layout) -> Machine {
     let mut machine = Machine::new(1, 3, small());

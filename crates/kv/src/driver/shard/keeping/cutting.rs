@@ -15,8 +15,8 @@ const CARRY_TURN_BYTES: u64 = 1 << 20;
 impl Shard {
     /// Lets partitions that begin in old segments begin anew.
     pub(in crate::driver::shard) fn carry(&mut self) {
-        let newest = self.keeping.needs.newest_segment();
-        let target = newest.saturating_sub(self.keeping.settings.segments_kept);
+        let kept = self.keeping.settings.segments_kept;
+        let target = self.keeping.needs.left_alone(kept);
         let behind: Vec<PartitionId> = self
             .keeping
             .heads
@@ -93,6 +93,13 @@ impl Shard {
             self.keeping.heads.remove(&(before, id));
         }
         self.keeping.heads.insert((head, id));
+    }
+
+    /// Says how much the snapshots take.
+    pub(super) fn weigh_snapshots(&self) {
+        let rooms = self.rooms.iter();
+        let bytes = rooms.map(|(_, room)| room.kept.snapshot_bytes).sum();
+        self.keeping.needs.holds(self.keeping.shard, bytes);
     }
 
     /// Has segments freed that no shard needs.

@@ -3,7 +3,7 @@
 //!
 //! A partition's beginning in the journal is a checkpoint: everything its replica knows, its
 //! log's entries included (see [`wire::encode_checkpoint`]). When the journal has grown by some
-//! segments, partitions that begin in an old one begin anew in the newest; when that is as
+//! segments, the more the more data there is, partitions that begin in an old one begin anew in the newest; when that is as
 //! durable as it has to be, the old segments are freed. Logs that would make long checkpoints are
 //! cut by a snapshot first.
 //!

@@ -141,6 +141,7 @@ impl Shard {
             self.keeping.house_at_ms = now_ms + HOUSE_EVERY_MS;
             self.let_go_rest();
             self.call_roll();
+            self.weigh_snapshots();
             self.free();
         }
         while let Some((at_ms, id)) = self.keeping.retries.first().copied()
