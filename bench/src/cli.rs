@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     error::Error,
     load::{Bound, Settings},
-    redis::options::{CompareRedisOptions, RedisKillOptions},
+    redis::options::{CompareRedisOptions, RedisKillOptions, RedisRestartOptions},
     report::Output,
     workload::Workload,
 };
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     CompareRedis(CompareRedisOptions),
     /// Kills, stops and cuts off nodes under clients of hot data, and tells the longest stalls.
     RedisKills(RedisKillOptions),
+    /// Stops and kills Atoll and Redis in turn, and tells how long they take to be back.
+    RedisRestart(RedisRestartOptions),
 }
 
 /// Servers that run already.

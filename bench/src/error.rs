@@ -30,6 +30,9 @@ pub(crate) enum Error {
     /// A Redis server refused a request.
     #[error("the server refuses: {0}")]
     Answer(String),
+    /// A server process ended by itself.
+    #[error("{0} ended by itself; it said:\n{1}")]
+    Ended(&'static str, String),
     /// Something that was waited for didn't come.
     #[error("no {0} within {1:?}")]
     Late(&'static str, std::time::Duration),

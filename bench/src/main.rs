@@ -3,7 +3,8 @@
 //!
 //! `bench run` measures what runs already; `bench compare-etcd`, `bench compare-redis` and
 //! `bench kill-series` start Atoll and its counterpart in turn on the same disk and print ratios
-//! taken side by side; `bench redis-kills` takes nodes away from clients of hot data.
+//! taken side by side; `bench redis-kills` takes nodes away from clients of hot data, and
+//! `bench redis-restart` measures how long a node takes to be back.
 // Edge of the house: measuring means reading the clock, /proc and the network for real.
 #![allow(clippy::disallowed_methods)]
 
@@ -90,6 +91,10 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Error> {
         Command::RedisKills(options) => {
             let series = redis::kills::run(&options).await?;
             report::print(output, &series, redis::kills::table)
+        }
+        Command::RedisRestart(options) => {
+            let turns = redis::restart::run(&options).await?;
+            report::print(output, &turns, redis::restart::table)
         }
     }
 }

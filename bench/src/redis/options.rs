@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::workload::RedisWorkload;
+use super::{restart::VALUE_BYTES_MIN, workload::RedisWorkload};
 use crate::error::{Error, Result};
 
 /// When a write is on the disk; the same on both sides.
@@ -256,4 +256,107 @@ pub(crate) struct RedisKillOptions {
     /// How long nodes are left alone between runs.
     #[arg(long, default_value_t = 3_000)]
     pub(crate) rest_ms: u64,
+}
+
+const RESTART_EXAMPLES: &str = "\
+Work, two alternated turns of 10 GB:
+  bench redis-restart --atoll target/release/atoll \\
+      --redis-server ~/.cache/atoll-tools/bin/redis-server --gigabytes 10 --runs 2
+
+It needs memory for the data and half as much again, and three times the data on the disk.
+With --cold nothing of the files is in memory when a server starts, as after the machine's own
+restart; that needs root.";
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = RESTART_EXAMPLES)]
+pub(crate) struct RedisRestartOptions {
+    #[command(flatten)]
+    pub(crate) pair: RedisPair,
+    /// How much is written: names and values, in 10^9 bytes.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) gigabytes: f64,
+    /// How often each server takes its turn.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) runs: usize,
+    /// Size of each value.
+    #[arg(long, default_value_t = 1_024)]
+    pub(crate) value_bytes: usize,
+    /// When a write is on the disk.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "always")]
+    pub(crate) durability: Vec<Keeping>,
+    /// Connections that write.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) connections: usize,
+    /// Requests that each of them sends before it waits for their answers.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) pipeline: usize,
+    /// How long a server is left alone before it is stopped, and once more after it is back.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) settle_seconds: u64,
+    /// How long is written before a server is killed.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) load_seconds: u64,
+    /// After a restart every so manieth key is read, besides counting all of them.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) check_every: u64,
+    /// Have the system forget the files before each start. Needs root.
+    #[arg(long)]
+    pub(crate) cold: bool,
+}
+
+impl RedisRestartOptions {
+    /// Every option within its range.
+    ///
+    /// # Errors
+    /// It names the option that is not.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |text: &str| Err(Error::Options(text.to_owned()));
+        if self.connections == 0 || self.pipeline == 0 || self.check_every == 0 {
+            return refuse("--connections, --pipeline and --check-every begin at 1");
+        }
+        if !(VALUE_BYTES_MIN..=1 << 20).contains(&self.value_bytes) {
+            return refuse("--value-bytes is 64 to 1048576");
+        }
+        if !(0.001..=1_000.0).contains(&self.gigabytes) {
+            return refuse("--gigabytes is 0.001 to 1000");
+        }
+        if self.durability.contains(&Keeping::None) {
+            return refuse("--durability is always or interval: without a file nothing comes back");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: RedisRestartOptions,
+    }
+
+    fn checked(line: &str) -> Result<()> {
+        let words = std::iter::once("bench").chain(line.split_whitespace());
+        Line::try_parse_from(words).unwrap().options.check()
+    }
+
+    #[test]
+    fn restarts_want_a_file_and_sizes_in_their_range() {
+        assert!(checked("").is_ok());
+        assert!(checked("--gigabytes 0.2 --durability always,interval").is_ok());
+        for line in [
+            "--durability none",
+            "--gigabytes 0",
+            "--gigabytes NaN",
+            "--value-bytes 63",
+            "--pipeline 0",
+            "--check-every 0",
+        ] {
+            assert!(checked(line).is_err(), "{line}");
+        }
+    }
 }

@@ -1,39 +1,34 @@
 //! Starts Atoll, a redis-server, or a Redis Cluster for one turn.
 
 use std::{
-    fs::{self, File},
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use atoll_e2e::{
     cluster::Cluster,
-    command::{Kind, Place, Server},
+    command::{Entry, Kind, Place, Server},
     node::{Node, run},
-    ports,
 };
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::{
     keys::Doors,
     load::Target,
     options::{Keeping, RedisPair, binary},
+    redis_servers::RedisServers,
     wire::{Answer, Connection},
 };
 use crate::error::{Error, Result};
 
 /// How long servers may take until everything is in its place.
-const READY_WAIT: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(100);
+pub(super) const READY_WAIT: Duration = Duration::from_secs(120);
+pub(super) const POLL: Duration = Duration::from_millis(100);
 const PING_WAIT: Duration = Duration::from_secs(5);
 /// Replicas of a partition, as far as there are nodes.
 pub(crate) const REPLICAS: usize = 3;
-/// What a failed redis-server said last.
-const LOG_BYTES_MAX: usize = 2_000;
 
 /// What can be started.
 #[derive(Clone, Debug)]
@@ -181,154 +176,74 @@ impl Running {
                 pids: cluster.pids(),
             }),
             Self::Redis(servers) => {
-                let all = &servers.processes;
-                let doors = match &all[..] {
-                    [one] => Doors::plain(vec![one.address()]),
-                    _ => Doors::of_cluster(all[0].address()).await?,
+                let addresses = servers.addresses();
+                let doors = match &addresses[..] {
+                    [one] => Doors::plain(vec![*one]),
+                    all => Doors::of_cluster(all[0]).await?,
                 };
-                let pids = all.iter().map(|it| it.child.id()).collect();
+                let pids = servers.pids();
                 Ok(Target { doors, pids })
             }
         }
     }
-}
 
-/// Redis processes and the directory they share.
-#[derive(Debug)]
-pub(crate) struct RedisServers {
-    processes: Vec<RedisProcess>,
-    // After the processes: they are killed before their directory goes.
-    _dir: TempDir,
-}
-
-impl RedisServers {
-    async fn one(path: &Path, keeping: Keeping, disk: &Path) -> Result<Running> {
-        let dir = directory(disk)?;
-        let process = RedisProcess::start(path, dir.path(), keeping, false).await?;
-        Ok(Running::Redis(Self {
-            processes: vec![process],
-            _dir: dir,
-        }))
-    }
-
-    async fn cluster(path: &Path, keeping: Keeping, disk: &Path) -> Result<Running> {
-        const PROCESSES: usize = 6;
-        let dir = directory(disk)?;
-        let mut processes = Vec::new();
-        for _ in 0..PROCESSES {
-            processes.push(RedisProcess::start(path, dir.path(), keeping, true).await?);
-        }
-        let mut create = Command::new(path.with_file_name("redis-cli"));
-        create.args(["--cluster", "create"]);
-        create.args(processes.iter().map(|it| it.address().to_string()));
-        create.args(["--cluster-replicas", "1", "--cluster-yes"]);
-        run(&mut create)?;
-        for process in &processes {
-            process.linked().await?;
-        }
-        Ok(Running::Redis(Self {
-            processes,
-            _dir: dir,
-        }))
-    }
-}
-
-fn directory(disk: &Path) -> Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix("atoll-bench-redis-")
-        .tempdir_in(disk)
-        .map_err(Error::io("make Redis's directory"))
-}
-
-/// One redis-server; killed when dropped.
-#[derive(Debug)]
-struct RedisProcess {
-    child: Child,
-    port: u16,
-}
-
-impl RedisProcess {
-    async fn start(path: &Path, parent: &Path, keeping: Keeping, clustered: bool) -> Result<Self> {
-        let port = ports::free_port();
-        let dir = parent.join(port.to_string());
-        fs::create_dir_all(&dir).map_err(Error::io("make Redis's directory"))?;
-        let log = File::create(dir.join("log")).map_err(Error::io("make Redis's log"))?;
-        let errors = log.try_clone().map_err(Error::io("make Redis's log"))?;
-        let mut command = Command::new(path);
-        command
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .arg("--dir")
-            .arg(&dir)
-            // Snapshots by time are not what is compared; the append-only file is.
-            .args(["--save", ""])
-            .args(keeping.redis());
-        if clustered {
-            // By default the bus takes the port 10,000 above, which may be somebody's.
-            let bus = ports::free_port().to_string();
-            command.args(["--cluster-enabled", "yes", "--cluster-port", &bus]);
-        }
-        let child = command
-            .current_dir(&dir)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .map_err(Error::io(&format!("start {}", path.display())))?;
-        let mut process = Self { child, port };
-        process.ready(&dir).await?;
-        Ok(process)
-    }
-
-    fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
-    }
-
-    async fn ready(&mut self, dir: &Path) -> Result<()> {
-        // A server that ended would be asked in vain.
-        sleep(POLL).await;
-        let ended = self.child.try_wait();
-        if let Some(status) = ended.map_err(Error::io("look after redis-server"))? {
-            let log = fs::read(dir.join("log")).unwrap_or_default();
-            let log = String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_BYTES_MAX)..])
-                .into_owned();
-            return Err(Error::Options(format!(
-                "redis-server ended with {status}; it said:\n{log}"
-            )));
-        }
-        pong(self.address()).await
-    }
-
-    /// Waits until the node knows an owner of every slot, and a replica is linked to its master.
-    async fn linked(&self) -> Result<()> {
-        let deadline = Instant::now() + READY_WAIT;
-        let mut connection = Connection::open(self.address()).await?;
-        loop {
-            let cluster = text(connection.ask(&[b"CLUSTER", b"INFO"]).await?)?;
-            let own = text(connection.ask(&[b"INFO", b"replication"]).await?)?;
-            let linked = own.contains("role:master") || own.contains("master_link_status:up");
-            if cluster.contains("cluster_state:ok") && linked {
-                return Ok(());
+    /// SIGTERM, and waits for a clean end of each process.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        match self {
+            Self::Atoll(cluster) => {
+                for node in &mut cluster.nodes {
+                    node.stop().await?;
+                }
+                Ok(())
             }
-            if Instant::now() > deadline {
-                return Err(Error::Late("a Redis Cluster that is ok", READY_WAIT));
-            }
-            sleep(POLL).await;
+            Self::Redis(servers) => servers.stop().await,
         }
     }
-}
 
-impl Drop for RedisProcess {
-    fn drop(&mut self) {
-        // Either fails only if the process is gone already, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// `kill -9`, and waits for the processes to be gone.
+    pub(crate) fn kill(&mut self) {
+        match self {
+            Self::Atoll(cluster) => cluster.nodes.iter_mut().for_each(Node::kill),
+            Self::Redis(servers) => servers.kill(),
+        }
     }
-}
 
-fn text(answer: Answer) -> Result<String> {
-    match answer {
-        Answer::Bytes(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
-        Answer::Refused(text) => Err(Error::Answer(text)),
-        _ => Err(Error::Protocol("an answer is no text")),
+    /// Starts the processes again, and waits for nothing.
+    pub(crate) fn spawn_again(&mut self) -> Result<()> {
+        match self {
+            Self::Atoll(cluster) => {
+                for node in &mut cluster.nodes {
+                    node.spawn(&Entry::Again)?;
+                }
+                Ok(())
+            }
+            Self::Redis(servers) => servers.spawn_again(),
+        }
+    }
+
+    /// Every process runs.
+    ///
+    /// # Errors
+    /// One has ended; with what it said last.
+    pub(crate) fn look(&mut self) -> Result<()> {
+        match self {
+            Self::Atoll(cluster) => {
+                for node in &mut cluster.nodes {
+                    if !node.is_running() {
+                        return Err(Error::Ended("atoll", node.log_tail()));
+                    }
+                }
+                Ok(())
+            }
+            Self::Redis(servers) => servers.look(),
+        }
+    }
+
+    /// Where everything that the servers keep lies.
+    pub(crate) fn dir(&self) -> &Path {
+        match self {
+            Self::Atoll(cluster) => cluster.dir(),
+            Self::Redis(servers) => servers.dir(),
+        }
     }
 }

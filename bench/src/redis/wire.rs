@@ -157,6 +157,16 @@ impl Connection {
 
     /// Sends `requests` and reads `count` answers, none of which may be a refusal.
     pub(crate) async fn round_trip(&mut self, requests: &[u8], count: usize) -> Result<()> {
+        self.round_trip_counted(requests, count, &mut 0).await
+    }
+
+    /// The same; `done` grows by each answer that came, also where not all come.
+    pub(crate) async fn round_trip_counted(
+        &mut self,
+        requests: &[u8],
+        count: usize,
+        done: &mut u64,
+    ) -> Result<()> {
         self.send(requests).await?;
         let mut left = count;
         loop {
@@ -166,12 +176,29 @@ impl Connection {
                     None => break,
                 }
                 left -= 1;
+                *done += 1;
             }
             if left == 0 {
                 return Ok(());
             }
             self.more().await?;
         }
+    }
+
+    /// Sends `requests` and reads `count` answers.
+    pub(crate) async fn answers(&mut self, requests: &[u8], count: usize) -> Result<Vec<Answer>> {
+        self.send(requests).await?;
+        let mut answers = Vec::with_capacity(count);
+        while answers.len() < count {
+            match answer(&self.read[self.at..])? {
+                Some((answer, length)) => {
+                    self.at += length;
+                    answers.push(answer);
+                }
+                None => self.more().await?,
+            }
+        }
+        Ok(answers)
     }
 
     /// Asks one question.
