@@ -71,6 +71,12 @@ impl<M: StateMachine> Partition<M> {
         let known = self.held_up.iter_mut();
         let mut known = known.filter(|other| super::name(&other.waiting.request.origin) == name);
         if let Some(known) = known.next() {
+            // Something else under its name takes its place: it was withdrawn, or its time is over.
+            known
+                .waiting
+                .request
+                .operation
+                .clone_from(&waiting.request.operation);
             if known.waiting.from != waiting.from && !known.also.contains(&waiting.from) {
                 known.also.push(waiting.from);
             }

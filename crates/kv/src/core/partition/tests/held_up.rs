@@ -183,6 +183,26 @@ fn what_was_asked_twice_is_done_once_and_both_are_told() {
 }
 
 #[test]
+fn what_is_withdrawn_while_it_waits_is_not_done() {
+    let mut asked = Asked::new();
+    asked.ask(prepare(&["a"]));
+    asked.settle();
+    let incr = asked.ask(call("INCR a"));
+    let nothing = Request {
+        operation: Operation::nothing().encode(),
+        takes_over: true,
+        ..request(incr, false)
+    };
+    asked.partition.request(COORDINATOR, nothing, 0);
+    assert_eq!(asked.settle(), []);
+    asked.ask(finish());
+    let none = (incr, Answered::Versions(Vec::new()));
+    assert!(asked.settle().contains(&none));
+    let get = asked.ask_as(call("GET a"), true);
+    assert_eq!(asked.settle(), [(get, Answered::Reply(Reply::Null))]);
+}
+
+#[test]
 fn a_lock_in_the_log_is_a_lock() {
     let mut asked = Asked::new();
     asked.ask(prepare(&["a"]));
