@@ -437,13 +437,13 @@ impl World {
 #[test]
 fn nothing_is_half_done_whoever_dies() {
     let (mut looked, mut done) = (0, 0);
-    for seed in 0..500 {
+    for seed in 0..200 {
         let mut world = World::new(seed, Mistake::None);
         world.run();
         looked += world.looked;
         done += world.done;
     }
-    assert!(looked > 3_000 && done > 3_000, "{looked}, {done}");
+    assert!(looked > 1_000 && done > 1_000, "{looked}, {done}");
 }
 
 #[test]
