@@ -1,5 +1,6 @@
 //! Numbers and bytes in what is stored and sent: LEB128 numbers, bytes after their length.
 
+use atoll_base::id::PartitionId;
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 
 /// What can't be read.
@@ -126,6 +127,27 @@ impl Reader {
         let byte = *self.0.first().ok_or(CodecError::Short)?;
         self.0.advance(1);
         Ok(byte)
+    }
+
+    /// Whether something is so: 0 or 1.
+    ///
+    /// # Errors
+    /// It is another byte, or nothing is left.
+    pub fn flag(&mut self) -> Result<bool, CodecError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            mark => Err(CodecError::Mark(mark)),
+        }
+    }
+
+    /// The number of a partition.
+    ///
+    /// # Errors
+    /// It ends early, or no partition can have this number.
+    pub fn partition(&mut self) -> Result<PartitionId, CodecError> {
+        let number = u16::try_from(self.number()?).map_err(|_| CodecError::Number)?;
+        Ok(PartitionId(number))
     }
 
     /// A number.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Transacted, TransactionId, read_partition, read_truth};
+use super::{Transacted, TransactionId};
 use crate::{
     api::Publication,
     core::{
@@ -233,9 +233,9 @@ fn read_transacted(reader: &mut Reader) -> Result<Transacted, CodecError> {
         2 => Transacted::Conflict(Some(TransactionId::read(reader)?)),
         3 => Transacted::Changed,
         4 => Transacted::Decided {
-            commits: read_truth(reader)?,
+            commits: reader.flag()?,
             participants: (0..reader.count(1)?)
-                .map(|_| read_partition(reader))
+                .map(|_| reader.partition())
                 .collect::<Result<_, _>>()?,
         },
         5 => Transacted::Done,

@@ -21,7 +21,6 @@ pub use scripts::{Called, Home, Running, Surroundings};
 pub use transactions::{
     Decision, Locks, Prepare, Prepared, Transact, Transacted, TransactionId, Transactions,
 };
-pub(in crate::core) use transactions::{partition as read_partition, truth as read_truth};
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},

@@ -41,7 +41,7 @@ pub(super) fn state(content: Bytes, version: u8) -> Result<State<Machine>, Snaps
         };
         let answered_below = from.number()?;
         let mut replies = Vec::new();
-        while flag(from)? {
+        while from.flag()? {
             replies.push((from.number()?, Answered::decode(from.bytes()?)?));
         }
         state.sessions.restore(session, answered_below, replies);
@@ -92,13 +92,5 @@ fn database(from: &mut Reader, database: &mut Database, used: Used) -> Result<()
 
 /// A number that may be none.
 pub(super) fn optional(from: &mut Reader) -> Result<Option<u64>, CodecError> {
-    flag(from)?.then(|| from.number()).transpose()
-}
-
-pub(super) fn flag(from: &mut Reader) -> Result<bool, CodecError> {
-    match from.byte()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        mark => Err(CodecError::Mark(mark)),
-    }
+    from.flag()?.then(|| from.number()).transpose()
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{SnapshotError, read::flag, sink::Sink};
+use super::{SnapshotError, sink::Sink};
 use crate::core::{
     codec::{Reader, Writer},
     data::{HIDDEN, Key},
@@ -55,7 +55,7 @@ pub(super) fn read(from: &mut Reader) -> Result<Transactions, SnapshotError> {
     for _ in 0..from.count(BYTES_MIN)? {
         let (now_ms, seed) = (from.number()?, from.number()?);
         let index = LogIndex(from.number()?);
-        let locks_everything = flag(from)?;
+        let locks_everything = from.flag()?;
         let (terms, step) = Operation::decode_with_terms(from.bytes()?)?;
         let (id, prepared) = prepared(step, terms)?;
         let prepared = Prepared {
@@ -72,9 +72,9 @@ pub(super) fn read(from: &mut Reader) -> Result<Transactions, SnapshotError> {
     for _ in 0..from.count(BYTES_MIN)? {
         let id = TransactionId::read(from)?;
         let decision = Decision {
-            commits: flag(from)?,
+            commits: from.flag()?,
             participants: (0..from.count(1)?)
-                .map(|_| crate::core::machine::read_partition(from))
+                .map(|_| from.partition())
                 .collect::<Result<_, _>>()?,
         };
         if !transactions.restore_decision(id, decision) {

@@ -3,10 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    SnapshotError,
-    read::{flag, optional as read_optional},
-    sink::Sink,
-    write::optional as write_optional,
+    SnapshotError, read::optional as read_optional, sink::Sink, write::optional as write_optional,
 };
 use crate::core::{
     codec::{CodecError, Reader},
@@ -131,7 +128,7 @@ pub(super) fn read(from: &mut Reader) -> Result<Value, SnapshotError> {
             unspent(SortedSet::restore_large(scores), "an odd sorted set")?
         }
         form @ (mark::HASH_PACKED | mark::HASH_TABLE) => {
-            let ends = flag(from)?;
+            let ends = from.flag()?;
             let fields = (0..from.count(2)?)
                 .map(|_| {
                     let (field, value) = (from.bytes()?, from.bytes()?);

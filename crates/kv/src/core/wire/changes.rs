@@ -57,7 +57,7 @@ impl Changes {
     pub fn decode(bytes: Bytes) -> Result<Changes, CodecError> {
         let mut reader = Reader::new(bytes);
         reader.version(VERSION)?;
-        let begins = flag(reader.byte()?)?;
+        let begins = reader.flag()?;
         let mut changed = Vec::new();
         while !reader.is_empty() {
             let mark = reader.byte()?;
@@ -91,17 +91,9 @@ pub fn encode_question(begins: bool) -> Bytes {
 pub fn decode_question(bytes: Bytes) -> Result<bool, CodecError> {
     let mut reader = Reader::new(bytes);
     reader.version(VERSION)?;
-    let begins = flag(reader.byte()?)?;
+    let begins = reader.flag()?;
     reader.finish()?;
     Ok(begins)
-}
-
-fn flag(byte: u8) -> Result<bool, CodecError> {
-    match byte {
-        0 => Ok(false),
-        1 => Ok(true),
-        mark => Err(CodecError::Mark(mark)),
-    }
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ impl Bundle {
         let sender = ReplicaId(reader.number()?);
         let mut packets = Vec::new();
         while !reader.is_empty() {
-            let partition = u16::try_from(reader.number()?).map_err(|_| CodecError::Number)?;
+            let partition = reader.partition()?;
             let packet = match reader.byte()? {
                 0 => Packet::Message(read_message(&mut reader)?),
                 1 => {
@@ -156,7 +156,7 @@ impl Bundle {
                 }),
                 mark => return Err(CodecError::Mark(mark)),
             };
-            packets.push((PartitionId(partition), packet));
+            packets.push((partition, packet));
         }
         Ok((sender, packets))
     }

@@ -174,7 +174,7 @@ fn begin(partition: PartitionId, bytes: usize) -> Writer {
 pub fn decode_record(bytes: Bytes) -> Result<(PartitionId, Logged), CodecError> {
     let mut reader = Reader::new(bytes);
     reader.version(VERSION)?;
-    let partition = u16::try_from(reader.number()?).map_err(|_| CodecError::Number)?;
+    let partition = reader.partition()?;
     let logged = match reader.byte()? {
         0 => Logged::Record(Record::Promise(read_ballot(&mut reader)?)),
         1 => Logged::Record(Record::Configure(read_configuration(&mut reader)?)),
@@ -206,7 +206,7 @@ pub fn decode_record(bytes: Bytes) -> Result<(PartitionId, Logged), CodecError> 
         mark => return Err(CodecError::Mark(mark)),
     };
     reader.finish()?;
-    Ok((PartitionId(partition), logged))
+    Ok((partition, logged))
 }
 
 /// Entries that follow an index.

@@ -35,7 +35,6 @@ use crate::core::{
 };
 
 pub use operation::{Locks, Prepare, Transact, TransactionId};
-pub(in crate::core) use operation::{partition, truth};
 use wanted::Wanted;
 pub(super) use wanted::{names_databases, prepares, waits, wanted};
 

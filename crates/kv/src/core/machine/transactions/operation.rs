@@ -117,9 +117,9 @@ impl Transact {
         Ok(match reader.byte()? {
             0 => Transact::Prepare(Prepare {
                 id: TransactionId::read(reader)?,
-                home: partition(reader)?,
+                home: reader.partition()?,
                 participants: (0..reader.count(1)?)
-                    .map(|_| partition(reader))
+                    .map(|_| reader.partition())
                     .collect::<Result<_, _>>()?,
                 locks: match reader.byte()? {
                     0 => Locks::Keys(read_keys(reader)?),
@@ -130,14 +130,14 @@ impl Transact {
                 calls: (0..reader.count(3)?)
                     .map(|_| read_call(reader))
                     .collect::<Result<_, _>>()?,
-                waits: truth(reader)?,
+                waits: reader.flag()?,
             }),
             1 => Transact::Decide {
-                commits: truth(reader)?,
+                commits: reader.flag()?,
                 id: TransactionId::read(reader)?,
             },
             2 => Transact::Finish {
-                commits: truth(reader)?,
+                commits: reader.flag()?,
                 id: TransactionId::read(reader)?,
             },
             3 => Transact::Forget(
@@ -166,19 +166,5 @@ impl TransactionId {
             },
             number: reader.number()?,
         })
-    }
-}
-
-pub(in crate::core) fn partition(reader: &mut Reader) -> Result<PartitionId, CodecError> {
-    let length = reader.number()?;
-    let number = u16::try_from(length).map_err(|_| CodecError::Length { length })?;
-    Ok(PartitionId(number))
-}
-
-pub(in crate::core) fn truth(reader: &mut Reader) -> Result<bool, CodecError> {
-    match reader.byte()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        mark => Err(CodecError::Mark(mark)),
     }
 }
