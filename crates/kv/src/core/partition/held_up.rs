@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::{Batch, Name, Outcome, Partition, StateMachine, Waiting, name};
 use crate::core::{
     paxos::{Ballot, Payload},
-    sessions::{Known, Origin},
+    sessions::Origin,
 };
 
 /// A write that has to wait.
@@ -44,15 +44,11 @@ impl Holding {
 }
 
 impl<M: StateMachine> Partition<M> {
-    /// Takes care of a write that has to wait, or that others wait for; false if it is to be
-    /// logged now.
+    /// Takes care of a write that has to wait, or that others wait for, and was not logged yet;
+    /// false if it is to be logged now.
     pub(super) fn holds_up(&mut self, waiting: &Waiting) -> bool {
         let origin = waiting.request.origin;
         let name = name(&origin);
-        // What was logged once is logged: it is answered when it is applied.
-        if self.waiting.contains_key(&name) || self.state.sessions.look(&origin) != Known::New {
-            return false;
-        }
         self.gather_holding();
         let operation = &waiting.request.operation;
         let machine = &self.state.machine;

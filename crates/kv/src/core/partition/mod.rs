@@ -254,15 +254,15 @@ impl<M: StateMachine> Partition<M> {
                 return;
             }
             // What was applied before is answered, not refused: a client would take it for not done.
-            if !self.waiting.contains_key(&name)
-                && self.state.sessions.look(&origin) == Known::New
-                && let Some(reply) = self.state.machine.refuses(&waiting.request.operation)
+            if !self.waiting.contains_key(&name) && self.state.sessions.look(&origin) == Known::New
             {
-                self.respond(waiting.from, origin, Outcome::Done(reply));
-                return;
-            }
-            if self.holds_up(&waiting) {
-                return;
+                if let Some(reply) = self.state.machine.refuses(&waiting.request.operation) {
+                    self.respond(waiting.from, origin, Outcome::Done(reply));
+                    return;
+                }
+                if self.holds_up(&waiting) {
+                    return;
+                }
             }
             // Asked again before it is committed: it is in the log, or soon will be.
             let waits = self.waiting.entry(name);
