@@ -115,14 +115,14 @@ impl StateMachine for Machine {
     }
 
     fn waits_in_line(&self, operation: &Bytes) -> bool {
-        transactions::waits(operation)
+        transactions::prepares(operation).is_some_and(|prepare| prepare.waits)
     }
 
     fn collides(&self, operation: &Bytes, holder: &Bytes) -> bool {
-        let Some((_, held)) = transactions::prepares(holder) else {
-            return false;
-        };
-        transactions::wanted(operation).is_some_and(|wanted| wanted.meets(&held))
+        let held = transactions::prepares(holder);
+        let held = held.map(|prepare| transactions::Wanted::of(&prepare));
+        let wanted = transactions::wanted(operation);
+        matches!((wanted, held), (Some(wanted), Some(held)) if wanted.meets(&held))
     }
 
     fn stands_back(&self) -> Option<Answered> {

@@ -35,8 +35,7 @@ use crate::core::{
 };
 
 pub use operation::{Locks, Prepare, Transact, TransactionId};
-use wanted::Wanted;
-pub(super) use wanted::{names_databases, prepares, waits, wanted};
+pub(super) use wanted::{Wanted, names_databases, prepares, wanted};
 
 /// Transactions that hold locks in a partition at one time.
 const PREPARED_MAX: usize = 4_096;
@@ -115,6 +114,11 @@ impl Transactions {
     /// What was decided here and is remembered.
     pub fn decisions(&self) -> impl ExactSizeIterator<Item = (TransactionId, &Decision)> {
         self.decisions.iter().map(|(id, decision)| (*id, decision))
+    }
+
+    /// Whether nothing is known of any.
+    pub fn is_empty(&self) -> bool {
+        self.prepared.is_empty() && self.decisions.is_empty()
     }
 
     /// Puts a transaction back, as [`prepared`](Self::prepared) told of it; false if something
@@ -207,10 +211,9 @@ impl Machine {
         if self.transactions.prepared.is_empty() {
             return None;
         }
-        let (id, wanted) = prepares(operation).filter(|_| !waits(operation))?;
-        let holder = self
-            .transactions
-            .holder(&wanted, Some(id), LogIndex(u64::MAX));
+        let prepare = prepares(operation).filter(|prepare| !prepare.waits)?;
+        let (wanted, own) = (Wanted::of(&prepare), Some(prepare.id));
+        let holder = self.transactions.holder(&wanted, own, LogIndex(u64::MAX));
         holder.map(|holder| Answered::Transacted(Transacted::Conflict(Some(holder))))
     }
 

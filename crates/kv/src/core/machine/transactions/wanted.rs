@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Locks, Prepare, Transact, TransactionId};
+use super::{Locks, Prepare, Transact};
 use crate::core::{
     command::{self, Command},
     data::DATABASES,
@@ -21,7 +21,7 @@ pub(in crate::core::machine) enum Wanted {
 
 impl Wanted {
     /// What a transaction takes hold of.
-    pub(super) fn of(prepare: &Prepare) -> Wanted {
+    pub(in crate::core::machine) fn of(prepare: &Prepare) -> Wanted {
         match &prepare.locks {
             Locks::Everything => Wanted::Everything,
             Locks::Keys(keys) => {
@@ -121,27 +121,13 @@ pub(in crate::core::machine) fn wanted(operation: &Bytes) -> Option<Wanted> {
     Some(wanted)
 }
 
-/// The transaction that an operation takes hold for, and of what.
-pub(in crate::core::machine) fn prepares(operation: &Bytes) -> Option<(TransactionId, Wanted)> {
+/// The step by which an operation takes hold, if it is one.
+pub(in crate::core::machine) fn prepares(operation: &Bytes) -> Option<Prepare> {
     if !Operation::is_transact(operation) {
         return None;
     }
     match Operation::decode(operation.clone()) {
-        Ok(Operation::Transact(Transact::Prepare(prepare))) => {
-            Some((prepare.id, Wanted::of(&prepare)))
-        }
+        Ok(Operation::Transact(Transact::Prepare(prepare))) => Some(prepare),
         _ => None,
     }
-}
-
-/// Whether an operation is a step that waits in line.
-pub(in crate::core::machine) fn waits(operation: &Bytes) -> bool {
-    Operation::is_transact(operation)
-        && matches!(
-            Operation::decode(operation.clone()),
-            Ok(Operation::Transact(Transact::Prepare(Prepare {
-                waits: true,
-                ..
-            })))
-        )
 }
