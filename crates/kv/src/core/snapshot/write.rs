@@ -15,7 +15,7 @@ pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
     let applied = state.applied;
     let keyspace = state.machine.keyspace();
     let known = state.machine.transactions();
-    let has_transactions = known.prepared().len() + known.decisions().len() > 0;
+    let has_transactions = !known.is_empty();
     let has_hidden = !keyspace.database(HIDDEN).is_empty();
     // Where there is nothing of them, versions from before they were there can read the rest.
     to.raw(MAGIC)

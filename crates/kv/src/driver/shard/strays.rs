@@ -54,10 +54,10 @@ impl Strays {
 
     /// Notes whether transactions are known in a partition.
     pub(super) fn note(&mut self, id: PartitionId, known: &Transactions) {
-        if known.prepared().len() + known.decisions().len() > 0 {
-            self.partitions.insert(id);
-        } else if !self.partitions.is_empty() {
+        if known.is_empty() {
             self.partitions.remove(&id);
+        } else {
+            self.partitions.insert(id);
         }
     }
 
@@ -108,14 +108,13 @@ impl Shard {
             });
             for (transaction, patience_ms, stray) in locks.chain(decisions) {
                 let key = (id, transaction);
-                let is_new = !self.strays.due.contains_key(&key);
                 let is_gone = self
                     .strays
                     .unreachable
                     .contains(&transaction.session.replica);
                 let known_ms = self.strays.due.get(&key).copied();
                 let mut due_ms = known_ms.unwrap_or(now_ms + patience_ms);
-                if due_ms <= now_ms || is_new && is_gone {
+                if due_ms <= now_ms || known_ms.is_none() && is_gone {
                     due_ms = now_ms + AGAIN * patience_ms;
                     // Where nobody takes it any more, the node stops.
                     let _ = self.strays.found.send(stray);
