@@ -78,6 +78,7 @@ pub enum Manner {
 pub struct Execution {
     id: TransactionId,
     program: Program,
+    manner: Manner,
     phase: Phase,
     /// Whether rounds follow the one that is asked.
     has_more: bool,
@@ -108,6 +109,7 @@ impl Execution {
         let mut execution = Execution {
             id,
             program,
+            manner,
             phase: Phase::Preparing,
             has_more: true,
             stand: BTreeMap::new(),
@@ -123,7 +125,7 @@ impl Execution {
         };
         match looks {
             true => execution.look(),
-            false => execution.prepare(Some(manner == Manner::Waiting)),
+            false => execution.prepare(true),
         }
         execution
     }
@@ -270,13 +272,13 @@ impl Execution {
                 self.holders.insert(partition);
                 self.step(partition, step);
             }
-            None => self.prepare(None),
+            None => self.prepare(false),
         }
     }
 
-    /// Asks for the next round; of the first it is said whether it waits in line.
-    fn prepare(&mut self, first: Option<bool>) {
-        let is_first = first.is_some();
+    /// Asks for the next round. Only the first locks, and may wait in line for that.
+    fn prepare(&mut self, is_first: bool) {
+        let waits = is_first && self.manner == Manner::Waiting;
         self.phase = Phase::Preparing;
         if !self.has_more {
             return self.decide();
@@ -303,12 +305,12 @@ impl Execution {
                     false => Vec::new(),
                 },
                 calls: site.take_calls(),
-                waits: first == Some(true),
+                waits,
             };
             (partition, Transact::Prepare(prepare))
         });
         let asks: VecDeque<_> = asks.collect();
-        if first == Some(true) {
+        if waits {
             self.in_line = asks;
             return self.go_on_in_line();
         }

@@ -103,7 +103,7 @@ pub(super) fn run(
     seed: u64,
 ) -> (Reply, Vec<(PartitionId, Call)>) {
     let mut machine = Machine::default();
-    let mut apply = |index, call: Call| {
+    let apply = |machine: &mut Machine, index, call: Call| {
         let at = Moment {
             now_ms,
             seed,
@@ -120,12 +120,12 @@ pub(super) fn run(
             return (value.value.clone(), Vec::new());
         }
         if let Some(put) = put(&value.source, &value.value, &value.expires_at_ms)
-            && let error @ Reply::Error(_) = apply(BROUGHT, put)
+            && let error @ Reply::Error(_) = apply(&mut machine, BROUGHT, put)
         {
             return (error, Vec::new());
         }
     }
-    let reply = apply(RAN, call);
+    let reply = apply(&mut machine, RAN, call);
     let mut back = Vec::new();
     for value in brought {
         let Source {
@@ -137,17 +137,8 @@ pub(super) fn run(
             None if value.value == Reply::Null => continue,
             None => command(database, &[b"DEL", key]),
             Some(_) => {
-                let [dump, expires] = questions(database, key).map(|question| {
-                    let at = Moment {
-                        now_ms,
-                        seed,
-                        index: RAN,
-                    };
-                    match machine.apply(at, &Operation::Call(question).encode()) {
-                        Answered::Reply(reply) => reply,
-                        other => unfit(&format!("{other:?}")),
-                    }
-                });
+                let [dump, expires] =
+                    questions(database, key).map(|question| apply(&mut machine, RAN, question));
                 match put(&value.source, &dump, &expires) {
                     Some(put) => put,
                     // It ended the moment that it was made.
