@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "auth.proto",
         "lock.proto",
         "election.proto",
+        "locks.proto",
         "internal.proto",
         "raft.proto",
         "cluster.proto",

@@ -7,12 +7,13 @@ use atoll_world::pki::Keyring;
 
 use crate::{
     core::{
+        auth::Need,
         error::Error,
         level::{FeatureLevel, LevelRange},
     },
     proto::{
         authpb, etcdserverpb as pb,
-        internal::{Identity, command::Op},
+        internal::{Identity, Part, command::Op},
     },
 };
 
@@ -33,6 +34,7 @@ pub enum Reply {
     Put(pb::PutResponse),
     DeleteRange(pb::DeleteRangeResponse),
     Txn(pb::TxnResponse),
+    Both(BothReply),
     Compact(pb::CompactionResponse),
     LeaseGrant(pb::LeaseGrantResponse),
     LeaseRevoke(pb::LeaseRevokeResponse),
@@ -41,6 +43,22 @@ pub enum Reply {
     RaiseFeatureLevel,
     /// Users, roles, sessions, auth on and off: nothing to tell but success.
     Auth,
+}
+
+/// What came of a write to both keyspaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BothReply {
+    /// All of it is done.
+    Done,
+    /// The cluster's own keys are not as compared. Nothing is done.
+    Changed,
+    /// Somebody's part can't be done, and so nothing is.
+    Refused {
+        /// Whose, counted from 0.
+        part: usize,
+        /// Why; none where keys are not as compared.
+        error: Option<Error>,
+    },
 }
 
 /// Where the cluster stands, as this node knows it.
@@ -239,6 +257,22 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
 
     /// Refuses anybody but a holder of the root role, while authentication is on.
     fn require_admin(&self, identity: &Identity) -> Result<(), Error>;
+
+    /// Refuses who lacks the right on a key (empty `range_end`) or range, while authentication
+    /// is on. For what is no read or write of keys, but goes by the rights on some.
+    fn permit(
+        &self,
+        identity: &Identity,
+        need: Need,
+        key: &[u8],
+        range_end: &[u8],
+    ) -> Result<(), Error>;
+
+    /// What somebody asks to have done as a part of a write to both keyspaces, if that one has
+    /// the rights now: whose it is, and what it is. The rights are asked for again when it is
+    /// done. `ReservedKey` for keys of the cluster, `NotCapable` as long as some member does not
+    /// know such writes; and as for a transaction of etcd's.
+    fn part(&self, identity: &Identity, txn: pb::TxnRequest) -> Result<Part, Error>;
 
     /// A user's roles. `UserNotFound` if there is no such user.
     fn user(&self, identity: &Identity, name: &str) -> Result<Vec<String>, Error>;

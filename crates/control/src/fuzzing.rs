@@ -11,9 +11,10 @@ use prost_reflect::{DynamicMessage, MethodDescriptor};
 use crate::{
     core::{
         effects::{Effects, Space, Table, ValueError, Values, revision_key},
+        level::SERVED,
         machine::Machine,
     },
-    driver::{backup::format, propose, services, tokens::JoinToken},
+    driver::{backup::format, propose, services, system_identity, tokens::JoinToken},
     face::{Connection, Limits, browser, check, gateway, unary},
     log::{
         network, serve, snapshot,
@@ -21,7 +22,7 @@ use crate::{
     },
     proto::{
         etcdserverpb as pb,
-        internal::{Batch, Command, command::Op},
+        internal::{Batch, Command, RaiseFeatureLevel, command::Op},
         raft::{self, record::Kind},
     },
 };
@@ -112,7 +113,11 @@ pub fn txn(bytes: &[u8]) {
 
 fn serve_all(requests: Vec<Command>) {
     let (mut machine, mut rows) = (Machine::new(), Rows::default());
-    for (index, request) in (1..).zip(requests) {
+    if requests.iter().any(|it| matches!(it.op, Some(Op::Both(_)))) {
+        raise_level(&mut machine, &mut rows, &requests);
+    }
+    let first = machine.applied_index() + 1;
+    for (index, request) in (first..).zip(requests) {
         let Some(command) = admitted(request) else {
             continue;
         };
@@ -125,7 +130,32 @@ fn serve_all(requests: Vec<Command>) {
         machine.flushed(mark);
     }
     let restored = rows.restore(machine.applied_index());
-    assert_eq!(restored.expect("rows of ours"), machine);
+    let mut restored = restored.expect("rows of ours");
+    restored.restore_members(machine.members.clone());
+    assert_eq!(restored, machine);
+}
+
+/// Brings a fresh cluster, whose members are those who propose, to the newest level.
+fn raise_level(machine: &mut Machine, rows: &mut Rows, requests: &[Command]) {
+    let proposers = requests.iter().filter_map(|it| it.origin.as_ref());
+    let members = proposers
+        .map(|it| (it.node, Some(SERVED)))
+        .chain([(0, Some(SERVED))]);
+    let mut effects = Effects::default();
+    machine.members_changed(1, members.collect(), &mut effects);
+    let raise = Command {
+        identity: Some(system_identity()),
+        op: Some(Op::RaiseFeatureLevel(RaiseFeatureLevel {
+            level: SERVED.max.0,
+        })),
+        ..Command::default()
+    };
+    machine
+        .apply(2, &raise, rows, &mut effects)
+        .expect("the rows have every value");
+    let mark = machine.flush_mark();
+    rows.write(effects);
+    machine.flushed(mark);
 }
 
 /// The command as the state machine gets it, if the face lets its request through.
@@ -137,6 +167,12 @@ fn admitted(command: Command) -> Option<Command> {
         Op::Txn(request) => {
             check::txn(request, ops_max).ok()?;
             check::txn_only_reads(request);
+        }
+        Op::Both(both) => {
+            let parts = both.parts.iter().filter_map(|it| it.txn.as_ref());
+            for txn in parts.chain(&both.system) {
+                check::txn(txn, ops_max).ok()?;
+            }
         }
         _ => {}
     }

@@ -18,6 +18,9 @@ pub mod v3electionpb {
     tonic::include_proto!("v3electionpb");
 }
 pub mod atoll {
+    pub mod v1 {
+        tonic::include_proto!("atoll.v1");
+    }
     pub mod control {
         pub mod v1 {
             tonic::include_proto!("atoll.control.v1");
@@ -41,6 +44,8 @@ pub use atoll::cluster::v1 as cluster;
 pub use atoll::control::v1 as internal;
 /// What the log writes and sends.
 pub use atoll::raft::v1 as raft;
+/// Our own services for users.
+pub use atoll::v1;
 
 /// The compiled descriptors of every file, for the JSON gateway.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

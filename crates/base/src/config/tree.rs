@@ -169,6 +169,25 @@ tree! {
         /// What goes when the data takes more memory than it may: nothing, so that writes are refused, or keys by Redis's policies. CONFIG SET maxmemory-policy changes it until the node stops.
         maxmemory_policy: EvictionPolicy = "noeviction", Kind::Choice(EvictionPolicy::WORDS);
     }
+    /// Transactions with participants outside of the cluster. These settings should be the same on every node: any of them may have to go on with what another one began.
+    txn: Txn {
+        /// The hosts that nodes send callbacks to for clients who name services as participants: HOST or HOST:PORT, separated by commas. Empty: services on this machine, as long as clients come from this machine only; else none.
+        http_hosts: String = "", Kind::Text { bytes_max: 4_096 };
+        /// A TOML file with the PostgreSQL databases that take part, by the names that clients call them: sections with a url each, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE. Only this node's user should be able to read it.
+        postgres_file: String = "", Kind::Text { bytes_max: 4_096 };
+        /// A PEM file with the authorities by which services that are called by https, and databases on other machines, prove who they are; empty: there are none.
+        roots_file: String = "", Kind::Text { bytes_max: 4_096 };
+        /// How long participants have to vote.
+        vote_ms: u64 = "5000", Kind::Integer { min: 100, max: 600_000 }, unit "ms";
+        /// The longest time that a client may ask for until its transaction is given up.
+        timeout_ms_max: u64 = "86400000", Kind::Integer { min: 1_000, max: 604_800_000 }, unit "ms";
+        /// The longest pause before a participant that has not answered is told again.
+        retry_ms_max: u64 = "30000", Kind::Integer { min: 100, max: 3_600_000 }, unit "ms";
+        /// How long a transaction that has ended is kept, for clients that missed the answer.
+        keep_s: u64 = "600", Kind::Integer { min: 1, max: 604_800 }, unit "s";
+        /// The most transactions that one node brings to their ends at a time.
+        transactions_max: u64 = "10000", Kind::Integer { min: 1, max: 1_000_000 }, unit "transactions";
+    }
     /// The write-ahead log on the disk.
     journal: Journal {
         /// The size of one file of the log.

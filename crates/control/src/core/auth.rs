@@ -112,6 +112,11 @@ impl Auth {
         Some(user.password.clone()).filter(|hash| !hash.is_empty())
     }
 
+    /// When a user was made; none if there is no such user.
+    pub(crate) fn made_at(&self, name: &str) -> Option<i64> {
+        self.users.get(name).map(|user| user.made_at)
+    }
+
     /// Every user, in order of their names.
     pub(crate) fn every_user(&self) -> impl Iterator<Item = (&str, &User)> {
         self.users.iter().map(|(name, user)| (name.as_str(), user))

@@ -21,8 +21,15 @@ impl FeatureLevel {
     pub const FORGETS_REMOVED_NODES: FeatureLevel = FeatureLevel(2);
     /// Users know when they were made.
     pub const KNOWS_WHEN_USERS_WERE_MADE: FeatureLevel = FeatureLevel(2);
+    /// Every node can keep a part of an eventual keyspace.
+    pub const EVENTUAL_KEYSPACES: FeatureLevel = FeatureLevel(3);
     /// Logins that are not used end.
     pub const ENDS_LOGINS: FeatureLevel = FeatureLevel(2);
+    /// One command may write to both keyspaces, so that transactions with the outside can have
+    /// users' keys among their participants.
+    pub const WRITES_BOTH_KEYSPACES: FeatureLevel = FeatureLevel(3);
+    /// Partitions of hot data hold what transactions with the outside have prepared there.
+    pub const HOLDS_BRANCHES: FeatureLevel = FeatureLevel(3);
 }
 
 impl Default for FeatureLevel {
@@ -49,7 +56,7 @@ pub struct LevelRange {
 /// What this version serves.
 pub const SERVED: LevelRange = LevelRange {
     min: FeatureLevel(1),
-    max: FeatureLevel(2),
+    max: FeatureLevel(3),
 };
 
 /// Why a node cannot be a member of its cluster.
@@ -157,6 +164,7 @@ pub fn highest_common(
 pub fn needed_by(op: &Op) -> FeatureLevel {
     match op {
         Op::SessionsEnd(_) => FeatureLevel::ENDS_LOGINS,
+        Op::Both(_) => FeatureLevel::WRITES_BOTH_KEYSPACES,
         // To raise the level is known to every version that serves more than the first.
         _ => FeatureLevel::FIRST,
     }

@@ -169,6 +169,7 @@ impl Machine {
             Op::Put(put) => self.put(who, put, values, effects)?,
             Op::DeleteRange(delete) => self.delete(who, delete, values, effects)?,
             Op::Txn(txn) => self.txn(who, txn, values, effects)?,
+            Op::Both(both) => self.both(who, both, values, effects)?,
             op => self
                 .administer(who, op, effects)
                 .map(|reply| (Space::User, reply)),
@@ -181,7 +182,9 @@ impl Machine {
 
     fn administer(&mut self, who: Who<'_>, op: &Op, effects: &mut Effects) -> Result<Reply, Error> {
         match op {
-            Op::Put(_) | Op::DeleteRange(_) | Op::Txn(_) => unreachable!("writes keys"),
+            Op::Put(_) | Op::DeleteRange(_) | Op::Txn(_) | Op::Both(_) => {
+                unreachable!("writes keys")
+            }
             Op::Compact(request) => self.compact(who, request, effects),
             Op::LeaseGrant(request) => self.lease_grant(who, request, effects),
             Op::LeaseRevoke(request) => self.lease_revoke(who, request, effects),
@@ -232,7 +235,7 @@ impl Machine {
     }
 }
 
-type Done = Result<(Space, Reply), Error>;
+pub(crate) type Done = Result<(Space, Reply), Error>;
 
 /// Writing keys.
 impl Machine {
@@ -314,7 +317,7 @@ impl Machine {
         Ok(Ok((space, Reply::Txn(response))))
     }
 
-    fn may_run(&self, who: Who<'_>, request: &TxnRequest) -> Result<Space, Error> {
+    pub(crate) fn may_run(&self, who: Who<'_>, request: &TxnRequest) -> Result<Space, Error> {
         let guard = self.guard(who);
         let puts = any_op(request, &|op| matches!(op, Request::RequestPut(_)));
         let deletes = any_op(request, &|op| matches!(op, Request::RequestDeleteRange(_)));

@@ -6,6 +6,7 @@
 //! where the rows are kept.
 
 pub mod auth;
+mod both;
 pub mod check;
 pub mod effects;
 pub mod error;

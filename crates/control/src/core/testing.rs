@@ -96,7 +96,8 @@ impl Node {
     pub(crate) fn crash(&mut self) {
         let log = std::mem::take(&mut self.unflushed);
         let flushed_index = self.machine.applied_index() - log.len() as u64;
-        let lost = std::mem::replace(&mut self.machine, self.store.restore(flushed_index));
+        let restored = self.restored(flushed_index);
+        let lost = std::mem::replace(&mut self.machine, restored);
         let lost_effects = std::mem::take(&mut self.pending);
         for command in &log {
             self.apply(command);
@@ -111,9 +112,16 @@ impl Node {
     /// Flushes, and checks that the store alone gives the very same machine.
     pub(crate) fn restart(&mut self) {
         self.flush();
-        let restored = self.store.restore(self.machine.applied_index());
+        let restored = self.restored(self.machine.applied_index());
         assert_eq!(restored, self.machine, "the store gives the same machine");
         self.machine = restored;
+    }
+
+    /// What was flushed, told of its members as the log would tell it.
+    fn restored(&self, applied_index: u64) -> Machine {
+        let mut machine = self.store.restore(applied_index);
+        machine.restore_members(self.machine.members.clone());
+        machine
     }
 
     /// Reclaims all there is to reclaim, in steps of `budget`.

@@ -36,6 +36,11 @@ pub(crate) struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
+    /// Whether all compares of the outermost level hold.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.succeeded
+    }
+
     pub(crate) fn choose(
         txn: &'a TxnRequest,
         keyspace: &Keyspace,

@@ -1,4 +1,5 @@
-//! The JSON gateway: every path of etcd's, as a gRPC call in process.
+//! The JSON gateway: every path of etcd's, and those of our own services, as a gRPC call in
+//! process.
 //!
 //! JSON becomes the bytes of the message that the API's own description names, goes through
 //! the same services as any gRPC call, and the answer comes back as JSON: field names as in
@@ -102,6 +103,8 @@ const PATHS: &[(&str, &str, &str)] = &[
     ("/v3/election/leader", "v3electionpb.Election", "Leader"),
     ("/v3/election/observe", "v3electionpb.Election", "Observe"),
     ("/v3/election/resign", "v3electionpb.Election", "Resign"),
+    ("/v1/locks/acquire", "atoll.v1.Locks", "Acquire"),
+    ("/v1/locks/release", "atoll.v1.Locks", "Release"),
 ];
 
 struct Gateway<C> {
@@ -110,18 +113,31 @@ struct Gateway<C> {
 }
 
 pub(crate) fn router<C: ControlApi>(face: Arc<Face<C>>) -> axum::Router {
-    let gateway = Arc::new(Gateway {
-        methods: methods(),
-        face,
-    });
+    let mut methods = methods();
+    for guest in face.guests.iter() {
+        let paths = guest.paths.iter();
+        let paths: Vec<_> = paths
+            .map(|(path, method)| (*path, guest.service, *method))
+            .collect();
+        methods.extend(methods_of(guest.descriptors, &paths));
+    }
+    let gateway = Arc::new(Gateway { methods, face });
     axum::Router::new()
         .route("/v3/{*path}", any(serve::<C>))
+        .route("/v1/{*path}", any(serve::<C>))
         .with_state(gateway)
 }
 
 /// The method behind each path.
 pub(crate) fn methods() -> BTreeMap<&'static str, MethodDescriptor> {
-    let pool = DescriptorPool::decode(DESCRIPTORS).expect("our own descriptors decode");
+    methods_of(DESCRIPTORS, PATHS)
+}
+
+fn methods_of(
+    descriptors: &'static [u8],
+    paths: &[(&'static str, &'static str, &'static str)],
+) -> BTreeMap<&'static str, MethodDescriptor> {
+    let pool = DescriptorPool::decode(descriptors).expect("our own descriptors decode");
     let method = |&(path, service, method): &(&'static str, &str, &str)| {
         let service = pool
             .get_service_by_name(service)
@@ -132,7 +148,7 @@ pub(crate) fn methods() -> BTreeMap<&'static str, MethodDescriptor> {
             method.expect("every path names a method of its service"),
         )
     };
-    PATHS.iter().map(method).collect()
+    paths.iter().map(method).collect()
 }
 
 async fn serve<C: ControlApi>(

@@ -79,6 +79,7 @@ impl<C: ControlApi> Face<C> {
             downgrade_info: Some(pb::DowngradeInfo::default()),
             atoll_feature_level: status.feature_level.0,
             atoll_feature_level_max: status.feature_level_max,
+            atoll_figures: (self.figures)(),
         })
     }
 

@@ -26,12 +26,14 @@ mod drains;
 mod election;
 pub(crate) mod gateway;
 mod generate;
+mod guest;
 mod health;
 mod kv;
 mod leader;
 mod lease;
 mod limits;
 mod lock;
+mod locks;
 mod maintenance;
 mod pages;
 mod queue;
@@ -44,14 +46,15 @@ mod watch;
 
 pub use body::FaceBody;
 pub use caller::Connection;
+pub use guest::{Answer, Answering, Guest};
 pub use limits::Limits;
-pub use router::{Metrics, Router, router};
+pub use router::{Metrics, Router, router, router_with};
 pub use serve::{ConnectionError, serve_connection};
 pub use status::rpc_text;
 
 use std::sync::Arc;
 
-use crate::api::ControlApi;
+use crate::{api::ControlApi, proto::etcdserverpb::AtollFigure};
 
 /// What every service shares. Cheap to clone.
 #[derive(Clone)]
@@ -59,7 +62,12 @@ pub(crate) struct Face<C> {
     pub(crate) control: C,
     pub(crate) limits: Arc<Limits>,
     pub(crate) leadership: leader::Leadership,
+    pub(crate) guests: Arc<[Guest]>,
+    pub(crate) figures: Figures,
 }
+
+/// What other rooms of the node tell of themselves, for whoever asks for the node's status.
+pub type Figures = Arc<dyn Fn() -> Vec<AtollFigure> + Send + Sync>;
 
 /// Takes the answer out of a reply. A command that is answered with another one's reply is a
 /// bug of ours.
@@ -112,6 +120,16 @@ impl<C: ControlApi> Face<C> {
             control,
             limits: Arc::new(limits),
             leadership,
+            guests: Arc::new([]),
+            figures: Arc::new(Vec::new),
+        }
+    }
+
+    fn with_guests(self, guests: Vec<Guest>, figures: Figures) -> Self {
+        Face {
+            guests: guests.into(),
+            figures,
+            ..self
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Everyone who wants something called `name` puts the key `name/LEASE` (the lease's id in
 //! hexadecimal), attached to that lease. The keys' create revisions are the queue: the oldest
-//! key has it, the others wait until all older ones are deleted. A lease that ends takes its
-//! key out, so nobody waits for the dead. Keys are laid out as etcd's own clients lay them out
+//! key has it, the others wait until all older ones are deleted, or, where they may share it
+//! with them, those only with whom they may not ([`Claim`]). A lease that ends takes its key out,
+//! so nobody waits for the dead. Keys are laid out as etcd's own clients lay them out
 //! (client/v3/concurrency), so that both may stand in one queue.
 
 use atoll_world::task;
@@ -47,6 +48,59 @@ pub(super) struct Place {
     /// Create revision of the key.
     pub(super) revision: i64,
     pub(super) lease: i64,
+}
+
+/// How somebody wants a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Alone.
+    Exclusive,
+    /// With others who share it.
+    Shared,
+    /// As one of so many.
+    Permit(u32),
+}
+
+impl Claim {
+    /// The value of a place in the queue. Etcd's own clients leave it empty.
+    fn value(self) -> &'static [u8] {
+        match self {
+            Claim::Exclusive => b"",
+            Claim::Shared => b"shared",
+            Claim::Permit(_) => b"permit",
+        }
+    }
+
+    /// What has to be gone first, of the places before one's own, oldest first; none, if it is
+    /// one's turn.
+    fn hindrance(self, older: &[mvccpb::KeyValue]) -> Option<Hindrance> {
+        let is_other =
+            |place: &&mvccpb::KeyValue| self == Claim::Exclusive || place.value != self.value();
+        if let Some(other) = older.iter().rev().find(is_other) {
+            return Some(Hindrance::Place(other.key.clone()));
+        }
+        match self {
+            Claim::Permit(permits) if older.len() >= permits as usize => Some(Hindrance::Any),
+            _ => None,
+        }
+    }
+}
+
+/// What somebody waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hindrance {
+    /// That this place is left.
+    Place(Bytes),
+    /// That any place is left.
+    Any,
+}
+
+/// A lock that is held.
+pub(super) struct Held {
+    pub(super) header: Option<pb::ResponseHeader>,
+    pub(super) key: Bytes,
+    /// When its place in the queue was made.
+    pub(super) revision: i64,
 }
 
 /// The prefix under which everyone who wants `name` puts a key.
@@ -212,6 +266,94 @@ impl<'a, C: ControlApi> Turn<'a, C> {
         header(&self.face.control.standing(), revision)
     }
 
+    /// Stands in line for a lock until it is one's turn.
+    pub(super) async fn acquire(
+        &self,
+        name: &[u8],
+        lease: i64,
+        claim: Claim,
+    ) -> Result<Held, Status> {
+        let lease = self.session(lease).await?;
+        let prefix = prefix(name);
+        let key = place_key(&prefix, lease);
+        let first = range_op(first_under(&prefix));
+        let value = Bytes::from_static(claim.value());
+        let response = self
+            .txn(pb::TxnRequest {
+                compare: vec![created_at(&key, 0)],
+                success: vec![put_op(key.clone(), value, lease), first.clone()],
+                // The same lease has asked before: it stands where it stood.
+                failure: vec![range_op(get(&key)), first],
+            })
+            .await?;
+        let revision = match (response.succeeded, found(&response, 0)) {
+            (true, _) => revision_of(&response.header),
+            (false, Some(kv)) if kv.value != claim.value() => {
+                return Err(Status::failed_precondition(
+                    "this lease wants or holds the lock in another mode",
+                ));
+            }
+            (false, found) => found.map_or(0, |kv| kv.create_revision),
+        };
+        if found(&response, 1).is_none_or(|kv| kv.create_revision == revision) {
+            let header = response.header;
+            return Ok(Held {
+                header,
+                key,
+                revision,
+            });
+        }
+        // A place that was there before is not this call's to take back.
+        let guard = response.succeeded.then(|| {
+            self.guard(Place {
+                key: key.clone(),
+                revision,
+                lease,
+            })
+        });
+        match claim {
+            Claim::Exclusive => self.wait_for_older(&prefix, revision).await?,
+            _ => self.wait_for_others(&prefix, revision, claim).await?,
+        }
+        // The lease may have ended while we waited, and the key with it.
+        let response = self.range(get(&key)).await?;
+        drop(guard.map(Guard::keep));
+        let place = response.kvs.first();
+        if place.is_none_or(|place| place.create_revision != revision) {
+            return Err(Status::unknown("mutex: session is expired"));
+        }
+        Ok(Held {
+            header: response.header,
+            key,
+            revision,
+        })
+    }
+
+    /// Waits until a place that was made at `revision` is one that holds the lock.
+    async fn wait_for_others(
+        &self,
+        prefix: &Bytes,
+        revision: i64,
+        claim: Claim,
+    ) -> Result<(), Status> {
+        loop {
+            let older = pb::RangeRequest {
+                limit: 0,
+                max_create_revision: revision - 1,
+                ..first_under(prefix)
+            };
+            let response = self.range(older).await?;
+            let (key, end) = match claim.hindrance(&response.kvs) {
+                None => return Ok(()),
+                Some(Hindrance::Place(key)) => (key, Bytes::new()),
+                Some(Hindrance::Any) => (prefix.clone(), prefix_end(prefix)),
+            };
+            let from = revision_of(&response.header) + 1;
+            let mut events = self.watch(key, end, from).await?;
+            while events.next().await?.r#type != EventType::Delete as i32 {}
+        }
+    }
+
     /// Waits until every key under the prefix that was created before `revision` is gone.
     pub(super) async fn wait_for_older(&self, prefix: &Bytes, revision: i64) -> Result<(), Status> {
         loop {
@@ -311,5 +453,51 @@ impl<C: ControlApi> Drop for Guard<C> {
                 ),
             }
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(modes: &str) -> Vec<mvccpb::KeyValue> {
+        let modes = modes.split_whitespace().enumerate();
+        let places = modes.map(|(number, mode)| {
+            let claim = match mode {
+                "x" => Claim::Exclusive,
+                "s" => Claim::Shared,
+                _ => Claim::Permit(2),
+            };
+            mvccpb::KeyValue {
+                key: format!("{number}").into(),
+                value: Bytes::from_static(claim.value()),
+                ..Default::default()
+            }
+        });
+        places.collect()
+    }
+
+    #[test]
+    fn who_waits_for_whom() {
+        let place = |number: &'static str| Some(Hindrance::Place(number.into()));
+        for (claim, older, hindrance) in [
+            (Claim::Exclusive, "", None),
+            (Claim::Exclusive, "s s", place("1")),
+            (Claim::Shared, "s s s", None),
+            (Claim::Shared, "s x s x s", place("3")),
+            (Claim::Shared, "p", place("0")),
+            (Claim::Permit(2), "", None),
+            (Claim::Permit(2), "p", None),
+            (Claim::Permit(2), "p p", Some(Hindrance::Any)),
+            (Claim::Permit(3), "p p", None),
+            (Claim::Permit(2), "p x p", place("1")),
+            (Claim::Permit(2), "s", place("0")),
+        ] {
+            assert_eq!(
+                claim.hindrance(&places(older)),
+                hindrance,
+                "{claim:?} after {older}"
+            );
+        }
     }
 }

@@ -9,11 +9,13 @@ use hyper::body::Body;
 use tonic::{Status, codegen::Service};
 
 use super::{
-    Connection, Face, Limits,
+    Connection, Face, Figures, Limits,
     body::{FaceBody, GRPC_STATUS},
     browser,
     caller::Caller,
-    deadline, gateway, health, pages,
+    deadline, gateway,
+    guest::Guest,
+    health, pages,
     unary::{too_large, unary},
 };
 use crate::{
@@ -28,6 +30,7 @@ use crate::{
             lease_server::LeaseServer, maintenance_server::MaintenanceServer,
             watch_server::WatchServer,
         },
+        v1::locks_server::LocksServer,
         v3electionpb::election_server::ElectionServer,
         v3lockpb::lock_server::LockServer,
     },
@@ -54,7 +57,22 @@ impl<C> Clone for Router<C> {
 
 /// The face of a control plane. Has to be called inside the runtime that serves it.
 pub fn router<C: ControlApi>(control: C, limits: Limits, metrics: Metrics) -> Router<C> {
-    let face = Arc::new(Face::new(control, limits));
+    router_with(control, limits, metrics, Vec::new(), Arc::new(Vec::new))
+}
+
+/// The same, with services of other crates on the same listener, and what those tell of
+/// themselves.
+///
+/// # Panics
+/// If one of them describes itself wrongly.
+pub fn router_with<C: ControlApi>(
+    control: C,
+    limits: Limits,
+    metrics: Metrics,
+    guests: Vec<Guest>,
+    figures: Figures,
+) -> Router<C> {
+    let face = Arc::new(Face::new(control, limits).with_guests(guests, figures));
     let pages = pages::router(face.clone(), metrics).merge(gateway::router(face.clone()));
     Router(Arc::new(Inner { face, pages }))
 }
@@ -213,14 +231,19 @@ async fn general<C: ControlApi>(
         "etcdserverpb.Auth" => serve!(AuthServer),
         "v3lockpb.Lock" => serve!(LockServer),
         "v3electionpb.Election" => serve!(ElectionServer),
+        "atoll.v1.Locks" => serve!(LocksServer),
         "atoll.cluster.v1.Tokens" => serve!(TokensServer),
         "atoll.cluster.v1.Authority" => serve!(AuthorityServer),
         "atoll.cluster.v1.Drains" => serve!(DrainsServer),
         "atoll.cluster.v1.Certificates" => serve!(CertificatesServer),
         "grpc.health.v1.Health" => health::serve(request).await,
-        _ => {
-            return Status::unimplemented(format!("unknown service {service}")).into_http();
-        }
+        _ => match face.guests.iter().find(|guest| guest.service == service) {
+            Some(guest) => match face.admit(request) {
+                Ok(request) => Ok((guest.call)(request, bytes_max).await),
+                Err(status) => return status.into_http(),
+            },
+            None => return Status::unimplemented(format!("unknown service {service}")).into_http(),
+        },
     };
     let Ok(response) = response;
     reword(response, bytes_max).map(FaceBody::grpc)

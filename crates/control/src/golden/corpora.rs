@@ -65,6 +65,11 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         }
     }
     add("requests", "every-op".into(), batch.encode_to_vec());
+    add(
+        "requests",
+        "both".into(),
+        super::log::both().encode_to_vec(),
+    );
     let story = crate::proto::internal::Batch {
         commands: super::state::commands(),
     };

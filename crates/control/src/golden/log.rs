@@ -7,12 +7,12 @@ use crate::{
     log::types::{self, BatchBytes, Entry, Vote, log_id},
     proto::{
         authpb,
-        internal::{Batch, SessionOpen},
+        internal::{Batch, Both, Part, SessionOpen},
         raft::record::Kind,
     },
 };
 
-/// One command of each kind, in order of its number.
+/// One command of each kind that the first version knew, in order of its number.
 pub(super) fn batch() -> Batch {
     let key = Bytes::from_static(b"key");
     let put = pb::PutRequest {
@@ -118,6 +118,49 @@ pub(super) fn batch() -> Batch {
     }
 }
 
+/// What came with feature level 3.
+pub(super) fn both() -> Batch {
+    let op = |request| pb::RequestOp {
+        request: Some(request),
+    };
+    let compare = |key: &'static str, revision| pb::Compare {
+        result: pb::compare::CompareResult::Equal.into(),
+        target: pb::compare::CompareTarget::Mod.into(),
+        key: Bytes::from_static(key.as_bytes()),
+        range_end: Bytes::new(),
+        target_union: Some(pb::compare::TargetUnion::ModRevision(revision)),
+    };
+    let record = "/atoll/txn/record";
+    let delete = pb::DeleteRangeRequest {
+        key: Bytes::from_static(b"old"),
+        ..pb::DeleteRangeRequest::default()
+    };
+    let op = Op::Both(Both {
+        system: Some(pb::TxnRequest {
+            compare: vec![compare(record, 0)],
+            success: vec![op(pb::request_op::Request::RequestPut(put(
+                record, "decided", 0,
+            )))],
+            failure: Vec::new(),
+        }),
+        parts: vec![Part {
+            user: "alice".into(),
+            user_made_at: 12,
+            txn: Some(pb::TxnRequest {
+                compare: vec![compare("key", 0)],
+                success: vec![
+                    op(pb::request_op::Request::RequestPut(put("key", "value", 0))),
+                    op(pb::request_op::Request::RequestDeleteRange(delete)),
+                ],
+                failure: Vec::new(),
+            }),
+        }],
+    });
+    Batch {
+        commands: vec![command(1, system(), op)],
+    }
+}
+
 /// A record of each kind, and an entry of each kind.
 pub(super) fn records() -> Vec<Kind> {
     let joint = vec![[1].into(), [1, 2].into()];
@@ -170,6 +213,12 @@ fn every_record_is_written_and_read_the_same() {
             Kind::TruncatedAfter(_) | Kind::Purged(_) => {}
         }
     }
+}
+
+#[test]
+fn commands_of_level_3_are_written_and_read_the_same() {
+    let stored = golden("log-commands-3.bin", &both().encode_to_vec());
+    assert_eq!(Batch::decode(stored).expect("a batch"), both());
 }
 
 #[test]

@@ -586,6 +586,7 @@ impl Script {
                 alarm.alarms.iter().map(show).collect()
             }
             Reply::Auth => return "ok".to_owned(),
+            Reply::Both(both) => format!(" {both:?}"),
             Reply::Compact(_) | Reply::LeaseCheckpoint | Reply::RaiseFeatureLevel => String::new(),
         };
         assert!(!self.flush_always || self.node.pending.leases.len() <= 1);

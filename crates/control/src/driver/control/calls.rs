@@ -25,7 +25,7 @@ use crate::{
     proto::{
         authpb,
         etcdserverpb::{self as pb, ResponseHeader},
-        internal::{Anonymous, Identity, SessionOpen, command::Op, identity::Who},
+        internal::{Anonymous, Identity, Part, SessionOpen, command::Op, identity::Who},
         raft::{self, member_request::Change},
     },
 };
@@ -306,6 +306,22 @@ impl ControlApi for Control {
 
     fn require_admin(&self, identity: &Identity) -> Result<(), Error> {
         self.with_auth(|auth| auth.require_admin(identity))
+    }
+
+    fn permit(
+        &self,
+        identity: &Identity,
+        need: Need,
+        key: &[u8],
+        range_end: &[u8],
+    ) -> Result<(), Error> {
+        self.with_auth(|auth| auth.require(identity, need, key, range_end))
+    }
+
+    fn part(&self, identity: &Identity, txn: pb::TxnRequest) -> Result<Part, Error> {
+        self.shared
+            .replica
+            .with(|machine| machine.part(identity, txn))
     }
 
     fn user(&self, identity: &Identity, name: &str) -> Result<Vec<String>, Error> {

@@ -13,11 +13,11 @@ use crate::{
     api::{
         Applied, ControlApi, HashKv, LeaseLeft, Member, SnapshotStream, Standing, Status, Watches,
     },
-    core::error::Error,
+    core::{auth::Need, error::Error},
     proto::{
         authpb,
         etcdserverpb::{self as pb, watch_request::RequestUnion},
-        internal::{Identity, User, command::Op, identity::Who},
+        internal::{Identity, Part, User, command::Op, identity::Who},
     },
 };
 
@@ -249,6 +249,10 @@ impl ControlApi for Fake {
         (self.state.lock().auth, 3)
     }
 
+    fn permit(&self, identity: &Identity, _: Need, _: &[u8], _: &[u8]) -> Result<(), Error> {
+        self.require_admin(identity)
+    }
+
     fn require_admin(&self, identity: &Identity) -> Result<(), Error> {
         match (&identity.who, self.state.lock().auth) {
             (_, false) => Ok(()),
@@ -256,6 +260,14 @@ impl ControlApi for Fake {
             (Some(Who::User(_)), true) => Err(Error::PermissionDenied),
             _ => Err(Error::UserEmpty),
         }
+    }
+
+    fn part(&self, identity: &Identity, txn: pb::TxnRequest) -> Result<Part, Error> {
+        self.permit(identity)?;
+        Ok(Part {
+            txn: Some(txn),
+            ..Part::default()
+        })
     }
 
     fn user(&self, _: &Identity, name: &str) -> Result<Vec<String>, Error> {

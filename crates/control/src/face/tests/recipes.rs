@@ -5,6 +5,7 @@ use crate::{
     core::error::Error,
     proto::{
         etcdserverpb::{self as pb, lease_client::LeaseClient},
+        v1::{self, LockMode, locks_client::LocksClient},
         v3electionpb::{self as electionpb, election_client::ElectionClient},
         v3lockpb::{self as lockpb, lock_client::LockClient},
     },
@@ -150,4 +151,150 @@ async fn an_election_has_one_leader_and_everyone_sees_it() {
     assert_eq!(status.message(), "election: not leader");
     let status = client.proclaim(proclaim(None)).await.unwrap_err();
     assert_eq!(status.message(), "\"leader\" field must be provided");
+}
+
+fn acquire(lease: i64, mode: LockMode, permits: u32) -> v1::AcquireRequest {
+    v1::AcquireRequest {
+        name: "l".into(),
+        lease,
+        mode: mode as i32,
+        permits,
+    }
+}
+
+async fn clients<const N: usize>(node: &Node) -> [LocksClient<tonic::transport::Channel>; N] {
+    let mut clients = Vec::new();
+    for id in 1..=N {
+        grant(node, i64::try_from(id).unwrap()).await;
+        clients.push(LocksClient::new(node.channel().await));
+    }
+    clients.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn readers_share_a_lock_and_a_writer_waits_for_them() {
+    let node = Node::new();
+    let [mut one, mut two, mut writer, mut three] = clients(&node).await;
+    let first = one
+        .acquire(acquire(1, LockMode::Shared, 0))
+        .await
+        .unwrap()
+        .into_inner();
+    let second = two
+        .acquire(acquire(2, LockMode::Shared, 0))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(second.token > first.token);
+    let mut writing = Box::pin(writer.acquire(acquire(3, LockMode::Exclusive, 0)));
+    tokio::select! {
+        biased;
+        _ = &mut writing => panic!("a writer holds what is shared"),
+        () = keys(&node, 3) => {}
+    }
+    // Who comes after the writer waits for it.
+    let mut late = Box::pin(three.acquire(acquire(4, LockMode::Shared, 0)));
+    tokio::select! {
+        biased;
+        _ = &mut late => panic!("a reader went before a writer"),
+        () = keys(&node, 4) => {}
+    }
+    for held in [first, second] {
+        assert!(poll!(&mut writing).is_pending());
+        one.release(v1::ReleaseRequest { key: held.key })
+            .await
+            .unwrap();
+    }
+    let written = writing.await.unwrap().into_inner();
+    assert!(poll!(&mut late).is_pending());
+    one.release(v1::ReleaseRequest { key: written.key })
+        .await
+        .unwrap();
+    assert!(late.await.unwrap().into_inner().token > written.token);
+}
+
+#[tokio::test]
+async fn so_many_hold_a_semaphore() {
+    let node = Node::new();
+    let [mut one, mut two, mut three] = clients(&node).await;
+    let permit = |lease| acquire(lease, LockMode::Permit, 2);
+    let first = one.acquire(permit(1)).await.unwrap().into_inner();
+    two.acquire(permit(2)).await.unwrap();
+    let mut waiting = Box::pin(three.acquire(permit(3)));
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("three hold two permits"),
+        () = keys(&node, 3) => {}
+    }
+    one.release(v1::ReleaseRequest { key: first.key })
+        .await
+        .unwrap();
+    waiting.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_no_lock_can_be_is_refused() {
+    let node = Node::new();
+    let [mut client] = clients(&node).await;
+    for (request, text) in [
+        (
+            acquire(1, LockMode::Permit, 0),
+            "permits is how many may hold the lock: 1 to 10000",
+        ),
+        (
+            acquire(1, LockMode::Permit, 10_001),
+            "permits is how many may hold the lock: 1 to 10000",
+        ),
+        (
+            acquire(1, LockMode::Shared, 1),
+            "permits goes with the mode PERMIT",
+        ),
+        (
+            v1::AcquireRequest {
+                mode: 9,
+                ..acquire(1, LockMode::Shared, 0)
+            },
+            "mode is none of those that there are",
+        ),
+    ] {
+        let status = client.acquire(request).await.unwrap_err();
+        assert_eq!(status.message(), text);
+    }
+    client
+        .acquire(acquire(1, LockMode::Shared, 0))
+        .await
+        .unwrap();
+    let status = client
+        .acquire(acquire(1, LockMode::Exclusive, 0))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        status.message(),
+        "this lease wants or holds the lock in another mode"
+    );
+}
+
+#[tokio::test]
+async fn asking_again_and_giving_up_leaves_what_is_held() {
+    let node = Node::new();
+    let [mut one, mut two, mut again] = clients(&node).await;
+    one.acquire(acquire(1, LockMode::Shared, 0)).await.unwrap();
+    let held = two
+        .acquire(acquire(2, LockMode::Shared, 0))
+        .await
+        .unwrap()
+        .into_inner();
+    // The same lease asks once more, and nobody waits for the answer.
+    drop(poll!(Box::pin(again.acquire(acquire(
+        2,
+        LockMode::Shared,
+        0
+    )))));
+    let told = again
+        .acquire(acquire(2, LockMode::Shared, 0))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((told.key, told.token), (held.key, held.token));
+    assert_eq!(node.fake.state.lock().keys.len(), 2);
 }
