@@ -6,8 +6,10 @@
 
 mod cluster;
 mod condition;
+mod eventual;
 
 use std::{
+    collections::BTreeSet,
     future::{Future, ready},
     pin::Pin,
     sync::Arc,
@@ -20,7 +22,8 @@ use bytes::Bytes;
 use crate::core::{
     acl::Caller,
     command::{self, Command},
-    machine::{Answered, Operation, TransactionId},
+    keyspaces::{Keyspace, Wanted},
+    machine::{Answered, BranchId, Operation, Script, Surroundings, TransactionId},
     partition::Given,
     reply::Reply,
     sessions::Session,
@@ -28,6 +31,7 @@ use crate::core::{
 
 pub use cluster::{ClusterMap, ClusterNode, ClusterView, Redirect, Route, SlotRange};
 pub use condition::{Condition, Hindrance, Unhindered};
+pub use eventual::{EventualCall, EventualStatus, KeyspaceError};
 
 /// How new what is read has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,8 +63,8 @@ pub struct Publication {
     pub sharded: bool,
 }
 
-/// Where a key stands: the place of its last change in its partition's log; 0 while there is no
-/// such key.
+/// Where a key stands: the place of its last change or removal in its partition's log, or, for a
+/// key that is not there, a later one; 0 where it never was there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Version(pub u64);
 
@@ -96,6 +100,19 @@ pub struct Transaction {
     pub steps: Vec<Step>,
     /// Nothing is done unless these keys still stand where they stood.
     pub watched: Vec<(DatabaseKey, Version)>,
+    /// Nothing is done unless there are these names, and no others that begin alike.
+    pub names: Vec<Names>,
+}
+
+/// All names of keys that begin in one way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The database's index.
+    pub database: usize,
+    /// How they begin. One that holds a whole hash tag lies in one partition; any other in all.
+    pub prefix: Bytes,
+    /// All of them.
+    pub keys: BTreeSet<Bytes>,
 }
 
 /// A wait until what was acknowledged is held by more than the majority that acknowledged it.
@@ -138,6 +155,8 @@ pub enum Body {
         /// The command.
         call: Call,
     },
+    /// Run a command in an eventual keyspace: [`Answer::Reply`].
+    Eventual(EventualCall),
     /// Run a command that names no keys on a part of a database: [`Answer::Reply`].
     Within {
         /// The part.
@@ -168,7 +187,11 @@ impl Body {
                 Step::Call { call, .. } => command::runs_scripts(call.command),
                 Step::Publish(_) => false,
             }),
-            Body::Within { .. } | Body::Versions(_) | Body::Publish(_) | Body::Wait(_) => false,
+            Body::Eventual(_)
+            | Body::Within { .. }
+            | Body::Versions(_)
+            | Body::Publish(_)
+            | Body::Wait(_) => false,
         }
     }
 }
@@ -266,6 +289,14 @@ pub trait Api: Send + Sync + 'static {
     /// one partition take effect in it; those of different partitions run at the same time.
     fn ask(&self, requests: Vec<Request>) -> impl Future<Output = Vec<Answer>> + Send;
 
+    /// Has the cluster create a keyspace.
+    fn create_keyspace(
+        &self,
+        _wanted: Wanted,
+    ) -> impl Future<Output = Result<Keyspace, KeyspaceError>> + Send {
+        ready(Err(KeyspaceError::Undecided))
+    }
+
     /// What it can't do at the moment.
     fn condition(&self) -> Arc<dyn Condition> {
         Unhindered::shared()
@@ -299,6 +330,42 @@ pub trait Participants: Send + Sync + 'static {
 
     /// Publishes on all nodes; counts those on this one who hear it.
     fn publish(&self, publication: Publication) -> usize;
+
+    /// This node, for scripts that run in none of its partitions.
+    fn surroundings(&self) -> Arc<dyn Surroundings>;
+}
+
+/// One step of what has to happen in several partitions at one moment.
+#[derive(Clone, Debug)]
+pub enum AtomicStep {
+    /// Run a command.
+    Call {
+        /// The database's index.
+        database: usize,
+        /// The command.
+        call: Call,
+    },
+    /// Run a script. It sees the keys that it declares, and no others.
+    Script(Script),
+    /// Publish, once all is done.
+    Publish(Publication),
+    /// Do nothing; the reply is this one.
+    Told(Reply),
+}
+
+/// What has to happen in several partitions at one moment, or not at all.
+#[derive(Clone, Debug)]
+pub struct Atomic {
+    /// The client of this node that is not told of changes of its own, by its number.
+    pub by: Option<u64>,
+    /// What is done, in order.
+    pub steps: Vec<AtomicStep>,
+    /// Nothing is done unless these keys still stand where they stood.
+    pub watched: Vec<(DatabaseKey, Version)>,
+    /// Nothing is done unless there are these names, and no others that begin alike.
+    pub names: Vec<Names>,
+    /// Whether it is answered as EXEC is; otherwise as its one step is.
+    pub is_transaction: bool,
 }
 
 /// A transaction over several partitions that has not been ended in time.
@@ -313,22 +380,33 @@ pub enum Stray {
         /// Who knows what is decided.
         home: PartitionId,
     },
-    /// It was committed, and that is still remembered.
+    /// What was decided is still remembered.
     Decision {
         /// Which transaction.
         id: TransactionId,
+        /// Whether it was committed.
+        commits: bool,
         /// Who remembers.
         home: PartitionId,
         /// Who took part.
         participants: Vec<PartitionId>,
     },
+    /// A branch is held for long: whoever decides it outside is to be asked.
+    Held(BranchId),
+    /// How a branch has ended is still remembered.
+    Branch {
+        /// Which branch.
+        id: BranchId,
+        /// Who remembers.
+        home: PartitionId,
+    },
 }
 
 /// Does in several partitions at one moment, or not at all, what Redis does at one moment: MSET,
-/// RENAME, SUNIONSTORE, and MULTI over any keys. The binary brings one.
+/// RENAME, SUNIONSTORE, EVAL, and MULTI over any keys. The binary brings one.
 pub trait CrossPartition: Send + Sync + 'static {
-    /// Runs a [`Body::Call`] or a [`Body::Transaction`], which touches several partitions.
-    fn execute(&self, partitions: Arc<dyn Participants>, request: Request) -> Later<Answer>;
+    /// Does it.
+    fn execute(&self, partitions: Arc<dyn Participants>, atomic: Atomic) -> Later<Answer>;
 
     /// Ends what somebody else has begun.
     fn settle(&self, partitions: Arc<dyn Participants>, stray: Stray) -> Later<()>;
@@ -339,7 +417,7 @@ pub trait CrossPartition: Send + Sync + 'static {
 pub struct NoCrossPartition;
 
 impl CrossPartition for NoCrossPartition {
-    fn execute(&self, _: Arc<dyn Participants>, _: Request) -> Later<Answer> {
+    fn execute(&self, _: Arc<dyn Participants>, _: Atomic) -> Later<Answer> {
         Box::pin(ready(Answer::Refused(Refusal::CrossPartition)))
     }
 

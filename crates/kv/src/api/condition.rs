@@ -1,10 +1,15 @@
-//! What a node can't do at the moment.
+//! What a node knows before it is asked: what it can't do at the moment, and which keyspaces
+//! there are.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::core::command::{Command, Flags, runs_scripts};
+use super::EventualStatus;
+use crate::core::{
+    command::{Command, Flags, runs_scripts},
+    keyspaces::{KeyspaceNumber, Keyspaces},
+};
 
 /// Why a command is not taken now, though it may be later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,16 @@ pub trait Condition: Send + Sync + 'static {
 
     /// Whether these words may change something. A script may, unless it says that it doesn't.
     fn may_write(&self, command: &Command, words: &[Bytes]) -> bool;
+
+    /// Which keyspaces have names.
+    fn keyspaces(&self) -> Arc<Keyspaces> {
+        Arc::default()
+    }
+
+    /// How the replicas of eventual keyspaces are that are held here.
+    fn eventual_status(&self) -> BTreeMap<KeyspaceNumber, EventualStatus> {
+        BTreeMap::new()
+    }
 }
 
 /// Nothing is ever in the way.

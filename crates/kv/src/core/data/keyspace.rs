@@ -137,10 +137,10 @@ impl Database {
     }
 
     /// Notes that a key was changed, if it is there, and brings the index of fields that end up
-    /// to date.
-    pub(in crate::core) fn changed(&mut self, key: &[u8], version: u64) {
+    /// to date; tells whether it is.
+    pub(in crate::core) fn changed(&mut self, key: &[u8], version: u64) -> bool {
         let Some(entry) = self.find(key).and_then(|place| self.change_at(place)) else {
-            return;
+            return false;
         };
         entry.set_version(version);
         if let Value::Hash(hash) = &entry.value
@@ -148,6 +148,7 @@ impl Database {
         {
             self.index_fields(key);
         }
+        true
     }
 
     /// Puts an entry in the place of what was there, which is returned.

@@ -4,6 +4,7 @@
 //! one takes the place of the removed one"), so replicas that applied the same commands agree
 //! on SCAN, RANDOMKEY and the like.
 
+mod absences;
 mod compact;
 mod decimal;
 mod entry;
@@ -21,6 +22,8 @@ mod string;
 mod table;
 mod uses;
 
+pub use absences::Absences;
+pub(in crate::core) use absences::{Bucket, NOTED_MAX};
 pub use compact::Compact;
 pub use decimal::Decimal;
 pub use entry::{Entry, Used};
