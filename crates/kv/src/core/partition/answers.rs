@@ -16,6 +16,11 @@ impl<M: StateMachine> Partition<M> {
         let mut is_held_up = false;
         for (index, waiting) in std::mem::take(&mut self.due) {
             let operation = &waiting.request.operation;
+            if let Some(reply) = self.state.machine.waits_no_more(operation) {
+                let outcome = Outcome::Done(reply);
+                self.respond(waiting.from, waiting.request.origin, outcome);
+                continue;
+            }
             // What comes after one that has to wait was asked for later.
             is_held_up =
                 is_held_up || index <= applied && self.state.machine.is_held_up(operation, index);
@@ -70,6 +75,7 @@ impl<M: StateMachine> Partition<M> {
     pub fn close(mut self) -> Vec<(ReplicaId, Response<M::Reply>)> {
         self.send_away();
         let held = std::mem::take(&mut self.held).into_values();
+        let held = held.map(|(waiting, _)| waiting);
         let reads = std::mem::take(&mut self.reads).into_values();
         for waiting in held.chain(reads) {
             let outcome = Outcome::NotOwner(None);

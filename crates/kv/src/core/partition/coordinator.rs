@@ -106,6 +106,11 @@ impl<R> Pending<R> {
     pub(super) fn due_at_ms(&self) -> u64 {
         self.hedge_at_ms.min(self.deadline_ms)
     }
+
+    /// Whether it could be begun only when nobody waits for it any more.
+    fn is_too_late(&self, now_ms: u64) -> bool {
+        now_ms + HELD_MS_MAX >= self.deadline_ms
+    }
 }
 
 /// After so many detours in a row a request rests: those who were asked don't agree yet.
@@ -114,6 +119,11 @@ const DETOURS_MAX: u32 = 6;
 const REST_MS: u64 = 5;
 /// So long after a look began somebody is asked to take over all the same.
 const LOOK_MS: u64 = 10;
+
+/// So long a replica that has no ballot yet keeps a request; after that it says that it is not
+/// the owner, and who still wants an answer asks again. Nobody asks again so long before a request
+/// ends, so what was given up is not begun afterwards by a replica that was cut off meanwhile.
+pub(super) const HELD_MS_MAX: u64 = 100;
 
 impl<R: Clone + PartialEq> Coordinator<R> {
     /// For one start of a node. `hedge_ms_min` is the shortest time after which somebody else is
@@ -355,6 +365,11 @@ impl<R: Clone + PartialEq> Coordinator<R> {
             return;
         }
         pending.attempts += 1;
+        if pending.is_too_late(now_ms) {
+            let deadline_ms = pending.deadline_ms;
+            self.hedge_at(sequence, deadline_ms);
+            return;
+        }
         if pending.attempts.is_multiple_of(DETOURS_MAX) {
             self.hedge_at(sequence, now_ms + REST_MS);
             return;
@@ -453,7 +468,10 @@ impl<R: Clone + PartialEq> Coordinator<R> {
         };
         pending.attempts += 1;
         let asked = pending.asked;
-        if let Some(to) = self.target(Some(asked)) {
+        if pending.is_too_late(now_ms) {
+            let deadline_ms = pending.deadline_ms;
+            self.hedge_at(sequence, deadline_ms);
+        } else if let Some(to) = self.target(Some(asked)) {
             self.have_taken_over(sequence, to, now_ms);
         }
         for sequence in self.unpark_all(asked, now_ms) {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::{Batch, Name, Outcome, Partition, StateMachine, Waiting, name};
 use crate::core::{
+    data::Milliseconds,
     paxos::{Ballot, Payload},
     sessions::Origin,
 };
@@ -114,6 +115,28 @@ impl<M: StateMachine> Partition<M> {
             self.serve(next.waiting);
         }
         self.held_up = line;
+    }
+
+    /// What is held has been held for too long: those who wait for it wait no more, and those who
+    /// came after them need not.
+    pub fn refuse_held_up(&mut self, wall_ms: Milliseconds) {
+        let line = std::mem::take(&mut self.held_up);
+        for next in line {
+            let refusal = self
+                .state
+                .machine
+                .waits_no_more(&next.waiting.request.operation);
+            let Some(reply) = refusal else {
+                self.held_up.push_back(next);
+                continue;
+            };
+            let origin = next.waiting.request.origin;
+            for from in std::iter::once(next.waiting.from).chain(next.also) {
+                self.respond(from, origin, Outcome::Done(reply.clone()));
+            }
+        }
+        self.let_go_on();
+        self.answer_reads(wall_ms);
     }
 
     /// Takes all that wait, to be sent elsewhere.

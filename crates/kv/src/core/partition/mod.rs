@@ -38,6 +38,7 @@ use super::{
 
 use answers::refusal;
 pub use batch::Batch;
+use coordinator::HELD_MS_MAX;
 pub use coordinator::{Coordinator, Given, Kind, Task};
 use held_up::{HeldUp, Holding};
 pub use look::{Look, Seen};
@@ -76,8 +77,10 @@ pub struct Partition<M: StateMachine> {
     next_read: ReadId,
     /// Reads that wait for the state to get there.
     due: VecDeque<(LogIndex, Waiting)>,
-    /// Requests that wait until it is clear who the owner is.
-    held: BTreeMap<Name, Waiting>,
+    /// Requests that wait until it is clear who the owner is, and since when.
+    held: BTreeMap<Name, (Waiting, u64)>,
+    /// The last moment that it was told.
+    now_ms: u64,
     /// Whom relayed requests are for.
     relayed: BTreeMap<Name, ReplicaId>,
     requests: Vec<(ReplicaId, Request)>,
@@ -164,6 +167,7 @@ impl<M: StateMachine> Partition<M> {
             next_read: 0,
             due: VecDeque::new(),
             held: BTreeMap::new(),
+            now_ms: 0,
             relayed: BTreeMap::new(),
             requests: Vec::new(),
             responses: Vec::new(),
@@ -193,6 +197,7 @@ impl<M: StateMachine> Partition<M> {
 
     /// Takes a request.
     pub fn request(&mut self, from: ReplicaId, request: Request, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
         let asked = self.waiting.len() + self.reads.len() + self.due.len() + self.held.len();
         if asked + self.waiters.len() + self.held_up.len() >= self.limits.waiting_max {
             self.respond(from, request.origin, Outcome::Busy);
@@ -227,7 +232,8 @@ impl<M: StateMachine> Partition<M> {
 
     /// Keeps a request until it is clear who the owner is; once, however often it is asked.
     fn hold(&mut self, waiting: Waiting) {
-        self.held.insert(name(&waiting.request.origin), waiting);
+        let held = (waiting, self.now_ms);
+        self.held.insert(name(&held.0.request.origin), held);
     }
 
     /// Takes the answer to a relayed request.
@@ -256,7 +262,9 @@ impl<M: StateMachine> Partition<M> {
             // What was applied before is answered, not refused: a client would take it for not done.
             if !self.waiting.contains_key(&name) && self.state.sessions.look(&origin) == Known::New
             {
-                if let Some(reply) = self.state.machine.refuses(&waiting.request.operation) {
+                let (machine, operation) = (&self.state.machine, &waiting.request.operation);
+                let refusal = machine.refuses(operation);
+                if let Some(reply) = refusal.or_else(|| machine.waits_no_more(operation)) {
                     self.respond(waiting.from, origin, Outcome::Done(reply));
                     return;
                 }
@@ -307,11 +315,13 @@ impl<M: StateMachine> Partition<M> {
 
     /// Takes a message of another replica.
     pub fn step(&mut self, from: ReplicaId, message: Message, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
         self.replica.step(from, message, now_ms);
     }
 
     /// Takes the time.
     pub fn tick(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
         self.replica.tick(now_ms);
     }
 
@@ -439,8 +449,12 @@ impl<M: StateMachine> Partition<M> {
                 self.send_away();
             }
         }
-        while let Some((_, waiting)) = self.held.pop_first() {
-            if self.replica.owned().is_some() {
+        while let Some((_, (waiting, since_ms))) = self.held.pop_first() {
+            if since_ms + HELD_MS_MAX < self.now_ms {
+                // Whoever asked may have told a client that nobody knows what becomes of it.
+                let outcome = Outcome::NotOwner(None);
+                self.respond(waiting.from, waiting.request.origin, outcome);
+            } else if self.replica.owned().is_some() {
                 self.serve(waiting);
             } else if let (Some(_), Some(owner)) = (self.replica.relay(), self.replica.owner()) {
                 self.relay(owner, waiting);

@@ -78,6 +78,12 @@ pub trait StateMachine: Clone {
         None
     }
 
+    /// The reply to a request that does not wait any more for what others hold, where they hold it
+    /// for too long.
+    fn waits_no_more(&self, _operation: &Bytes) -> Option<Self::Reply> {
+        None
+    }
+
     /// Why the owner does not log a request, if it does not.
     fn refuses(&self, _operation: &Bytes) -> Option<Self::Reply> {
         None

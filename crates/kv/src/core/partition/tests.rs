@@ -7,7 +7,8 @@ use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
 use super::{
-    Limits, Look, Moment, Outcome, Partition, Request, Response, State, StateMachine, Work,
+    Coordinator, Given, Kind, Limits, Look, Moment, Outcome, Partition, Request, Response, State,
+    StateMachine, Work, coordinator::HELD_MS_MAX,
 };
 use crate::core::{
     data::Milliseconds,
@@ -144,6 +145,46 @@ fn a_request_that_was_held_goes_with_the_first_write_to_disk() {
     }
     // The promise; then the owner's first entry together with the request.
     assert_eq!(syncs, 2);
+}
+
+/// Whoever asked may have told a client meanwhile that nobody knows what becomes of it: begun now,
+/// it would undo what was acknowledged since.
+#[test]
+fn what_was_held_for_long_is_begun_only_if_it_is_asked_again() {
+    let mut partition = partition(&[1], 10);
+    partition.request(COORDINATOR, request(1, false), 0);
+    let work = ready(&mut partition);
+    let late_ms = HELD_MS_MAX + 1;
+    partition.tick(late_ms);
+    partition.advance(Done::Synced(work.written));
+    let responses = settle(&mut partition);
+    let not_owner = Outcome::NotOwner(None);
+    assert_eq!(outcomes(&responses), [(COORDINATOR, &not_owner)]);
+    partition.request(COORDINATOR, request(1, false), late_ms);
+    let responses = settle(&mut partition);
+    assert_eq!(outcomes(&responses), [(COORDINATOR, &Outcome::Done(1))]);
+}
+
+#[test]
+fn nobody_is_asked_for_what_could_be_done_only_when_it_was_given_up() {
+    let members = vec![ReplicaId(1), ReplicaId(2), ReplicaId(3)];
+    let session = request(1, false).origin.session;
+    let mut it: Coordinator<u64> = Coordinator::new(session, members, 30);
+    let deadline_ms = 400;
+    it.submit(7, Kind::Write, Bytes::from_static(b"x"), 0, deadline_ms);
+    let mut asked_at_ms = Vec::new();
+    for now_ms in 0..deadline_ms {
+        it.tick(now_ms);
+        asked_at_ms.extend(it.requests().iter().map(|_| now_ms));
+        if now_ms % 50 == 40 {
+            it.link(ReplicaId(1 + now_ms % 3), false, now_ms);
+        }
+    }
+    let last_ms = asked_at_ms.last().copied().expect("some");
+    assert!(asked_at_ms.len() > 5 && last_ms < deadline_ms - HELD_MS_MAX);
+    assert!(it.ended().is_empty());
+    it.tick(deadline_ms);
+    assert_eq!(it.ended(), [(7, Given::Unknown)]);
 }
 
 #[test]

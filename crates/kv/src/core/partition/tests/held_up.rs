@@ -48,6 +48,7 @@ fn prepare(keys: &[&str]) -> Bytes {
         watched: Vec::new(),
         calls: Vec::new(),
         waits: false,
+        branch: None,
     }))
     .encode()
 }
