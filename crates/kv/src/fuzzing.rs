@@ -2,11 +2,14 @@
 //! hold whatever the bytes are. The same functions replay the corpora in a normal test.
 
 use bytes::{Bytes, BytesMut};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     core::{
         acl::{self, User},
         dump,
+        eventual::{bundle::Bundle as Parcels, partition::Record, replica::Replica},
+        keyspaces::Keyspaces,
         machine::Operation,
         partition::Batch,
         rdb::{self, Event, Key, Parser as RdbParser, RdbError, Step},
@@ -175,6 +178,54 @@ pub fn packets(bytes: &[u8]) {
     );
 }
 
+/// What another node says about eventual partitions, what the journal and snapshots hold of them,
+/// and the keyspaces that the cluster has decided on; the first byte chooses. What was read is
+/// the same after it was written again.
+pub fn eventual(bytes: &[u8]) {
+    let Some((which, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let bytes = Bytes::copy_from_slice(bytes);
+    match which % 4 {
+        0 => {
+            let Ok((sender, parcels)) = Parcels::decode(bytes) else {
+                return;
+            };
+            let mut bundle = Parcels::new(sender);
+            for (room, parcel) in &parcels {
+                bundle.add(*room, parcel);
+            }
+            let again = Parcels::decode(bundle.encode());
+            // A number that is none is not equal to itself.
+            assert_eq!(
+                format!("{again:?}"),
+                format!("{:?}", Ok::<_, ()>((sender, parcels)))
+            );
+        }
+        1 => {
+            if let Ok(record) = Record::decode(bytes) {
+                assert_eq!(Record::decode(record.encode()), Ok(record));
+            }
+        }
+        2 => {
+            // With the checksum that a fuzzer would never guess.
+            let mut sealed = bytes.to_vec();
+            sealed.extend(xxh3_64(&bytes).to_le_bytes());
+            let sealed = Bytes::from(sealed);
+            if let Ok(replica) = Replica::decode(&sealed) {
+                let again = Replica::decode(&replica.encode());
+                let again = again.map(|again| again.encode());
+                assert_eq!(again, Ok(replica.encode()));
+            }
+        }
+        _ => {
+            if let Ok(keyspaces) = Keyspaces::decode(bytes) {
+                assert_eq!(Keyspaces::decode(keyspaces.encode()), Ok(keyspaces));
+            }
+        }
+    }
+}
+
 /// What a log entry or a request holds. What was read is the same after it was written again.
 pub fn operation(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
@@ -210,6 +261,7 @@ mod tests {
     fn the_corpora_of_the_fuzzer_are_read() {
         replay("acl", super::acl);
         replay("dump", super::dump);
+        replay("eventual", super::eventual);
         replay("packets", super::packets);
         replay("operation", super::operation);
         replay("rdb", super::rdb);

@@ -15,17 +15,18 @@ use bytes::Bytes;
 use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
 use super::{
-    Door, Kv, scripts,
+    Door, Kv, eventual, scripts,
     shard::{AskKind, AskOf, Input, Urgent},
 };
 use crate::{
     api::{
-        self, Answer, Body, Call, Consistency, DatabaseKey, OwnDisk, Publication, Refusal, Request,
-        Step, Transaction, Version, Wait,
+        self, Answer, Atomic, AtomicStep, Body, Call, Consistency, DatabaseKey, EventualCall,
+        OwnDisk, Publication, Refusal, Request, Step, Transaction, Version, Wait,
     },
     core::{
         acl::Caller,
         command::{Command, Flags, wait_of},
+        eventual::{bundle::RoomId, quorum::Level, replica as eventual_replica},
         machine::{self, Answered, Attempt, Author, OPERATION_BYTES_MAX, Operation, Terms},
         partition::Given,
         reply::Reply,
@@ -55,6 +56,8 @@ pub(super) struct Dealer<'a> {
     /// Who asks, where that is to be known.
     pub(super) author: Option<Author>,
     dealt: Vec<Vec<AskOf>>,
+    /// For partitions of eventual keyspaces.
+    eventual: Vec<Vec<eventual::Ask>>,
     /// Whether what is dealt, if it reads, may be answered by the replica that is here.
     is_stale: bool,
 }
@@ -63,10 +66,16 @@ impl Dealer<'_> {
     pub(super) fn new(kv: &Kv) -> Dealer<'_> {
         Dealer {
             dealt: kv.0.shards.iter().map(|_| Vec::new()).collect(),
+            eventual: kv.0.shards.iter().map(|_| Vec::new()).collect(),
             author: None,
             kv,
             is_stale: false,
         }
+    }
+
+    /// The client of this node that asks, if that is to be known.
+    pub(super) fn by(&self) -> Option<u64> {
+        self.author.map(|author| author.client)
     }
 
     /// `operation` is an [`Operation`], encoded.
@@ -104,9 +113,44 @@ impl Dealer<'_> {
         receiver
     }
 
+    /// A command for a partition of an eventual keyspace.
+    fn deal_eventual(
+        &mut self,
+        room: RoomId,
+        (write, read): (Level, Level),
+        words: Vec<Bytes>,
+    ) -> Receiver {
+        let (given, receiver) = oneshot::channel();
+        let ask = eventual::Ask {
+            room,
+            write,
+            read,
+            words,
+            given,
+        };
+        self.eventual[self.kv.0.shard_of(room.partition)].push(ask);
+        receiver
+    }
+
     /// Hands everything over; what a shard has no room for is refused.
     pub(super) fn hand_over(&mut self) {
         let shards: &[Door] = &self.kv.0.shards;
+        for (door, dealt) in shards.iter().zip(&mut self.eventual) {
+            let asks = std::mem::take(dealt);
+            if asks.is_empty() {
+                continue;
+            }
+            let refused = match door.inputs.try_send(Input::EventualAsks(asks)) {
+                Ok(()) => continue,
+                Err(TrySendError::Full(refused) | TrySendError::Closed(refused)) => refused,
+            };
+            if let Input::EventualAsks(asks) = refused {
+                for ask in asks {
+                    // Whoever asked may have gone.
+                    let _ = ask.given.send(Given::Busy);
+                }
+            }
+        }
         for (door, dealt) in shards.iter().zip(&mut self.dealt) {
             let mut asks = std::mem::take(dealt);
             if asks.is_empty() {
@@ -184,7 +228,6 @@ async fn settle(
 }
 
 fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
-    let consistency = request.consistency;
     dealer.is_stale = may_be_stale(&request);
     let node = kv.0.node;
     dealer.author = request.by.map(|client| Author { node, client });
@@ -193,15 +236,14 @@ fn begin(kv: &Kv, dealer: &mut Dealer<'_>, request: Request) -> Pending {
         Body::Call { database, call } if scripts::is_scripting(call.command) => {
             scripts::begin(kv, dealer, database, call, caller)
         }
-        Body::Call { database, call } => begin_call(kv, dealer, consistency, database, call),
+        Body::Call { database, call } => begin_call(kv, dealer, database, call),
+        Body::Eventual(call) => begin_eventual(kv, dealer, call),
         Body::Within {
             part,
             database,
             call,
         } => within::begin_within(kv, dealer, part, database, call),
-        Body::Transaction(transaction) => {
-            begin_transaction(kv, dealer, consistency, transaction, caller)
-        }
+        Body::Transaction(transaction) => begin_transaction(kv, dealer, transaction, caller),
         Body::Versions(keys) => {
             let kv = kv.clone();
             Pending::Alone(Box::pin(async move { versions(&kv, keys).await }))
@@ -223,14 +265,14 @@ fn may_be_stale(request: &Request) -> bool {
                 !call.command.flags.has(Flags::BLOCKING)
             }
             Body::Transaction(transaction) => transaction.watched.is_empty(),
-            Body::Versions(_) | Body::Publish(_) | Body::Wait(_) => false,
+            Body::Eventual(_) | Body::Versions(_) | Body::Publish(_) | Body::Wait(_) => false,
         }
 }
 
-/// Leaves a request that touches several partitions at one moment to whoever can do that.
-fn begin_atomic(kv: &Kv, request: Request) -> Pending {
+/// Leaves what touches several partitions at one moment to whoever can do that.
+pub(super) fn execute(kv: &Kv, atomic: Atomic) -> Later {
     let executor = kv.0.cross_partition.clone();
-    Pending::Alone(executor.execute(Arc::new(kv.clone()), request))
+    executor.execute(Arc::new(kv.clone()), atomic)
 }
 
 /// Answers WAIT and WAITAOF. What was acknowledged is held by a majority, on disk unless the
@@ -271,13 +313,7 @@ fn operation(database: usize, words: Vec<Bytes>) -> Bytes {
     Operation::Call(machine::Call { database, words }).encode()
 }
 
-fn begin_call(
-    kv: &Kv,
-    dealer: &mut Dealer<'_>,
-    consistency: Consistency,
-    database: usize,
-    call: Call,
-) -> Pending {
+fn begin_call(kv: &Kv, dealer: &mut Dealer<'_>, database: usize, call: Call) -> Pending {
     let partitions = kv.0.partitions;
     let plan = route::plan(call.command, &call.words, partitions.count(), |key| {
         partitions.of_key(key)
@@ -317,32 +353,66 @@ fn begin_call(
             many::begin_search(dealer, partitions.ids().collect(), database, call.words)
         }
         Ok(Plan::Scan(scan)) => many::begin_scan(dealer, scan, |_| true, database),
+        // Nobody is told of changes in several partitions.
+        Ok(Plan::Atomic(_)) if !matches!(wait_of(call.command, &call.words), Ok(None)) => {
+            Pending::Ready(Answer::Refused(Refusal::CrossPartition))
+        }
         Ok(Plan::Atomic(_)) => {
-            let body = Body::Call { database, call };
-            begin_atomic(kv, of(consistency, dealer, None, body))
+            let atomic = Atomic {
+                by: dealer.by(),
+                steps: vec![AtomicStep::Call { database, call }],
+                watched: Vec::new(),
+                names: Vec::new(),
+                is_transaction: false,
+            };
+            Pending::Alone(execute(kv, atomic))
         }
     }
 }
 
-/// A request that is handed on as it came.
-fn of(
-    consistency: Consistency,
-    dealer: &Dealer<'_>,
-    caller: Option<Caller>,
-    body: Body,
-) -> Request {
-    Request {
-        consistency,
-        by: dealer.author.map(|author| author.client),
-        caller,
-        body,
+/// A command in an eventual keyspace. Those that eventual keyspaces have go to one partition, or
+/// key by key to some.
+fn begin_eventual(kv: &Kv, dealer: &mut Dealer<'_>, asked: EventualCall) -> Pending {
+    let EventualCall {
+        keyspace,
+        write,
+        read,
+        call,
+    } = asked;
+    if let Err(error) = eventual_replica::check(&call.words) {
+        return Pending::Ready(error_reply(error.to_string()));
+    }
+    let partitions = kv.0.partitions;
+    let plan = route::plan(call.command, &call.words, partitions.count(), |key| {
+        partitions.of_key(key)
+    });
+    let room = |partition| RoomId {
+        keyspace,
+        partition,
+    };
+    match plan {
+        Err(error) => Pending::Ready(error_reply(error.to_string())),
+        Ok(Plan::One(partition)) => {
+            Pending::One(dealer.deal_eventual(room(partition), (write, read), call.words))
+        }
+        Ok(Plan::Parts(parts, merge)) => {
+            let receivers = parts.iter().map(|part| {
+                let words = part.words.clone();
+                dealer.deal_eventual(room(part.partition), (write, read), words)
+            });
+            let receivers = receivers.collect();
+            Pending::Later(Box::pin(many::merged(receivers, Some(parts), merge)))
+        }
+        Ok(_) => Pending::Ready(error_reply(format!(
+            "ERR {} is not available in an eventual keyspace",
+            call.command.name
+        ))),
     }
 }
 
 fn begin_transaction(
     kv: &Kv,
     dealer: &mut Dealer<'_>,
-    consistency: Consistency,
     transaction: Transaction,
     caller: Option<Caller>,
 ) -> Pending {
@@ -358,14 +428,24 @@ fn begin_transaction(
     let partition = match plan {
         Err(error) => return Pending::Ready(error_reply(error.to_string())),
         Ok(plan) if scripts::holds_scripts(&transaction) => {
-            return scripts::begin_transaction(kv, transaction, &plan, caller);
+            return scripts::begin_transaction(kv, dealer.by(), transaction, &plan, caller);
         }
-        Ok(Plan::One(partition)) => partition,
-        Ok(Plan::Atomic(_)) => {
-            let body = Body::Transaction(transaction);
-            return begin_atomic(kv, of(consistency, dealer, caller, body));
+        Ok(Plan::One(partition)) if transaction.names.is_empty() => partition,
+        Ok(Plan::Anywhere) if transaction.names.is_empty() => PartitionId(0),
+        Ok(_) => {
+            let steps = transaction.steps.into_iter().map(|step| match step {
+                Step::Call { database, call } => AtomicStep::Call { database, call },
+                Step::Publish(publication) => AtomicStep::Publish(publication),
+            });
+            let atomic = Atomic {
+                by: dealer.by(),
+                steps: steps.collect(),
+                watched: transaction.watched,
+                names: transaction.names,
+                is_transaction: true,
+            };
+            return Pending::Alone(execute(kv, atomic));
         }
-        Ok(_) => PartitionId(0),
     };
     let reads = transaction.steps.iter().all(|step| match step {
         Step::Call { call, .. } => is_read(call.command),

@@ -17,8 +17,14 @@ use atoll_world::{
     task,
 };
 
-use super::{Setup, StartError, progress::Meter, snapshots::Files};
+use super::{
+    Setup, StartError,
+    eventual::{Found, Recovery},
+    progress::Meter,
+    snapshots::Files,
+};
 use crate::core::{
+    eventual::bundle::RoomId,
     machine::Machine,
     partition::State,
     paxos::{Durable, Forgotten, LogIndex, Record, Snapshot},
@@ -59,6 +65,8 @@ pub(super) struct Recovered {
     pub(super) held: BTreeMap<PartitionId, Held>,
     /// Partitions that have moved away, and where the journal tells so.
     pub(super) forgotten: BTreeMap<PartitionId, (Forgotten, Place)>,
+    /// Partitions of eventual keyspaces.
+    pub(super) eventual: BTreeMap<RoomId, Found>,
     pub(super) journal: Journal,
     pub(super) files: Files,
 }
@@ -75,6 +83,7 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
     let mut told: BTreeMap<PartitionId, Told> = BTreeMap::new();
     let mut forgotten: BTreeMap<PartitionId, (Forgotten, Place)> = BTreeMap::new();
     let mut headless: BTreeSet<PartitionId> = BTreeSet::new();
+    let mut eventual = Recovery::default();
     let mut fault = None;
     let mut visit = |sequence: journal::Sequence, place, payload| {
         if fault.is_some() {
@@ -102,10 +111,30 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
             partition,
         };
         match (told.get_mut(&partition), logged) {
+            (_, Logged::Noted(keyspace, noted)) => {
+                let room = RoomId {
+                    keyspace,
+                    partition,
+                };
+                if eventual.take(room, noted, place).is_err() {
+                    fault = Some(astray);
+                }
+            }
             (_, Logged::Forgotten(it)) => {
                 told.remove(&partition);
                 headless.remove(&partition);
                 forgotten.insert(partition, (it, place));
+            }
+            // A crash cut off the beginning: what it was to carry does not come, and what was before
+            // it is gone. A later one says all of it again.
+            (Some(told), Logged::Checkpoint(checkpoint)) if told.carried_to.is_some() => {
+                *told = Told::new(checkpoint, place);
+            }
+            (Some(cut), logged)
+                if cut.carried_to.is_some() && !matches!(logged, Logged::Carried { .. }) =>
+            {
+                told.remove(&partition);
+                headless.insert(partition);
             }
             (Some(told), logged) => {
                 if told.take(logged).is_err() {
@@ -139,7 +168,8 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
         return Err(StartError::MaybeForgetful);
     }
     let unfinished = told.iter().find(|(_, told)| told.carried_to.is_some());
-    if let Some(partition) = headless.first().or(unfinished.map(|(id, _)| id)).copied() {
+    let headless = headless.first().or(unfinished.map(|(id, _)| id)).copied();
+    if let Some(partition) = headless.or(eventual.headless()) {
         return Err(StartError::Headless { partition });
     }
     let snapshot_of = |id: &PartitionId, told: &Told| {
@@ -184,10 +214,16 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
     let held: BTreeMap<_, _> = task::each(told, setup.shards.max(1), load)?
         .into_iter()
         .collect();
-    let bases = held
+    let eventual = eventual.load(&files, setup.boot)?;
+    let names = held
         .iter()
-        .map(|(partition, one)| (*partition, one.durable.log.base().index));
-    files.keep_only(bases)?;
+        .map(|(partition, one)| Files::name(*partition, one.durable.log.base().index));
+    let names = names.chain(
+        eventual
+            .iter()
+            .filter_map(|(room, one)| one.file_name(*room)),
+    );
+    files.keep_only(&names.collect())?;
     let progress = meter.done();
     tracing::info!(
         records = progress.records,
@@ -199,6 +235,7 @@ pub(super) fn open(setup: &Setup) -> Result<Recovered, StartError> {
     Ok(Recovered {
         held,
         forgotten,
+        eventual,
         journal,
         files,
     })
@@ -262,8 +299,8 @@ impl Told {
     /// Goes on with a record.
     fn take(&mut self, logged: Logged) -> Result<(), Astray> {
         match logged {
-            // The second is none of what follows a beginning: it is one.
-            Logged::Checkpoint(_) | Logged::Forgotten(_) => {}
+            // The second is none of what follows a beginning: it is one. The last is of others.
+            Logged::Checkpoint(_) | Logged::Forgotten(_) | Logged::Noted(..) => {}
             Logged::Carried { after, entries } => {
                 // Those of a later checkpoint are known.
                 if let Some(end) = self.carried_to {

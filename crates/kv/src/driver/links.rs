@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{Door, Layout, owners::Owners, scripts::Scripts, shard::Input, shard::Urgent};
 use crate::core::{
+    eventual::bundle::{Bundle as Parcels, Parcel, RoomId},
     machine::OPERATION_BYTES_MAX,
     paxos::Message,
     wire::{Bundle, Packet},
@@ -22,6 +23,8 @@ use crate::core::{
 
 /// Bundles of packets.
 const PACKETS: Service = Service(32);
+/// Bundles of parcels: what eventual partitions say.
+const PARCELS: Service = Service(35);
 
 /// A bundle is sent when it has grown to so many bytes. With the largest packet on top it has to
 /// fit a frame.
@@ -46,7 +49,7 @@ struct Shared {
     own: ReplicaId,
     layout: Mutex<Arc<Layout>>,
     doors: Mutex<Vec<Door>>,
-    queues: Mutex<BTreeMap<NodeId, mpsc::Sender<Bytes>>>,
+    queues: Mutex<BTreeMap<NodeId, mpsc::Sender<(Service, Bytes)>>>,
     owners: Owners,
     scripts: Arc<Scripts>,
 }
@@ -75,6 +78,8 @@ impl Links {
         *self.0.doors.lock() = doors;
         let handler = Arc::new(Inbound(self.clone()));
         self.0.peers.serve(PACKETS, handler);
+        let handler = Arc::new(InboundParcels(self.clone()));
+        self.0.peers.serve(PARCELS, handler);
     }
 
     pub(super) fn set_layout(&self, layout: Arc<Layout>) {
@@ -92,17 +97,28 @@ impl Links {
             tracing::debug!(replica = %to, "packets for a replica that no node has are lost");
             return;
         };
-        self.send_to(node, bundle);
+        self.send_to(node, PACKETS, bundle.encode());
     }
 
-    fn send_to(&self, node: NodeId, bundle: Bundle) {
+    /// Sends parcels, or loses them.
+    pub(super) fn send_parcels(&self, to: ReplicaId, bundle: Parcels) {
+        let node = self.0.layout.lock().nodes.get(&to).copied();
+        match node {
+            Some(node) => self.send_to(node, PARCELS, bundle.encode()),
+            None => {
+                tracing::debug!(replica = %to, "parcels for a replica that no node has are lost")
+            }
+        }
+    }
+
+    fn send_to(&self, node: NodeId, service: Service, bundle: Bytes) {
         let mut queues = self.0.queues.lock();
         let queue = queues.entry(node).or_insert_with(|| {
             let (queue, bundles) = mpsc::channel(BUNDLES_MAX);
             task::spawn(self.clone().carry(node, bundles));
             queue
         });
-        if queue.try_send(bundle.encode()).is_err() {
+        if queue.try_send((service, bundle)).is_err() {
             tracing::debug!(%node, "the queue of packets is full; they are lost");
         }
     }
@@ -111,7 +127,7 @@ impl Links {
     /// that nothing goes over is never found to be broken.
     pub(super) fn hello(&self, node: NodeId) {
         if self.0.owners.asked(node) {
-            self.send_to(node, self.bundle());
+            self.send_to(node, PACKETS, self.bundle().encode());
         }
     }
 
@@ -139,17 +155,17 @@ impl Links {
     }
 
     /// Carries bundles to one node, and tells the shards whether it can be reached.
-    async fn carry(self, node: NodeId, mut bundles: mpsc::Receiver<Bytes>) {
+    async fn carry(self, node: NodeId, mut bundles: mpsc::Receiver<(Service, Bytes)>) {
         let mut answers = FuturesUnordered::new();
         let mut is_up = true;
         loop {
             tokio::select! {
                 bundle = bundles.recv() => {
-                    let Some(bundle) = bundle else {
+                    let Some((service, bundle)) = bundle else {
                         return;
                     };
                     self.0.owners.asked(node);
-                    answers.push(self.0.peers.call(node, PACKETS, bundle));
+                    answers.push(self.0.peers.call(node, service, bundle));
                 }
                 Some(answer) = answers.next(), if !answers.is_empty() => {
                     let reached = !matches!(
@@ -213,7 +229,7 @@ impl Handler for Inbound {
             if let Some(answer) = self.0.speak_for(&busy, doors.len(), partition, &packet) {
                 let mut bundle = self.0.bundle();
                 bundle.add(partition, &answer);
-                self.0.send_to(from, bundle);
+                self.0.send_to(from, PACKETS, bundle.encode());
                 continue;
             }
             dealt[usize::from(partition.0) % doors.len()].push((partition, packet));
@@ -228,6 +244,44 @@ impl Handler for Inbound {
             };
             if door.inputs.try_send(input).is_err() {
                 tracing::debug!(%from, "a shard has too much to do; packets are lost");
+            }
+        }
+        reply.send(Bytes::new());
+    }
+}
+
+/// Takes parcels in.
+struct InboundParcels(Links);
+
+impl Handler for InboundParcels {
+    fn handle(&self, from: NodeId, payload: Bytes, reply: Reply) {
+        let shared = &self.0.0;
+        let (sender, parcels) = match Parcels::decode(payload) {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                tracing::warn!(%from, %error, "a bundle of parcels can't be read");
+                return;
+            }
+        };
+        if shared.layout.lock().nodes.get(&sender) != Some(&from) {
+            tracing::debug!(%from, replica = %sender, "parcels in another's name, or of a replica not heard of yet");
+            return;
+        }
+        let doors = shared.doors.lock();
+        let mut dealt: Vec<Vec<(RoomId, Parcel)>> = vec![Vec::new(); doors.len()];
+        for (room, parcel) in parcels {
+            dealt[usize::from(room.partition.0) % doors.len()].push((room, parcel));
+        }
+        for (door, parcels) in doors.iter().zip(dealt) {
+            if parcels.is_empty() {
+                continue;
+            }
+            let input = Input::Parcels {
+                from: sender,
+                parcels,
+            };
+            if door.inputs.try_send(input).is_err() {
+                tracing::debug!(%from, "a shard has too much to do; parcels are lost");
             }
         }
         reply.send(Bytes::new());

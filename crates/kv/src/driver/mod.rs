@@ -7,8 +7,10 @@
 mod address;
 mod ask;
 mod error;
+mod eventual;
 mod invalidations;
 mod journal;
+mod keyspaces;
 mod layout;
 mod links;
 mod needs;
@@ -38,17 +40,28 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use address::{ClusterAddress, address_key, address_owner, addresses_prefix};
 pub use error::StartError;
+pub use keyspaces::keyspaces_key;
 pub use layout::{Layout, Place};
 pub use placement::{Decisions, Known, topology_key};
 pub use progress::{OnProgress, Progress};
 pub use snapshots::{SnapshotFault, SnapshotSettings};
 
 use crate::{
-    api::{Answer, Api, ClusterMap, Condition, CrossPartition, Publication, Request},
-    core::{paxos::Settings as PaxosSettings, sessions::Session},
+    api::{
+        Answer, Api, ClusterMap, Condition, CrossPartition, EventualStatus, KeyspaceError,
+        Publication, Request,
+    },
+    core::{
+        eventual::bundle::RoomId,
+        keyspaces::{Keyspace, KeyspaceNumber, Keyspaces, Wanted},
+        paxos::Settings as PaxosSettings,
+        sessions::Session,
+    },
     hub::Hub,
     memory::{Memory, MemorySettings},
 };
+use eventual::{Eventual, Standing};
+use keyspaces::{CREATIONS_MAX, Creation, Creations};
 use links::Links;
 use needs::Needs;
 use news::News;
@@ -111,6 +124,11 @@ struct Inner {
     /// Whether what is acknowledged is on disk.
     is_durable: bool,
     layout: Mutex<Arc<Layout>>,
+    keyspaces: Mutex<Arc<Keyspaces>>,
+    standing: Standing,
+    creations: mpsc::Sender<Creation>,
+    /// Where creations are taken, until somebody does.
+    taken_creations: Mutex<Option<Creations>>,
     /// Names what waits.
     next_wait: AtomicU64,
     scripts: Arc<Scripts>,
@@ -145,6 +163,7 @@ impl Kv {
         let journal::Recovered {
             mut held,
             mut forgotten,
+            eventual: mut rooms,
             journal,
             files,
         } = journal::open(&setup)?;
@@ -175,13 +194,33 @@ impl Kv {
         for (partition, one) in &held {
             snapshot_bytes[usize::from(partition.0) % count] += one.snapshot_bytes;
         }
+        let standing = Standing::default();
+        let (creations, taken_creations) = mpsc::channel(CREATIONS_MAX);
         let needs = Needs::new(snapshot_bytes, setup.journal.segment_bytes);
         let memory = Memory::new(setup.memory);
         for (number, (inputs, first, urgent)) in shards.into_iter().enumerate() {
             let mine = |partition: &PartitionId| usize::from(partition.0) % count == number;
             let held = held.extract_if(.., |partition, _| mine(partition));
             let forgotten = forgotten.extract_if(.., |partition, _| mine(partition));
+            let mine_of = |room: &RoomId| mine(&room.partition);
+            let rooms = rooms.extract_if(.., |room, _| mine_of(room));
+            let eventual = eventual::Tools {
+                number,
+                shards: count,
+                replica: setup.replica,
+                boot: setup.boot,
+                partitions: partitions.ids().filter(mine).collect(),
+                layout: setup.layout.clone(),
+                links: links.clone(),
+                files: files.clone(),
+                memory: memory.clone(),
+                standing: standing.clone(),
+                urgent: urgent.clone(),
+                request_timeout_ms: setup.request_timeout_ms,
+                segment_bytes: setup.journal.segment_bytes,
+            };
             let tools = Tools {
+                eventual: Eventual::new(eventual, rooms.collect()),
                 number,
                 journal: journal.clone(),
                 files: files.clone(),
@@ -221,6 +260,10 @@ impl Kv {
             journal,
             is_durable: setup.journal.durability == world_journal::Durability::Always,
             layout: Mutex::new(setup.layout),
+            keyspaces: Mutex::default(),
+            standing,
+            creations,
+            taken_creations: Mutex::new(Some(taken_creations)),
             next_wait: AtomicU64::new(0),
             scripts,
         }));
@@ -238,6 +281,30 @@ impl Kv {
             // A shard that is gone needs to know nothing.
             let _ = door.urgent.send(Urgent::Layout(layout.clone()));
         }
+    }
+
+    /// The cluster has decided anew which keyspaces there are.
+    pub fn set_keyspaces(&self, keyspaces: &Arc<Keyspaces>) {
+        *self.0.keyspaces.lock() = keyspaces.clone();
+        for door in &self.0.shards {
+            // A shard that is gone needs to know nothing.
+            let _ = door.urgent.send(Urgent::Keyspaces(keyspaces.clone()));
+        }
+    }
+
+    /// Which keyspaces there are, as this node knows.
+    pub fn keyspaces(&self) -> Arc<Keyspaces> {
+        self.0.keyspaces.lock().clone()
+    }
+
+    /// What is to be created, for whoever has the cluster decide it; once.
+    fn take_creations(&self) -> Option<Creations> {
+        self.0.taken_creations.lock().take()
+    }
+
+    /// How this node's replicas of eventual keyspaces are; of those that it holds any of.
+    pub fn eventual_status(&self) -> BTreeMap<KeyspaceNumber, EventualStatus> {
+        self.0.standing.all()
     }
 
     /// The cluster, for its clients. Nodes whose addresses are not known are not in it.
@@ -312,6 +379,15 @@ impl Kv {
 impl Api for Kv {
     async fn ask(&self, requests: Vec<Request>) -> Vec<Answer> {
         ask::all(self, requests).await
+    }
+
+    async fn create_keyspace(&self, wanted: Wanted) -> Result<Keyspace, KeyspaceError> {
+        let (created, answer) = oneshot::channel();
+        let creation = Creation { wanted, created };
+        if self.0.creations.try_send(creation).is_err() {
+            return Err(KeyspaceError::Undecided);
+        }
+        answer.await.unwrap_or(Err(KeyspaceError::Undecided))
     }
 
     fn condition(&self) -> Arc<dyn Condition> {

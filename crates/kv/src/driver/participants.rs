@@ -10,11 +10,12 @@ use tokio::sync::mpsc;
 use super::{
     Inner, Kv,
     ask::{Dealer, kind},
+    scripts,
 };
 use crate::{
     api::{Later, Participants, Publication, Stray},
     core::{
-        machine::{Answered, Author, Operation},
+        machine::{Answered, Author, Operation, Surroundings},
         partition::Given,
         sessions::Session,
     },
@@ -51,6 +52,14 @@ impl Participants for Kv {
 
     fn publish(&self, publication: Publication) -> usize {
         Kv::publish(self, publication)
+    }
+
+    fn surroundings(&self) -> Arc<dyn Surroundings> {
+        Arc::new(scripts::Node {
+            scripts: self.0.scripts.clone(),
+            hub: self.hub().clone(),
+            shard: None,
+        })
     }
 }
 

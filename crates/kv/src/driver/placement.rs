@@ -18,6 +18,7 @@ use bytes::Bytes;
 use super::{
     Kv,
     address::ClusterAddress,
+    keyspaces::{Creation, Creations, Following},
     layout::{Layout, Place},
 };
 use crate::core::paxos::{Configuration, Members, Voters};
@@ -55,6 +56,24 @@ pub trait Decisions: Send + Sync + 'static {
     /// Where nodes said that cluster clients reach them, as this node knows it: what
     /// [`ClusterAddress::encode`] made. None, if that can't be read.
     fn addresses(&self) -> impl Future<Output = Option<BTreeMap<NodeId, Bytes>>> + Send;
+
+    /// Which keyspaces there are, as this node knows it, and their version: what
+    /// [`Keyspaces::encode`](crate::core::keyspaces::Keyspaces::encode) made, or nothing and 0.
+    /// At least as new as any topology that was read before. None, if that can't be read.
+    fn keyspaces(&self) -> impl Future<Output = Option<(Bytes, i64)>> + Send;
+
+    /// Whether every node of the cluster can keep a part of an eventual keyspace, and whoever
+    /// joins, too: once it is so it stays so.
+    fn takes_eventual(&self) -> bool;
+
+    /// Puts keyspaces in the place of those of a version; 0 is none. Says whether that came about,
+    /// which it does only while the topology is the one of that version.
+    fn replace_keyspaces(
+        &self,
+        version: i64,
+        topology: i64,
+        next: Bytes,
+    ) -> impl Future<Output = bool> + Send;
 
     /// Says where cluster clients reach a node, or that they don't.
     fn set_address(&self, node: NodeId, address: Option<Bytes>) -> impl Future<Output = ()> + Send;
@@ -244,8 +263,14 @@ impl Known {
         address: ClusterAddress,
     ) {
         let mut told = Told::default();
+        let mut keyspaces = Following::default();
+        let mut creations = kv.take_creations();
         loop {
-            if self.refresh(&decisions).await {
+            // First the topology, then the keyspaces that were there with it; told the other way
+            // around: nobody goes on to other members without what the partition is to hold.
+            let is_newer = self.refresh(&decisions).await;
+            let knows_keyspaces = keyspaces.refresh(&decisions, &kv).await;
+            if is_newer {
                 kv.set_layout(&self.layout().into());
             }
             told.keep(&decisions, &kv, node, &address).await;
@@ -253,11 +278,26 @@ impl Known {
                 self.lead(&decisions, kv.partitions()).await;
             }
             let is_busy = self.topology.as_ref().is_some_and(|it| it.changing() > 0);
-            if is_busy {
+            if is_busy && knows_keyspaces {
                 self.follow(&decisions, &kv).await;
             }
-            clock::sleep(if is_busy { BUSY } else { IDLE }).await;
+            let pause = if is_busy { BUSY } else { IDLE };
+            tokio::select! {
+                biased;
+                Some(creation) = next(&mut creations) => {
+                    keyspaces.create(&decisions, &kv, creation).await;
+                }
+                () = clock::sleep(pause) => {}
+            }
         }
+    }
+}
+
+/// The next keyspace that is to be created here.
+async fn next(creations: &mut Option<Creations>) -> Option<Creation> {
+    match creations {
+        Some(creations) => creations.recv().await,
+        None => None,
     }
 }
 

@@ -37,6 +37,7 @@ use self::{
 };
 use super::{
     Setup,
+    eventual::{self, Eventual},
     journal::Held,
     layout::{Layout, Place as PlaceOf},
     links::{BUNDLE_BYTES_MAX, Links},
@@ -52,7 +53,9 @@ use super::{
 use crate::{
     api::Stray,
     core::{
-        machine::{Answered, Home, Machine, Operation, Surroundings},
+        eventual::bundle::{Parcel, RoomId},
+        keyspaces::Keyspaces,
+        machine::{Answered, Extent, Home, Machine, Operation, Surroundings},
         partition::{Coordinator, Given, Kind, Limits, Outcome, Partition, Response, State, Task},
         paxos::{Done, Durable, Forgotten, LogIndex, Message},
         sessions::Session,
@@ -78,6 +81,13 @@ pub(super) enum Input {
     Packets {
         from: ReplicaId,
         packets: Vec<(PartitionId, Packet)>,
+    },
+    /// Commands for eventual partitions that came together from one connection.
+    EventualAsks(Vec<eventual::Ask>),
+    /// From another node, about eventual partitions.
+    Parcels {
+        from: ReplicaId,
+        parcels: Vec<(RoomId, Parcel)>,
     },
 }
 
@@ -116,9 +126,17 @@ impl AskKind {
 
 /// What comes to a shard and must not wait behind others.
 pub(super) enum Urgent {
-    /// Records of partitions up to a number each are as durable as they have to be, and so is
+    /// An append is as durable as it has to be: records of partitions up to a number each, and
     /// the journal up to a place.
-    Synced(Vec<(PartitionId, u64)>, Arc<OnceLock<Place>>),
+    Synced {
+        numbers: Vec<(PartitionId, u64)>,
+        append: u64,
+        up_to: Arc<OnceLock<Place>>,
+    },
+    /// Which keyspaces there are.
+    Keyspaces(Arc<Keyspaces>),
+    /// The state of an eventual partition was written to its file, or could not be.
+    EventualSaved(eventual::Saved),
     /// A snapshot was written to its file, or could not be.
     Saved(Saved),
     /// A snapshot came from another replica, and was read.
@@ -183,6 +201,7 @@ pub(super) struct Tools {
     pub(super) urgent: mpsc::UnboundedSender<Urgent>,
     pub(super) memory: Memory,
     pub(super) strays: mpsc::UnboundedSender<Stray>,
+    pub(super) eventual: Eventual,
 }
 
 pub(super) struct Shard {
@@ -219,6 +238,7 @@ pub(super) struct Shard {
     evicting: Evicting,
     transfers: Transfers,
     bundles: BTreeMap<ReplicaId, Bundle>,
+    eventual: Eventual,
 }
 
 impl Shard {
@@ -239,7 +259,7 @@ impl Shard {
             links: tools.links,
             surroundings: Arc::new(Node {
                 scripts: tools.scripts,
-                shard: tools.number,
+                shard: Some(tools.number),
                 hub: tools.news.hub().clone(),
             }),
             news: tools.news,
@@ -263,6 +283,7 @@ impl Shard {
             evicting: Evicting::new(tools.memory, setup.shards.max(1), setup.boot),
             transfers: Transfers::default(),
             bundles: BTreeMap::new(),
+            eventual: tools.eventual,
         };
         let session = Session {
             replica: shard.replica,
@@ -299,8 +320,10 @@ impl Shard {
     /// Where the machine of a partition is.
     fn home(&self, partition: PartitionId) -> Home {
         Home {
-            partition,
-            partitions: self.layout.partitions,
+            extent: Extent::Partition {
+                id: partition,
+                partitions: self.layout.partitions,
+            },
             surroundings: self.surroundings.clone(),
         }
     }
@@ -396,7 +419,9 @@ impl Shard {
         let expire = (!self.expiring.is_empty()).then_some(self.expire_at_ms);
         let house = Some(self.house_wakes_at_ms());
         let strays = self.strays.wants_tick_at_ms();
-        let wanted = [tick, expire, self.journal_retry_at_ms, house, strays];
+        let eventual = self.eventual.wakes_at_ms();
+        let retry = self.journal_retry_at_ms;
+        let wanted = [tick, expire, retry, house, strays, eventual];
         wanted.into_iter().flatten().min().unwrap_or(u64::MAX / 2)
     }
 
@@ -438,6 +463,8 @@ impl Shard {
                     self.packet(from, partition, packet, now_ms);
                 }
             }
+            Input::EventualAsks(asks) => self.eventual.ask(asks, now_ms),
+            Input::Parcels { from, parcels } => self.eventual.take(from, parcels, now_ms),
         }
     }
 
@@ -500,8 +527,13 @@ impl Shard {
     fn hear(&mut self, urgent: Urgent) {
         let now_ms = self.now_ms();
         match urgent {
-            Urgent::Synced(numbers, up_to) => {
+            Urgent::Synced {
+                numbers,
+                append,
+                up_to,
+            } => {
                 self.settle(&up_to);
+                self.eventual.synced(append);
                 for (id, number) in numbers {
                     let room = self.rooms.get_mut(id);
                     if let Some(partition) = room.and_then(|room| room.partition.as_mut()) {
@@ -529,8 +561,11 @@ impl Shard {
                     self.touched.insert(id);
                 }
             }
+            Urgent::Keyspaces(keyspaces) => self.eventual.set_keyspaces(keyspaces),
+            Urgent::EventualSaved(saved) => self.eventual.saved(saved, now_ms),
             Urgent::Link { replica, is_up } => {
                 self.strays.link(replica, is_up);
+                self.eventual.link(replica, is_up);
                 for (id, room) in self.rooms.iter_mut() {
                     room.coordinator.link(replica, is_up, now_ms);
                     if let Some(partition) = &mut room.partition {
@@ -540,8 +575,9 @@ impl Shard {
                 }
             }
             Urgent::Layout(layout) => {
-                self.layout = layout;
+                self.layout = layout.clone();
                 self.place_all();
+                self.eventual.set_layout(layout);
             }
             Urgent::Withdraw { partition, number } => {
                 if let Some(task) = self.waits.remove(&number)
@@ -594,7 +630,10 @@ impl Shard {
                 replica.matched(*it).is_some_and(|matched| matched >= index)
             };
             let nearly = LogIndex(commit.0.saturating_sub(CAUGHT_UP_ENTRIES));
-            let committed = replica.joint_proof().map(|proof| {
+            // Nobody leaves who has what nobody else has.
+            let proof = replica.joint_proof();
+            let proof = proof.filter(|_| self.eventual.may_shrink(*id, place));
+            let committed = proof.map(|proof| {
                 let index = proof.committed.index;
                 let holders = place.order.iter().copied();
                 let holders = holders.filter(|it| has(it, index)).collect();
@@ -650,6 +689,7 @@ impl Shard {
 
     fn tick(&mut self) {
         let now_ms = self.now_ms();
+        self.eventual.tick(now_ms);
         while let Some((at_ms, id)) = self.ticks.first().copied()
             && at_ms <= now_ms
         {
@@ -700,11 +740,14 @@ impl Shard {
         while let Some(id) = self.touched.pop() {
             self.work_in(id);
         }
+        self.eventual.work();
         self.carry();
+        self.put_eventual();
         self.write();
         for (to, bundle) in std::mem::take(&mut self.bundles) {
             self.links.send(to, bundle);
         }
+        self.eventual.flush();
     }
 
     fn work_in(&mut self, id: PartitionId) {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::journal::bytes_of;
 use crate::core::{
+    eventual::DecodeError,
     machine::Machine,
     partition::State,
     paxos::{LogIndex, Position},
@@ -22,7 +23,7 @@ use crate::core::{
 /// The folder of snapshots, in that of hot data.
 const FOLDER: &str = "snapshots";
 /// What the names of files end with.
-const SUFFIX: &str = ".snap";
+pub(super) const SUFFIX: &str = ".snap";
 /// What a file is called until it is whole.
 const TEMPORARY: &str = ".tmp";
 
@@ -63,6 +64,9 @@ pub enum SnapshotFault {
     /// It can't be understood.
     #[error(transparent)]
     Content(#[from] SnapshotError),
+    /// It is none of an eventual partition, or what follows it is none of its records.
+    #[error(transparent)]
+    Eventual(#[from] DecodeError),
     /// It is not the one that was taken over from another replica.
     #[error(
         "it has {found_bytes} bytes and the checksum {found:016x}; taken over were {wanted_bytes} bytes with {wanted:016x}"
@@ -94,7 +98,7 @@ impl Files {
         Ok(Files { disk, dir })
     }
 
-    fn name(partition: PartitionId, index: LogIndex) -> String {
+    pub(super) fn name(partition: PartitionId, index: LogIndex) -> String {
         format!("{}-{index}{SUFFIX}", partition.0)
     }
 
@@ -103,13 +107,7 @@ impl Files {
     }
 
     /// Makes a file; when this returns, it is whole and durable. Nobody else makes the same.
-    pub(super) fn save(
-        &self,
-        partition: PartitionId,
-        index: LogIndex,
-        pieces: &[Bytes],
-    ) -> Result<(), DiskError> {
-        let name = Files::name(partition, index);
+    pub(super) fn save(&self, name: &str, pieces: &[Bytes]) -> Result<(), DiskError> {
         let temporary = self.dir.join(format!("{name}{TEMPORARY}"));
         let written = self.write(&temporary, pieces);
         if let Err(error) = written {
@@ -145,23 +143,22 @@ impl Files {
     ) -> Result<(State<Machine>, u64), SnapshotFault> {
         let bytes = self.disk.read_all(&self.path(partition, base.index))?;
         if let Some(wanted) = mark {
-            let found = FileMark::of(&bytes);
-            if found != wanted {
-                return Err(SnapshotFault::Other {
-                    found_bytes: found.bytes,
-                    found: found.checksum,
-                    wanted_bytes: wanted.bytes,
-                    wanted: wanted.checksum,
-                });
-            }
+            check(&bytes, wanted)?;
         }
         Ok((decode_at(&bytes, base)?, bytes.len() as u64))
     }
 
+    /// What a file of an eventual partition holds, and what it has to be.
+    pub(super) fn read(&self, name: &str, wanted: FileMark) -> Result<Bytes, SnapshotFault> {
+        let bytes = self.disk.read_all(&self.dir.join(name))?;
+        check(&bytes, wanted)?;
+        Ok(bytes)
+    }
+
     /// Removes a file that nobody needs any more. It may come back if the machine loses power
     /// now; the next start removes it again.
-    pub(super) fn remove(&self, partition: PartitionId, index: LogIndex) {
-        match self.disk.remove(&self.path(partition, index)) {
+    pub(super) fn remove(&self, name: &str) {
+        match self.disk.remove(&self.dir.join(name)) {
             Err(error) if !error.is_not_found() => {
                 tracing::warn!(%error, "an old snapshot stays until the next start");
             }
@@ -177,13 +174,7 @@ impl Files {
     }
 
     /// Removes everything but these snapshots.
-    pub(super) fn keep_only(
-        &self,
-        kept: impl Iterator<Item = (PartitionId, LogIndex)>,
-    ) -> Result<(), DiskError> {
-        let kept: BTreeSet<String> = kept
-            .map(|(partition, index)| Files::name(partition, index))
-            .collect();
+    pub(super) fn keep_only(&self, kept: &BTreeSet<String>) -> Result<(), DiskError> {
         for name in self.disk.list(&self.dir)? {
             let is_ours = name.ends_with(SUFFIX) || name.ends_with(TEMPORARY);
             if is_ours && !kept.contains(&name) {
@@ -192,6 +183,20 @@ impl Files {
         }
         self.disk.sync_dir(&self.dir)
     }
+}
+
+/// Whether a file is the one that the journal tells of.
+fn check(bytes: &[u8], wanted: FileMark) -> Result<(), SnapshotFault> {
+    let found = FileMark::of(bytes);
+    if found == wanted {
+        return Ok(());
+    }
+    Err(SnapshotFault::Other {
+        found_bytes: found.bytes,
+        found: found.checksum,
+        wanted_bytes: wanted.bytes,
+        wanted: wanted.checksum,
+    })
 }
 
 /// The state that a snapshot holds, which has to be that of `base`.

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod drains;
+mod eventual;
 mod redirects;
 mod replicas;
 mod scripts;
@@ -68,6 +69,9 @@ impl Machine {
     fn new(number: u64, seed: u64, settings: SnapshotSettings) -> Machine {
         let disk = SimDisk::new(seed);
         disk.set_capacity_bytes(DISK_BYTES);
+        // Where words are torn, too, the journal may take what was never acknowledged for rot, and
+        // the node then refuses to start (docs/formats/journal.md).
+        disk.set_tear_bytes(8);
         Machine {
             durability: Durability::Always,
             node: NodeId(number),

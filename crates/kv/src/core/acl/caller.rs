@@ -39,7 +39,35 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::command;
+    use crate::core::{acl::Denied, command};
+
+    #[test]
+    fn what_is_fenced_is_held_against_rules_too() {
+        let words = |text: &str| -> Vec<Bytes> {
+            let words = text.split(' ');
+            words
+                .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+                .collect()
+        };
+        let mut rules = User::nothing();
+        rules.apply(&words("+atoll.fenced +set ~x*")).unwrap();
+        let selector = Bytes::from("(+atoll.fenced +del ~z* ~f)");
+        rules.apply(&[selector]).unwrap();
+        let denied = |call: &str| {
+            let words = words(call);
+            let command = command::find(&words).unwrap();
+            rules.check(command, &words).err()
+        };
+        assert_eq!(denied("ATOLL.FENCED xf 1 SET xx 1"), None);
+        assert_eq!(denied("ATOLL.FENCED xf 1 SET y 1"), Some(Denied::Key(4)));
+        assert_eq!(denied("ATOLL.FENCED y 1 SET xx 1"), Some(Denied::Key(1)));
+        assert_eq!(
+            denied("ATOLL.FENCED xf 1 HSET xx f v"),
+            Some(Denied::Command)
+        );
+        assert_eq!(denied("ATOLL.FENCED f 1 DEL z1 z2"), None);
+        assert_eq!(denied("ATOLL.FENCED f 1 DEL z1 xx"), Some(Denied::Key(5)));
+    }
 
     #[test]
     fn what_scripts_call_is_held_against_rules() {

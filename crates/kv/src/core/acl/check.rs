@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Selector, User, uses_of};
-use crate::core::command::Command;
+use crate::core::command::{Command, fenced_by};
 
 /// What is not allowed. Of several selectors, that which allows most says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +75,15 @@ impl Denied {
         }
     }
 
+    /// The same, where so many words come before.
+    fn after(self, words: usize) -> Denied {
+        match self {
+            Denied::Command => Denied::Command,
+            Denied::Key(place) => Denied::Key(place + words),
+            Denied::Channel(place) => Denied::Channel(place + words),
+        }
+    }
+
     /// What kind of thing it is, as ACL LOG tells it.
     pub fn reason(self) -> &'static str {
         match self {
@@ -104,6 +113,11 @@ impl User {
     pub fn check(&self, command: &Command, words: &[Bytes]) -> Result<(), Denied> {
         if self.root().allows_everything() {
             return Ok(());
+        }
+        if let Some((inner, rest)) = fenced_by(command, words) {
+            let before = words.len() - rest.len();
+            self.check(inner, rest)
+                .map_err(|denied| denied.after(before))?;
         }
         let mut denied = None;
         for selector in self.all_selectors() {

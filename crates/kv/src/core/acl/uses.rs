@@ -66,6 +66,8 @@ const USES: &[(KeyUse, KeyUse, &str)] = &[
          zrevrangebyscore zrevrank zscan zscore zunion",
     ),
     (COUNTS, COUNTS, "pfcount pfdebug"),
+    // The others are those of the command that is fenced, which is checked, too.
+    (CHANGES, LOOKS, "atoll.fenced"),
     (CREATES, CREATES, "msetnx setnx"),
     (
         REPLACES,

@@ -6,7 +6,7 @@ use super::error::CommandError;
 use crate::core::data::{Milliseconds, parse_integer};
 
 /// A whole number of 64 bits.
-pub(super) fn integer(argument: &[u8]) -> Result<i64, CommandError> {
+pub(in crate::core) fn integer(argument: &[u8]) -> Result<i64, CommandError> {
     parse_integer(argument).ok_or(CommandError::NotInteger)
 }
 
@@ -82,25 +82,25 @@ fn names_more(text: &str) -> bool {
 }
 
 /// Whether the argument is this word, in any case.
-pub(super) fn is(argument: &[u8], word: &str) -> bool {
+pub(in crate::core) fn is(argument: &[u8], word: &str) -> bool {
     argument.eq_ignore_ascii_case(word.as_bytes())
 }
 
 /// Arguments one after the other.
-pub(super) struct Words<'a> {
+pub(in crate::core) struct Words<'a> {
     rest: std::slice::Iter<'a, Bytes>,
 }
 
 impl<'a> Words<'a> {
     /// The words of a command from the given place on; place 0 is its name.
-    pub(super) fn from(arguments: &'a [Bytes], place: usize) -> Self {
+    pub(in crate::core) fn from(arguments: &'a [Bytes], place: usize) -> Self {
         Words {
             rest: arguments.get(place..).unwrap_or_default().iter(),
         }
     }
 
     /// The next word, or a syntax error.
-    pub(super) fn expect(&mut self) -> Result<&'a Bytes, CommandError> {
+    pub(in crate::core) fn expect(&mut self) -> Result<&'a Bytes, CommandError> {
         self.rest.next().ok_or(CommandError::Syntax)
     }
 
@@ -128,7 +128,7 @@ impl<'a> Iterator for Words<'a> {
 /// # Errors
 /// [`CommandError::NotInteger`], or [`CommandError::ExpireTime`] where it is zero, negative or
 /// beyond what fits.
-pub(super) fn expiry(
+pub(in crate::core) fn expiry(
     argument: &[u8],
     unit_ms: i64,
     since_ms: Milliseconds,

@@ -3,7 +3,10 @@
 use super::error::CommandError;
 use crate::core::{
     chance,
-    data::{Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, Packing, Used, Uses, Value},
+    data::{
+        Bucket, Database, Entry, Hash, Key, Keyspace, Kind, Milliseconds, NOTED_MAX, Packing, Used,
+        Uses, Value,
+    },
     reply::Reply,
 };
 
@@ -72,6 +75,11 @@ pub struct Effects {
     /// Databases that were changed as a whole (emptied, exchanged): any key of theirs may have
     /// been changed, added or removed, and [`changed`](Self::changed) does not mention them.
     pub databases: Vec<usize>,
+    /// Groups of keys of which one was removed.
+    pub(in crate::core) removed: Vec<Bucket>,
+    /// Of [`databases`](Self::databases), those in which more was changed than
+    /// [`removed`](Self::removed) says.
+    pub(in crate::core) replaced: Vec<usize>,
     /// The command found nothing to do and would wait, were that possible; its reply is for
     /// where it is not (in MULTI, in a script, or at the end of its time).
     pub blocks: bool,
@@ -86,6 +94,8 @@ impl Effects {
         self.events.clear();
         self.ended.clear();
         self.databases.clear();
+        self.removed.clear();
+        self.replaced.clear();
         self.blocks = false;
     }
 }
@@ -97,6 +107,8 @@ impl Default for Effects {
             events: Vec::new(),
             ended: Vec::new(),
             databases: Vec::new(),
+            removed: Vec::new(),
+            replaced: Vec::new(),
             blocks: false,
             keeps_events: true,
         }
@@ -417,7 +429,15 @@ impl<'a> Context<'a> {
     /// Removes every key of the chosen database, and tells so.
     pub fn flush(&mut self) {
         self.assert_writing();
-        self.keyspace.flush(self.database);
+        let (index, database) = (self.database, self.keyspace.database(self.database));
+        if database.len() <= NOTED_MAX {
+            let places = (0..database.len()).filter_map(|place| database.at(place));
+            let buckets = places.map(|(key, _)| Bucket::of(index, key));
+            self.effects.removed.extend(buckets);
+        } else {
+            self.effects.replaced.push(index);
+        }
+        self.keyspace.flush(index);
         self.effects.databases.push(self.database);
     }
 
@@ -425,6 +445,13 @@ impl<'a> Context<'a> {
     pub fn swap_databases(&mut self, first: usize, second: usize) {
         self.assert_writing();
         if first != second {
+            let both = [first, second];
+            if both
+                .iter()
+                .any(|index| !self.keyspace.database(*index).is_empty())
+            {
+                self.effects.replaced.extend(both);
+            }
             self.keyspace.swap(first, second);
             self.effects.databases.extend([first, second]);
         }
@@ -446,7 +473,9 @@ impl<'a> Context<'a> {
         {
             packing.fit(value);
         }
-        database.changed(key, version);
+        if !database.changed(key, version) {
+            self.effects.removed.push(Bucket::of(self.database, key));
+        }
         self.effects.changed.push((self.database, key.into()));
     }
 

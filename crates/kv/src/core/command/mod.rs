@@ -5,7 +5,7 @@
 //! every replica. Checks come before changes: a command that fails has changed nothing.
 
 mod acl;
-mod args;
+pub(in crate::core) mod args;
 mod bits;
 mod blocking;
 mod cluster;
@@ -13,6 +13,7 @@ mod context;
 mod databases;
 mod dump;
 mod error;
+mod fenced;
 mod geo;
 mod hashes;
 mod hyperloglog;
@@ -40,6 +41,7 @@ pub use blocking::{Wait, awaited_keys, awaited_type, found_nothing, wait_of};
 pub use cluster::{NO_SLOT, NO_SLOT_OR_COUNT, slot_of};
 pub use context::{Context, Effects, Event, EventClass, Moment};
 pub use error::CommandError;
+pub use fenced::fenced_by;
 pub use scripting::runs_scripts;
 pub use streams::fix_last_ids;
 pub use table::{Command, Flags, Group, KeyPlaces, all, find};

@@ -91,7 +91,7 @@ pub(super) const CONNECTION: &[Command] = commands! { Group::Connection;
     "auth", -2, ANYBODY, "1.0.0", "O(N) where N is the number of passwords defined for the user",
         "Authenticates the connection.";
     "select", 2, ALWAYS.and(Flags::FAST), "1.0.0", "O(1)",
-        "Chooses the logical database.";
+        "Chooses the logical database, or a keyspace by its number or name.";
     "client", -2, Flags::SESSION, "2.4.0", "Depends on subcommand.",
         "A container for commands about connections.", subcommands: CLIENT;
 };
@@ -192,6 +192,22 @@ pub(super) const CLUSTER: &[Command] = commands! { Group::Cluster;
         "Lets the connection read only what is up to date.";
     "asking", 1, Flags::FAST, "3.0.0", "O(1)",
         "Is answered for clients that follow a redirection; there is none of its kind.";
+};
+
+pub(super) const KEYSPACES: &[Command] = commands! { Group::Connection;
+    "atoll.consistency", -1, HERE, "7.4.0", "O(1)",
+        "Says how many replicas have to answer this connection's commands in eventual keyspaces: WRITE and READ, each ONE, QUORUM, ALL, or DEFAULT for what the keyspace was created with. Alone, tells what was said.";
+    "atoll.keyspace", -2, Flags::SESSION, "7.4.0", "Depends on subcommand.",
+        "A container for commands about keyspaces that have names.", subcommands: KEYSPACE;
+};
+
+const KEYSPACE: &[Command] = commands! { Group::Connection;
+    "atoll.keyspace|create", -3, ADMIN, "7.4.0", "O(N) where N is the number of partitions",
+        "Creates a keyspace of this name: LINEARIZABLE, or EVENTUAL with REPLICAS, WRITE and READ, for good.", group: Group::Server;
+    "atoll.keyspace|help", 2, HERE, "7.4.0", "O(1)",
+        "Tells what ATOLL.KEYSPACE can do.";
+    "atoll.keyspace|list", 2, HERE, "7.4.0", "O(N) where N is the number of keyspaces",
+        "Tells the keyspaces that have names, in the order of the numbers that SELECT takes.";
 };
 
 pub(super) const SERVER: &[Command] = commands! { Group::Server;

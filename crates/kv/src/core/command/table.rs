@@ -5,8 +5,8 @@ use std::{collections::HashMap, ops::BitOr, sync::LazyLock};
 use bytes::Bytes;
 
 use super::{
-    Context, Executed, acl, bits, cluster, databases, dump, geo, hashes, hyperloglog, keys, lists,
-    scripting, server, session, sets, sorted_sets, streams, strings,
+    Context, Executed, acl, bits, cluster, databases, dump, fenced, geo, hashes, hyperloglog, keys,
+    lists, scripting, server, session, sets, sorted_sets, streams, strings,
 };
 
 /// One command, as COMMAND tells of it.
@@ -237,12 +237,14 @@ const FAMILIES: &[&[Command]] = &[
     sorted_sets::ALGEBRA,
     geo::COMMANDS,
     dump::COMMANDS,
+    fenced::COMMANDS,
     hyperloglog::COMMANDS,
     streams::COMMANDS,
     session::CONNECTION,
     session::TRANSACTIONS,
     session::PUB_SUB,
     session::CLUSTER,
+    session::KEYSPACES,
     cluster::COMMANDS,
     session::SERVER,
     server::COMMANDS,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Transacted, TransactionId};
+use super::{Standing, Transacted, TransactionId};
 use crate::{
     api::Publication,
     core::{
@@ -200,6 +200,10 @@ fn write_transacted(writer: &mut Writer, transacted: &Transacted) {
             writer.byte(0).number(*now_ms);
             write_all(writer, replies);
         }
+        Transacted::Committed { now_ms, replies } => {
+            writer.byte(8).number(*now_ms);
+            write_all(writer, replies);
+        }
         Transacted::Conflict(None) => {
             writer.byte(1);
         }
@@ -220,12 +224,33 @@ fn write_transacted(writer: &mut Writer, transacted: &Transacted) {
         Transacted::Done => {
             writer.byte(5);
         }
+        Transacted::Held(id) => id.write(writer.byte(6)),
+        Transacted::Settled {
+            commits,
+            id,
+            participants,
+        } => {
+            writer.byte(7);
+            Standing::Ended {
+                commits: *commits,
+                id: *id,
+            }
+            .write(writer);
+            writer.length(participants.len());
+            for participant in participants {
+                writer.number(participant.0.into());
+            }
+        }
     }
 }
 
 fn read_transacted(reader: &mut Reader) -> Result<Transacted, CodecError> {
     Ok(match reader.byte()? {
         0 => Transacted::Prepared {
+            now_ms: reader.number()?,
+            replies: read_all(reader, DEPTH_MAX)?,
+        },
+        8 => Transacted::Committed {
             now_ms: reader.number()?,
             replies: read_all(reader, DEPTH_MAX)?,
         },
@@ -239,6 +264,18 @@ fn read_transacted(reader: &mut Reader) -> Result<Transacted, CodecError> {
                 .collect::<Result<_, _>>()?,
         },
         5 => Transacted::Done,
+        6 => Transacted::Held(TransactionId::read(reader)?),
+        7 => match Standing::read(reader)? {
+            // That has a mark of its own.
+            Standing::Held(_) => return Err(CodecError::Mark(7)),
+            Standing::Ended { commits, id } => Transacted::Settled {
+                commits,
+                id,
+                participants: (0..reader.count(1)?)
+                    .map(|_| reader.partition())
+                    .collect::<Result<_, _>>()?,
+            },
+        },
         mark => return Err(CodecError::Mark(mark)),
     })
 }

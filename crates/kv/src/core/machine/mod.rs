@@ -10,6 +10,8 @@ mod replicated;
 mod scripts;
 mod transactions;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 pub use answered::{ANSWER_BYTES_MAX, Answered, Facts};
@@ -17,14 +19,15 @@ pub use operation::{
     Attempt, Author, Call, Change, Decided, OPERATION_BYTES_MAX, Operation, Script, Step, Terms,
     WhenFull,
 };
-pub use scripts::{Called, Home, Running, Surroundings};
+pub use scripts::{Called, Extent, Home, Running, Surroundings};
 pub use transactions::{
-    Decision, Locks, Prepare, Prepared, Transact, Transacted, TransactionId, Transactions,
+    BranchId, Decision, Locks, Prepare, Prepared, Settlement, Standing, Transact, Transacted,
+    TransactionId, Transactions,
 };
 
 use super::{
     command::{self, Context, Effects, Event, Moment as CommandMoment},
-    data::{Entry, HIDDEN, Key, Keyspace, Milliseconds, Uses, Value},
+    data::{Absences, HIDDEN, Key, Keyspace, Milliseconds, Uses, Value},
     reply::Reply,
     snapshot,
 };
@@ -39,9 +42,15 @@ pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'max
 
 /// What is answered where the journal has no room (redis.io, "MISCONF error": a server that can't
 /// append to its log refuses what changes data, and goes on reading).
-const NO_SPACE: &str = "MISCONF Errors writing to the AOF file: No space left on device";
+pub(crate) const NO_SPACE: &str = "MISCONF Errors writing to the AOF file: No space left on device";
 /// What is answered where a transaction holds what an owner should have waited for.
 const LOCKED: &str = "TRYAGAIN A transaction holds a key of this command; nothing was done";
+/// What is answered where a transaction that is decided outside holds a key for long.
+const HELD: &str = "TRYAGAIN A transaction with others outside holds a key of this command; \
+                    nothing was done";
+
+/// Where a key stands that has ended and is not removed yet: as it never did before.
+const ENDED: u64 = u64::MAX;
 
 /// Redis's data types.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +74,13 @@ pub struct Machine {
     effects: Effects,
     /// Transactions over several partitions.
     transactions: Transactions,
+    /// Since when keys are missing.
+    absences: Absences,
+    /// Those of them of which the driver has yet to hear that their coordinators are at work.
+    tended: BTreeSet<TransactionId>,
+    /// Those that are held for so long that nobody waits for them any more, as this node's driver
+    /// says. It is no part of the state.
+    held_for_long: BTreeSet<TransactionId>,
     /// The last sum of the data, and where in the log it was made.
     sum: Option<(u64, u64)>,
     /// What the operation that runs comes with.
@@ -240,6 +256,7 @@ impl Machine {
             Err(error) => return refused(&format!("ERR unknown operation: {error}")),
         };
         match operation {
+            Operation::Tend(id) => self.tend(id),
             Operation::Transact(_) if at.reading => refused("ERR a write came as a read"),
             Operation::Transact(transact) => self.transact(at, transact, effects),
             Operation::Call(call) => {
@@ -268,10 +285,7 @@ impl Machine {
                 }
             }
             Operation::Transaction { calls, watched } => {
-                let stands = |(database, key, version): &(usize, Bytes, u64)| {
-                    self.version(at, *database, key) == *version
-                };
-                if !watched.iter().all(stands) {
+                if !self.stands(at, &watched) {
                     return Answered::Discarded;
                 }
                 let step =
@@ -279,9 +293,11 @@ impl Machine {
                 Answered::Executed(calls.iter().enumerate().map(step).collect())
             }
             Operation::Versions(keys) => {
-                let versions = keys
-                    .iter()
-                    .map(|(database, key)| self.version(at, *database, key));
+                let versions = keys.iter().map(|(database, key)| {
+                    // What has ended is to be gone before anybody says where it stands.
+                    Context::new(&mut self.keyspace, *database, at, effects).exists(key);
+                    self.version(at, *database, key)
+                });
                 Answered::Versions(versions.collect())
             }
             Operation::Sum => {
@@ -370,12 +386,20 @@ impl Machine {
         Answered::Waits { reply, words }
     }
 
-    /// Where a key stands: the place of its last change; 0 if there is none.
+    /// Whether keys still stand where they stood.
+    fn stands(&self, at: CommandMoment, watched: &[(usize, Bytes, u64)]) -> bool {
+        let mut watched = watched.iter();
+        watched.all(|(database, key, version)| self.version(at, *database, key) == *version)
+    }
+
+    /// Where a key stands: the place in the log of its last change or removal, or a later one;
+    /// 0 if it never was there. No two states of a key have the same.
     fn version(&self, at: CommandMoment, database: usize, key: &[u8]) -> u64 {
-        let entry = self.keyspace.database(database).get(key);
-        entry
-            .filter(|entry| !entry.has_ended(at.now_ms))
-            .map_or(0, Entry::version)
+        match self.keyspace.database(database).get(key) {
+            None => self.absences.since(database, key),
+            Some(entry) if entry.has_ended(at.now_ms) => ENDED,
+            Some(entry) => entry.version().max(self.absences.whole(database)),
+        }
     }
 }
 

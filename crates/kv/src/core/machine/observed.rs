@@ -76,7 +76,10 @@ pub(super) fn touches(logged: &Bytes, read: &Bytes) -> bool {
     match &logged {
         Operation::Call(call) | Operation::Wait { call, .. } => may_change(call),
         Operation::Transaction { calls, .. } => calls.iter().any(may_change),
-        Operation::Versions(_) | Operation::Sum | Operation::Compare { .. } => false,
+        Operation::Versions(_)
+        | Operation::Sum
+        | Operation::Compare { .. }
+        | Operation::Tend(_) => false,
         Operation::Expire(keys) | Operation::Evict(keys) => keys.iter().any(is_it),
         Operation::Decided(decided) => decided.changes.iter().any(|change| match change {
             Change::Call(call) => may_change(call),

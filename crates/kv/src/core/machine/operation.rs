@@ -8,7 +8,7 @@ use super::{
         call_bytes, database, read_call, read_keys, read_script, read_watched, write_call,
         write_keys, write_script, write_watched,
     },
-    transactions::Transact,
+    transactions::{Transact, TransactionId},
 };
 use crate::core::{
     acl::Caller,
@@ -35,6 +35,8 @@ const SUM: u8 = 9;
 const COMPARE: u8 = 10;
 /// What marks a step of a transaction over several partitions.
 const TRANSACT: u8 = 11;
+/// What marks that somebody is at work on one.
+const TEND: u8 = 12;
 
 /// What marks an operation that comes with terms.
 const TERMS: u8 = 16;
@@ -179,6 +181,9 @@ pub enum Operation {
     },
     /// Take a step of a transaction over several partitions.
     Transact(Transact),
+    /// Do not take this transaction for left: its coordinator is at work on it. It changes
+    /// nothing.
+    Tend(TransactionId),
 }
 
 /// Which run this is of a command that waits.
@@ -275,6 +280,7 @@ impl Operation {
                 write_watched(&mut writer, watched);
             }
             Operation::Transact(transact) => transact.write(writer.byte(TRANSACT)),
+            Operation::Tend(id) => id.write(writer.byte(TEND)),
         }
         writer.finish()
     }
@@ -415,6 +421,7 @@ impl Operation {
                 Operation::Program { steps, watched }
             }
             TRANSACT => Operation::Transact(Transact::read(&mut reader)?),
+            TEND => Operation::Tend(TransactionId::read(&mut reader)?),
             mark => return Err(CodecError::Mark(mark)),
         };
         reader.finish()?;

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::{
-    ABORTED, Answered, Attempt, CommandMoment, EXPIRE_MAX, LOCKED, Machine, NO_SPACE,
+    ABORTED, Answered, Attempt, CommandMoment, EXPIRE_MAX, HELD, LOCKED, Machine, NO_SPACE,
     OUT_OF_MEMORY, Operation, Step, Transact, Transacted, observed, refused, scripts, transactions,
 };
 use crate::core::{
@@ -36,6 +36,12 @@ impl StateMachine for Machine {
         };
         if self.keeps_changes {
             self.note_changes(&effects);
+        }
+        for bucket in &effects.removed {
+            self.absences.note(*bucket, at.version);
+        }
+        for database in &effects.replaced {
+            self.absences.note_all(*database, at.version);
         }
         self.events.append(&mut effects.events);
         self.changed.append(&mut effects.changed);
@@ -143,6 +149,20 @@ impl StateMachine for Machine {
         scripts::decide(self, at, operation)
     }
 
+    fn waits_no_more(&self, operation: &Bytes) -> Option<Answered> {
+        let holder = self.held_for_long(operation)?;
+        match Operation::decode(operation.clone()).ok()? {
+            Operation::Transaction { .. } | Operation::Program { .. } => Some(aborted(HELD)),
+            Operation::Transact(_) => {
+                let conflict = Transacted::Conflict(Some(holder));
+                Some(Answered::Transacted(conflict))
+            }
+            // It finds nothing yet, and waits on for what it waits for.
+            Operation::Wait { attempt, .. } if attempt != Attempt::First => None,
+            _ => Some(refused(HELD)),
+        }
+    }
+
     fn refuses(&self, operation: &Bytes) -> Option<Answered> {
         if let Some(conflict) = self.refuses_step(operation) {
             return Some(conflict);
@@ -182,7 +202,7 @@ impl StateMachine for Machine {
             Ok(Operation::Script(script)) if scripts::is_refused_when_full(&script) => {
                 Some(refused(scripts::OUT_OF_MEMORY))
             }
-            Ok(Operation::Transact(Transact::Prepare(prepare)))
+            Ok(Operation::Transact(Transact::Prepare(prepare) | Transact::Commit(prepare)))
                 if prepare.calls.iter().any(needs_memory) =>
             {
                 Some(refused(OUT_OF_MEMORY))
@@ -223,7 +243,9 @@ fn refused_without_space(operation: &Bytes) -> Option<Answered> {
         }
         Ok(Operation::Transaction { .. } | Operation::Program { .. }) => Some(aborted(NO_SPACE)),
         // What ends a transaction makes room.
-        Ok(Operation::Transact(Transact::Prepare(_))) => Some(refused(NO_SPACE)),
+        Ok(Operation::Transact(Transact::Prepare(_) | Transact::Commit(_))) => {
+            Some(refused(NO_SPACE))
+        }
         _ => None,
     }
 }

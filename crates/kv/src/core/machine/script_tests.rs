@@ -12,8 +12,10 @@ use crate::{
         partition::{Moment, Read, StateMachine as _},
         paxos::LogIndex,
         script::{End, Watch},
+        sessions::Session,
     },
 };
+use atoll_base::id::{PartitionId, ReplicaId};
 use atoll_ring::partition::Partitions;
 use std::sync::Arc;
 
@@ -127,8 +129,10 @@ fn at_home(partitions: u16) -> Machine {
     let mut machine = Machine::default();
     let partitions = Partitions::new(partitions).unwrap();
     machine.set_home(Home {
-        partition: partitions.of_key(b"k"),
-        partitions,
+        extent: Extent::Partition {
+            id: partitions.of_key(b"k"),
+            partitions,
+        },
         surroundings: Arc::new(Node),
     });
     machine
@@ -553,4 +557,40 @@ proptest! {
             prop_assert_eq!(again, Ok(decided));
         }
     }
+}
+
+#[test]
+fn what_may_touch_any_key_waits_for_all_locks() {
+    let mut machine = Machine::default();
+    eval(
+        &mut machine,
+        "redis.call('rpush', 'k', 1, 2) redis.call('mset', 'w_1', 9, 'w_2', 4)",
+    );
+    let by_weight = "return redis.call('sort', 'k', 'by', 'w_*')";
+    let sorted = |first, second| {
+        let all = vec![Reply::bulk(first), Reply::bulk(second)];
+        Answered::Reply(Reply::Array(all))
+    };
+    assert_eq!(eval(&mut machine, by_weight).plain(), sorted("2", "1"));
+    let prepare = Prepare {
+        id: TransactionId {
+            session: Session {
+                replica: ReplicaId(1),
+                boot: 1,
+            },
+            number: 1,
+        },
+        home: PartitionId(0),
+        participants: vec![PartitionId(0)],
+        locks: Locks::Keys(vec![(0, Bytes::from("w_1"))]),
+        watched: Vec::new(),
+        calls: Vec::new(),
+        waits: false,
+        branch: None,
+    };
+    let prepare = Operation::Transact(Transact::Prepare(prepare));
+    machine.apply(at(1_000, 2), &prepare.encode());
+    assert!(text(&eval(&mut machine, by_weight)).starts_with("TRYAGAIN"));
+    let plain = eval(&mut machine, "return redis.call('sort', 'k')");
+    assert_eq!(plain.plain(), sorted("1", "2"));
 }

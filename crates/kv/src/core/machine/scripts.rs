@@ -15,7 +15,7 @@
 
 mod calls;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use atoll_base::id::PartitionId;
 use atoll_ring::partition::Partitions;
@@ -30,7 +30,7 @@ use crate::{
     core::{
         acl::Caller,
         command::{self, Command, Context, Effects, Flags, Moment},
-        data::{Entry, Key, Keyspace, Packing},
+        data::{Key, Keyspace, Packing},
         reply::Reply,
         route,
         script::{self, Job, Ran, Watch},
@@ -52,12 +52,24 @@ pub(super) fn is_refused_when_full(script: &Script) -> bool {
 /// Where a machine is, for its scripts.
 #[derive(Clone, Debug)]
 pub struct Home {
-    /// Which partition it is.
-    pub partition: PartitionId,
-    /// How many there are.
-    pub partitions: Partitions,
+    /// What of the data it has.
+    pub extent: Extent,
     /// The node around it.
     pub surroundings: Arc<dyn Surroundings>,
+}
+
+/// What of the data a machine has.
+#[derive(Clone, Debug)]
+pub enum Extent {
+    /// A partition.
+    Partition {
+        /// Which.
+        id: PartitionId,
+        /// How many there are.
+        partitions: Partitions,
+    },
+    /// These keys of databases, brought together from several partitions.
+    Keys(BTreeSet<(usize, Bytes)>),
 }
 
 /// What a node does for scripts.
@@ -119,14 +131,17 @@ pub(super) fn decide(machine: &mut Machine, at: Moment, operation: &Bytes) -> By
         // Whoever applies it says what is wrong with it.
         Ok(_) | Err(_) => return operation.clone(),
     };
+    let stands = watched
+        .as_ref()
+        .is_none_or(|watched| machine.stands(at, watched));
     machine.keyspace.begin_undo();
     let mut run = Run::new(machine.home.as_ref(), &mut machine.keyspace, at);
     run.transactions = Some(&machine.transactions);
     run.is_full = machine.is_full;
     run.packing = terms.packing;
-    let answered = match &watched {
-        Some(watched) if !stands(run.keyspace, at, watched) => Ok(Answered::Discarded),
-        _ => run.steps(steps, watched.is_some()),
+    let answered = match stands {
+        true => run.steps(steps, watched.is_some()),
+        false => Ok(Answered::Discarded),
     };
     let answered = answered.map(|answered| run.ran(answered));
     let Run { changes, bytes, .. } = run;
@@ -159,14 +174,6 @@ fn too_large(bytes: usize) -> Reply {
     )))
 }
 
-fn stands(keyspace: &Keyspace, at: Moment, watched: &[(usize, Bytes, u64)]) -> bool {
-    watched.iter().all(|(database, key, version)| {
-        let entry = keyspace.database(*database).get(key);
-        let entry = entry.filter(|entry| !entry.has_ended(at.now_ms));
-        entry.map_or(0, Entry::version) == *version
-    })
-}
-
 impl Machine {
     /// Does what was decided.
     pub(super) fn redo(&mut self, at: Moment, decided: Decided, effects: &mut Effects) -> Answered {
@@ -186,6 +193,18 @@ impl Machine {
         }
     }
 
+    /// Runs a script on what is here, which is nobody's: values brought together from several
+    /// partitions. Tells what it came to.
+    ///
+    /// # Errors
+    /// It was ended, and this is its error. What it did until then is here; nothing of it is to
+    /// be kept.
+    pub fn run_script(&mut self, at: Moment, script: Script) -> Result<Answered, Reply> {
+        let mut run = Run::new(self.home.as_ref(), &mut self.keyspace, at);
+        let answered = run.steps(vec![Step::Script(script)], false)?;
+        Ok(run.ran(answered))
+    }
+
     /// Runs scripts, and commands among them, that change nothing.
     pub(super) fn read_steps(
         &mut self,
@@ -194,7 +213,7 @@ impl Machine {
         watched: Option<&[(usize, Bytes, u64)]>,
         effects: &mut Effects,
     ) -> Answered {
-        if watched.is_some_and(|watched| !stands(&self.keyspace, at, watched)) {
+        if watched.is_some_and(|watched| !self.stands(at, watched)) {
             return Answered::Discarded;
         }
         let mut run = Run::new(self.home.as_ref(), &mut self.keyspace, at);
@@ -339,7 +358,12 @@ impl<'a> Run<'a> {
             let locks = self.transactions;
             locks.is_some_and(|locks| keys.any(|key| locks.locks(self.database, key)))
         };
-        if route::reach(command, &words).is_some_and(is_locked) {
+        let is_locked = match route::reach(command, &words) {
+            Some(places) => is_locked(places),
+            // It may touch any key.
+            None => self.transactions.is_some_and(Transactions::locks_any),
+        };
+        if is_locked {
             return error(super::LOCKED);
         }
         let (reply, has_removed) = self.execute_once(command, &words);

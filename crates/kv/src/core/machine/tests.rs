@@ -1,5 +1,7 @@
 //! Operations and answers come back from their bytes; reads remove nothing by themselves.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use atoll_base::id::NodeId;
@@ -234,6 +236,66 @@ fn evicted_keys_are_gone_and_it_is_told() {
     // The other one had ended, which comes first.
     assert_eq!(names, [("evicted", &b"a"[..]), ("expired", &b"b"[..])]);
     assert!(machine.keyspace().is_empty());
+}
+
+/// A key that was missing, was there and is missing again has been changed.
+#[test]
+fn no_two_states_of_a_key_stand_at_the_same_place() {
+    let mut machine = Machine::default();
+    let mut index = 0;
+    let mut apply = |machine: &mut Machine, now_ms, operation: &Operation| {
+        index += 1;
+        let at = Moment {
+            now_ms,
+            seed: 1,
+            index: LogIndex(index),
+        };
+        machine.apply(at, &operation.encode())
+    };
+    let key = (3, Bytes::from("a"));
+    let mut seen = BTreeSet::new();
+    for (now_ms, text) in [
+        (1, "PING"),
+        (1, "SET a 1"),
+        (1, "DEL a"),
+        (1, "SET a 1"),
+        (1, "GETDEL a"),
+        (1, "SET a 1 PX 10"),
+        // It ends by itself.
+        (20, "GET a"),
+        (20, "SADD a m"),
+        (20, "SREM a m"),
+        (20, "SET a 1"),
+        (20, "RENAME a b"),
+        (20, "SET a 1"),
+        (20, "FLUSHDB"),
+        (20, "SET a 1"),
+        (20, "SWAPDB 3 1"),
+        (20, "SWAPDB 3 1"),
+    ] {
+        apply(&mut machine, now_ms, &call(text));
+        let asked = apply(
+            &mut machine,
+            now_ms,
+            &Operation::Versions(vec![key.clone()]),
+        );
+        let Answered::Versions(versions) = asked else {
+            panic!("{asked:?}");
+        };
+        let watched = vec![(key.0, key.1.clone(), versions[0])];
+        assert!(seen.insert(versions[0]), "{text}: {versions:?} again");
+        // What others do is nothing to it, wherever that can be told apart.
+        for other in ["SET c 1", "DEL c"] {
+            apply(&mut machine, now_ms, &call(other));
+        }
+        let calls = Vec::new();
+        let stands = apply(
+            &mut machine,
+            now_ms,
+            &Operation::Transaction { calls, watched },
+        );
+        assert_eq!(stands, Answered::Executed(Vec::new()), "{text}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! of a large state has to be in one place. They end with a checksum; reading believes nothing
 //! before that was compared, and nothing that makes no sense after it.
 
+mod absences;
 mod read;
 mod sink;
 #[cfg(test)]
@@ -34,6 +35,10 @@ const VERSION: u8 = 1;
 const VERSION_HIDDEN: u8 = 2;
 /// Version of the encoded form where transactions over several partitions follow all databases.
 const VERSION_TRANSACTIONS: u8 = 3;
+/// Version of the encoded form where it also says since when keys are missing.
+const VERSION_ABSENCES: u8 = 4;
+/// Version of the encoded form where branches of transactions that are decided outside follow.
+const VERSION_BRANCHES: u8 = 5;
 /// Bytes of the checksum at the end.
 const CHECKSUM_BYTES: usize = 8;
 
@@ -110,8 +115,8 @@ pub fn decode(bytes: &Bytes) -> Result<State<Machine>, SnapshotError> {
     }
     let found = head[MAGIC.len()];
     let version = found;
-    if version > VERSION_TRANSACTIONS {
-        let known = VERSION_TRANSACTIONS;
+    if version > VERSION_BRANCHES {
+        let known = VERSION_BRANCHES;
         return Err(CodecError::Version { found, known }.into());
     }
     let (found, computed) = (u64::from_le_bytes(tail), sink::checksum(&content));

@@ -3,7 +3,10 @@
 use atoll_base::id::ReplicaId;
 use bytes::Bytes;
 
-use super::{SnapshotError, VERSION_HIDDEN, VERSION_TRANSACTIONS, transactions, values};
+use super::{
+    SnapshotError, VERSION_ABSENCES, VERSION_BRANCHES, VERSION_HIDDEN, VERSION_TRANSACTIONS,
+    absences, transactions, values,
+};
 use crate::core::{
     codec::{CodecError, Reader},
     data::{DATABASES, Database, Entry, HIDDEN, Keyspace, Used, Uses},
@@ -71,6 +74,17 @@ pub(super) fn state(content: Bytes, version: u8) -> Result<State<Machine>, Snaps
     if version >= VERSION_TRANSACTIONS {
         let transactions = transactions::read(from)?;
         state.machine = state.machine.with_transactions(transactions);
+    }
+    if version >= VERSION_ABSENCES {
+        let absences = absences::read(from)?;
+        state.machine = state.machine.with_absences(absences);
+    }
+    if version >= VERSION_BRANCHES {
+        let known = state.machine.transactions().clone();
+        let known = transactions::read_branches(from, known)?;
+        state.machine = state.machine.with_transactions(known);
+    } else if state.machine.transactions().knows_branches() {
+        return Err(SnapshotError::Impossible("a branch in a version without"));
     }
     from.clone().finish()?;
     Ok(state)

@@ -7,13 +7,16 @@ use crate::core::{
     codec::{Reader, Writer},
     data::{HIDDEN, Key},
     machine::{
-        Decision, Locks, Operation, Prepare, Prepared, Terms, Transact, TransactionId, Transactions,
+        BranchId, Decision, Locks, Operation, Prepare, Prepared, Standing, Terms, Transact,
+        TransactionId, Transactions,
     },
     paxos::LogIndex,
 };
 
 /// Bytes that a transaction takes at least.
 const BYTES_MIN: usize = 4;
+/// Bytes that a branch takes at least.
+const BRANCH_BYTES_MIN: usize = 20;
 
 pub(super) fn write<F: FnMut(Bytes)>(to: &mut Sink<F>, transactions: &Transactions) {
     let prepared = transactions.prepared();
@@ -30,6 +33,7 @@ pub(super) fn write<F: FnMut(Bytes)>(to: &mut Sink<F>, transactions: &Transactio
             watched: Vec::new(),
             calls: prepared.calls.clone(),
             waits: false,
+            branch: prepared.branch,
         }));
         to.number(prepared.now_ms)
             .number(prepared.seed)
@@ -84,6 +88,32 @@ pub(super) fn read(from: &mut Reader) -> Result<Transactions, SnapshotError> {
     Ok(transactions)
 }
 
+/// Branches that are decided outside; what is held of them is among the transactions.
+pub(super) fn write_branches<F: FnMut(Bytes)>(to: &mut Sink<F>, transactions: &Transactions) {
+    let branches = transactions.branches();
+    to.length(branches.len());
+    for (branch, standing) in branches {
+        let mut writer = Writer::default();
+        branch.write(&mut writer);
+        standing.write(&mut writer);
+        to.raw(&writer.finish());
+    }
+}
+
+pub(super) fn read_branches(
+    from: &mut Reader,
+    mut transactions: Transactions,
+) -> Result<Transactions, SnapshotError> {
+    for _ in 0..from.count(BRANCH_BYTES_MIN)? {
+        let branch = BranchId::read(from)?;
+        let standing = Standing::read(from)?;
+        if !transactions.restore_branch(branch, standing) {
+            return Err(SnapshotError::Impossible("a branch as none can stand"));
+        }
+    }
+    Ok(transactions)
+}
+
 fn prepared(step: Operation, terms: Terms) -> Result<(TransactionId, Prepared), SnapshotError> {
     let Operation::Transact(Transact::Prepare(prepare)) = step else {
         return Err(SnapshotError::Impossible("a lock of no transaction"));
@@ -107,6 +137,7 @@ fn prepared(step: Operation, terms: Terms) -> Result<(TransactionId, Prepared), 
             .map(|(database, key)| (database, Key::from(&key[..])))
             .collect(),
         calls: prepare.calls,
+        branch: prepare.branch,
     };
     Ok((prepare.id, prepared))
 }

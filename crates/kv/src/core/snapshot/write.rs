@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    MAGIC, VERSION, VERSION_HIDDEN, VERSION_TRANSACTIONS, sink::Sink, transactions, values,
+    MAGIC, VERSION, VERSION_ABSENCES, VERSION_BRANCHES, VERSION_HIDDEN, VERSION_TRANSACTIONS,
+    absences, sink::Sink, transactions, values,
 };
 use crate::core::{
     data::{DATABASES, Database, HIDDEN, Keyspace},
@@ -15,14 +16,18 @@ pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
     let applied = state.applied;
     let keyspace = state.machine.keyspace();
     let known = state.machine.transactions();
-    let has_transactions = !known.is_empty();
+    let has_branches = known.knows_branches();
+    let has_absences = has_branches || !state.machine.absences().is_empty();
+    let has_transactions = !known.is_empty() || has_absences;
     let has_hidden = !keyspace.database(HIDDEN).is_empty();
     // Where there is nothing of them, versions from before they were there can read the rest.
     to.raw(MAGIC)
-        .byte(match (has_transactions, has_hidden) {
-            (true, _) => VERSION_TRANSACTIONS,
-            (false, true) => VERSION_HIDDEN,
-            (false, false) => VERSION,
+        .byte(match (has_absences, has_transactions, has_hidden) {
+            _ if has_branches => VERSION_BRANCHES,
+            (true, _, _) => VERSION_ABSENCES,
+            (false, true, _) => VERSION_TRANSACTIONS,
+            (false, false, true) => VERSION_HIDDEN,
+            (false, false, false) => VERSION,
         })
         .number(applied.birth.configuration)
         .number(applied.birth.round)
@@ -52,6 +57,12 @@ pub(super) fn state<F: FnMut(Bytes)>(to: &mut Sink<F>, state: &State<Machine>) {
             database(to, keyspace.database(HIDDEN));
         }
         transactions::write(to, known);
+    }
+    if has_absences {
+        absences::write(to, state.machine.absences());
+    }
+    if has_branches {
+        transactions::write_branches(to, known);
     }
 }
 

@@ -14,5 +14,6 @@ pub use packet::{Bundle, Packet};
 pub use piece::{Arrived, Piece, Whole};
 pub use publications::{decode_publications, encode_publications, publication_bytes};
 pub use record::{
-    Checkpoint, FileMark, Logged, decode_record, encode_checkpoint, encode_forgotten, encode_record,
+    Checkpoint, FileMark, Logged, decode_record, encode_checkpoint, encode_forgotten, encode_noted,
+    encode_record,
 };

@@ -10,6 +10,8 @@ use super::parts::{
 };
 use crate::core::{
     codec::{CodecError, Reader, Writer},
+    eventual::{bundle::RoomId, noted::Noted},
+    keyspaces::KeyspaceNumber,
     paxos::{Ballot, Configuration, Durable, Entry, Forgotten, LogIndex, Position, Record},
 };
 
@@ -44,6 +46,8 @@ pub enum Logged {
     /// The replica has no part in the partition any more; nothing of what came before counts,
     /// and a reader may begin here.
     Forgotten(Forgotten),
+    /// Of an eventual keyspace's partition.
+    Noted(KeyspaceNumber, Noted),
 }
 
 /// What tells a file from others.
@@ -151,6 +155,14 @@ pub fn encode_forgotten(partition: PartitionId, forgotten: Forgotten) -> Bytes {
     writer.finish()
 }
 
+/// The record of an eventual keyspace's partition.
+pub fn encode_noted(room: RoomId, noted: &Noted) -> Bytes {
+    let mut writer = begin(room.partition, ENTRY_BYTES + noted.bytes());
+    writer.byte(8).number(room.keyspace.0.into());
+    noted.write(&mut writer);
+    writer.finish()
+}
+
 /// About what a record takes, in bytes.
 fn record_bytes(record: &Record) -> usize {
     match record {
@@ -203,6 +215,11 @@ pub fn decode_record(bytes: Bytes) -> Result<(PartitionId, Logged), CodecError> 
         7 => Logged::Forgotten(Forgotten {
             configuration: reader.number()?,
         }),
+        8 => {
+            let keyspace = u32::try_from(reader.number()?).map_err(|_| CodecError::Number)?;
+            let noted = Noted::read(reader)?;
+            return Ok((partition, Logged::Noted(KeyspaceNumber(keyspace), noted)));
+        }
         mark => return Err(CodecError::Mark(mark)),
     };
     reader.finish()?;

@@ -3,16 +3,17 @@
 //!
 //! A script's shard can't say so itself, so whoever brings it work looks here first.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use atoll_base::id::PartitionId;
 use bytes::Bytes;
 
 use super::is_scripting;
 use crate::{
-    api::{Condition, Hindrance, Unhindered},
+    api::{Condition, EventualStatus, Hindrance, Unhindered},
     core::{
         command::{Command, Flags, KeyPlaces, runs_scripts},
+        keyspaces::{KeyspaceNumber, Keyspaces},
         route::{self, Plan},
         script::{self, Flag},
     },
@@ -54,6 +55,14 @@ impl Condition for Kv {
     fn may_write(&self, command: &Command, words: &[Bytes]) -> bool {
         let may = Unhindered.may_write(command, words);
         may && !(runs_scripts(command) && is_known_to_read(self, command, words))
+    }
+
+    fn keyspaces(&self) -> Arc<Keyspaces> {
+        Kv::keyspaces(self)
+    }
+
+    fn eventual_status(&self) -> BTreeMap<KeyspaceNumber, EventualStatus> {
+        Kv::eventual_status(self)
     }
 }
 

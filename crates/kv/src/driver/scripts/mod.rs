@@ -28,15 +28,15 @@ use parking_lot::Mutex;
 use self::{cache::Cache, functions::Known, running::Runs};
 use super::{
     Kv,
-    ask::{Dealer, Later, Pending, Receiver, answer, error_reply, given, kind},
+    ask::{Dealer, Later, Pending, Receiver, answer, error_reply, execute, given, kind},
 };
 use crate::{
-    api::{Answer, Call, Publication, Refusal, Step, Transaction},
+    api::{Answer, Atomic, AtomicStep, Call, DatabaseKey, Refusal, Step, Transaction, Version},
     core::{
         acl::Caller,
         command::{Command, Flags, Group},
         data::parse_integer,
-        machine::{self, Answered, Operation, Script, WhenFull},
+        machine::{self, Answered, Author, Operation, Script, WhenFull},
         partition::Given,
         reply::Reply,
         route::{self, Plan},
@@ -118,10 +118,10 @@ pub(super) fn begin(
         "function|kill" => kv.0.scripts.runs.kill(true),
         "function|help" => Ok(listing::help(listing::FUNCTION)),
         _ => {
-            let kv = kv.clone();
+            let (kv, by) = (kv.clone(), dealer.by());
             return Pending::Alone(Box::pin(async move {
                 match name {
-                    "fcall" | "fcall_ro" => call_function(&kv, database, call, caller).await,
+                    "fcall" | "fcall_ro" => call_function(&kv, by, database, call, caller).await,
                     _ => functions::run(&kv, name, &call.words).await,
                 }
             }));
@@ -256,14 +256,23 @@ fn resolve_function(known: &Known, database: usize, call: &Call) -> Result<Scrip
     })
 }
 
-/// Brings a script to the partition of its keys.
+/// Brings a script to the partition of its keys, or their values to it, if there are several.
 fn deal(kv: &Kv, dealer: &mut Dealer<'_>, call: &Call, script: Script) -> Pending {
     let partitions = kv.0.partitions;
     let of_key = |key: &[u8]| partitions.of_key(key);
     let partition = match route::plan(call.command, &call.words, partitions.count(), of_key) {
         Ok(Plan::One(partition)) => partition,
         Ok(Plan::Anywhere) => PartitionId(0),
-        Ok(_) => return Pending::Ready(Answer::Refused(Refusal::CrossPartition)),
+        Ok(_) => {
+            let atomic = Atomic {
+                by: dealer.by(),
+                steps: vec![AtomicStep::Script(script)],
+                watched: Vec::new(),
+                names: Vec::new(),
+                is_transaction: false,
+            };
+            return Pending::Alone(execute(kv, atomic));
+        }
         Err(error) => return Pending::Ready(error_reply(error.to_string())),
     };
     let reads = script.reads;
@@ -299,7 +308,13 @@ fn publish(
     }
 }
 
-async fn call_function(kv: &Kv, database: usize, call: Call, caller: Option<Caller>) -> Answer {
+async fn call_function(
+    kv: &Kv,
+    by: Option<u64>,
+    database: usize,
+    call: Call,
+    caller: Option<Caller>,
+) -> Answer {
     let known = match functions::known(kv).await {
         Ok(known) => known,
         Err(refused) => return refused,
@@ -309,15 +324,15 @@ async fn call_function(kv: &Kv, database: usize, call: Call, caller: Option<Call
         Err(text) => return error_reply(text),
     };
     let mut dealer = Dealer::new(kv);
+    let node = kv.0.node;
+    dealer.author = by.map(|client| Author { node, client });
     let pending = deal(kv, &mut dealer, &call, script);
     dealer.hand_over();
     match pending {
-        Pending::Later(later) => later.await,
+        Pending::Later(later) | Pending::Alone(later) => later.await,
         Pending::Ready(answer) => answer,
         // Nothing else comes of a script.
-        Pending::Publish(_) | Pending::One(_) | Pending::Alone(_) => {
-            Answer::Refused(Refusal::Unknown)
-        }
+        Pending::Publish(_) | Pending::One(_) => Answer::Refused(Refusal::Unknown),
     }
 }
 
@@ -329,51 +344,64 @@ pub(super) fn holds_scripts(transaction: &Transaction) -> bool {
     })
 }
 
-/// Runs a transaction that holds scripts, in one partition.
-async fn transaction(
+/// What the steps of a transaction are, once it is known which scripts they mean.
+async fn resolve_all(
     kv: &Kv,
-    transaction: Transaction,
-    partition: PartitionId,
+    steps: Vec<Step>,
     caller: Option<Caller>,
-) -> Answer {
-    let calls_functions = transaction.steps.iter().any(|step| match step {
+) -> Result<Vec<AtomicStep>, Answer> {
+    let calls_functions = steps.iter().any(|step| match step {
         Step::Call { call, .. } => call.command.name.starts_with("fcall"),
         Step::Publish(_) => false,
     });
     let known = match calls_functions {
-        true => match functions::known(kv).await {
-            Ok(known) => known,
-            Err(refused) => return refused,
-        },
+        true => functions::known(kv).await?,
         false => Arc::default(),
     };
-    let (mut steps, mut others, mut reads) = (Vec::new(), Vec::new(), true);
-    for (place, step) in transaction.steps.into_iter().enumerate() {
-        match step {
-            Step::Publish(publication) => others.push((place, Other::Publish(publication))),
-            Step::Call { database, call } if is_scripting(call.command) => {
-                let script = match call.command.name.starts_with("fcall") {
-                    true => resolve_function(&known, database, &call),
-                    false => resolve(kv, database, &call),
-                };
-                match script {
-                    Ok(script) => {
-                        reads &= script.reads;
-                        let caller = caller.clone();
-                        steps.push(machine::Step::Script(Script { caller, ..script }));
-                    }
-                    Err(text) => others.push((place, Other::Refused(text))),
-                }
+    let resolved = steps.into_iter().map(|step| match step {
+        Step::Publish(publication) => AtomicStep::Publish(publication),
+        Step::Call { database, call } if is_scripting(call.command) => {
+            let script = match call.command.name.starts_with("fcall") {
+                true => resolve_function(&known, database, &call),
+                false => resolve(kv, database, &call),
+            };
+            match script {
+                Ok(script) => AtomicStep::Script(Script {
+                    caller: caller.clone(),
+                    ..script
+                }),
+                Err(text) => AtomicStep::Told(Reply::Error(Bytes::from(text))),
             }
-            Step::Call { database, call } => {
+        }
+        Step::Call { database, call } => AtomicStep::Call { database, call },
+    });
+    Ok(resolved.collect())
+}
+
+/// Runs steps among which are scripts, in one partition.
+async fn run_program(
+    kv: &Kv,
+    resolved: Vec<AtomicStep>,
+    watched: Vec<(DatabaseKey, Version)>,
+    partition: PartitionId,
+) -> Answer {
+    let (mut steps, mut others, mut reads) = (Vec::new(), Vec::new(), true);
+    for (place, step) in resolved.into_iter().enumerate() {
+        match step {
+            AtomicStep::Publish(publication) => others.push((place, Err(publication))),
+            AtomicStep::Told(reply) => others.push((place, Ok(reply))),
+            AtomicStep::Script(script) => {
+                reads &= script.reads;
+                steps.push(machine::Step::Script(script));
+            }
+            AtomicStep::Call { database, call } => {
                 reads &= !call.command.flags.has(Flags::WRITE);
                 let words = call.words;
                 steps.push(machine::Step::Call(machine::Call { database, words }));
             }
         }
     }
-    let watched = transaction
-        .watched
+    let watched = watched
         .into_iter()
         .map(|(key, version)| (key.database, key.key, version.0))
         .collect();
@@ -385,10 +413,8 @@ async fn transaction(
     executed.map(|answer| match answer {
         Answer::Executed(mut replies) => {
             for (place, other) in others {
-                let reply = match other {
-                    Other::Publish(publication) => Reply::count(kv.publish(publication)),
-                    Other::Refused(text) => Reply::Error(Bytes::from(text)),
-                };
+                let reply =
+                    other.unwrap_or_else(|publication| Reply::count(kv.publish(publication)));
                 replies.insert(place.min(replies.len()), reply);
             }
             Answer::Executed(replies)
@@ -397,27 +423,43 @@ async fn transaction(
     })
 }
 
-/// A step of a transaction that no partition takes.
-enum Other {
-    Publish(Publication),
-    Refused(String),
-}
-
-/// Begins a transaction that holds scripts. What several partitions would have to do at one
-/// moment nobody does.
+/// Begins a transaction that holds scripts.
 pub(super) fn begin_transaction(
     kv: &Kv,
-    held: Transaction,
+    by: Option<u64>,
+    transaction: Transaction,
     plan: &Plan,
     caller: Option<Caller>,
 ) -> Pending {
     let partition = match plan {
-        Plan::One(partition) => *partition,
-        Plan::Atomic(_) => return Pending::Ready(Answer::Refused(Refusal::CrossPartition)),
-        _ => PartitionId(0),
+        Plan::One(partition) => Some(*partition),
+        Plan::Atomic(_) => None,
+        _ => Some(PartitionId(0)),
     };
     let kv = kv.clone();
+    let Transaction {
+        steps,
+        watched,
+        names,
+    } = transaction;
+    let partition = partition.filter(|_| names.is_empty());
     Pending::Alone(Box::pin(async move {
-        transaction(&kv, held, partition, caller).await
+        let steps = match resolve_all(&kv, steps, caller).await {
+            Ok(steps) => steps,
+            Err(refused) => return refused,
+        };
+        match partition {
+            Some(partition) => run_program(&kv, steps, watched, partition).await,
+            None => {
+                let atomic = Atomic {
+                    by,
+                    steps,
+                    watched,
+                    names,
+                    is_transaction: true,
+                };
+                execute(&kv, atomic).await
+            }
+        }
     }))
 }

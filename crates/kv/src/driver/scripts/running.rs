@@ -176,13 +176,13 @@ impl Watch for Watching {
     }
 }
 
-/// This node, for the scripts of a shard's partitions.
+/// This node, for scripts.
 #[derive(Clone)]
 pub(in crate::driver) struct Node {
     pub(in crate::driver) scripts: Arc<Scripts>,
     pub(in crate::driver) hub: Hub,
-    /// Which of its shards.
-    pub(in crate::driver) shard: usize,
+    /// Which of its shards; none, if the script keeps none of them from other work.
+    pub(in crate::driver) shard: Option<usize>,
 }
 
 impl fmt::Debug for Node {
@@ -196,7 +196,7 @@ impl Surroundings for Node {
         let limit_ms = self.scripts.time_limit_ms.load(Ordering::Relaxed);
         self.scripts
             .runs
-            .begin(running, Duration::from_millis(limit_ms), Some(self.shard))
+            .begin(running, Duration::from_millis(limit_ms), self.shard)
     }
 
     fn calls(&self, database: usize, words: &[Bytes]) {

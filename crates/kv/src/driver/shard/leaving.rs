@@ -19,10 +19,13 @@ use super::{
     Shard, Urgent,
     keeping::{Kept, Settles},
 };
-use crate::core::{
-    paxos::{Configuration, Forgotten},
-    sessions::Roll,
-    wire::{self, Packet},
+use crate::{
+    core::{
+        paxos::{Configuration, Forgotten},
+        sessions::Roll,
+        wire::{self, Packet},
+    },
+    driver::snapshots::Files,
 };
 
 /// What stays of a replica that was let go.
@@ -166,7 +169,7 @@ impl Shard {
         task::spawn(async move {
             let remove = move || {
                 for index in old {
-                    files.remove(id, index);
+                    files.remove(&Files::name(id, index));
                 }
             };
             task::blocking(remove).await;

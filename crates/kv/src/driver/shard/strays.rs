@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use atoll_base::id::{PartitionId, ReplicaId};
+use atoll_world::clock;
 use tokio::sync::mpsc;
 
 use super::Shard;
 use crate::{
     api::Stray,
-    core::machine::{TransactionId, Transactions},
+    core::machine::{BranchId, Standing, TransactionId, Transactions},
 };
 
 /// How often is looked for them, while any locks are held.
@@ -19,18 +20,67 @@ const LOOK_EVERY_MS: u64 = 10;
 const PATIENCE_HEDGES: u64 = 2;
 /// What was left is looked for again after so many times as long, if it is still there.
 const AGAIN: u64 = 4;
-/// A decision that is remembered for so long is nobody's any more.
-const DECISION_MS: u64 = 60_000;
+/// A commit that is remembered for so long is nobody's any more.
+const COMMIT_MS: u64 = 60_000;
+/// An abort is remembered for longer: until nothing of what was aborted can come late, since
+/// nobody waits so long for an answer.
+const ABORT_MS: u64 = 20 * 60_000;
+/// Whoever decides a branch outside is asked how it ends after so long, and again as often: longer
+/// than what ends by itself takes.
+const HELD_MS: u64 = 10_000;
+/// What is held for so long nobody waits for any more: those who wait in line behind somebody who
+/// does would have to wait, too.
+const HELD_WAIT_MS: u64 = 1_000;
+/// Locks that may be held for a branch are looked for ever more seldom, but so often at least: each
+/// look is an entry of home's log.
+const HELD_REST_MS_MAX: u64 = 1_000;
+/// How a branch has ended is remembered for so long, as aborts are, for the same reason.
+const BRANCH_MS: u64 = ABORT_MS;
+/// How often is looked for those.
+const LOOK_AT_BRANCHES_EVERY_MS: u64 = 10_000;
+
+/// What is kept of a transaction or a branch. The time of its locks says nothing of its decision's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kept {
+    Locks(TransactionId),
+    Decision(TransactionId),
+    Held(BranchId),
+    /// The same, as far as others wait for it.
+    Awaited(TransactionId),
+}
+
+/// When something is looked at, and how long it rests afterwards.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    at_ms: u64,
+    rest_ms: u64,
+}
+
+/// What may have been left, and how long it is waited for: at first, then, and at most, since rests
+/// grow up to there.
+struct Suspect {
+    kept: Kept,
+    /// None, if this node's partition sees to it itself.
+    stray: Option<Stray>,
+    patience_ms: u64,
+    rest_ms: u64,
+    rest_ms_max: u64,
+}
 
 /// What may have been left.
 #[derive(Debug)]
 pub(super) struct Strays {
     /// Partitions that hold locks or remember decisions.
     partitions: BTreeSet<PartitionId>,
-    /// When each transaction is looked at, if it is still there.
-    due: BTreeMap<(PartitionId, TransactionId), u64>,
+    /// When each transaction is looked at, if it still holds locks, and then, for longer, if it is
+    /// still remembered.
+    due: BTreeMap<(PartitionId, Kept), Due>,
     unreachable: BTreeSet<ReplicaId>,
     look_at_ms: u64,
+    /// Partitions that remember how branches have ended, and when each is forgotten.
+    remembering: BTreeSet<PartitionId>,
+    forget_at_ms: BTreeMap<(PartitionId, BranchId), u64>,
+    look_at_branches_ms: u64,
     found: mpsc::UnboundedSender<Stray>,
 }
 
@@ -41,6 +91,9 @@ impl Strays {
             due: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             look_at_ms: 0,
+            remembering: BTreeSet::new(),
+            forget_at_ms: BTreeMap::new(),
+            look_at_branches_ms: 0,
             found,
         }
     }
@@ -52,29 +105,38 @@ impl Strays {
         };
     }
 
-    /// Notes whether transactions are known in a partition.
+    /// Notes whether transactions and branches are known in a partition.
     pub(super) fn note(&mut self, id: PartitionId, known: &Transactions) {
-        if known.is_empty() {
-            self.partitions.remove(&id);
-        } else {
-            self.partitions.insert(id);
-        }
+        let is_busy = known.prepared().len() + known.decisions().len() > 0;
+        note(&mut self.partitions, id, is_busy);
+        note(&mut self.remembering, id, known.branches().len() > 0);
     }
 
     /// A partition is held here no longer.
     pub(super) fn forget(&mut self, id: PartitionId) {
         self.partitions.remove(&id);
+        self.remembering.remove(&id);
     }
 
     /// When there may be something to look at.
     pub(super) fn wants_tick_at_ms(&self) -> Option<u64> {
-        (!self.partitions.is_empty()).then_some(self.look_at_ms)
+        let soon = (!self.partitions.is_empty()).then_some(self.look_at_ms);
+        let later = (!self.remembering.is_empty()).then_some(self.look_at_branches_ms);
+        soon.into_iter().chain(later).min()
     }
+}
+
+fn note(known: &mut BTreeSet<PartitionId>, id: PartitionId, is_known: bool) {
+    match is_known {
+        true => known.insert(id),
+        false => known.remove(&id),
+    };
 }
 
 impl Shard {
     /// Looks for transactions that were left in partitions that this node owns.
     pub(super) fn look_for_strays(&mut self, now_ms: u64) {
+        self.look_for_branches(now_ms);
         if now_ms < self.strays.look_at_ms || self.strays.partitions.is_empty() {
             return;
         }
@@ -85,43 +147,149 @@ impl Shard {
                 continue;
             };
             let patience_ms = PATIENCE_HEDGES * room.coordinator.hedge_ms();
-            let Some(partition) = room.partition.as_ref().filter(|_| room.is_owned) else {
+            let Some(partition) = room.partition.as_mut() else {
                 continue;
             };
+            let tended = partition.machine_mut().take_tended();
+            if !room.is_owned {
+                partition.machine_mut().forget_held_for_long();
+                continue;
+            }
+            let mut awaited = Vec::new();
             let known = partition.state().machine.transactions();
-            let locks = known.prepared().map(|(transaction, prepared)| {
-                let stray = Stray::Locks {
-                    id: transaction,
-                    partition: id,
-                    home: prepared.home,
+            for suspect in suspects(id, known, patience_ms) {
+                let Suspect {
+                    kept,
+                    stray,
+                    patience_ms,
+                    rest_ms,
+                    rest_ms_max,
+                } = suspect;
+                let (is_tended, is_gone) = match kept {
+                    Kept::Locks(transaction) => {
+                        let coordinator = &transaction.session.replica;
+                        (
+                            tended.contains(&transaction),
+                            self.strays.unreachable.contains(coordinator),
+                        )
+                    }
+                    Kept::Decision(_) | Kept::Held(_) | Kept::Awaited(_) => (false, false),
                 };
-                (transaction, patience_ms, stray)
-            });
-            let decisions = known.decisions().filter(|(_, decision)| decision.commits);
-            let decisions = decisions.map(|(transaction, decision)| {
-                let stray = Stray::Decision {
-                    id: transaction,
-                    home: id,
-                    participants: decision.participants.clone(),
-                };
-                (transaction, DECISION_MS, stray)
-            });
-            for (transaction, patience_ms, stray) in locks.chain(decisions) {
-                let key = (id, transaction);
-                let is_gone = self
-                    .strays
-                    .unreachable
-                    .contains(&transaction.session.replica);
-                let known_ms = self.strays.due.get(&key).copied();
-                let mut due_ms = known_ms.unwrap_or(now_ms + patience_ms);
-                if due_ms <= now_ms || known_ms.is_none() && is_gone {
-                    due_ms = now_ms + AGAIN * patience_ms;
-                    // Where nobody takes it any more, the node stops.
-                    let _ = self.strays.found.send(stray);
+                let known = self.strays.due.get(&(id, kept)).copied();
+                let known = known.filter(|_| !is_tended);
+                let is_left = known.is_none() && is_gone;
+                let mut next = known.unwrap_or(Due {
+                    at_ms: now_ms + patience_ms,
+                    rest_ms,
+                });
+                if next.at_ms <= now_ms || is_left {
+                    next.at_ms = now_ms + next.rest_ms;
+                    next.rest_ms = (2 * next.rest_ms).min(rest_ms_max);
+                    match (stray, kept) {
+                        // Where nobody takes it any more, the node stops.
+                        (Some(stray), _) => drop(self.strays.found.send(stray)),
+                        (None, Kept::Awaited(transaction)) => awaited.push(transaction),
+                        (None, _) => {}
+                    }
                 }
-                due.insert(key, due_ms);
+                due.insert((id, kept), next);
+            }
+            if !awaited.is_empty() {
+                for transaction in awaited {
+                    partition.machine_mut().set_held_for_long(transaction);
+                }
+                partition.refuse_held_up(clock::wall_ms());
+                self.touched.insert(id);
             }
         }
         self.strays.due = due;
     }
+
+    /// Has forgotten in time how branches have ended.
+    fn look_for_branches(&mut self, now_ms: u64) {
+        if now_ms < self.strays.look_at_branches_ms || self.strays.remembering.is_empty() {
+            return;
+        }
+        self.strays.look_at_branches_ms = now_ms + LOOK_AT_BRANCHES_EVERY_MS;
+        let mut all = BTreeMap::new();
+        for home in self.strays.remembering.clone() {
+            let room = self.rooms.get(home).filter(|room| room.is_owned);
+            let Some(partition) = room.and_then(|room| room.partition.as_ref()) else {
+                continue;
+            };
+            let known = partition.state().machine.transactions().branches();
+            let ended = known.filter(|(_, it)| matches!(it, Standing::Ended { .. }));
+            for (id, _) in ended {
+                let known_ms = self.strays.forget_at_ms.get(&(home, id)).copied();
+                let mut at_ms = known_ms.unwrap_or(now_ms + BRANCH_MS);
+                if at_ms <= now_ms {
+                    at_ms = now_ms + AGAIN * LOOK_AT_BRANCHES_EVERY_MS;
+                    // Where nobody takes it any more, the node stops.
+                    let _ = self.strays.found.send(Stray::Branch { id, home });
+                }
+                all.insert((home, id), at_ms);
+            }
+        }
+        self.strays.forget_at_ms = all;
+    }
+}
+
+/// What a partition knows that may have been left.
+fn suspects(
+    partition: PartitionId,
+    known: &Transactions,
+    patience_ms: u64,
+) -> impl Iterator<Item = Suspect> {
+    let locks = known.prepared().flat_map(move |(id, prepared)| {
+        let held = prepared.branch.filter(|_| known.is_held(id));
+        // Home knows that nobody here ends it.
+        let asked = held.map(|branch| Suspect {
+            kept: Kept::Held(branch),
+            stray: Some(Stray::Held(branch)),
+            patience_ms: HELD_MS,
+            rest_ms: HELD_MS,
+            rest_ms_max: HELD_MS,
+        });
+        let left = held.is_none().then(|| Suspect {
+            kept: Kept::Locks(id),
+            stray: Some(Stray::Locks {
+                id,
+                partition,
+                home: prepared.home,
+            }),
+            patience_ms,
+            rest_ms: AGAIN * patience_ms,
+            rest_ms_max: match prepared.branch {
+                Some(_) => HELD_REST_MS_MAX,
+                None => AGAIN * patience_ms,
+            },
+        });
+        let awaited = prepared.branch.map(|_| Suspect {
+            kept: Kept::Awaited(id),
+            stray: None,
+            patience_ms: HELD_WAIT_MS,
+            rest_ms: HELD_WAIT_MS,
+            rest_ms_max: HELD_WAIT_MS,
+        });
+        [asked, left, awaited].into_iter().flatten()
+    });
+    let decisions = known.decisions().map(move |(id, decision)| {
+        let patience_ms = match decision.commits {
+            true => COMMIT_MS,
+            false => ABORT_MS,
+        };
+        Suspect {
+            kept: Kept::Decision(id),
+            stray: Some(Stray::Decision {
+                id,
+                commits: decision.commits,
+                home: partition,
+                participants: decision.participants.clone(),
+            }),
+            patience_ms,
+            rest_ms: AGAIN * patience_ms,
+            rest_ms_max: AGAIN * patience_ms,
+        }
+    });
+    locks.chain(decisions)
 }

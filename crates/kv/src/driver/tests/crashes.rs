@@ -43,9 +43,6 @@ fn whatever_was_acknowledged_survives_crashes_in_bounded_space() {
             let net = SimNet::new(seed);
             let layout = layout(&[1], 8);
             let mut machine = Machine::new(1, seed, small());
-            // Where words are torn, too, the journal may take what was never acknowledged for
-            // rot, and the node then refuses to start (docs/formats/journal.md).
-            machine.disk.set_tear_bytes(8);
             let syncs = seed % 4 != 3;
             if !syncs {
                 machine.durability = Durability::Interval(Duration::from_millis(50));

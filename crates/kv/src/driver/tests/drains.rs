@@ -1,5 +1,7 @@
 //! Nodes that hand over what they hold, come back, and leave, while others write and nodes die.
 
+mod eventual;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use atoll_ring::topology::{NodeState, Topology};
@@ -22,6 +24,10 @@ struct Decided {
     leader: u64,
     members: BTreeSet<NodeId>,
     draining: BTreeSet<NodeId>,
+    /// Whether some node has a version without eventual keyspaces.
+    has_old_nodes: bool,
+    /// And their version.
+    keyspaces: (Bytes, i64),
 }
 
 #[derive(Clone)]
@@ -52,8 +58,29 @@ impl Decisions for View {
         is_latest && random::chance(0.9)
     }
 
+    fn takes_eventual(&self) -> bool {
+        !self.decided.lock().has_old_nodes
+    }
+
     async fn addresses(&self) -> Option<BTreeMap<NodeId, Bytes>> {
         None
+    }
+
+    async fn keyspaces(&self) -> Option<(Bytes, i64)> {
+        let decided = self.decided.lock();
+        Some(decided.keyspaces.clone())
+    }
+
+    async fn replace_keyspaces(&self, version: i64, topology: i64, next: Bytes) -> bool {
+        clock::sleep(Duration::from_millis(random::range(1..5))).await;
+        let mut decided = self.decided.lock();
+        let is_latest =
+            i64::try_from(decided.versions.len()) == Ok(topology) && decided.keyspaces.1 == version;
+        if is_latest {
+            decided.keyspaces = (next, version + 1);
+        }
+        // Now and then the answer is lost.
+        is_latest && random::chance(0.9)
     }
 
     async fn set_address(&self, _: NodeId, _: Option<Bytes>) {}

@@ -213,6 +213,7 @@ fn transactions_hold_scripts_and_publications_are_heard() {
             request(Body::Transaction(Transaction {
                 steps: steps.clone(),
                 watched: vec![(key.clone(), Version(version))],
+                names: Vec::new(),
             }))
         };
         let executed = Answer::Executed(vec![

@@ -453,6 +453,7 @@ fn what_happens_is_told_on_all_nodes() {
                     Step::Publish(publish("last")),
                 ],
                 watched: Vec::new(),
+                names: Vec::new(),
             }),
         ];
         let requests = bodies.map(|body| Request {

@@ -31,10 +31,7 @@ impl Session {
                 write(out, self.version, &Reply::OK);
                 Ok(Outcome::Close)
             }
-            "select" => {
-                self.database = database_index(words, self.settings.cluster)?;
-                Ok(Reply::OK.into())
-            }
+            "select" => self.select(words),
             "readonly" => {
                 self.consistency = Consistency::Stale;
                 Ok(Reply::OK.into())

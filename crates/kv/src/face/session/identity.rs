@@ -6,6 +6,7 @@ use super::{
     Handled, Outcome, REDIS_VERSION, Replies, Session,
     ask::{Ask, Credentials, Finish, Heard},
     client::check_name,
+    keyspace::Levels,
 };
 use crate::{
     api::Consistency,
@@ -154,6 +155,8 @@ impl Session {
         self.become_user(self.first_user());
         self.version = Version::default();
         self.database = 0;
+        self.keyspace = None;
+        self.levels = Levels::default();
         self.name = Bytes::new();
         self.consistency = Consistency::default();
         self.replies = Replies::On;

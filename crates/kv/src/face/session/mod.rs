@@ -17,6 +17,7 @@ mod help;
 mod identity;
 mod info;
 mod key_flags;
+mod keyspace;
 mod outcome;
 mod pubsub;
 mod rights;
@@ -56,6 +57,7 @@ use crate::{
     },
 };
 use ask::Finish;
+use keyspace::{Chosen, Levels};
 use outcome::{Handled, Outcome, Refused, unhandled, unknown};
 use pubsub::Subscriptions;
 use transaction::{Queue, Watched};
@@ -89,6 +91,9 @@ pub struct Session {
     id: u64,
     version: Version,
     database: usize,
+    /// The eventual keyspace that is chosen, if it is one.
+    keyspace: Option<Chosen>,
+    levels: Levels,
     /// None until the client has said who it is.
     user: Option<Bytes>,
     name: Bytes,
@@ -143,6 +148,8 @@ impl Session {
             id,
             version: Version::default(),
             database: 0,
+            keyspace: None,
+            levels: Levels::default(),
             name: Bytes::new(),
             library_name: Bytes::new(),
             library_version: Bytes::new(),
@@ -329,6 +336,7 @@ impl Session {
                 command.name
             )));
         }
+        self.check_keyspace(command, words)?;
         self.check_place(command, words)?;
         self.check_condition(command, words)
     }
@@ -376,6 +384,9 @@ impl Session {
     fn run(&mut self, command: &'static Command, words: Vec<Bytes>, out: &mut BytesMut) -> Handled {
         if command.flags.has(Flags::SESSION) {
             return self.run_here(command, &words, out);
+        }
+        if let Some(chosen) = self.keyspace {
+            return Ok(self.ask_eventual(chosen, Call { command, words }));
         }
         self.note_reads(command, &words);
         let waits = command.flags.has(Flags::BLOCKING);
@@ -426,6 +437,7 @@ impl Session {
         }
         match command.name.split_once('|') {
             Some(("client", name)) => self.run_client(name, words),
+            Some(("atoll.keyspace", name)) => self.run_keyspace(name),
             Some(("cluster", name)) => self.run_cluster(command, name, words),
             Some(("pubsub", name)) => pubsub::run_pubsub(name, words),
             Some(("command", name)) => command::run_command(name, words),
@@ -433,6 +445,7 @@ impl Session {
                 "multi" | "exec" | "discard" | "watch" | "unwatch" => {
                     self.run_transaction(command.name, words, out)
                 }
+                "atoll.consistency" => self.consistency(&words[1..]),
                 "auth" => self.auth(words),
                 "hello" => self.hello(words),
                 "reset" => Ok(self.reset()),

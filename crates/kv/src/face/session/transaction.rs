@@ -262,6 +262,9 @@ impl Session {
         }
         for queued in &mut queue.calls {
             queued.2 = self.recheck(queued);
+            if queued.0.name == "select" && queued.2.is_none() {
+                queued.2 = self.recheck_select(&queued.1)?;
+            }
         }
         let mut database = self.database;
         let mut steps = Vec::new();
@@ -286,7 +289,11 @@ impl Session {
             }
         }
         let waits = queue.calls.iter().any(|queued| !is_step(queued));
-        let ask = Ask::Api(self.request(Body::Transaction(Transaction { steps, watched })));
+        let ask = Ask::Api(self.request(Body::Transaction(Transaction {
+            steps,
+            watched,
+            names: Vec::new(),
+        })));
         let transacted = Transacted {
             queue: queue.calls,
             version: self.version,
@@ -364,7 +371,8 @@ impl Session {
             }
             let (command, words, refused) = queued;
             if let Some(refused) = refused {
-                self.note(Some(command), End::Rejected("NOPERM".into()));
+                let code = refused.split(' ').next().unwrap_or_default();
+                self.note(Some(command), End::Rejected(code.into()));
                 write_error(out, refused.as_bytes());
                 continue;
             }

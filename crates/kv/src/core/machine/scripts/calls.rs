@@ -1,14 +1,16 @@
 //! What scripts call: whether it is run, and what is run otherwise than for clients.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use super::{Called, Run, error, too_large};
+use super::{Called, Extent, Run, error, too_large};
 use crate::{
     api::Publication,
     core::{
         command::{self, Command, Flags, Group, wait_of},
         data::{DATABASES, parse_integer},
-        machine::{OPERATION_BYTES_MAX, OUT_OF_MEMORY},
+        machine::{OPERATION_BYTES_MAX, OUT_OF_MEMORY, transactions::names_databases},
         reply::Reply,
         route::{self, Plan},
         script::Host,
@@ -35,6 +37,15 @@ fn would_wait(command: &Command, words: &[Bytes]) -> Option<Reply> {
         Ok(None) | Err(_) => None,
     }
 }
+
+/// What scripts are told that want all keys.
+const ALL_KEYS: &str =
+    "ERR This Redis command goes over all keys, of which a script sees one partition";
+
+/// What scripts over several partitions are told of other keys.
+const UNDECLARED: &str = "ERR Script attempted to access a key that it did not declare; one whose \
+                          keys are in several partitions sees those only, in the database that \
+                          it began in";
 
 const NOT_FROM_SCRIPT: &str = "ERR This Redis command is not allowed from script";
 
@@ -158,22 +169,41 @@ impl Run<'_> {
         }
     }
 
-    /// Whether everything that these words touch is in this partition.
+    /// Whether everything that these words touch is here.
     fn check_place(&self, command: &Command, words: &[Bytes]) -> Result<(), Reply> {
         let Some(home) = self.home else {
             return Ok(());
         };
-        let of_key = |key: &[u8]| home.partitions.of_key(key);
-        match route::plan(command, words, home.partitions.count(), of_key) {
-            Ok(Plan::One(partition)) if partition == home.partition => Ok(()),
+        let (id, partitions) = match &home.extent {
+            Extent::Partition { id, partitions } => (*id, *partitions),
+            Extent::Keys(keys) => return self.check_keys(command, words, keys),
+        };
+        let of_key = |key: &[u8]| partitions.of_key(key);
+        match route::plan(command, words, partitions.count(), of_key) {
+            Ok(Plan::One(partition)) if partition == id => Ok(()),
             Ok(Plan::Anywhere) => Ok(()),
-            Ok(Plan::Every(_) | Plan::Search | Plan::Scan(_)) => Err(error(
-                "ERR This Redis command goes over all keys, of which a script sees one partition",
-            )),
+            Ok(Plan::Every(_) | Plan::Search | Plan::Scan(_)) => Err(error(ALL_KEYS)),
             Ok(Plan::One(_) | Plan::Parts(..) | Plan::Atomic(_)) => Err(error(
                 "ERR Script attempted to access a non local key in a cluster node",
             )),
             Err(error) => Err(Reply::Error(Bytes::from(error.to_string()))),
+        }
+    }
+
+    /// Whether these words touch keys only that were brought.
+    fn check_keys(
+        &self,
+        command: &Command,
+        words: &[Bytes],
+        brought: &BTreeSet<(usize, Bytes)>,
+    ) -> Result<(), Reply> {
+        let places = route::reach(command, words).ok_or_else(|| error(ALL_KEYS))?;
+        let mut keys = places.iter().filter_map(|place| words.get(*place));
+        let is_brought = keys.all(|key| brought.contains(&(self.database, key.clone())));
+        // A database that it names would be another one, most of the time.
+        match is_brought && !names_databases(command) {
+            true => Ok(()),
+            false => Err(error(UNDECLARED)),
         }
     }
 }

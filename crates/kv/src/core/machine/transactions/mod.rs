@@ -9,6 +9,10 @@
 //! commands for good, at the moment and by the chance of their preparation: what is locked is
 //! what it was, so they come to what was told.
 //!
+//! Where home's part is known from the beginning, it is asked last, and does it and decides in one
+//! entry ([`Commit`](Transact::Commit)): nothing has to be locked there (Gray and Reuter,
+//! "Transaction Processing", 1993, section 12.6, last agent).
+//!
 //! Anybody may end a transaction whose coordinator is gone: `Decide` to abort, at home, answers
 //! what was decided before, if anything was, and otherwise settles it. An aborted transaction is
 //! remembered at home, so that what its coordinator sent and comes late commits nothing.
@@ -16,11 +20,14 @@
 //! Locks are exclusive, and a transaction that meets one is told so: no two wait for each other.
 //! Single commands do wait, in line: see [`Partition`](crate::core::partition::Partition). So
 //! does a transaction that has met too many, partition by partition in their order.
+//!
+//! What is decided outside of the partitions altogether is in `branches`.
 
+mod branches;
 mod operation;
 mod wanted;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use atoll_base::id::PartitionId;
 use bytes::Bytes;
@@ -29,11 +36,12 @@ use foldhash::fast::RandomState;
 use super::{Answered, Call, CommandMoment, Machine, Terms, of_step};
 use crate::core::{
     command::Effects,
-    data::{Key, Milliseconds},
+    data::{Absences, Key, Milliseconds},
     paxos::LogIndex,
     reply::Reply,
 };
 
+pub use branches::{BranchId, Settlement, Standing};
 pub use operation::{Locks, Prepare, Transact, TransactionId};
 pub(super) use wanted::{Wanted, names_databases, prepares, wanted};
 
@@ -52,6 +60,13 @@ pub enum Transacted {
         /// What those of this step will come to.
         replies: Vec<Reply>,
     },
+    /// Home has done its commands, and the transaction is committed.
+    Committed {
+        /// When they were done, by the partition's time.
+        now_ms: Milliseconds,
+        /// What they came to.
+        replies: Vec<Reply>,
+    },
     /// Another transaction holds what was wanted, or others wait for it; that transaction, if it
     /// is known.
     Conflict(Option<TransactionId>),
@@ -66,6 +81,17 @@ pub enum Transacted {
     },
     /// It holds nothing here any more, or is remembered no more.
     Done,
+    /// This attempt is held for a branch: only whoever decides outside ends it.
+    Held(TransactionId),
+    /// A branch has ended.
+    Settled {
+        /// Whether it was committed.
+        commits: bool,
+        /// The attempt that was held before, if one was.
+        id: Option<TransactionId>,
+        /// Who took part in that, as long as some of them may not know.
+        participants: Vec<PartitionId>,
+    },
 }
 
 /// A transaction that holds locks.
@@ -84,6 +110,8 @@ pub struct Prepared {
     pub(in crate::core) locks_everything: bool,
     pub(in crate::core) keys: Vec<(usize, Key)>,
     pub(in crate::core) calls: Vec<Call>,
+    /// The branch that it is an attempt of, if it is to be decided outside.
+    pub branch: Option<BranchId>,
 }
 
 /// What was decided at home.
@@ -103,6 +131,8 @@ pub struct Transactions {
     keys: HashMap<(usize, Key), TransactionId, RandomState>,
     everything: Option<TransactionId>,
     decisions: BTreeMap<TransactionId, Decision>,
+    /// How branches stand whose home is here.
+    branches: BTreeMap<BranchId, Standing>,
 }
 
 impl Transactions {
@@ -118,14 +148,14 @@ impl Transactions {
 
     /// Whether nothing is known of any.
     pub fn is_empty(&self) -> bool {
-        self.prepared.is_empty() && self.decisions.is_empty()
+        self.prepared.is_empty() && self.decisions.is_empty() && self.branches.is_empty()
     }
 
     /// Puts a transaction back, as [`prepared`](Self::prepared) told of it; false if something
     /// of it is locked already.
     pub(in crate::core) fn restore_prepared(&mut self, id: TransactionId, it: Prepared) -> bool {
-        let is_free = self.everything.is_none()
-            && (!it.locks_everything || self.prepared.is_empty())
+        let is_free = (!it.locks() || self.everything.is_none())
+            && (!it.locks_everything || self.keys.is_empty())
             && it.keys.iter().all(|key| !self.keys.contains_key(key));
         for key in &it.keys {
             self.keys.insert(key.clone(), id);
@@ -147,6 +177,11 @@ impl Transactions {
             && (self.everything.is_some() || self.keys.contains_key(&(database, Key::from(key))))
     }
 
+    /// Whether anything is locked.
+    pub(super) fn locks_any(&self) -> bool {
+        !self.prepared.is_empty()
+    }
+
     /// A transaction other than this one that holds something of what is wanted, and held it at
     /// this entry.
     fn holder(
@@ -164,7 +199,10 @@ impl Transactions {
             return Some(id);
         }
         match wanted {
-            Wanted::Everything => self.prepared.keys().copied().find(is_other),
+            Wanted::Everything => {
+                let mut locking = self.prepared.iter().filter(|(_, it)| it.locks());
+                locking.find(|(id, _)| is_other(id)).map(|(id, _)| *id)
+            }
             Wanted::Keys(keys) => keys
                 .iter()
                 .filter_map(|(database, key)| self.keys.get(&(*database, Key::from(&key[..]))))
@@ -197,6 +235,16 @@ impl Machine {
         }
     }
 
+    /// Since when keys are missing.
+    pub(in crate::core) fn absences(&self) -> &Absences {
+        &self.absences
+    }
+
+    /// The same, out of a snapshot.
+    pub(in crate::core) fn with_absences(self, absences: Absences) -> Self {
+        Machine { absences, ..self }
+    }
+
     /// Whether a transaction that was here at this entry keeps an operation from being done.
     pub(super) fn is_locked(&self, operation: &Bytes, as_of: LogIndex) -> bool {
         !self.transactions.prepared.is_empty()
@@ -206,15 +254,37 @@ impl Machine {
             })
     }
 
-    /// Why a step is not logged, if it need not be.
+    /// Why a step is not logged, if it need not be. Not so a step that commits: it may be in the
+    /// log already, and be asked for again because no answer came.
     pub(super) fn refuses_step(&self, operation: &Bytes) -> Option<Answered> {
         if self.transactions.prepared.is_empty() {
             return None;
         }
         let prepare = prepares(operation).filter(|prepare| !prepare.waits)?;
+        if prepare
+            .branch
+            .is_some_and(|branch| self.transactions.branches.contains_key(&branch))
+        {
+            // An attempt of the same holds it, or did; that is what is to be told.
+            return None;
+        }
         let (wanted, own) = (Wanted::of(&prepare), Some(prepare.id));
         let holder = self.transactions.holder(&wanted, own, LogIndex(u64::MAX));
         holder.map(|holder| Answered::Transacted(Transacted::Conflict(Some(holder))))
+    }
+
+    /// Notes that the coordinator of a transaction is at work on it. That is no part of the
+    /// state: it is asked as a read, which nobody logs.
+    pub(super) fn tend(&mut self, id: TransactionId) -> Answered {
+        if self.transactions.prepared.contains_key(&id) {
+            self.tended.insert(id);
+        }
+        Answered::Transacted(Transacted::Done)
+    }
+
+    /// Transactions whose coordinators were heard of since this was last asked.
+    pub fn take_tended(&mut self) -> BTreeSet<TransactionId> {
+        std::mem::take(&mut self.tended)
     }
 
     pub(super) fn transact(
@@ -225,9 +295,17 @@ impl Machine {
     ) -> Answered {
         Answered::Transacted(match transact {
             Transact::Prepare(prepare) => self.prepare(at, prepare),
+            Transact::Commit(prepare) => self.commit(at, prepare, effects),
             Transact::Decide { id, commits } => self.decide_transaction(at, id, commits, effects),
+            Transact::Finish { id, .. } if self.transactions.is_held(id) => Transacted::Held(id),
             Transact::Finish { id, commits } => {
                 self.end(at, id, commits, effects);
+                Transacted::Done
+            }
+            Transact::Hold { id, branch } => self.hold(id, branch),
+            Transact::Settle { branch, how } => self.settle(at, branch, how, effects),
+            Transact::ForgetBranches(branches) => {
+                self.forget_branches(&branches);
                 Transacted::Done
             }
             Transact::Forget(ids) => {
@@ -239,28 +317,50 @@ impl Machine {
         })
     }
 
-    fn prepare(&mut self, at: CommandMoment, prepare: Prepare) -> Transacted {
+    /// Why what a step wants can't be had, if it can't.
+    fn objects(&mut self, at: CommandMoment, prepare: &Prepare) -> Option<Transacted> {
         let id = prepare.id;
         let here = &self.transactions;
         if let Some(decision) = here.decisions.get(&id) {
-            return decision.told();
+            return Some(decision.told());
+        }
+        if let Some(told) = prepare.branch.and_then(|branch| here.told_of(branch)) {
+            return Some(told);
         }
         let is_new = !here.prepared.contains_key(&id);
         let is_too_many =
             here.prepared.len() >= PREPARED_MAX || here.decisions.len() >= DECISIONS_MAX;
         if is_new && is_too_many {
-            return Transacted::Conflict(None);
+            return Some(Transacted::Conflict(None));
         }
-        let wanted = Wanted::of(&prepare);
+        let wanted = Wanted::of(prepare);
         if let Some(holder) = here.holder(&wanted, Some(id), LogIndex(u64::MAX)) {
-            return Transacted::Conflict(Some(holder));
+            return Some(Transacted::Conflict(Some(holder)));
         }
-        let stands = |(database, key, version): &(usize, Bytes, u64)| {
-            self.version(at, *database, key) == *version
+        let stands = self.stands(at, &prepare.watched);
+        (!stands).then_some(Transacted::Changed)
+    }
+
+    /// Prepares and decides in one: others have taken hold, and nothing here has to be held.
+    fn commit(&mut self, at: CommandMoment, prepare: Prepare, effects: &mut Effects) -> Transacted {
+        if let Some(objection) = self.objects(at, &prepare) {
+            return objection;
+        }
+        let replies = self.run_calls(at, &prepare.calls, effects);
+        let decision = Decision {
+            commits: true,
+            participants: prepare.participants,
         };
-        if !prepare.watched.iter().all(stands) {
-            return Transacted::Changed;
+        self.transactions.decisions.insert(prepare.id, decision);
+        let now_ms = at.now_ms;
+        Transacted::Committed { now_ms, replies }
+    }
+
+    fn prepare(&mut self, at: CommandMoment, prepare: Prepare) -> Transacted {
+        if let Some(objection) = self.objects(at, &prepare) {
+            return objection;
         }
+        let (id, wanted) = (prepare.id, Wanted::of(&prepare));
         let terms = self.terms;
         let prepared = self.transactions.prepared.entry(id);
         let prepared = prepared.or_insert_with(|| Prepared {
@@ -273,6 +373,7 @@ impl Machine {
             locks_everything: false,
             keys: Vec::new(),
             calls: Vec::new(),
+            branch: prepare.branch,
         });
         prepared.participants.extend(prepare.participants);
         match wanted {
@@ -327,6 +428,9 @@ impl Machine {
         if let Some(decision) = self.transactions.decisions.get(&id) {
             return decision.told();
         }
+        if self.transactions.is_held(id) {
+            return Transacted::Held(id);
+        }
         // What is not prepared here can't be committed: it was aborted, and that is forgotten.
         let ended = self.end(at, id, commits, effects);
         let decision = Decision {
@@ -347,6 +451,7 @@ impl Machine {
         effects: &mut Effects,
     ) -> Option<Vec<PartitionId>> {
         let prepared = self.transactions.release(id)?;
+        self.held_for_long.remove(&id);
         if commits {
             self.terms = prepared.terms;
             self.run_calls(prepared.moment(at), &prepared.calls, effects);
@@ -359,6 +464,11 @@ impl Machine {
 }
 
 impl Prepared {
+    /// Whether it is in anybody's way. Home may have nothing to do but to decide.
+    fn locks(&self) -> bool {
+        self.locks_everything || !self.keys.is_empty()
+    }
+
     /// The moment of its commands, in an entry.
     fn moment(&self, at: CommandMoment) -> CommandMoment {
         CommandMoment {

@@ -3,9 +3,12 @@
 use atoll_base::id::{PartitionId, ReplicaId};
 use bytes::Bytes;
 
-use super::super::{
-    Call,
-    parts::{read_call, read_keys, read_watched, write_call, write_keys, write_watched},
+use super::{
+    super::{
+        Call,
+        parts::{read_call, read_keys, read_watched, write_call, write_keys, write_watched},
+    },
+    branches::{BranchId, Settlement},
 };
 use crate::core::{
     codec::{CodecError, Reader, Writer},
@@ -49,6 +52,8 @@ pub struct Prepare {
     /// Whether it waits in line, as single commands do, where something is locked. Whoever waits
     /// so asks one partition after the other, in their order, so no two wait for each other.
     pub waits: bool,
+    /// The branch that it is an attempt of, if it is to be decided outside.
+    pub branch: Option<BranchId>,
 }
 
 /// A step of a transaction over several partitions.
@@ -56,6 +61,9 @@ pub struct Prepare {
 pub enum Transact {
     /// Take hold of keys, and tell what commands would come to.
     Prepare(Prepare),
+    /// At home, once everybody else has taken hold: do these commands, and the transaction is
+    /// committed; unless that was decided before, or something is in the way.
+    Commit(Prepare),
     /// At home: the transaction is committed, or is not, unless that was decided before.
     Decide {
         /// Which transaction.
@@ -72,42 +80,71 @@ pub enum Transact {
     },
     /// At home: nobody will ask about these any more.
     Forget(Vec<TransactionId>),
+    /// At home: this attempt has prepared all of a branch, and nobody here ends it any more.
+    Hold {
+        /// Which attempt.
+        id: TransactionId,
+        /// Of what.
+        branch: BranchId,
+    },
+    /// At home: a branch has ended outside, or is to be refused there.
+    Settle {
+        /// Which branch.
+        branch: BranchId,
+        /// How.
+        how: Settlement,
+    },
+    /// At home: nothing of these branches will come any more.
+    ForgetBranches(Vec<BranchId>),
 }
+
+/// What marks a step. One that takes hold for a branch says so before everything else.
+const PREPARE: u8 = 0;
+const DECIDE: u8 = 1;
+const FINISH: u8 = 2;
+const FORGET: u8 = 3;
+const PREPARE_BRANCH: u8 = 4;
+const HOLD: u8 = 5;
+const SETTLE: u8 = 6;
+const FORGET_BRANCHES: u8 = 7;
+const COMMIT: u8 = 8;
 
 impl Transact {
     pub(in crate::core::machine) fn write(&self, writer: &mut Writer) {
         match self {
             Transact::Prepare(prepare) => {
-                writer.byte(0);
-                prepare.id.write(writer);
-                writer.number(prepare.home.0.into());
-                writer.length(prepare.participants.len());
-                for participant in &prepare.participants {
-                    writer.number(participant.0.into());
-                }
-                match &prepare.locks {
-                    Locks::Keys(keys) => write_keys(writer.byte(0), keys),
-                    Locks::Everything => {
-                        writer.byte(1);
+                match &prepare.branch {
+                    None => {
+                        writer.byte(PREPARE);
                     }
+                    Some(branch) => branch.write(writer.byte(PREPARE_BRANCH)),
                 }
-                write_watched(writer, &prepare.watched);
-                writer.length(prepare.calls.len());
-                for call in &prepare.calls {
-                    write_call(writer, call);
-                }
-                writer.byte(u8::from(prepare.waits));
+                prepare.write(writer);
             }
+            Transact::Commit(prepare) => prepare.write(writer.byte(COMMIT)),
             Transact::Decide { id, commits } => {
-                id.write(writer.byte(1).byte(u8::from(*commits)));
+                id.write(writer.byte(DECIDE).byte(u8::from(*commits)));
             }
             Transact::Finish { id, commits } => {
-                id.write(writer.byte(2).byte(u8::from(*commits)));
+                id.write(writer.byte(FINISH).byte(u8::from(*commits)));
             }
             Transact::Forget(ids) => {
-                writer.byte(3).length(ids.len());
+                writer.byte(FORGET).length(ids.len());
                 for id in ids {
                     id.write(writer);
+                }
+            }
+            Transact::Hold { id, branch } => {
+                id.write(writer.byte(HOLD));
+                branch.write(writer);
+            }
+            Transact::Settle { branch, how } => {
+                branch.write(writer.byte(SETTLE).byte(how.mark()));
+            }
+            Transact::ForgetBranches(branches) => {
+                writer.byte(FORGET_BRANCHES).length(branches.len());
+                for branch in branches {
+                    branch.write(writer);
                 }
             }
         }
@@ -115,37 +152,83 @@ impl Transact {
 
     pub(in crate::core::machine) fn read(reader: &mut Reader) -> Result<Transact, CodecError> {
         Ok(match reader.byte()? {
-            0 => Transact::Prepare(Prepare {
-                id: TransactionId::read(reader)?,
-                home: reader.partition()?,
-                participants: (0..reader.count(1)?)
-                    .map(|_| reader.partition())
-                    .collect::<Result<_, _>>()?,
-                locks: match reader.byte()? {
-                    0 => Locks::Keys(read_keys(reader)?),
-                    1 => Locks::Everything,
-                    mark => return Err(CodecError::Mark(mark)),
-                },
-                watched: read_watched(reader)?,
-                calls: (0..reader.count(3)?)
-                    .map(|_| read_call(reader))
-                    .collect::<Result<_, _>>()?,
-                waits: reader.flag()?,
-            }),
-            1 => Transact::Decide {
+            PREPARE => Transact::Prepare(Prepare::read(reader, None)?),
+            PREPARE_BRANCH => {
+                let branch = BranchId::read(reader)?;
+                Transact::Prepare(Prepare::read(reader, Some(branch))?)
+            }
+            COMMIT => Transact::Commit(Prepare::read(reader, None)?),
+            DECIDE => Transact::Decide {
                 commits: reader.flag()?,
                 id: TransactionId::read(reader)?,
             },
-            2 => Transact::Finish {
+            FINISH => Transact::Finish {
                 commits: reader.flag()?,
                 id: TransactionId::read(reader)?,
             },
-            3 => Transact::Forget(
+            FORGET => Transact::Forget(
                 (0..reader.count(3)?)
                     .map(|_| TransactionId::read(reader))
                     .collect::<Result<_, _>>()?,
             ),
+            HOLD => Transact::Hold {
+                id: TransactionId::read(reader)?,
+                branch: BranchId::read(reader)?,
+            },
+            SETTLE => Transact::Settle {
+                how: Settlement::of_mark(reader.byte()?)?,
+                branch: BranchId::read(reader)?,
+            },
+            FORGET_BRANCHES => Transact::ForgetBranches(
+                (0..reader.count(17)?)
+                    .map(|_| BranchId::read(reader))
+                    .collect::<Result<_, _>>()?,
+            ),
             mark => return Err(CodecError::Mark(mark)),
+        })
+    }
+}
+
+impl Prepare {
+    fn write(&self, writer: &mut Writer) {
+        self.id.write(writer);
+        writer.number(self.home.0.into());
+        writer.length(self.participants.len());
+        for participant in &self.participants {
+            writer.number(participant.0.into());
+        }
+        match &self.locks {
+            Locks::Keys(keys) => write_keys(writer.byte(0), keys),
+            Locks::Everything => {
+                writer.byte(1);
+            }
+        }
+        write_watched(writer, &self.watched);
+        writer.length(self.calls.len());
+        for call in &self.calls {
+            write_call(writer, call);
+        }
+        writer.byte(u8::from(self.waits));
+    }
+
+    fn read(reader: &mut Reader, branch: Option<BranchId>) -> Result<Prepare, CodecError> {
+        Ok(Prepare {
+            id: TransactionId::read(reader)?,
+            home: reader.partition()?,
+            participants: (0..reader.count(1)?)
+                .map(|_| reader.partition())
+                .collect::<Result<_, _>>()?,
+            locks: match reader.byte()? {
+                0 => Locks::Keys(read_keys(reader)?),
+                1 => Locks::Everything,
+                mark => return Err(CodecError::Mark(mark)),
+            },
+            watched: read_watched(reader)?,
+            calls: (0..reader.count(3)?)
+                .map(|_| read_call(reader))
+                .collect::<Result<_, _>>()?,
+            waits: reader.flag()?,
+            branch,
         })
     }
 }

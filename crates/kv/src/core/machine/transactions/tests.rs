@@ -12,6 +12,8 @@ use crate::core::{
     snapshot,
 };
 
+mod branches;
+
 const HOME: PartitionId = PartitionId(3);
 
 fn id(number: u64) -> TransactionId {
@@ -51,6 +53,7 @@ fn prepare(number: u64, locked: &[&str], calls: &[&str]) -> Prepare {
         watched: Vec::new(),
         calls: calls.iter().map(|text| call(text)).collect(),
         waits: false,
+        branch: None,
     }
 }
 
@@ -125,6 +128,53 @@ fn decided(commits: bool) -> Transacted {
         commits,
         participants: vec![HOME, PartitionId(7)],
     }
+}
+
+#[test]
+fn home_does_its_part_and_decides_in_one() {
+    let mut log = Log::default();
+    log.run("SET a 1");
+    let commit = |number, watched: &[u64]| {
+        Transact::Commit(Prepare {
+            watched: watched
+                .iter()
+                .map(|version| (0, Bytes::from("b"), *version))
+                .collect(),
+            ..prepare(number, &["a"], &["INCR a"])
+        })
+    };
+    // Somebody else holds it; or what was watched has changed; or it was aborted before.
+    told(log.step(Transact::Prepare(prepare(1, &["a"], &[]))));
+    // Only the log says so: it may be there already.
+    let again = Operation::Transact(commit(2, &[])).encode();
+    assert_eq!(log.machine.refuses_step(&again), None);
+    let conflict = Transacted::Conflict(Some(id(1)));
+    assert_eq!(log.step(commit(2, &[])), conflict);
+    log.step(Transact::Finish {
+        id: id(1),
+        commits: false,
+    });
+    assert_eq!(log.step(commit(2, &[77])), Transacted::Changed);
+    let abort = |number| Transact::Decide {
+        id: id(number),
+        commits: false,
+    };
+    log.step(abort(3));
+    assert!(matches!(
+        log.step(commit(3, &[])),
+        Transacted::Decided { commits: false, .. }
+    ));
+    assert_eq!(log.get("GET a"), Reply::bulk("1"));
+
+    let Transacted::Committed { replies, .. } = log.step(commit(2, &[])) else {
+        panic!("nothing is in the way");
+    };
+    assert_eq!(replies, [Reply::Integer(2)]);
+    assert!(!log.is_held_up("GET a"));
+    // Whoever asks, or does it again, is told that it is committed.
+    assert_eq!(log.step(abort(2)), decided(true));
+    assert_eq!(log.step(commit(2, &[])), decided(true));
+    assert_eq!(log.get("GET a"), Reply::bulk("2"));
 }
 
 #[test]
@@ -415,6 +465,8 @@ proptest! {
             let operation = Operation::Transact(step);
             prop_assert_eq!(Operation::decode(operation.encode()), Ok(operation));
         }
+        let tend = Operation::Tend(id(number));
+        prop_assert_eq!(Operation::decode(tend.encode()), Ok(tend));
         let told = [
             Transacted::Prepared { now_ms: number, replies: vec![Reply::OK, Reply::Null] },
             Transacted::Conflict(None),

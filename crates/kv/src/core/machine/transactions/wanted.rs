@@ -112,6 +112,7 @@ pub(in crate::core::machine) fn wanted(operation: &Bytes) -> Option<Wanted> {
         | Operation::Evict(_)
         | Operation::Sum
         | Operation::Compare { .. }
+        | Operation::Tend(_)
         | Operation::Decided(_) => return None,
         Operation::Transact(Transact::Prepare(prepare)) if prepare.waits => {
             wanted = Wanted::of(&prepare);

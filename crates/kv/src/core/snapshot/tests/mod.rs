@@ -11,7 +11,7 @@ use proptest::{collection::vec, prelude::*};
 use self::commands::{COMMANDS, FILLERS, Step, step};
 use super::*;
 use crate::core::{
-    machine::{Call, Locks, Operation, Prepare, Transact, TransactionId},
+    machine::{BranchId, Call, Locks, Operation, Prepare, Settlement, Transact, TransactionId},
     partition::{Batch, StateMachine as _},
     paxos::{Ballot, Entry, Payload, Position},
     sessions::{Origin, Roll, Session},
@@ -209,7 +209,7 @@ proptest! {
     #[test]
     fn noise_is_refused(noise in vec(any::<u8>(), 0..300)) {
         prop_assert!(decode(&Bytes::from(noise.clone())).is_err());
-        for version in [VERSION, VERSION_HIDDEN, VERSION_TRANSACTIONS] {
+        for version in VERSION..=VERSION_ABSENCES {
             let mut bytes = [&MAGIC[..], &[version], &noise].concat();
             bytes.extend(sink::checksum(&bytes).to_le_bytes());
             let _ = decode(&Bytes::from(bytes));
@@ -220,11 +220,11 @@ proptest! {
 #[test]
 fn a_newer_version_is_named() {
     let mut bytes = joined(&encode(&State::new(Machine::default()))).to_vec();
-    bytes[MAGIC.len()] = VERSION_TRANSACTIONS + 1;
+    bytes[MAGIC.len()] = VERSION_BRANCHES + 1;
     let error = decode(&Bytes::from(bytes)).expect_err("it is newer");
     assert_eq!(
         error.to_string(),
-        "format version 4 is not known; this program knows up to 3"
+        "format version 6 is not known; this program knows up to 5"
     );
 }
 
@@ -273,6 +273,7 @@ fn transactions_come_back_too() {
                 words: ["SET", "a", "1"].map(Bytes::from).to_vec(),
             }],
             waits: false,
+            branch: None,
         })
     };
     let decide = |number, commits| Transact::Decide {
@@ -294,6 +295,94 @@ fn transactions_come_back_too() {
     let restored = decode(&stored).expect("it is in the tree");
     assert_eq!(restored.fingerprint(), state.fingerprint());
     assert_eq!(restored.machine.transactions(), known);
+}
+
+/// Branches that are decided outside: one is held, one has ended, one is being prepared.
+#[test]
+fn branches_come_back_too() {
+    let mut state = State::new(Machine::default());
+    let id = |number| TransactionId {
+        session: Session {
+            replica: ReplicaId(3),
+            boot: 2,
+        },
+        number,
+    };
+    let branch = |place| BranchId {
+        transaction: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+        place,
+    };
+    let prepare = |number: u64, key: &'static str| {
+        Transact::Prepare(Prepare {
+            id: id(number),
+            home: PartitionId(1_000),
+            participants: vec![PartitionId(1_000), PartitionId(2)],
+            locks: Locks::Keys(vec![(4, Bytes::from(key))]),
+            watched: Vec::new(),
+            calls: vec![Call {
+                database: 4,
+                words: ["SET", key, "1"].map(Bytes::from).to_vec(),
+            }],
+            waits: false,
+            branch: u16::try_from(number).ok().map(branch),
+        })
+    };
+    let hold = |number: u64, place| Transact::Hold {
+        id: id(number),
+        branch: branch(place),
+    };
+    let settle = |place, how| Transact::Settle {
+        branch: branch(place),
+        how,
+    };
+    let steps = [
+        prepare(1, "a"),
+        hold(1, 1),
+        prepare(2, "b"),
+        hold(2, 2),
+        settle(2, Settlement::Commit),
+        settle(3, Settlement::Abort),
+        prepare(4, "c"),
+    ];
+    for (index, step) in (1..).zip(steps) {
+        let at = crate::core::partition::Moment {
+            now_ms: 1_000 + index,
+            seed: 7 * index,
+            index: LogIndex(index),
+        };
+        state.machine.apply(at, &Operation::Transact(step).encode());
+    }
+    let known = state.machine.transactions();
+    let counts = (known.prepared().len(), known.branches().len());
+    assert_eq!((counts, known.is_held(id(1))), ((2, 3), true));
+    let stored = golden("partition-5.snap", &joined(&encode(&state)));
+    let restored = decode(&stored).expect("it is in the tree");
+    assert_eq!(restored.fingerprint(), state.fingerprint());
+    assert_eq!(restored.machine.transactions(), known);
+}
+
+#[test]
+fn since_when_keys_are_missing_comes_back_too() {
+    let mut state = State::new(Machine::default());
+    let calls = ["SET a 1", "SET b 2", "DEL a", "SWAPDB 0 3"];
+    for (index, text) in (1..).zip(calls) {
+        let at = crate::core::partition::Moment {
+            now_ms: 1_000,
+            seed: 7,
+            index: LogIndex(index),
+        };
+        let words = text.split(' ').map(|word| Bytes::from(word.to_owned()));
+        let call = Call {
+            database: 0,
+            words: words.collect(),
+        };
+        state.machine.apply(at, &Operation::Call(call).encode());
+    }
+    assert!(!state.machine.absences().is_empty());
+    let stored = golden("partition-4.snap", &joined(&encode(&state)));
+    let restored = decode(&stored).expect("it is in the tree");
+    assert_eq!(restored.fingerprint(), state.fingerprint());
+    assert_eq!(restored.machine.absences(), state.machine.absences());
 }
 
 #[test]

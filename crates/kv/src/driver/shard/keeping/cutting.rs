@@ -38,6 +38,8 @@ impl Shard {
             };
             self.rooms.put(id, room);
         }
+        let now_ms = self.now_ms();
+        self.eventual.carry(target, now_ms);
     }
 
     /// Lets a partition begin anew, or has it snapshotted first; how many bytes that took.
@@ -75,8 +77,12 @@ impl Shard {
         let records = wire::encode_checkpoint(id, durable, record_bytes_max);
         let bytes = records.iter().map(|record| record.len() as u64).sum();
         let mut settles = vec![None; records.len()];
+        // The records before it are needed until the last of these is durable.
         if let Some(first) = settles.first_mut() {
-            *first = Some(Settles::Head(id));
+            *first = Some(Settles::Begins(id));
+        }
+        if let Some(last) = settles.last_mut() {
+            *last = Some(Settles::Head(id));
         }
         self.keeping
             .records
@@ -98,16 +104,19 @@ impl Shard {
     /// Says how much the snapshots take.
     pub(super) fn weigh_snapshots(&self) {
         let rooms = self.rooms.iter();
-        let bytes = rooms.map(|(_, room)| room.kept.snapshot_bytes).sum();
+        let bytes: u64 = rooms.map(|(_, room)| room.kept.snapshot_bytes).sum();
+        let bytes = bytes + self.eventual.snapshot_bytes();
         self.keeping.needs.holds(self.keeping.shard, bytes);
     }
 
     /// Has segments freed that no shard needs.
     pub(super) fn free(&mut self) {
         let mut rooms = self.rooms.iter();
-        let holds_any = rooms.any(|(_, room)| room.partition.is_some() || room.kept.left.is_some());
-        let oldest = match self.keeping.heads.first() {
-            Some((oldest, _)) => Some(*oldest),
+        let holds_any = rooms.any(|(_, room)| room.partition.is_some() || room.kept.left.is_some())
+            || self.eventual.holds_any();
+        let heads = self.keeping.heads.first().map(|(oldest, _)| *oldest);
+        let oldest = match heads.into_iter().chain(self.eventual.oldest()).min() {
+            Some(oldest) => Some(oldest),
             // What it will hold begins later.
             None => (!holds_any).then_some(Place {
                 segment: u64::MAX,

@@ -35,14 +35,20 @@ use bytes::Bytes;
 use super::{Shard, Urgent, leaving::Left};
 use crate::{
     core::{
+        eventual::bundle::RoomId,
         machine::Machine,
         partition::State,
         paxos::{LogIndex, Position, Record, Snapshot},
         wire,
     },
-    driver::{Setup, SnapshotSettings, journal::Held, needs::Needs, snapshots::Files},
+    driver::{
+        Setup, SnapshotSettings, eventual::Settling, journal::Held, needs::Needs, snapshots::Files,
+    },
 };
 
+/// So many bytes go to the journal at once, or one record: less than it has queued at a time, and
+/// little enough that some of it fits where all of it does not.
+const SLICE_BYTES_MAX: usize = 4 << 20;
 /// A checkpoint's records have no more bytes than this, or one entry.
 const CARRY_RECORD_BYTES_MAX: u64 = 256 << 10;
 
@@ -59,6 +65,8 @@ pub(super) struct Keeping {
     records: Vec<(Bytes, Option<Settles>)>,
     /// Whether more than entries is among them, which is synced whatever the node was told.
     has_promised: bool,
+    /// Where checkpoints begin whose ends are not durable yet.
+    begun: BTreeMap<PartitionId, Place>,
     /// What waits until the journal is durable up to a place.
     settling: VecDeque<(Place, Settles)>,
     /// Where the partitions begin in the journal.
@@ -112,12 +120,16 @@ struct Gate {
 /// What is so once a record is durable.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Settles {
-    /// The partition begins here.
+    /// The partition begins here, once what follows is there, too.
+    Begins(PartitionId),
+    /// The partition begins where that was, or here if there is none.
     Head(PartitionId),
     /// The partition's snapshots before this one are not needed.
     Base(PartitionId, LogIndex),
     /// The partition has moved away, and here it says so.
     Left(PartitionId),
+    /// Of a partition of an eventual keyspace.
+    Eventual(RoomId, Settling),
 }
 
 /// What came of saving a snapshot.
@@ -127,6 +139,27 @@ pub(in crate::driver) struct Saved {
     bytes: u64,
     is_own: bool,
     result: Result<(), DiskError>,
+}
+
+/// How many of records of these lengths go to the journal at once: at least one, if there is any.
+fn slice_of(lengths: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0;
+    let fitting = lengths.enumerate().take_while(|(at, length)| {
+        bytes += length;
+        *at == 0 || bytes <= SLICE_BYTES_MAX
+    });
+    fitting.count()
+}
+
+#[cfg(test)]
+#[test]
+fn a_slice_is_small_and_never_nothing() {
+    let slice = |lengths: &[usize]| slice_of(lengths.iter().copied());
+    let half = SLICE_BYTES_MAX / 2;
+    assert_eq!(slice(&[]), 0);
+    assert_eq!(slice(&[1, 2, 3]), 3);
+    assert_eq!(slice(&[half, half, 1]), 2);
+    assert_eq!(slice(&[2 * SLICE_BYTES_MAX, 1]), 1);
 }
 
 impl Keeping {
@@ -141,6 +174,7 @@ impl Keeping {
             needs,
             records: Vec::new(),
             has_promised: false,
+            begun: BTreeMap::new(),
             settling: VecDeque::new(),
             heads: BTreeSet::new(),
             due: VecDeque::new(),
@@ -152,6 +186,17 @@ impl Keeping {
 
     pub(super) fn put(&mut self, record: Bytes, settles: Settles) {
         self.records.push((record, Some(settles)));
+    }
+
+    /// Whether the journal has taken all records.
+    pub(super) fn is_written(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// How many records go to the journal next.
+    fn slice(&self) -> usize {
+        let records = self.records.iter();
+        slice_of(records.map(|(record, _)| record.len()))
     }
 
     /// The shard's number.
@@ -274,9 +319,21 @@ impl Shard {
         }
     }
 
-    /// Hands records to the journal, all of them or none.
+    /// Has the records of eventual partitions written with all others.
+    pub(super) fn put_eventual(&mut self) {
+        let taken = self.eventual.take_records();
+        self.keeping.has_promised |= !taken.is_empty();
+        let records = taken.into_iter().map(|(record, settles)| {
+            let settles = settles.map(|(room, settling)| Settles::Eventual(room, settling));
+            (record, settles)
+        });
+        self.keeping.records.extend(records);
+    }
+
+    /// Hands records to the journal, in slices: what is too much at once goes in as there is room.
     pub(super) fn write(&mut self) {
         if self.keeping.records.is_empty() {
+            self.eventual.not_appended();
             return;
         }
         let now_ms = self.now_ms();
@@ -284,7 +341,31 @@ impl Shard {
             return;
         }
         self.journal_retry_at_ms = None;
-        let numbers = self.written.clone();
+        while self.keeping.slice() > 0 {
+            if let Err(error) = self.write_slice() {
+                if matches!(error, JournalError::NoSpace { .. }) {
+                    self.space.is_stuck = true;
+                }
+                tracing::debug!(%error, "hot data waits for its journal");
+                self.journal_retry_at_ms = Some(now_ms + super::JOURNAL_RETRY_MS);
+                return;
+            }
+        }
+        self.space.is_stuck = false;
+        self.keeping.has_promised = false;
+        self.eventual.appended();
+        self.written.clear();
+    }
+
+    /// Hands the first slice of the records to the journal.
+    fn write_slice(&mut self) -> Result<(), JournalError> {
+        let count = self.keeping.slice();
+        let is_last = count == self.keeping.records.len();
+        // What waits for records waits for the last of them.
+        let (numbers, append) = match is_last {
+            true => (self.written.clone(), self.eventual.next_append()),
+            false => (Vec::new(), self.eventual.last_append()),
+        };
         let urgent = self.urgent.clone();
         // It may be written before this task knows where; it reads that when it hears of it.
         let end = Arc::new(OnceLock::new());
@@ -292,44 +373,36 @@ impl Shard {
         let done = move |result: Result<(), JournalError>| {
             // A failed sync ends the process; see the journal's options.
             if result.is_ok() {
-                let _ = urgent.send(Urgent::Synced(numbers, up_to));
+                let _ = urgent.send(Urgent::Synced {
+                    numbers,
+                    append,
+                    up_to,
+                });
             }
         };
         let records: Vec<Bytes> = self
             .keeping
             .records
             .iter()
+            .take(count)
             .map(|(record, _)| record.clone())
             .collect();
         // What a replica promised holds even where entries are not synced: it would take part in
         // two majorities.
-        let appended = match self.keeping.has_promised {
+        let places = match self.keeping.has_promised {
             true => self.journal.append_synced(records, done),
             false => self.journal.append(records, done),
-        };
-        match appended {
-            Ok(places) => {
-                self.space.is_stuck = false;
-                self.keeping.has_promised = false;
-                if let Some(last) = places.last().copied() {
-                    self.keeping.needs.wrote(last);
-                    let _ = end.set(last);
-                }
-                for (place, (_, settles)) in places.into_iter().zip(self.keeping.records.drain(..))
-                {
-                    let settles = settles.map(|settles| (place, settles));
-                    self.keeping.settling.extend(settles);
-                }
-                self.written.clear();
-            }
-            Err(error) => {
-                if matches!(error, JournalError::NoSpace { .. }) {
-                    self.space.is_stuck = true;
-                }
-                tracing::debug!(%error, "hot data waits for its journal");
-                self.journal_retry_at_ms = Some(now_ms + super::JOURNAL_RETRY_MS);
-            }
+        }?;
+        if let Some(last) = places.last().copied() {
+            self.keeping.needs.wrote(last);
+            let _ = end.set(last);
         }
+        let written = self.keeping.records.drain(..count);
+        for (place, (_, settles)) in places.into_iter().zip(written) {
+            let settles = settles.map(|settles| (place, settles));
+            self.keeping.settling.extend(settles);
+        }
+        Ok(())
     }
 
     /// The journal is written up to a place, and durable as far as it promises to be.
@@ -348,15 +421,22 @@ impl Shard {
         {
             self.keeping.settling.pop_front();
             match settles {
+                Settles::Begins(id) => {
+                    self.keeping.begun.insert(id, place);
+                }
                 Settles::Head(id) => {
                     has_moved = true;
-                    self.moved(id, place);
+                    let head = self.keeping.begun.remove(&id);
+                    self.moved(id, head.unwrap_or(place));
                 }
                 Settles::Base(id, base) => self.remove_before(id, base),
                 Settles::Left(id) => {
                     has_moved = true;
                     self.moved(id, place);
                     self.empty(id);
+                }
+                Settles::Eventual(room, settling) => {
+                    has_moved |= self.eventual.settled(room, settling, place);
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::{
     },
     driver::{
         shard::{Shard, Urgent},
-        snapshots::decode_at,
+        snapshots::{Files, decode_at},
         transfer::Complete,
     },
 };
@@ -44,7 +44,7 @@ impl Shard {
         let (files, urgent) = (self.keeping.files.clone(), self.urgent.clone());
         task::spawn(async move {
             let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-            let save = move || files.save(id, base.index, &pieces);
+            let save = move || files.save(&Files::name(id, base.index), &pieces);
             let result = task::blocking(save).await;
             // A shard that is gone needs to know nothing.
             let _ = urgent.send(Urgent::Saved(Saved {
@@ -294,7 +294,7 @@ impl Shard {
         let files = self.keeping.files.clone();
         task::spawn(task::blocking(move || {
             for index in old {
-                files.remove(id, index);
+                files.remove(&Files::name(id, index));
             }
         }));
     }

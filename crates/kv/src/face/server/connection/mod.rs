@@ -249,7 +249,7 @@ fn may_wait(request: &Request) -> bool {
         Body::Wait(_) => true,
         // What takes long with many keys does not wait.
         Body::Within { .. } => false,
-        Body::Transaction(_) | Body::Versions(_) | Body::Publish(_) => false,
+        Body::Eventual(_) | Body::Transaction(_) | Body::Versions(_) | Body::Publish(_) => false,
     }
 }
 

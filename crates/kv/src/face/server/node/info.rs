@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::config::Setting;
 use crate::{
-    api::{Answer, Api, Body, Call, Consistency, Request},
+    api::{Answer, Api, Body, Call, Condition, Consistency, Request},
     core::{command, data::DATABASES, reply::Reply},
     face::{
         server::{Server, members::Member},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Sections, in their order.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "Server",
     "Clients",
     "Memory",
@@ -32,6 +32,7 @@ const SECTIONS: [&str; 13] = [
     "Latencystats",
     "Cluster",
     "Keyspace",
+    "Eventual",
 ];
 
 /// Long ones, which are told only to those who ask for them or for all.
@@ -74,6 +75,7 @@ impl<A: Api> Server<A> {
                     format!("cluster_enabled:{is_cluster}\n")
                 }
                 "Keyspace" => self.about_keyspace().await,
+                "Eventual" => about_eventual(&*self.0.api.condition()),
                 _ => String::new(),
             };
             // Writing to a string does not fail.
@@ -175,6 +177,31 @@ impl<A: Api> Server<A> {
         }
         lines
     }
+}
+
+/// How this node's replicas of eventual keyspaces are, and how far behind they may be.
+fn about_eventual(condition: &dyn Condition) -> String {
+    let keyspaces = condition.keyspaces();
+    let mut lines = String::new();
+    for (number, status) in condition.eventual_status() {
+        let name = keyspaces.numbered(number).map_or("", |it| &it.name);
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            lines,
+            "db{number}:name={name},partitions={},filling={},behind_ms={},unknown={},keys={},\
+             bytes={},tombstones={},hints_bytes={},hints_dropped={}",
+            status.partitions,
+            status.filling,
+            status.behind_ms,
+            status.unknown,
+            status.keys,
+            status.bytes,
+            status.tombstones,
+            status.hints_bytes,
+            status.hints_dropped,
+        );
+    }
+    lines
 }
 
 /// What hot data takes; what else the process needs is not counted. What is removed is freed at

@@ -6,6 +6,7 @@ pub(super) mod commands;
 pub(super) mod config;
 mod histogram;
 mod info;
+mod keyspaces;
 pub(super) mod latency;
 mod memory;
 pub(super) mod slowlog;
@@ -136,6 +137,7 @@ impl<A: Api> Server<A> {
                 clock::sleep(sleep_of(&words[2])?).await;
                 Reply::OK
             }
+            "atoll.keyspace|create" => keyspaces::create(&shared.api, words).await?,
             name if name.starts_with("acl|") => {
                 return self.acl(asker, &name["acl|".len()..], words).await;
             }

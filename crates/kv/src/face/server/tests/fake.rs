@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, RwLockWriteGuard};
 
 use crate::{
-    api::{Answer, Api, Body, Call, DatabaseKey, Request, Step, Version},
+    api::{Answer, Api, Body, Call, DatabaseKey, Refusal, Request, Step, Version},
     core::{
         command::{Context, Effects, Flags, Moment},
         data::Keyspace,
@@ -120,6 +120,8 @@ impl Fake {
                     changed.await;
                 }
             }
+            // Here nobody creates any.
+            Body::Eventual(_) => Answer::Refused(Refusal::Unavailable),
             Body::Within { database, call, .. } => Answer::Reply(self.call(database, &call).0),
             Body::Versions(keys) => {
                 Answer::Versions(keys.iter().map(|key| self.version(key)).collect())

@@ -23,7 +23,8 @@ impl Session {
         command: &Command,
         words: &[Bytes],
     ) -> Result<(), CommandError> {
-        if self.cluster.is_none() {
+        // Any node takes commands of an eventual keyspace.
+        if self.cluster.is_none() || self.keyspace.is_some() {
             return Ok(());
         }
         match command.name {

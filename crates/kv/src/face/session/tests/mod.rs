@@ -13,6 +13,7 @@ mod cluster;
 mod command;
 mod condition;
 mod connection;
+mod keyspace;
 mod pipeline;
 mod pubsub;
 mod transaction;

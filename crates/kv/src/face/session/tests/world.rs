@@ -61,6 +61,12 @@ impl World {
     fn answer_api(&mut self, request: Request) -> Answer {
         match request.body {
             Body::Call { database, call } => Answer::Reply(self.call(database, &call)),
+            Body::Eventual(call) => Answer::Reply(asked(&(
+                call.keyspace,
+                call.write,
+                call.read,
+                call.call.command.name,
+            ))),
             Body::Within {
                 part,
                 database,
@@ -74,7 +80,7 @@ impl World {
             Body::Versions(keys) => {
                 Answer::Versions(keys.iter().map(|key| self.version(key)).collect())
             }
-            Body::Transaction(Transaction { steps, watched }) => {
+            Body::Transaction(Transaction { steps, watched, .. }) => {
                 if watched
                     .iter()
                     .any(|(key, version)| self.version(key) != *version)
