@@ -28,6 +28,9 @@
 //! 5. A participant does and undoes its part once, however often it is told, and nothing after
 //!    it has aborted.
 //!
+//! Keys of the control plane take part by the write of the decision itself ([`keys`]): they vote
+//! last, and are never in doubt.
+//!
 //! Times decide only when something is tried or given up, with the one exception in 4.
 //!
 //! Of 1 it follows who draws ids: a node, when a client asks for a new transaction. Ids that clients
@@ -36,13 +39,14 @@
 mod backoff;
 mod codec;
 pub mod coordinator;
+pub mod keys;
 mod message;
 pub mod participant;
 pub mod record;
 pub mod scenario;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod types;
 
 pub use codec::CodecError;

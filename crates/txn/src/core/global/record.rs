@@ -122,15 +122,22 @@ pub struct AuditLine {
     pub what: String,
 }
 
-impl Record {
+impl Phase {
     /// How it ends, if that is decided.
-    pub fn outcome(&self) -> Option<Outcome> {
-        match self.phase {
+    pub fn outcome(self) -> Option<Outcome> {
+        match self {
             Phase::Active | Phase::PreCommitting | Phase::Running { .. } => None,
             Phase::Committing => Some(Outcome::Committed),
             Phase::Aborting | Phase::Compensating { .. } => Some(Outcome::Aborted),
             Phase::Ended { outcome, .. } => Some(outcome),
         }
+    }
+}
+
+impl Record {
+    /// How it ends, if that is decided.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.phase.outcome()
     }
 
     /// Whether all know.

@@ -1,5 +1,7 @@
 //! Limits and times.
 
+use atoll_control::core::check::TXN_OPS_MAX;
+
 /// Limits and times of a coordinator. Times decide when something is tried or given up; but for
 /// [`ByPeers`](super::Termination::ByPeers), safety never depends on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct Settings {
     pub name_bytes_max: usize,
     /// Payload and compensation of all participants of a transaction together.
     pub payload_bytes_max: usize,
+    /// All keys of a transaction together compare so many, and put and delete so many.
+    pub keys_ops_max: usize,
     /// So many lines are kept of what people did about a transaction.
     pub audit_lines_max: usize,
     /// A person's name and remark each are no longer than this.
@@ -48,6 +52,7 @@ impl Default for Settings {
             transactions_max: 10_000,
             name_bytes_max: 256,
             payload_bytes_max: 256 << 10,
+            keys_ops_max: TXN_OPS_MAX,
             audit_lines_max: 64,
             remark_bytes_max: 1_024,
             requests_max: 16,

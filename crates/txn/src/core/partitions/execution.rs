@@ -1,6 +1,11 @@
 //! One attempt to have a transaction done: which partition is asked what, and when it is over.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod holding;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use atoll_base::id::PartitionId;
 use atoll_kv::{
@@ -14,8 +19,19 @@ use atoll_kv::{
 use bytes::Bytes;
 
 pub use super::program::Outcome;
-use super::program::Program;
+use super::{
+    branch::{Objection, Purpose},
+    gather::{Job, Ran},
+    program::{Next, Program},
+};
 
+/// Numbers questions whose answers say nothing.
+const TENDING: u64 = u64::MAX;
+/// An attempt that is not decided after so long is given up. Home remembers for much longer what it
+/// aborts, so nothing comes to it that it has forgotten.
+pub(crate) const ATTEMPT_MAX: Duration = Duration::from_mins(5);
+/// What home refused was not done, as long as it would remember what it has done.
+const REFUSAL_STANDS: Duration = Duration::from_secs(20);
 /// So often a decision of which nothing was heard is asked about.
 const LEARN_MAX: u32 = 3;
 
@@ -44,6 +60,24 @@ pub enum End {
     Conflict,
     /// Nothing was read, since something was changed meanwhile. It may be tried again at once.
     Moved,
+    /// Its branch is held, by this attempt or by one before it.
+    Held,
+    /// Its branch has ended before: whether it was committed.
+    Settled(bool),
+    /// All is locked and could be done, but must not be.
+    Objection(Objection),
+}
+
+impl End {
+    /// What is known of the branch comes before everything else, and what stays as it is before
+    /// what may be tried again.
+    fn rank(&self) -> u8 {
+        match self {
+            End::Conflict | End::Moved => 0,
+            End::Done(_) | End::Answer(_) | End::Objection(_) => 1,
+            End::Held | End::Settled(_) => 2,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +113,11 @@ pub struct Execution {
     id: TransactionId,
     program: Program,
     manner: Manner,
+    /// What it is an attempt of, if that is decided outside.
+    purpose: Option<Purpose>,
     phase: Phase,
-    /// Whether rounds follow the one that is asked.
-    has_more: bool,
+    /// What follows the round that is asked.
+    next_is: Next,
     /// Where keys stand, by partition, while it only reads.
     stand: BTreeMap<PartitionId, Vec<u64>>,
     /// Questions without an answer.
@@ -90,6 +126,12 @@ pub struct Execution {
     asks: Vec<Ask>,
     /// In the first round: steps that are asked one after the other.
     in_line: VecDeque<(PartitionId, Transact)>,
+    /// What home is to do and decide in one, once everybody else has prepared.
+    at_home: Option<Prepare>,
+    /// Whether what home's commands come to is known, or nothing will be asked of it.
+    has_home_told: bool,
+    /// What home refused with, whose part was to be done and decided in one.
+    refused: Option<End>,
     /// Partitions that may hold locks.
     holders: BTreeSet<PartitionId>,
     /// Why it can't be done, as far as is known.
@@ -99,29 +141,56 @@ pub struct Execution {
     has_loose_ends: bool,
     /// Whether home remembers how it ended.
     is_remembered: bool,
+    /// Whether it remembers an abort of what it had refused before.
+    is_remembered_in_vain: bool,
 }
 
 impl Execution {
     /// Begins.
-    pub fn new(id: TransactionId, mut program: Program, manner: Manner) -> Execution {
+    pub fn new(id: TransactionId, program: Program, manner: Manner) -> Execution {
+        Execution::begun(id, program, manner, None)
+    }
+
+    /// Begins an attempt to have a branch held, by the home of the program. It locks what it only
+    /// reads, too.
+    pub fn of_branch(
+        id: TransactionId,
+        program: Program,
+        manner: Manner,
+        purpose: Purpose,
+    ) -> Execution {
+        Execution::begun(id, program, manner, Some(purpose))
+    }
+
+    fn begun(
+        id: TransactionId,
+        mut program: Program,
+        manner: Manner,
+        purpose: Option<Purpose>,
+    ) -> Execution {
         program.reset();
-        let looks = manner == Manner::Looking && program.only_reads();
+        let looks = manner == Manner::Looking && program.only_reads() && purpose.is_none();
         let mut execution = Execution {
             id,
             program,
             manner,
+            purpose,
             phase: Phase::Preparing,
-            has_more: true,
+            next_is: Next::Ask,
             stand: BTreeMap::new(),
             open: BTreeMap::new(),
             next: 0,
             asks: Vec::new(),
             in_line: VecDeque::new(),
+            at_home: None,
+            has_home_told: true,
+            refused: None,
             holders: BTreeSet::new(),
             trouble: None,
             end: None,
             has_loose_ends: false,
             is_remembered: false,
+            is_remembered_in_vain: false,
         };
         match looks {
             true => execution.look(),
@@ -145,6 +214,45 @@ impl Execution {
         std::mem::take(&mut self.asks)
     }
 
+    /// Something to be run before anything more is asked, once; then [`ran`](Self::ran).
+    pub fn take_job(&mut self) -> Option<Job> {
+        self.program.take_job()
+    }
+
+    /// What came of it; if a script was ended, its error.
+    pub fn ran(&mut self, ran: Result<Ran, Reply>) {
+        match ran {
+            Ok(ran) => self.program.ran(ran),
+            Err(error) => self.trouble = Some(End::Answer(Answer::Reply(error))),
+        }
+        self.next_is = Next::Ask;
+        self.go_on();
+    }
+
+    /// So long it has taken until now.
+    pub fn has_taken(&mut self, time: Duration) {
+        if time > REFUSAL_STANDS {
+            // What was refused may have been done before, and that may be forgotten by now.
+            self.refused = None;
+        }
+        if time > ATTEMPT_MAX && self.phase == Phase::Preparing && self.trouble.is_none() {
+            self.trouble = Some(End::Answer(Answer::Refused(Refusal::Unavailable)));
+        }
+    }
+
+    /// Says that it is not left: to whoever may hold locks for it.
+    pub fn tend(&mut self) {
+        let id = self.id;
+        for partition in self.holders.clone() {
+            self.asks.push(Ask {
+                number: TENDING,
+                partition,
+                reads: true,
+                operation: Operation::Tend(id),
+            });
+        }
+    }
+
     /// What it came to, once: the client can be answered. There may be more to ask.
     pub fn take_end(&mut self) -> Option<End> {
         self.end.take()
@@ -153,6 +261,12 @@ impl Execution {
     /// Whether nothing is left to be asked or heard.
     pub fn is_over(&self) -> bool {
         self.open.is_empty() && self.asks.is_empty()
+    }
+
+    /// Whether home remembers an abort only because it was asked for it after it had refused. Some
+    /// of what was asked before may be under way yet.
+    pub fn may_be_forgotten_soon(&self) -> bool {
+        self.is_over() && self.is_remembered_in_vain && !self.has_loose_ends
     }
 
     /// Whether home remembers a decision that nobody will ask for any more.
@@ -206,10 +320,24 @@ impl Execution {
         }
         match self.phase {
             Phase::Looking => self.read(),
-            Phase::Reading if self.has_more => self.read(),
+            Phase::Reading if self.next_is == Next::Ask => self.read(),
             Phase::Reading => self.end = Some(End::Done(self.program.outcomes())),
             Phase::Preparing => self.go_on_in_line(),
             Phase::Deciding | Phase::Learning(_) | Phase::Ending => {}
+        }
+    }
+
+    /// Has the program say what is to be asked next, if anything is.
+    fn proceeds(&mut self) -> bool {
+        self.next_is = self.program.proceed();
+        match self.next_is {
+            Next::Run => false,
+            Next::Discard => {
+                self.trouble = Some(End::Answer(Answer::Discarded));
+                self.go_on();
+                false
+            }
+            Next::Ask | Next::Last => true,
         }
     }
 
@@ -235,7 +363,9 @@ impl Execution {
 
     fn read(&mut self) {
         self.phase = Phase::Reading;
-        self.has_more = self.program.proceed();
+        if !self.proceeds() {
+            return;
+        }
         let stand = &self.stand;
         let sites = self.program.sites();
         let asks = sites.filter(|(_, site)| site.has_calls());
@@ -280,11 +410,14 @@ impl Execution {
     fn prepare(&mut self, is_first: bool) {
         let waits = is_first && self.manner == Manner::Waiting;
         self.phase = Phase::Preparing;
-        if !self.has_more {
+        if self.next_is == Next::Last {
             return self.decide();
         }
-        self.has_more = self.program.proceed();
+        if !self.proceeds() {
+            return;
+        }
         let (id, home) = (self.id, self.program.home());
+        let branch = self.purpose.as_ref().map(|purpose| purpose.branch);
         let participants = self.program.participants();
         let sites = self.program.sites();
         let asks = sites.filter(|(_, site)| is_first || site.has_calls());
@@ -306,6 +439,7 @@ impl Execution {
                 },
                 calls: site.take_calls(),
                 waits,
+                branch,
             };
             (partition, Transact::Prepare(prepare))
         });
@@ -314,9 +448,19 @@ impl Execution {
             self.in_line = asks;
             return self.go_on_in_line();
         }
+        let is_all = is_first && self.next_is == Next::Last && branch.is_none();
         for (partition, step) in asks {
-            self.holders.insert(partition);
-            self.step(partition, step);
+            match step {
+                // Nothing follows, so home need not hold anything until then.
+                Transact::Prepare(prepare) if is_all && partition == home => {
+                    self.at_home = Some(prepare);
+                    self.has_home_told = false;
+                }
+                step => {
+                    self.holders.insert(partition);
+                    self.step(partition, step);
+                }
+            }
         }
         if self.open.is_empty() {
             self.go_on();
@@ -340,55 +484,125 @@ impl Execution {
                 self.is_remembered = true;
                 End::Conflict
             }
+            // Another attempt of the same came before this one, or its end did.
+            Given::Reply(Answered::Transacted(Transacted::Held(_))) => End::Held,
+            Given::Reply(Answered::Transacted(Transacted::Settled { commits, .. })) => {
+                End::Settled(commits)
+            }
             Given::Reply(Answered::Transacted(Transacted::Changed)) => {
                 self.holders.remove(&partition);
                 End::Answer(Answer::Discarded)
             }
             other => refused(other),
         };
-        // What was decided for good comes before what may be tried again.
-        match (&self.trouble, &trouble) {
-            (Some(End::Answer(_)), End::Conflict) => {}
-            _ => self.trouble = Some(trouble),
+        let known = self.trouble.as_ref().map_or(0, End::rank);
+        if trouble.rank() >= known {
+            self.trouble = Some(trouble);
         }
     }
 
     fn decide(&mut self) {
         self.phase = Phase::Deciding;
         let (id, commits) = (self.id, true);
-        self.step(self.program.home(), Transact::Decide { id, commits });
+        if let Some(prepare) = self.at_home.take() {
+            return self.step(self.program.home(), Transact::Commit(prepare));
+        }
+        let Some(purpose) = &self.purpose else {
+            return self.step(self.program.home(), Transact::Decide { id, commits });
+        };
+        match purpose.objection(&self.program.outcomes()) {
+            Some(objection) => self.finish(false, End::Objection(objection)),
+            None => self.hold(),
+        }
     }
 
     fn decided(&mut self, given: Given<Answered>) {
+        if self.purpose.is_some() {
+            return self.held(given);
+        }
         match given {
+            Given::Reply(Answered::Transacted(Transacted::Decided {
+                commits: false,
+                participants,
+            })) if participants.is_empty() && matches!(self.phase, Phase::Learning(_)) => {
+                if let Some(refused) = self.refused.take() {
+                    self.is_remembered_in_vain = true;
+                    return self.finish(false, refused);
+                }
+                // Home was told who takes part, and tells it of what it remembers: somebody else
+                // has ended this, one way or the other, and that is forgotten.
+                self.leave();
+            }
             Given::Reply(Answered::Transacted(Transacted::Decided { commits, .. })) => {
                 let home = self.program.home();
                 self.holders.remove(&home);
                 self.is_remembered = true;
                 let end = match commits {
-                    true => End::Done(self.program.outcomes()),
+                    true if self.has_home_told => End::Done(self.program.outcomes()),
+                    // It is done, and what home told of it is lost.
+                    true => End::Answer(Answer::Refused(Refusal::Unknown)),
                     false => End::Conflict,
                 };
                 self.finish(commits, end);
             }
-            // It may have been decided: asked to abort, home says what was.
-            _ => {
-                let times = match self.phase {
-                    Phase::Learning(times) => times + 1,
-                    _ => 0,
-                };
-                if times < LEARN_MAX {
-                    self.phase = Phase::Learning(times);
-                    let (id, commits) = (self.id, false);
-                    self.step(self.program.home(), Transact::Decide { id, commits });
-                } else {
-                    // Those who hold locks for it will ask home themselves.
-                    self.phase = Phase::Ending;
-                    self.has_loose_ends = true;
-                    self.end = Some(End::Answer(Answer::Refused(Refusal::Unknown)));
+            Given::Reply(Answered::Transacted(Transacted::Committed { now_ms, replies })) => {
+                self.program.told(self.program.home(), now_ms, replies);
+                self.has_home_told = true;
+                self.is_remembered = true;
+                self.finish(true, End::Done(self.program.outcomes()));
+            }
+            Given::Reply(Answered::Transacted(Transacted::Conflict(_))) => {
+                self.finish(false, End::Conflict);
+            }
+            Given::Reply(Answered::Transacted(Transacted::Changed)) => {
+                self.finish(false, End::Answer(Answer::Discarded));
+            }
+            // It is not in home's log, and does not come there any more.
+            Given::Busy | Given::Refused if self.commits_at_once() => {
+                self.finish(false, refused(given));
+            }
+            // It may have been decided. So it is where home refused by an answer: it may not know
+            // yet what it has in its log from the owner before.
+            other => {
+                if self.commits_at_once() && other != Given::Unknown {
+                    self.refused = Some(refused(other));
                 }
+                self.learn();
             }
         }
+    }
+
+    /// Whether home was asked, for the first time, to do its part and decide.
+    fn commits_at_once(&self) -> bool {
+        self.phase == Phase::Deciding && !self.has_home_told
+    }
+
+    /// Asks home to abort, which says what was decided.
+    fn learn(&mut self) {
+        match self.learns_again() {
+            true => {
+                let (id, commits) = (self.id, false);
+                self.step(self.program.home(), Transact::Decide { id, commits });
+            }
+            false => self.leave(),
+        }
+    }
+
+    /// Whether home, which did not answer, is to be asked once more.
+    fn learns_again(&mut self) -> bool {
+        let times = match self.phase {
+            Phase::Learning(times) => times + 1,
+            _ => 0,
+        };
+        self.phase = Phase::Learning(times);
+        times < LEARN_MAX
+    }
+
+    /// Gives up without knowing: those who hold locks for it will ask home themselves.
+    fn leave(&mut self) {
+        self.phase = Phase::Ending;
+        self.has_loose_ends = true;
+        self.end = Some(End::Answer(Answer::Refused(Refusal::Unknown)));
     }
 
     /// Tells everybody, and the client.

@@ -1,20 +1,22 @@
-//! Commands whose keys are in several partitions: values are brought together, the command runs
-//! on them, and what it changed goes back.
+//! Commands and scripts whose keys are in several partitions: values are brought together, the
+//! command or script runs on them, and what it changed goes back.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use atoll_base::id::PartitionId;
 use atoll_kv::{
     api,
     core::{
-        command::KeyPlaces,
-        machine::{Answered, Call, Machine, Operation},
+        command::{self, KeyPlaces},
+        machine::{Answered, Call, Extent, Home, Machine, Operation, Script, Surroundings},
         partition::{Moment, StateMachine as _},
         paxos::LogIndex,
         reply::Reply,
     },
 };
 use bytes::Bytes;
+
+use super::program::Outcome;
 
 /// The place in the log of the copy where values are put before the command runs, and that of
 /// the command.
@@ -81,12 +83,12 @@ pub(super) fn names_its_keys(call: &api::Call) -> bool {
 /// What tells the value of a key.
 pub(super) fn questions(database: usize, key: &Bytes) -> [Call; 2] {
     [
-        command(database, &[b"DUMP", key]),
-        command(database, &[b"PEXPIRETIME", key]),
+        words(database, &[b"DUMP", key]),
+        words(database, &[b"PEXPIRETIME", key]),
     ]
 }
 
-fn command(database: usize, words: &[&[u8]]) -> Call {
+fn words(database: usize, words: &[&[u8]]) -> Call {
     let words = words.iter().map(|word| Bytes::copy_from_slice(word));
     Call {
         database,
@@ -94,61 +96,119 @@ fn command(database: usize, words: &[&[u8]]) -> Call {
     }
 }
 
-/// Runs a command on values that were brought; tells its reply, and what has to be done where
-/// they came from.
-pub(super) fn run(
-    brought: Vec<Brought>,
-    call: Call,
-    now_ms: u64,
-    seed: u64,
-) -> (Reply, Vec<(PartitionId, Call)>) {
-    let mut machine = Machine::default();
-    let apply = |machine: &mut Machine, index, call: Call| {
-        let at = Moment {
-            now_ms,
-            seed,
+/// What is run on values that were brought.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    Call(Call),
+    Script(Script),
+}
+
+/// Something to be run on values that were brought. Of a script nobody knows how long it takes.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub(super) brought: Vec<Brought>,
+    pub(super) work: Work,
+    pub(super) now_ms: u64,
+    pub(super) seed: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ran {
+    pub(super) outcome: Outcome,
+    /// What has to be done where the values came from.
+    pub(super) back: Vec<(PartitionId, Call)>,
+}
+
+impl Ran {
+    fn refused(reply: Reply) -> Ran {
+        Ran {
+            outcome: Outcome::Reply(reply),
+            back: Vec::new(),
+        }
+    }
+}
+
+impl Job {
+    /// Whether nobody knows how long it takes.
+    pub fn may_be_long(&self) -> bool {
+        matches!(self.work, Work::Script(_))
+    }
+
+    /// Runs it. What a script may know of the node is told by `surroundings`; without them
+    /// nobody ends it.
+    ///
+    /// # Errors
+    /// A script was ended, and with it the transaction: this is its error.
+    pub fn run(self, surroundings: Option<Arc<dyn Surroundings>>) -> Result<Ran, Reply> {
+        let mut machine = Machine::default();
+        let at = |index: LogIndex| Moment {
+            now_ms: self.now_ms,
+            seed: self.seed,
             index,
         };
-        match machine.apply(at, &Operation::Call(call).encode()) {
-            Answered::Reply(reply) | Answered::Waits { reply, .. } => reply,
-            other => unfit(&format!("{other:?}")),
+        for value in &self.brought {
+            if let Reply::Error(_) = value.value {
+                // It has grown beyond what can be sent.
+                return Ok(Ran::refused(value.value.clone()));
+            }
+            if let Some(put) = put(&value.source, &value.value, &value.expires_at_ms)
+                && let error @ Reply::Error(_) = apply(&mut machine, at(BROUGHT), put)
+            {
+                return Ok(Ran::refused(error));
+            }
         }
-    };
-    for value in &brought {
-        if let Reply::Error(_) = value.value {
-            // It has grown beyond what can be sent.
-            return (value.value.clone(), Vec::new());
-        }
-        if let Some(put) = put(&value.source, &value.value, &value.expires_at_ms)
-            && let error @ Reply::Error(_) = apply(&mut machine, BROUGHT, put)
-        {
-            return (error, Vec::new());
-        }
-    }
-    let reply = apply(&mut machine, RAN, call);
-    let mut back = Vec::new();
-    for value in brought {
-        let Source {
-            database, ref key, ..
-        } = value.source;
-        let entry = machine.keyspace().database(database).get(key);
-        let change = match entry {
-            Some(entry) if entry.version() == BROUGHT.0 => continue,
-            None if value.value == Reply::Null => continue,
-            None => command(database, &[b"DEL", key]),
-            Some(_) => {
-                let [dump, expires] =
-                    questions(database, key).map(|question| apply(&mut machine, RAN, question));
-                match put(&value.source, &dump, &expires) {
-                    Some(put) => put,
-                    // It ended the moment that it was made.
-                    None => command(database, &[b"DEL", key]),
+        let outcome = match self.work {
+            Work::Call(call) => Outcome::Reply(apply(&mut machine, at(RAN), call)),
+            Work::Script(script) => {
+                let keys = self.brought.iter().map(|value| &value.source);
+                let keys = keys.map(|source| (source.database, source.key.clone()));
+                if let Some(surroundings) = surroundings {
+                    machine.set_home(Home {
+                        extent: Extent::Keys(keys.collect()),
+                        surroundings,
+                    });
                 }
+                let at = command::Moment {
+                    now_ms: self.now_ms,
+                    seed: self.seed,
+                    version: RAN.0,
+                    reading: false,
+                };
+                Outcome::of_script(machine.run_script(at, script)?)
             }
         };
-        back.push((value.source.partition, change));
+        let mut back = Vec::new();
+        for value in self.brought {
+            let Source {
+                database, ref key, ..
+            } = value.source;
+            let entry = machine.keyspace().database(database).get(key);
+            let change = match entry {
+                Some(entry) if entry.version() == BROUGHT.0 => continue,
+                None if value.value == Reply::Null => continue,
+                None => words(database, &[b"DEL", key]),
+                Some(_) => {
+                    let [dump, expires] = questions(database, key)
+                        .map(|question| apply(&mut machine, at(RAN), question));
+                    match put(&value.source, &dump, &expires) {
+                        Some(put) => put,
+                        // It ended the moment that it was made.
+                        None => words(database, &[b"DEL", key]),
+                    }
+                }
+            };
+            back.push((value.source.partition, change));
+        }
+        Ok(Ran { outcome, back })
     }
-    (reply, back)
+}
+
+fn apply(machine: &mut Machine, at: Moment, call: Call) -> Reply {
+    match machine.apply(at, &Operation::Call(call).encode()) {
+        Answered::Reply(reply) | Answered::Waits { reply, .. } => reply,
+        other => unfit(&format!("{other:?}")),
+    }
 }
 
 /// What puts a value where it came from; none, if there is none.
@@ -168,7 +228,7 @@ fn put(source: &Source, value: &Reply, expires_at_ms: &Reply) -> Option<Call> {
         b"REPLACE",
         b"ABSTTL",
     ];
-    Some(command(source.database, &words))
+    Some(self::words(source.database, &words))
 }
 
 fn unfit(told: &str) -> Reply {

@@ -11,11 +11,16 @@
 //! the time it locks after some attempts, as everything else does at once. What meets locks again
 //! and again waits in line for them, partition by partition ([`Manner`]): nobody starves.
 
+mod branch;
 mod execution;
 mod gather;
 mod program;
 #[cfg(test)]
 mod tests;
 
+pub use branch::{Condition, Objection, Part, PartError, Purpose, home_of};
+#[cfg(test)]
+pub(crate) use execution::ATTEMPT_MAX;
 pub use execution::{Ask, End, Execution, Manner, Outcome};
-pub use program::Program;
+pub use gather::{Job, Ran};
+pub use program::{Program, pattern};

@@ -8,18 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use atoll_base::id::PartitionId;
 use atoll_kv::{
-    api::{self, DatabaseKey, Publication, Refusal, Step, Version},
+    api::{self, AtomicStep, DatabaseKey, Names, Publication, Refusal, Version},
     core::{
         command::Flags,
-        machine::{Call, Locks},
+        machine::{Answered, Call, Facts, Locks, Script},
         reply::Reply,
         route::{self, Merge, Part, Plan},
     },
 };
-use atoll_ring::partition::Partitions;
+use atoll_ring::{partition::Partitions, slot::hash_tag};
 use bytes::Bytes;
 
-use super::gather::{self, Brought, Source};
+use super::gather::{self, Brought, Job, Ran, Source, Work};
 
 /// Commands that go on from partition to partition as they like are no part of a moment.
 const WANDERS: &str = "ERR RANDOMKEY and SCAN can't be part of a transaction over several \
@@ -64,11 +64,10 @@ impl Site {
 /// Where the reply of a step comes from.
 #[derive(Clone, Debug)]
 enum Slot {
-    Told(Reply),
+    Told(Outcome),
     At(PartitionId, usize),
     /// Of each of these partitions, one.
     Merged(Vec<(PartitionId, usize)>, Vec<Part>, Merge),
-    Publish(Publication),
 }
 
 /// What a step is waiting for.
@@ -87,31 +86,85 @@ pub enum Outcome {
     Reply(Reply),
     /// This is to be published; the reply is how many heard it.
     Publish(Publication),
+    /// What a script came to.
+    Ran {
+        /// Its reply.
+        reply: Reply,
+        /// What it wants published.
+        publications: Vec<Publication>,
+        /// What else is to be known of it.
+        facts: Facts,
+    },
+}
+
+impl Outcome {
+    /// What a machine said of a script.
+    pub(super) fn of_script(answered: Answered) -> Outcome {
+        let (answered, publications, facts) = match answered {
+            Answered::Ran {
+                answered,
+                publications,
+                facts,
+            } => (*answered, publications, facts),
+            other => (other, Vec::new(), Facts::default()),
+        };
+        let reply = match answered {
+            Answered::Reply(reply) => reply,
+            other => Reply::Error(Bytes::from(format!("ERR a script came to {other:?}"))),
+        };
+        Outcome::Ran {
+            reply,
+            publications,
+            facts,
+        }
+    }
+}
+
+/// What has to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Ask what is to be asked; the answers say what follows.
+    Ask,
+    /// Run what is to be run.
+    Run,
+    /// Ask what is to be asked; nothing follows.
+    Last,
+    /// There are other names than there were: nothing is to be done.
+    Discard,
 }
 
 /// The commands of a transaction, and how far it has got.
 #[derive(Clone, Debug)]
 pub struct Program {
     partitions: Partitions,
-    steps: Vec<Step>,
+    steps: Vec<AtomicStep>,
     cursor: usize,
     slots: Vec<Slot>,
     waiting: Option<Waiting>,
+    job: Option<Job>,
     sites: BTreeMap<PartitionId, Site>,
     home: PartitionId,
     seed: u64,
+    /// When it was begun; what scripts see that only read.
+    begun_ms: u64,
     is_watching: bool,
+    names: Vec<Names>,
+    /// Where it was asked for each of them which there are, once it was.
+    names_at: Option<Vec<Vec<(PartitionId, usize)>>>,
+    has_seen_names: bool,
 }
 
 impl Program {
-    /// `seed` is for what is drawn.
+    /// `begun_ms` is the time now, since 1970, and `seed` is for what is drawn.
     ///
     /// # Errors
     /// Something of it nobody can do at one moment: why.
     pub fn new(
-        steps: Vec<Step>,
+        steps: Vec<AtomicStep>,
         watched: &[(DatabaseKey, Version)],
+        names: Vec<Names>,
         partitions: Partitions,
+        begun_ms: u64,
         seed: u64,
     ) -> Result<Program, api::Answer> {
         let mut program = Program {
@@ -120,10 +173,15 @@ impl Program {
             cursor: 0,
             slots: Vec::new(),
             waiting: None,
+            job: None,
             sites: BTreeMap::new(),
             home: PartitionId(0),
             seed,
-            is_watching: !watched.is_empty(),
+            begun_ms,
+            is_watching: !watched.is_empty() || !names.is_empty(),
+            names,
+            names_at: None,
+            has_seen_names: false,
         };
         let mut home = None;
         for (key, version) in watched {
@@ -135,15 +193,32 @@ impl Program {
             home = home.or(Some(partition));
         }
         for step in std::mem::take(&mut program.steps) {
-            if let Step::Call { database, call } = &step {
-                let first = program.lock(*database, call)?;
-                home = home.or(first);
-            }
+            let first = match &step {
+                AtomicStep::Call { database, call } => program.lock(*database, call)?,
+                AtomicStep::Script(script) => program.lock_keys(script_keys(script)),
+                AtomicStep::Publish(_) | AtomicStep::Told(_) => None,
+            };
+            home = home.or(first);
             program.steps.push(step);
+        }
+        for names in program.names.clone() {
+            let all = program.partitions_of(&names.prefix);
+            for partition in &all {
+                program.site(*partition).locks_everything = true;
+            }
+            home = home.or(all.first().copied());
         }
         program.home = home.unwrap_or_default();
         program.site(program.home);
         Ok(program)
+    }
+
+    /// The same, decided by a partition that may have no key of it.
+    #[must_use]
+    pub fn with_home(mut self, home: PartitionId) -> Program {
+        self.home = home;
+        self.site(home);
+        self
     }
 
     fn site(&mut self, partition: PartitionId) -> &mut Site {
@@ -181,10 +256,7 @@ impl Program {
             let key = call.words.get(place);
             first = first.or(key.map(|key| self.partitions.of_key(key)));
         }
-        for (database, key) in gather::keys(database, call) {
-            let partition = self.partitions.of_key(&key);
-            self.site(partition).keys.insert((database, key));
-        }
+        self.lock_keys(gather::keys(database, call));
         if route::reach(call.command, &call.words).is_none()
             && let Some(partition) = first
         {
@@ -192,6 +264,17 @@ impl Program {
             self.site(partition).locks_everything = true;
         }
         Ok(first)
+    }
+
+    /// Notes that keys are to be locked; tells the partition of the first.
+    fn lock_keys(&mut self, keys: impl IntoIterator<Item = (usize, Bytes)>) -> Option<PartitionId> {
+        let mut first = None;
+        for (database, key) in keys {
+            let partition = self.partitions.of_key(&key);
+            first = first.or(Some(partition));
+            self.site(partition).keys.insert((database, key));
+        }
+        first
     }
 
     fn plan(&self, call: &api::Call) -> Result<Plan, api::Answer> {
@@ -221,39 +304,128 @@ impl Program {
     /// Whether it changes nothing, and no key is watched or locked with all others.
     pub(super) fn only_reads(&self) -> bool {
         let reads = self.steps.iter().all(|step| match step {
-            Step::Call { call, .. } => !call.command.flags.has(Flags::WRITE),
-            Step::Publish(_) => true,
+            AtomicStep::Call { call, .. } => !call.command.flags.has(Flags::WRITE),
+            AtomicStep::Script(script) => script.reads,
+            AtomicStep::Publish(_) | AtomicStep::Told(_) => true,
         });
         let names_keys = self.sites.values().all(|site| !site.locks_everything);
         reads && names_keys && !self.is_watching
     }
 
-    /// Says what has to be asked next, as far as that is known; false, once nothing is left to
-    /// be asked after these.
-    pub(super) fn proceed(&mut self) -> bool {
+    /// Where all keys are that begin so.
+    fn partitions_of(&self, prefix: &[u8]) -> Vec<PartitionId> {
+        match hash_tag(prefix) == prefix {
+            // What follows may bring a tag of its own.
+            true => self.partitions.ids().collect(),
+            false => vec![self.partitions.of_key(prefix)],
+        }
+    }
+
+    /// Asks which names there are.
+    fn ask_for_names(&mut self) {
+        let mut all = Vec::new();
+        for names in self.names.clone() {
+            let words = [Bytes::from_static(b"KEYS"), pattern(&names.prefix)];
+            let places = self.partitions_of(&names.prefix).into_iter();
+            let places =
+                places.map(|partition| (partition, self.ask(partition, names.database, &words)));
+            all.push(places.collect());
+        }
+        self.names_at = Some(all);
+    }
+
+    /// Whether there are the names that there were, and no others.
+    fn finds_names(&self, asked: &[Vec<(PartitionId, usize)>]) -> bool {
+        self.names.iter().zip(asked).all(|(names, places)| {
+            let mut found = BTreeSet::new();
+            for (partition, place) in places {
+                let Reply::Array(keys) = self.reply(*partition, *place) else {
+                    return false;
+                };
+                found.extend(keys.into_iter().filter_map(|key| match key {
+                    Reply::Bulk(key) => Some(key),
+                    _ => None,
+                }));
+            }
+            found == names.keys
+        })
+    }
+
+    /// Says what has to be done next, as far as that is known.
+    pub(super) fn proceed(&mut self) -> Next {
+        if !self.has_seen_names && !self.names.is_empty() {
+            match self.names_at.take() {
+                None => {
+                    self.ask_for_names();
+                    return Next::Ask;
+                }
+                Some(asked) if self.finds_names(&asked) => self.has_seen_names = true,
+                Some(_) => return Next::Discard,
+            }
+        }
         if let Some(waiting) = self.waiting.take() {
-            self.conclude(waiting);
+            if self.conclude(waiting) {
+                return Next::Run;
+            }
             self.cursor += 1;
         }
         while let Some(step) = self.steps.get(self.cursor).cloned() {
             match step {
-                Step::Publish(publication) => self.slots.push(Slot::Publish(publication)),
-                Step::Call { database, call } => {
+                AtomicStep::Publish(publication) => {
+                    self.slots.push(Slot::Told(Outcome::Publish(publication)));
+                }
+                AtomicStep::Told(reply) => self.slots.push(Slot::Told(Outcome::Reply(reply))),
+                AtomicStep::Script(script) => {
+                    self.bring(script_keys(&script));
+                    return Next::Ask;
+                }
+                AtomicStep::Call { database, call } => {
                     if self.begin(database, &call) {
-                        return true;
+                        return Next::Ask;
                     }
                 }
             }
             self.cursor += 1;
         }
-        false
+        Next::Last
+    }
+
+    /// What is to be run, once.
+    pub(super) fn take_job(&mut self) -> Option<Job> {
+        self.job.take()
+    }
+
+    /// Takes what came of what was run; [`proceed`](Self::proceed) goes on from there.
+    pub(super) fn ran(&mut self, ran: Ran) {
+        for (partition, change) in ran.back {
+            self.ask(partition, change.database, &change.words);
+        }
+        self.slots.push(Slot::Told(ran.outcome));
+        self.cursor += 1;
+    }
+
+    /// Asks for the values of keys.
+    fn bring(&mut self, keys: BTreeSet<(usize, Bytes)>) {
+        let sources = keys.into_iter().map(|(database, key)| {
+            let partition = self.partitions.of_key(&key);
+            let [dump, expires] = gather::questions(database, &key);
+            let place = self.ask(partition, database, &dump.words);
+            self.ask(partition, database, &expires.words);
+            Source {
+                database,
+                key,
+                partition,
+                place,
+            }
+        });
+        self.waiting = Some(Waiting::Values(sources.collect()));
     }
 
     /// Begins a step; true, if it has to know something first.
     fn begin(&mut self, database: usize, call: &api::Call) -> bool {
         let slot = match self.plan(call) {
             Err(answer) => match answer {
-                api::Answer::Reply(reply) => Slot::Told(reply),
+                api::Answer::Reply(reply) => Slot::Told(Outcome::Reply(reply)),
                 _ => unreachable!("plans are replies or errors"),
             },
             Ok(Plan::One(partition)) => {
@@ -289,26 +461,14 @@ impl Program {
                     return true;
                 }
                 _ => {
-                    let mut sources = Vec::new();
-                    for (database, key) in gather::keys(database, call) {
-                        let partition = self.partitions.of_key(&key);
-                        let [dump, expires] = gather::questions(database, &key);
-                        let place = self.ask(partition, database, &dump.words);
-                        self.ask(partition, database, &expires.words);
-                        sources.push(Source {
-                            database,
-                            key,
-                            partition,
-                            place,
-                        });
-                    }
-                    self.waiting = Some(Waiting::Values(sources));
+                    self.bring(gather::keys(database, call));
                     return true;
                 }
             },
             // They were refused when the program was made.
             Ok(Plan::Search | Plan::Scan(_)) => {
-                Slot::Told(Reply::Error(Bytes::from_static(WANDERS.as_bytes())))
+                let refused = Reply::Error(Bytes::from_static(WANDERS.as_bytes()));
+                Slot::Told(Outcome::Reply(refused))
             }
         };
         self.slots.push(slot);
@@ -361,13 +521,10 @@ impl Program {
         parts.into_values().collect()
     }
 
-    /// Does what a step waited to do.
-    fn conclude(&mut self, waiting: Waiting) {
-        let Some(Step::Call { database, call }) = self.steps.get(self.cursor).cloned() else {
-            return;
-        };
-        let reply = match waiting {
-            Waiting::Counts(counts) => {
+    /// Does what a step waited to do; true, if there is something to be run first.
+    fn conclude(&mut self, waiting: Waiting) -> bool {
+        let work = match (self.steps.get(self.cursor).cloned(), &waiting) {
+            (Some(AtomicStep::Call { database, call }), Waiting::Counts(counts)) => {
                 let is_none = |(partition, place): &(PartitionId, usize)| {
                     self.reply(*partition, *place) == Reply::Integer(0)
                 };
@@ -376,29 +533,36 @@ impl Program {
                     let parts = self.pairs(&call.words);
                     self.spread(database, parts, Merge::Status);
                 }
-                Reply::Integer(is_free.into())
+                let told = Outcome::Reply(Reply::Integer(is_free.into()));
+                self.slots.push(Slot::Told(told));
+                return false;
             }
-            Waiting::Values(sources) => {
-                let now_ms = self.sites.values().map(|site| site.now_ms).max();
-                let brought = sources.into_iter().map(|source| Brought {
-                    value: self.reply(source.partition, source.place),
-                    expires_at_ms: self.reply(source.partition, source.place + 1),
-                    source,
-                });
-                let words = call.words;
-                let (reply, back) = gather::run(
-                    brought.collect(),
-                    Call { database, words },
-                    now_ms.unwrap_or_default(),
-                    self.seed.wrapping_add(self.cursor as u64),
-                );
-                for (partition, change) in back {
-                    self.ask(partition, change.database, &change.words);
-                }
-                reply
-            }
+            (Some(AtomicStep::Call { database, call }), Waiting::Values(_)) => Work::Call(Call {
+                database,
+                words: call.words,
+            }),
+            (Some(AtomicStep::Script(script)), _) => Work::Script(script),
+            // Nothing else waits.
+            _ => return false,
         };
-        self.slots.push(Slot::Told(reply));
+        let Waiting::Values(sources) = waiting else {
+            return false;
+        };
+        let brought = sources.into_iter().map(|source| Brought {
+            value: self.reply(source.partition, source.place),
+            expires_at_ms: self.reply(source.partition, source.place + 1),
+            source,
+        });
+        // Reads don't tell their time.
+        let told_ms = self.sites.values().map(|site| site.now_ms).max();
+        let now_ms = told_ms.filter(|now_ms| *now_ms > 0);
+        self.job = Some(Job {
+            brought: brought.collect(),
+            work,
+            now_ms: now_ms.unwrap_or(self.begun_ms),
+            seed: self.seed.wrapping_add(self.cursor as u64),
+        });
+        true
     }
 
     fn reply(&self, partition: PartitionId, place: usize) -> Reply {
@@ -422,6 +586,9 @@ impl Program {
         self.cursor = 0;
         self.slots.clear();
         self.waiting = None;
+        self.job = None;
+        self.names_at = None;
+        self.has_seen_names = false;
         for site in self.sites.values_mut() {
             site.calls.clear();
             site.told.clear();
@@ -434,8 +601,7 @@ impl Program {
         let slots = self.slots.iter();
         slots
             .map(|slot| match slot {
-                Slot::Publish(publication) => Outcome::Publish(publication.clone()),
-                Slot::Told(reply) => Outcome::Reply(reply.clone()),
+                Slot::Told(outcome) => outcome.clone(),
                 Slot::At(partition, place) => Outcome::Reply(self.reply(*partition, *place)),
                 Slot::Merged(places, parts, merge) => {
                     let replies = places.iter();
@@ -445,4 +611,23 @@ impl Program {
             })
             .collect()
     }
+}
+
+/// Databases and keys that a script declares.
+fn script_keys(script: &Script) -> BTreeSet<(usize, Bytes)> {
+    let keys = script.keys.iter();
+    keys.map(|key| (script.database, key.clone())).collect()
+}
+
+/// The pattern of names that begin so (Redis: "KEYS").
+pub fn pattern(prefix: &[u8]) -> Bytes {
+    let mut pattern = Vec::with_capacity(prefix.len() + 1);
+    for byte in prefix {
+        if b"*?[]^-\\".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'*');
+    Bytes::from(pattern)
 }

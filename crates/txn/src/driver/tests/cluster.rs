@@ -1,6 +1,6 @@
 //! Three nodes on virtual time.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use atoll_base::id::{NodeId, PartitionId, ReplicaId};
 use atoll_kv::{
@@ -13,7 +13,7 @@ use atoll_ring::partition::Partitions;
 use atoll_world::{
     disk::SimDisk,
     journal::{self, Writer},
-    peers::sim::SimNet,
+    peers::sim::{Faults, SimNet},
     random,
     task::{self, Group},
 };
@@ -29,15 +29,18 @@ struct Node {
     boot: u64,
     disk: SimDisk,
     life: Option<(Group, Kv)>,
+    executor: Executor,
 }
 
-pub(super) struct Cluster {
+pub(in crate::driver) struct Cluster {
     net: SimNet,
     layout: Arc<Layout>,
     nodes: Vec<Node>,
+    /// How long a disk takes.
+    sync: Range<Duration>,
 }
 
-pub(super) fn call(text: &str) -> api::Call {
+pub(in crate::driver) fn call(text: &str) -> api::Call {
     let words = text.split(' ');
     let words: Vec<Bytes> = words
         .map(|word| Bytes::copy_from_slice(word.as_bytes()))
@@ -47,7 +50,11 @@ pub(super) fn call(text: &str) -> api::Call {
 }
 
 impl Cluster {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::driver) fn new(seed: u64) -> Self {
+        Self::with_disks(seed, Duration::from_micros(200)..Duration::from_millis(4))
+    }
+
+    pub(in crate::driver) fn with_disks(seed: u64, sync: Range<Duration>) -> Self {
         let partitions = Partitions::new(PARTITIONS).expect("some");
         let nodes = (1..=NODES).map(|id| (ReplicaId(id), NodeId(id))).collect();
         let holders = |partition: PartitionId| {
@@ -60,11 +67,13 @@ impl Cluster {
             boot: 0,
             disk: SimDisk::new(seed ^ id),
             life: None,
+            executor: Executor::default(),
         };
         let mut cluster = Cluster {
             net: SimNet::new(seed),
             layout: Arc::new(Layout::fixed(partitions, nodes, holders)),
             nodes: (1..=NODES).map(node).collect(),
+            sync,
         };
         for at in 0..cluster.nodes.len() {
             cluster.start(at);
@@ -72,9 +81,10 @@ impl Cluster {
         cluster
     }
 
-    pub(super) fn start(&mut self, at: usize) {
+    pub(in crate::driver) fn start(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.boot += 1;
+        node.executor = Executor::default();
         let group = Group::new();
         let peers = self.net.peers(NodeId(node.id));
         for other in 1..=NODES {
@@ -87,7 +97,7 @@ impl Cluster {
             disk: Arc::new(node.disk.clone()),
             dir: PathBuf::from("/kv"),
             journal: journal::Options {
-                writer: Writer::task(Duration::from_micros(200)..Duration::from_millis(4)),
+                writer: Writer::task(self.sync.clone()),
                 segment_bytes: 16 << 20,
                 reserve_bytes: 0,
                 ..journal::Options::default()
@@ -99,34 +109,48 @@ impl Cluster {
             shards: 2,
             memory: MemorySettings::default(),
             request_timeout_ms: 5_000,
-            cross_partition: Arc::new(Executor::default()),
+            cross_partition: Arc::new(node.executor.clone()),
         };
         let kv = task::scope_sync(group.clone(), || Kv::start(setup)).expect("it starts");
         node.life = Some((group, kv));
     }
 
-    /// Ends a node as a loss of power does.
-    pub(super) async fn crash(&mut self, at: usize) {
+    /// Ends a node's process. What a loss of power takes, and that a node may not come back from
+    /// it, is a matter of the simulation.
+    pub(in crate::driver) async fn crash(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         let (group, kv) = node.life.take().expect("it runs");
         self.net.crash(NodeId(node.id));
         group.kill();
         drop(kv);
         group.ended().await;
-        node.disk = node.disk.crash();
+        node.disk = node.disk.kill();
     }
 
-    pub(super) fn kv(&self, at: usize) -> &Kv {
+    pub(in crate::driver) fn kv(&self, at: usize) -> &Kv {
         let life = self.nodes[at].life.as_ref();
         &life.expect("it runs").1
     }
 
-    pub(super) fn partitions(&self) -> u16 {
+    /// What brings transactions to a node's partitions.
+    pub(in crate::driver) fn executor(&self, at: usize) -> Executor {
+        self.nodes[at].executor.clone()
+    }
+
+    pub(in crate::driver) fn partitions(&self) -> u16 {
         PARTITIONS
     }
 
+    /// Has every message travel for so long.
+    pub(in crate::driver) fn set_delay(&self, delay: Duration) {
+        self.net.set_faults(Faults {
+            delay: (delay, delay),
+            ..Faults::default()
+        });
+    }
+
     /// Has a node own a partition: it is the first to be asked for a key there.
-    pub(super) async fn own(&self, at: usize, partition: PartitionId) {
+    pub(in crate::driver) async fn own(&self, at: usize, partition: PartitionId) {
         let partitions = self.layout.partitions;
         let key = (0..).map(|number| format!("key{number}"));
         let mut key = key.filter(|key| partitions.of_key(key.as_bytes()) == partition);
@@ -135,7 +159,7 @@ impl Cluster {
     }
 }
 
-pub(super) fn simulate<F: Future<Output = ()>>(seed: u64, run: impl FnOnce() -> F) {
+pub(in crate::driver) fn simulate<F: Future<Output = ()>>(seed: u64, run: impl FnOnce() -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

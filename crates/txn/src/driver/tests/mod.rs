@@ -1,12 +1,14 @@
 //! Nodes on virtual time: simulated disks and links, real shards, and transactions over them.
 
-mod cluster;
+pub(super) mod cluster;
+mod rounds;
 
 use std::time::Duration;
 
 use atoll_base::id::PartitionId;
 use atoll_kv::{
-    api::{Answer, Api, DatabaseKey, Version},
+    api::{Answer, Api, Body, DatabaseKey, Request, Step, Version},
+    core::machine::{Call, Locks, Prepare},
     driver::Kv,
 };
 use atoll_world::clock;
@@ -30,7 +32,7 @@ async fn ask(kv: &Kv, body: Body) -> Answer {
     answers.pop().expect("one for each")
 }
 
-async fn told(kv: &Kv, text: &str) -> Reply {
+pub(super) async fn told(kv: &Kv, text: &str) -> Reply {
     let call = call(text);
     match ask(kv, Body::Call { database: 0, call }).await {
         Answer::Reply(reply) => reply,
@@ -46,6 +48,7 @@ async fn transact(kv: &Kv, texts: &[&str], watched: Vec<(DatabaseKey, Version)>)
     let transaction = atoll_kv::api::Transaction {
         steps: steps.collect(),
         watched,
+        names: Vec::new(),
     };
     ask(kv, Body::Transaction(transaction)).await
 }
@@ -216,4 +219,137 @@ fn any_node_may_die_and_come_back_and_the_sum_stands() {
             assert_eq!(sum(cluster.kv(0)).await, all(), "seed {seed}");
         });
     }
+}
+
+/// Locks a key that is all that a transaction changes.
+fn increment(id: TransactionId, home: PartitionId) -> Transact {
+    Transact::Prepare(Prepare {
+        id,
+        home,
+        participants: vec![home],
+        locks: Locks::Keys(vec![(0, Bytes::from("key"))]),
+        watched: Vec::new(),
+        calls: vec![Call {
+            database: 0,
+            words: call("INCR key").words,
+        }],
+        waits: false,
+        branch: None,
+    })
+}
+
+/// What its coordinator asks late finds that it was aborted, and takes no locks.
+#[test]
+fn what_others_aborted_is_remembered_until_nothing_of_it_comes() {
+    simulate(12, || async {
+        let cluster = Cluster::new(12);
+        let kv = cluster.kv(0);
+        let home = kv.partitions().of_key(b"key");
+        let id = TransactionId {
+            session: Participants::session(kv),
+            number: 1_000,
+        };
+        let prepare = || step_of(kv, home, increment(id, home));
+        let prepared = prepare().await;
+        assert!(
+            matches!(prepared, Some(Transacted::Prepared { .. })),
+            "{prepared:?}"
+        );
+        for _ in 0..19 {
+            clock::sleep(Duration::from_mins(1)).await;
+            let late = prepare().await;
+            assert!(
+                matches!(late, Some(Transacted::Decided { commits: false, .. })),
+                "{late:?}"
+            );
+        }
+        // It is not kept for ever, either.
+        clock::sleep(Duration::from_mins(2)).await;
+        let prepared = prepare().await;
+        assert!(
+            matches!(prepared, Some(Transacted::Prepared { .. })),
+            "{prepared:?}"
+        );
+    });
+}
+
+/// A node at work on a transaction may take its time; one that says nothing may not.
+#[test]
+fn who_says_that_it_is_at_work_keeps_its_locks() {
+    simulate(11, || async {
+        let cluster = Cluster::new(11);
+        assert_eq!(told(cluster.kv(0), "SET key 1").await, Reply::OK);
+        let mut committed = Vec::new();
+        for tends in [true, false] {
+            let kv = cluster.kv(0);
+            let id = TransactionId {
+                session: Participants::session(kv),
+                number: 1_000 + u64::from(tends),
+            };
+            let home = kv.partitions().of_key(b"key");
+            let prepared = step_of(kv, home, increment(id, home)).await;
+            assert!(
+                matches!(prepared, Some(Transacted::Prepared { .. })),
+                "{prepared:?}"
+            );
+            for _ in 0..60 {
+                clock::sleep(TEND_EVERY).await;
+                if tends {
+                    let ask = Participants::ask(kv, None, home, true, &Operation::Tend(id));
+                    assert!(matches!(ask.await, Given::Reply(_)));
+                }
+            }
+            let decide = Transact::Decide { id, commits: true };
+            match step_of(kv, home, decide).await {
+                Some(Transacted::Decided { commits, .. }) => committed.push(commits),
+                other => panic!("home came to {other:?}"),
+            }
+        }
+        assert_eq!(committed, [true, false]);
+        assert_eq!(told(cluster.kv(1), "GET key").await, Reply::bulk("2"));
+    });
+}
+
+/// Scripts move money between partitions; a look at all accounts finds all of it.
+#[test]
+fn scripts_over_several_partitions_are_done_whole() {
+    const MOVE: &str = "local from = tonumber(redis.call('get', KEYS[1])) \
+                        if from < 5 then return redis.error_reply('ERR too poor') end \
+                        redis.call('set', KEYS[1], from - 5) \
+                        redis.call('publish', 'moved', KEYS[2]) \
+                        return redis.call('incrby', KEYS[2], 5)";
+    simulate(12, || async {
+        let cluster = Cluster::new(12);
+        open_accounts(cluster.kv(0)).await;
+        let mut moved = 0;
+        for round in 0..40 {
+            let (from, to) = (
+                format!("account{}", round % 3),
+                format!("account{}", 3 + round % 9),
+            );
+            let words = ["EVAL", MOVE, "2", &from, &to].map(|word| Bytes::from(word.to_owned()));
+            let command = atoll_kv::core::command::find(&words).expect("a command");
+            let call = atoll_kv::api::Call {
+                command,
+                words: words.to_vec(),
+            };
+            match ask(cluster.kv(round % 3), Body::Call { database: 0, call }).await {
+                Answer::Ran {
+                    answer,
+                    has_read: true,
+                    is_counted: false,
+                } => match *answer {
+                    Answer::Reply(Reply::Integer(_)) => moved += 1,
+                    Answer::Reply(Reply::Error(text)) => assert_eq!(&text[..], b"ERR too poor"),
+                    other => panic!("a script came to {other:?}"),
+                },
+                other => panic!("a script came to {other:?}"),
+            }
+            assert_eq!(
+                sum(cluster.kv((round + 1) % 3)).await,
+                ACCOUNTS as i64 * EACH
+            );
+        }
+        assert_eq!(moved, 40);
+    });
 }

@@ -29,14 +29,16 @@ impl Held {
         desk: &mut Desk,
     ) -> Result<(), Refusal> {
         let record = self.record.as_ref().ok_or(Refusal::Unknown)?;
-        let standing = record.participants.get(word.place.index());
-        let standing = standing.ok_or(Refusal::NotInDoubt)?.standing;
+        let participant = record.participants.get(word.place.index());
+        let participant = participant.ok_or(Refusal::NotInDoubt)?;
+        let standing = participant.standing;
         if standing == Standing::ByHand(word.outcome) {
             // The same word, come again.
             desk.answer(request, self.id, Answer::Resolved);
             return Ok(());
         }
-        if standing != Standing::Enlisted || record.has_ended() {
+        let is_in_doubt = standing == Standing::Enlisted && !participant.is_keys();
+        if !is_in_doubt || record.has_ended() {
             return Err(Refusal::NotInDoubt);
         }
         let settings = &desk.settings;

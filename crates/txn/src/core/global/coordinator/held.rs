@@ -131,6 +131,11 @@ impl Held {
         }
     }
 
+    /// Whoever asked does not wait any more.
+    pub(super) fn left(&mut self, request: RequestId) {
+        self.waiting.retain(|(waiting, _)| *waiting != request);
+    }
+
     pub(super) fn wait(&mut self, request: RequestId, until: Until) {
         self.waiting.push((request, until));
     }
@@ -268,7 +273,10 @@ impl Held {
                 Outcome::Committed => Order::Commit,
                 Outcome::Aborted => Order::Abort,
             };
-            if record.kind != Kind::Saga {
+            // Whoever asks by another's name is told nothing, and has nothing to say for it.
+            let participant = record.participants.get(branch.place.index());
+            let is_its_own = participant.is_some_and(|it| it.name == name && !it.is_keys());
+            if record.kind != Kind::Saga && is_its_own {
                 desk.effects.push(Effect::Send {
                     branch,
                     name,
@@ -281,7 +289,8 @@ impl Held {
 
     fn order(&self, record: &Record, place: Place, desk: &Desk) -> Option<Order> {
         let participant = record.participants.get(place.index())?;
-        if participant.standing != Standing::Enlisted || self.has_answered(place) {
+        let is_told = participant.standing == Standing::Enlisted && !participant.is_keys();
+        if !is_told || self.has_answered(place) {
             return None;
         }
         match record.kind {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::core::global::{
+    keys::KeysError,
     message::{Order, Report},
     record::{Reason, Record},
     types::{Branch, Kind, Outcome, Place, TransactionId, Version},
@@ -98,6 +99,13 @@ pub enum Input {
         /// Who.
         name: String,
     },
+    /// Nobody waits for the answer any more. What was asked for is done all the same.
+    Left {
+        /// For what.
+        request: RequestId,
+        /// Which transaction was meant.
+        id: TransactionId,
+    },
     /// A write is in the log.
     Written {
         /// Which.
@@ -109,6 +117,14 @@ pub enum Input {
     Conflict {
         /// Which.
         ticket: Ticket,
+    },
+    /// A write was refused, though the record is of the expected version: the part of this
+    /// participant can't be done.
+    Refused {
+        /// Which.
+        ticket: Ticket,
+        /// Whose part.
+        place: Place,
     },
     /// A write may be in the log, or come there yet.
     Unclear {
@@ -146,6 +162,9 @@ pub enum Effect {
         expected: Option<Version>,
         /// The new record; `None` deletes it.
         record: Option<Record>,
+        /// What keys that take part are to do, with the place of each: done with this write, or
+        /// none of it is written ([`Input::Refused`]).
+        parts: Vec<(Place, Bytes)>,
     },
     /// Read a record.
     Load {
@@ -227,6 +246,9 @@ pub enum Refusal {
     /// Only steps have compensations.
     #[error("only a saga's steps have compensations")]
     NotSaga,
+    /// Keys can't take part so.
+    #[error("{0}")]
+    Keys(KeysError),
     /// No such participant, or nothing is in doubt about it.
     #[error("nothing is in doubt about this participant")]
     NotInDoubt,

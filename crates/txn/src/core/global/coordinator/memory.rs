@@ -9,9 +9,10 @@ use super::{
     held::{Held, Progress, Writing},
 };
 use crate::core::global::{
-    message::Order,
+    keys,
+    message::{Order, Report},
     record::{Phase, Record},
-    types::{ABSENT, Kind, Outcome, Termination, Version},
+    types::{ABSENT, Kind, Outcome, Place, Termination, Version},
 };
 
 impl Held {
@@ -40,10 +41,14 @@ impl Held {
     /// Has a record written over the one that is known.
     pub(super) fn write(
         &mut self,
-        record: Option<Record>,
+        mut record: Option<Record>,
         request: Option<(RequestId, Request, Answer)>,
         desk: &mut Desk,
     ) {
+        let parts = match &mut record {
+            Some(next) => keys::settle(self.record.as_ref(), next),
+            None => Vec::new(),
+        };
         desk.tickets += 1;
         let ticket = Ticket(desk.tickets);
         desk.writes.insert(ticket, self.id);
@@ -56,6 +61,7 @@ impl Held {
                 .compares_versions
                 .then_some(self.version),
             record: record.clone(),
+            parts,
         });
         let decided = record.as_ref().filter(|it| it.outcome().is_some());
         if let Some(record) = decided.filter(|_| !desk.settings.rules.waits_for_log) {
@@ -89,19 +95,37 @@ impl Held {
     /// A write was refused, or may be in the log or not. Whoever asked for it comes again; but a
     /// transaction is begun once or, for this reason, not at all.
     pub(super) fn not_written(&mut self, refusal: Refusal, desk: &mut Desk) {
-        if let Some(writing) = self.writing.take() {
-            let request = writing.request.map(|(request, what, _)| (request, what));
-            if let Some((request, what)) = request.or(writing.again) {
-                if matches!(what, Request::Begin { .. }) {
-                    desk.refuse(request, self.id, refusal);
-                    self.adopted = false;
-                    return;
-                }
-                self.waiting.retain(|(waits, _)| *waits != request);
-                self.requests.push_front((request, what));
+        if let Some((request, what)) = self.take_back() {
+            if matches!(what, Request::Begin { .. }) {
+                desk.refuse(request, self.id, refusal);
+                self.adopted = false;
+                return;
             }
+            self.comes_again(request, what);
         }
         self.load(desk);
+    }
+
+    /// Nothing was written, since the part of these keys can't be done: they vote no.
+    pub(super) fn refused(&mut self, place: Place) {
+        if let Some((request, what)) = self.take_back() {
+            self.comes_again(request, what);
+        }
+        if let Some(progress) = self.progress.get_mut(place.index()) {
+            progress.report = Some(Report::No);
+        }
+    }
+
+    /// Ends what is under way; on whose behalf it was.
+    fn take_back(&mut self) -> Option<(RequestId, Request)> {
+        let writing = self.writing.take()?;
+        let request = writing.request.map(|(request, what, _)| (request, what));
+        request.or(writing.again)
+    }
+
+    fn comes_again(&mut self, request: RequestId, what: Request) {
+        self.waiting.retain(|(waits, _)| *waits != request);
+        self.requests.push_front((request, what));
     }
 
     pub(super) fn load(&mut self, desk: &mut Desk) {

@@ -7,8 +7,8 @@
 //! The driver's part:
 //! - It draws ids, each once, and has each write done once or never: what is written over
 //!   nothing twice would bring back a transaction that has ended.
-//! - It answers every [`Effect::Write`] with one of [`Input::Written`], [`Input::Conflict`] and
-//!   [`Input::Unclear`], and every [`Effect::Load`] with [`Input::Found`], however long that
+//! - It answers every [`Effect::Write`] with one of [`Input::Written`], [`Input::Conflict`],
+//!   [`Input::Refused`] and [`Input::Unclear`], and every [`Effect::Load`] with [`Input::Found`], however long that
 //!   takes. A load is linearizable: it shows what was written before it was asked for.
 //! - It looks through the log's records now and then, and hands those whose owner is gone, whose
 //!   deadline is over or which have ended long ago to one node ([`Input::Adopt`]). After a start
@@ -103,11 +103,17 @@ impl Coordinator {
                 });
             }
             Input::Inquired { branch, name } => self.inquired(branch, name),
+            Input::Left { request, id } => {
+                self.change(id, |held, _| held.left(request));
+            }
             Input::Written { ticket, version } => {
                 self.change_by(ticket, |held, desk| held.written(version, desk));
             }
             Input::Conflict { ticket } => {
                 self.change_by(ticket, |held, desk| held.not_written(Refusal::Exists, desk));
+            }
+            Input::Refused { ticket, place } => {
+                self.change_by(ticket, |held, _| held.refused(place));
             }
             Input::Unclear { ticket } => {
                 self.change_by(ticket, |held, desk| {
@@ -136,6 +142,12 @@ impl Coordinator {
     /// How many transactions are in memory.
     pub fn held(&self) -> usize {
         self.transactions.len()
+    }
+
+    /// Whether this node is bringing a transaction to its end.
+    pub fn drives(&self, id: TransactionId) -> bool {
+        let held = self.transactions.get(&id);
+        held.is_some_and(|held| held.drives(&self.desk))
     }
 
     fn asked(&mut self, request: RequestId, id: TransactionId, what: Request) {

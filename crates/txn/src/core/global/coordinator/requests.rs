@@ -3,6 +3,7 @@
 
 use super::{Answer, Desk, Refusal, Request, RequestId, Until, held::Held};
 use crate::core::global::{
+    keys,
     record::{Participant, Phase, Reason, Record, Standing},
     settings::Settings,
     types::{Kind, Outcome, Place, TransactionId},
@@ -96,6 +97,7 @@ impl Held {
         let mut record = record.clone();
         record.participants.push(participant);
         within_limits(&record, &desk.settings)?;
+        keys::check(&record, desk.settings.keys_ops_max).map_err(Refusal::Keys)?;
         record.owner = desk.node;
         let answer = Answer::Enlisted(place);
         self.write(Some(record), Some((request, what.clone(), answer)), desk);

@@ -17,6 +17,9 @@
 //! when *all* have acknowledged that, so that none of them is uncertain when the first one
 //! commits. Where some don't answer in time it depends on who may end the transaction:
 //! - [`Termination::ByLog`]: only the log. All have voted yes, so it is committed.
+//!   Where keys of the control plane take part, all others have: keys vote with the decision
+//!   itself, whatever the kind, and a no of theirs is the end of it, also of one whose
+//!   participants know that all others have voted yes.
 //! - [`Termination::ByPeers`]: there a yes is good for a while only, since an uncertain participant
 //!   that hears of no coordinator may abort with its peers. Who is told that all have voted yes
 //!   may commit with them; so all are told at once, and only while every yes is good. The
@@ -29,6 +32,7 @@ use super::{
     held::{Held, Next},
 };
 use crate::core::global::{
+    keys,
     message::{Order, Report},
     record::{Participant, Phase, Reason, Record, Standing},
     types::{Kind, Outcome, Place, Termination},
@@ -103,8 +107,15 @@ impl Held {
         let mut participants = (0..).map(Place).zip(&record.participants);
         participants.all(|(place, it)| {
             let reported = self.report(place).is_some_and(|it| reports.contains(&it));
-            it.standing != Standing::Enlisted || reported
+            // Keys are asked last, by the decision itself.
+            it.standing != Standing::Enlisted || it.is_keys() || reported
         })
+    }
+
+    /// Whether keys of the control plane have refused what was to be decided.
+    fn keys_refuse(&self, record: &Record) -> bool {
+        let mut participants = (0..).map(Place).zip(&record.participants);
+        participants.any(|(place, it)| it.votes_last() && self.report(place) == Some(Report::No))
     }
 
     /// With everybody released of whom this is true.
@@ -148,8 +159,7 @@ impl Held {
         let may_leave = record.kind != Kind::ThreePhase(Termination::ByPeers);
         let is_released = |place| may_leave && self.report(place) == Some(Report::ReadOnly);
         let record = self.releasing(record.clone(), is_released);
-        let is_told = |it: &Participant| it.standing == Standing::Enlisted;
-        Next::Write(if !record.participants.iter().any(is_told) {
+        Next::Write(if !keys::tells_anybody(&record) {
             record.ended(Outcome::Committed, desk.now_ms)
         } else if record.kind == Kind::TwoPhase {
             record.with(Phase::Committing)
@@ -162,7 +172,9 @@ impl Held {
         let is_late = desk.now_ms >= self.pre_commit_limit_ms(desk);
         let by_log = record.kind == Kind::ThreePhase(Termination::ByLog);
         let all_know = self.all(record, &[Report::PreCommitted, Report::Committed]);
-        if self.any(&[Report::Committed]) || all_know || (is_late && by_log) {
+        if self.keys_refuse(record) {
+            Next::Write(record.given_up(Reason::Participant))
+        } else if self.any(&[Report::Committed]) || all_know || (is_late && by_log) {
             Next::Write(record.with(Phase::Committing))
         } else if self.any(&[Report::Aborted]) {
             Next::Write(record.given_up(Reason::Participant))

@@ -4,6 +4,7 @@
 //!   before it and undone before them.
 //! - The log decides a transaction once.
 //! - What clients are told is what was decided.
+//! - Keys of the control plane are written if and only if the log says committed, once.
 //! - At the end: who voted yes in what was committed has committed, once; what was aborted is
 //!   nowhere done.
 
@@ -25,8 +26,12 @@ pub(super) struct Checks {
     /// What happened at each place, in order.
     happened: BTreeMap<TransactionId, Vec<(Place, Outcome)>>,
     read_only: BTreeMap<Branch, ()>,
+    /// Whose keys were written, each time.
+    keys: Vec<Branch>,
     pub(super) crashes: u64,
     pub(super) conflicts: u64,
+    /// Decisions that keys have refused.
+    pub(super) refusals: u64,
     pub(super) taken_over: u64,
     /// Ends that participants came to before the log had decided.
     pub(super) by_peers: u64,
@@ -69,6 +74,22 @@ impl Checks {
         if first != outcome {
             self.violate(id, "clients are told different outcomes");
         }
+    }
+
+    /// Keys are written.
+    pub(super) fn keys_written(&mut self, branch: Branch) {
+        if self.keys.contains(&branch) {
+            self.violate(branch.transaction, "keys are written twice");
+        }
+        if self.decided.contains_key(&branch.transaction) {
+            self.violate(branch.transaction, "keys are written after the decision");
+        }
+        self.keys.push(branch);
+    }
+
+    /// How often, all together.
+    pub(super) fn keys(&self) -> u64 {
+        self.keys.len() as u64
     }
 
     pub(super) fn reported(&mut self, branch: Branch, report: Report) {
@@ -136,7 +157,14 @@ impl Checks {
                 transaction: id,
                 place,
             };
+            let should_be = it.is_keys() && decided == Some(Outcome::Committed);
+            if self.keys.contains(&branch) != should_be {
+                return Err(format!(
+                    "{id}: keys of participant {place} are not as decided"
+                ));
+            }
             let right = match decided {
+                _ if it.is_keys() => here.is_empty(),
                 Some(Outcome::Committed) if self.read_only.contains_key(&branch) => here.is_empty(),
                 Some(Outcome::Committed) => here == [Outcome::Committed],
                 _ if record.kind == Kind::Saga => {

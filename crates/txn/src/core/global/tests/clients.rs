@@ -2,12 +2,15 @@
 //! has changed its mind, or goes away without a word. Where no answer comes it asks again, at
 //! any node.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::{
     super::{
-        Branch, Kind, TransactionId,
+        Branch, Kind, Termination, TransactionId,
         coordinator::{Answer, Input, Refusal, Request, RequestId, Until},
+        keys,
     },
     world::{Event, World},
 };
@@ -22,6 +25,8 @@ pub(super) struct Client {
     kind: Kind,
     /// Participants, in the order of enlisting.
     names: Vec<String>,
+    /// What keys among them are to do, once the client knows.
+    keys: BTreeMap<String, Bytes>,
     /// 0 begins, then one enlists after the other, then comes the end.
     step: usize,
     asks: u64,
@@ -37,12 +42,26 @@ impl Client {
         let rotation = usize::try_from(chance::below(random, 4)).expect("few");
         names.rotate_left(rotation);
         names.truncate(1 + usize::try_from(chance::below(random, 4)).expect("few"));
+        let by_log = Kind::ThreePhase(Termination::ByLog);
+        if kind == Kind::TwoPhase || kind == by_log {
+            for name in [keys::NAME.to_owned(), format!("{}:more", keys::NAME)] {
+                if chance::below(random, 4) == 0 {
+                    let at = chance::below(random, names.len() as u64 + 1);
+                    names.insert(usize::try_from(at).expect("few"), name);
+                }
+            }
+            // Keys alone are a transaction, too.
+            if chance::below(random, 8) == 0 && names.iter().any(|it| keys::is_keys(it)) {
+                names.retain(|it| keys::is_keys(it));
+            }
+        }
         let leaves = chance::below(random, 10) == 0;
         let leaves_at = usize::try_from(chance::below(random, 5)).expect("few");
         Client {
             id: None,
             kind,
             names,
+            keys: BTreeMap::new(),
             step: 0,
             asks: 0,
             aborts: chance::below(random, 10) == 0,
@@ -61,7 +80,10 @@ impl Client {
         match at.and_then(|at| self.names.get(at)) {
             Some(name) => Request::Enlist {
                 name: name.clone(),
-                payload: Bytes::from_static(b"work"),
+                payload: match self.keys.get(name) {
+                    Some(work) => work.clone(),
+                    None => Bytes::from_static(b"work"),
+                },
                 compensation: if self.kind == Kind::Saga {
                     Bytes::from_static(b"undo")
                 } else {
@@ -83,6 +105,7 @@ impl World {
     /// A client asks, and asks again unless it is answered.
     pub(super) fn client(&mut self, number: usize) {
         let to = self.any_node();
+        self.look_at_keys(number);
         let client = &mut self.clients[number];
         if client.is_done {
             return;
@@ -100,6 +123,19 @@ impl World {
         };
         self.message(event);
         self.after(350, Event::Client { number });
+    }
+
+    /// What keys are to do, the client decides once, by what it has read then.
+    fn look_at_keys(&mut self, number: usize) {
+        let client = &mut self.clients[number];
+        let at = client.step.checked_sub(1);
+        if let Some(name) = at
+            .and_then(|at| client.names.get(at))
+            .filter(|it| keys::is_keys(it))
+        {
+            let work = || self.keyspace.work(&mut self.random, name);
+            client.keys.entry(name.clone()).or_insert_with(work);
+        }
     }
 
     pub(super) fn begin(&mut self, to: usize, request: RequestId) {

@@ -19,6 +19,10 @@ pub(super) struct Desk {
     pub(super) answers: Vec<Answer>,
     pub(super) sent: Vec<(u16, Order)>,
     pub(super) notes: Vec<Note>,
+    /// Places of keys that were done with a write.
+    pub(super) done: Vec<u16>,
+    /// This place's keys can't be.
+    pub(super) cannot: Option<u16>,
 }
 
 impl Desk {
@@ -31,6 +35,8 @@ impl Desk {
             answers: Vec::new(),
             sent: Vec::new(),
             notes: Vec::new(),
+            done: Vec::new(),
+            cannot: None,
         }
     }
 
@@ -42,10 +48,18 @@ impl Desk {
                     ticket,
                     expected,
                     record,
+                    parts,
                     ..
                 } => {
                     let found = self.log.as_ref().map_or(Version(0), |(it, _)| *it);
                     assert_eq!(expected, Some(found));
+                    let cannot = |place: &&Place| self.cannot == Some(place.0);
+                    let places = || parts.iter().map(|(place, _)| place);
+                    if let Some(place) = places().find(cannot).copied() {
+                        self.step(Input::Refused { ticket, place });
+                        continue;
+                    }
+                    self.done.extend(places().map(|it| it.0));
                     self.writes += 1;
                     let version = Version(self.writes);
                     self.log = record.map(|it| (version, it));

@@ -171,6 +171,7 @@ impl World {
             id,
             expected,
             record,
+            parts,
         } = effect
         else {
             return;
@@ -179,7 +180,15 @@ impl World {
             .log
             .get(&id)
             .map_or(Version(0), |(version, _)| *version);
-        let input = if expected.is_none_or(|it| it == found) {
+        let is_expected = expected.is_none_or(|it| it == found);
+        let refuses = self.keyspace.refuses(&parts);
+        let input = if let Some(place) = refuses.filter(|_| is_expected && self.minds_keys()) {
+            self.checks.refusals += 1;
+            Input::Refused { ticket, place }
+        } else if is_expected {
+            if refuses.is_none() {
+                self.write_keys(id, &parts);
+            }
             self.revision += 1;
             let version = Version(self.revision);
             match record {
@@ -193,6 +202,9 @@ impl World {
             }
             Input::Written { ticket, version }
         } else {
+            if self.options.writes_keys_unguarded && refuses.is_none() {
+                self.write_keys(id, &parts);
+            }
             self.checks.conflicts += 1;
             Input::Conflict { ticket }
         };

@@ -303,3 +303,23 @@ const REPORTS: [Report; 12] = [
     Report::Failed,
     Report::Compensated,
 ];
+
+#[test]
+fn who_asks_by_anothers_name_is_told_nothing() {
+    let mut desk = two(Kind::TwoPhase);
+    desk.report(0, Report::Yes);
+    desk.report(1, Report::Yes);
+    assert_eq!(desk.record().phase, Phase::Committing);
+    let mut told = Vec::new();
+    for name in ["b", "a"] {
+        desk.sent.clear();
+        let branch = Branch {
+            transaction: ID,
+            place: Place(0),
+        };
+        let name = name.to_owned();
+        desk.step(Input::Inquired { branch, name });
+        told.push(std::mem::take(&mut desk.sent));
+    }
+    assert_eq!(told, [vec![], vec![(0, Order::Commit)]]);
+}

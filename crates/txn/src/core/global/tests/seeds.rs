@@ -18,6 +18,8 @@ struct Total {
     conflicts: u64,
     taken_over: u64,
     by_peers: u64,
+    keys: u64,
+    refusals: u64,
 }
 
 fn runs(options: Options, seeds: u64) -> Result<Total, String> {
@@ -31,6 +33,8 @@ fn runs(options: Options, seeds: u64) -> Result<Total, String> {
         total.conflicts += checks.conflicts;
         total.taken_over += checks.taken_over;
         total.by_peers += checks.by_peers;
+        total.keys += checks.keys();
+        total.refusals += checks.refusals;
     }
     Ok(total)
 }
@@ -46,6 +50,9 @@ fn holds(options: Options) {
             assert!(total.taken_over > SEEDS / 10, "{total:?}");
             let by_peers = options.kind == Kind::ThreePhase(Termination::ByPeers);
             assert_eq!(total.by_peers > SEEDS / 10, by_peers, "{total:?}");
+            let takes_keys = !by_peers && options.kind != Kind::Saga;
+            assert_eq!(total.keys > SEEDS / 4, takes_keys, "{total:?}");
+            assert_eq!(total.refusals > SEEDS / 20, takes_keys, "{total:?}");
         }
         Err(violation) => panic!("{violation}"),
     }
@@ -125,6 +132,27 @@ fn forgetting_a_vote_is_found() {
 fn writing_over_what_somebody_else_decided_is_found() {
     let options = broken(Kind::TwoPhase, |rules| rules.compares_versions = false);
     is_found(options, "one participant commits while another aborts");
+}
+
+#[test]
+fn writing_keys_where_the_record_has_changed_is_found() {
+    for kind in [Kind::TwoPhase, Kind::ThreePhase(Termination::ByLog)] {
+        let options = Options {
+            writes_keys_unguarded: true,
+            ..Options::of(kind)
+        };
+        is_found(options, "keys are written after the decision");
+        is_found(options, "are not as decided");
+    }
+}
+
+#[test]
+fn deciding_whatever_keys_say_is_found() {
+    let options = Options {
+        decides_without_keys: true,
+        ..Options::of(Kind::TwoPhase)
+    };
+    is_found(options, "are not as decided");
 }
 
 #[test]

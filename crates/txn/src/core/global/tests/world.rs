@@ -16,6 +16,7 @@ use super::{
     },
     checks::Checks,
     clients::Client,
+    keyspace::Keyspace,
 };
 use crate::core::chance;
 
@@ -35,6 +36,10 @@ pub(super) struct Options {
     pub(super) recovered_only_ask: bool,
     /// Participants lose their votes in a crash: a mistake.
     pub(super) forgets_votes: bool,
+    /// Keys are written though the record is not as it was read: a mistake.
+    pub(super) writes_keys_unguarded: bool,
+    /// A decision is written though keys refuse it, and leaves them as they are: a mistake.
+    pub(super) decides_without_keys: bool,
 }
 
 impl Options {
@@ -45,6 +50,8 @@ impl Options {
             rules: Rules::default(),
             recovered_only_ask: true,
             forgets_votes: false,
+            writes_keys_unguarded: false,
+            decides_without_keys: false,
         }
     }
 }
@@ -151,6 +158,7 @@ pub(super) struct World {
     pub(super) is_cut: bool,
     pub(super) revision: u64,
     pub(super) log: BTreeMap<TransactionId, (Version, Bytes)>,
+    pub(super) keyspace: Keyspace,
     pub(super) participants: Vec<Participant>,
     pub(super) clients: Vec<Client>,
     /// Whose transactions these are.
@@ -183,6 +191,7 @@ impl World {
             is_cut: false,
             revision: 0,
             log: BTreeMap::new(),
+            keyspace: Keyspace::default(),
             participants: Vec::new(),
             clients: Vec::new(),
             begun: BTreeMap::new(),
@@ -271,7 +280,9 @@ impl World {
             Event::Node { to, input } => self.step(to, input),
             Event::Log { to, start, input } => {
                 if self.nodes[to].start == start {
-                    if let Input::Written { ticket, .. } | Input::Conflict { ticket } = &input
+                    if let Input::Written { ticket, .. }
+                    | Input::Conflict { ticket }
+                    | Input::Refused { ticket, .. } = &input
                         && !self.nodes[to].open.remove(ticket)
                     {
                         return;

@@ -1,16 +1,20 @@
 //! Commands over several partitions come to what they come to in one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use atoll_base::id::{PartitionId, ReplicaId};
 use atoll_kv::{
-    api::{self, Answer, DatabaseKey, Refusal, Step, Version},
+    api::{self, Answer, AtomicStep, DatabaseKey, Refusal, Version},
     core::{
         command,
-        machine::{Answered, Call, Machine, Operation, TransactionId},
+        machine::{
+            self, Answered, BranchId, Call, Called, Machine, Operation, Running, Script,
+            Settlement, Surroundings, Transact, TransactionId, WhenFull,
+        },
         partition::{Given, Moment, Read, StateMachine as _},
         paxos::LogIndex,
         reply::Reply,
+        script::Watch,
         sessions::Session,
     },
 };
@@ -18,7 +22,9 @@ use atoll_ring::partition::Partitions;
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use crate::core::partitions::{Ask, End, Execution, Manner, Outcome, Program};
+use crate::core::partitions::{
+    ATTEMPT_MAX, Ask, Condition, End, Execution, Manner, Outcome, Program, Purpose, home_of,
+};
 
 /// Partitions, each a state machine.
 struct Cluster {
@@ -38,10 +44,54 @@ fn words(text: &str) -> Vec<Bytes> {
         .collect()
 }
 
-fn step(text: &str) -> Step {
+/// Scripts, with so many of the keys.
+const SCRIPTS: [(&str, usize, bool); 8] = [
+    (
+        "redis.call('set', KEYS[1], 7) return redis.call('type', KEYS[2])",
+        2,
+        false,
+    ),
+    ("return redis.pcall('rename', KEYS[1], KEYS[2])", 2, false),
+    ("redis.call('del', KEYS[1]) error('stop')", 2, false),
+    (
+        "redis.call('sadd', KEYS[1], 's') return redis.call('sunionstore', KEYS[2], KEYS[1])",
+        2,
+        false,
+    ),
+    (
+        "local n = 0 for _, key in ipairs(KEYS) do n = n + redis.call('exists', key) end return n",
+        3,
+        true,
+    ),
+    ("return redis.pcall('set', KEYS[1], 1)", 1, true),
+    ("return redis.call('pexpire', KEYS[3], 70000)", 3, false),
+    ("return math.pi", 0, false),
+];
+
+/// `SCRIPT s2 alpha beta gamma` is the third script, and its keys.
+fn script(text: &str) -> AtomicStep {
+    let words = words(text);
+    let number = usize::from(words[1][1] - b'0');
+    let (code, keys, reads) = SCRIPTS[number];
+    AtomicStep::Script(Script {
+        database: 0,
+        code: Bytes::from(code),
+        function: None,
+        keys: words[2..2 + keys].to_vec(),
+        arguments: Vec::new(),
+        reads,
+        when_full: WhenFull::Allowed,
+        caller: None,
+    })
+}
+
+fn step(text: &str) -> AtomicStep {
+    if text.starts_with("SCRIPT ") {
+        return script(text);
+    }
     let words = words(text);
     let command = command::find(&words).expect("a command");
-    Step::Call {
+    AtomicStep::Call {
         database: 0,
         call: api::Call { command, words },
     }
@@ -86,22 +136,77 @@ impl Cluster {
         }
     }
 
-    fn execute(&mut self, steps: Vec<Step>, watched: &[(DatabaseKey, Version)]) -> End {
-        let program = match Program::new(steps, watched, self.partitions, 7) {
+    /// The same in one partition, as its owner does it.
+    fn run_whole(&mut self, steps: &[AtomicStep]) -> Vec<Reply> {
+        let steps = steps.iter().map(|step| match step {
+            AtomicStep::Call { database, call } => machine::Step::Call(Call {
+                database: *database,
+                words: call.words.clone(),
+            }),
+            AtomicStep::Script(script) => machine::Step::Script(script.clone()),
+            other => panic!("not for one partition: {other:?}"),
+        });
+        let program = Operation::Program {
+            steps: steps.collect(),
+            watched: Vec::new(),
+        };
+        self.index += 1;
+        let at = Moment {
+            now_ms: 5_000,
+            seed: self.index,
+            index: LogIndex(self.index),
+        };
+        let machine = self.machines.get_mut(&PartitionId(0)).expect("the one");
+        let decided = machine.decide(at, &program.encode());
+        let answered = match machine.apply(at, &decided) {
+            Answered::Ran { answered, .. } => *answered,
+            other => other,
+        };
+        match answered {
+            Answered::Executed(replies) => replies,
+            other => panic!("a program came to {other:?}"),
+        }
+    }
+
+    fn program(
+        &self,
+        steps: Vec<AtomicStep>,
+        watched: &[(DatabaseKey, Version)],
+    ) -> Result<Program, Answer> {
+        Program::new(steps, watched, Vec::new(), self.partitions, 5_000, 7)
+    }
+
+    /// One that sets two keys, in two partitions.
+    fn of_two_keys(&self) -> Program {
+        let steps = vec![step("SET alpha 1"), step("SET beta 2")];
+        self.program(steps, &[]).expect("it can be done")
+    }
+
+    fn new_id(&mut self) -> TransactionId {
+        self.number += 1;
+        let session = Session {
+            replica: ReplicaId(1),
+            boot: 1,
+        };
+        TransactionId {
+            session,
+            number: self.number,
+        }
+    }
+
+    fn execute(&mut self, steps: Vec<AtomicStep>, watched: &[(DatabaseKey, Version)]) -> End {
+        let program = match self.program(steps, watched) {
             Ok(program) => program,
             Err(answer) => return End::Answer(answer),
         };
-        self.number += 1;
-        let id = TransactionId {
-            session: Session {
-                replica: ReplicaId(1),
-                boot: 1,
-            },
-            number: self.number,
-        };
+        let id = self.new_id();
         let mut execution = Execution::new(id, program, self.manner);
         let mut end = None;
         loop {
+            while let Some(job) = execution.take_job() {
+                execution.ran(job.run(Some(Arc::new(Node))));
+            }
+            end = end.or_else(|| execution.take_end());
             let asks = execution.asks();
             if asks.is_empty() {
                 assert!(execution.is_over());
@@ -111,7 +216,6 @@ impl Cluster {
                 let given = self.answer(&ask);
                 execution.answered(ask.number, given);
             }
-            end = end.or_else(|| execution.take_end());
         }
     }
 
@@ -140,7 +244,17 @@ impl Cluster {
 const KEYS: [&str; 5] = ["alpha", "beta", "gamma", "delta", "epsilon"];
 
 /// Commands over up to three keys, in the place of which stand 0, 1 and 2.
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 44] = [
+    "ATOLL.FENCED 0 5 APPEND 1 x",
+    "ATOLL.FENCED 0 4 SADD 1 m",
+    "SCRIPT s0 0 1 2",
+    "SCRIPT s1 0 1 2",
+    "SCRIPT s2 0 1 2",
+    "SCRIPT s3 0 1 2",
+    "SCRIPT s4 0 1 2",
+    "SCRIPT s5 0 1 2",
+    "SCRIPT s6 0 1 2",
+    "SCRIPT s7 0 1 2",
     "SET 0 text",
     "SET 0 5 PX 90000",
     "RPUSH 0 a b c",
@@ -195,6 +309,40 @@ fn commands() -> impl Strategy<Value = String> {
     })
 }
 
+fn reply_of(outcome: Outcome) -> Reply {
+    match outcome {
+        Outcome::Reply(reply) | Outcome::Ran { reply, .. } => reply,
+        Outcome::Publish(_) => Reply::Null,
+    }
+}
+
+/// A node on which nobody ends scripts.
+#[derive(Debug)]
+struct Node;
+
+#[derive(Debug)]
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn ends(&self) -> Option<atoll_kv::core::script::End> {
+        None
+    }
+}
+
+impl Surroundings for Node {
+    fn begins(&self, _: Running) -> Arc<dyn Watch> {
+        Arc::new(Unwatched)
+    }
+
+    fn calls(&self, _: usize, _: &[Bytes]) {}
+
+    fn called(&self, _: Option<&'static command::Command>, _: Called<'_>) {}
+
+    fn hearing(&self, _: &api::Publication) -> usize {
+        3
+    }
+}
+
 /// Without an order that nobody promised.
 fn sorted(reply: Reply) -> Reply {
     match reply {
@@ -216,18 +364,18 @@ proptest! {
         many.manner = manner;
         for texts in transactions {
             let steps = || texts.iter().map(|text| step(text)).collect::<Vec<_>>();
-            let [of_many, of_one] = [&mut many, &mut one].map(|cluster| {
-                match cluster.execute(steps(), &[]) {
-                    End::Done(outcomes) => outcomes
-                        .into_iter()
-                        .map(|outcome| match outcome {
-                            Outcome::Reply(reply) => sorted(reply),
-                            Outcome::Publish(_) => Reply::Null,
-                        })
-                        .collect::<Vec<_>>(),
+            let of_many: Vec<Reply> = match many.execute(steps(), &[]) {
+                End::Done(outcomes) => outcomes.into_iter().map(reply_of).map(sorted).collect(),
+                other => panic!("{texts:?} came to {other:?}"),
+            };
+            let has_scripts = texts.iter().any(|text| text.starts_with("SCRIPT "));
+            let of_one: Vec<Reply> = match has_scripts {
+                true => one.run_whole(&steps()).into_iter().map(sorted).collect(),
+                false => match one.execute(steps(), &[]) {
+                    End::Done(outcomes) => outcomes.into_iter().map(reply_of).map(sorted).collect(),
                     other => panic!("{texts:?} came to {other:?}"),
-                }
-            });
+                },
+            };
             prop_assert_eq!(of_many, of_one, "{:?}", texts);
             for key in KEYS {
                 prop_assert_eq!(many.value(key), one.value(key), "{} after {:?}", key, texts);
@@ -262,11 +410,14 @@ fn what_only_reads_logs_nothing() {
 }
 
 #[test]
-fn two_partitions_cost_four_entries() {
+fn two_partitions_cost_three_entries() {
     let mut cluster = Cluster::new(64);
     assert_eq!(cluster.run("MSET alpha 1 beta 2"), Reply::OK);
-    // Both prepare, home decides, the other is told.
-    assert_eq!(cluster.logged, 4);
+    // One prepares, home does its part and decides, the other is told.
+    assert_eq!(cluster.logged, 3);
+    // What home is to do is known only when the other has told: both prepare.
+    assert_eq!(cluster.run("RENAME alpha beta"), Reply::OK);
+    assert_eq!(cluster.logged, 3 + 6);
 }
 
 #[test]
@@ -320,4 +471,144 @@ fn what_can_not_be_had_is_refused_and_nothing_is_done() {
         matches!(&wanders, End::Answer(Answer::Reply(Reply::Error(text))) if text.starts_with(b"ERR RANDOMKEY"))
     );
     assert_eq!(cluster.run("EXISTS beta"), Reply::Integer(0));
+}
+
+#[test]
+fn a_script_over_several_partitions_sees_what_it_declares() {
+    let mut cluster = Cluster::new(64);
+    cluster.run("MSET alpha 1 beta 2 gamma 3");
+    let run = |cluster: &mut Cluster, code: &'static str| {
+        let AtomicStep::Script(step) = script("SCRIPT s0 alpha beta") else {
+            panic!("a script");
+        };
+        let code = Bytes::from(code);
+        let step = AtomicStep::Script(Script { code, ..step });
+        match cluster.execute(vec![step], &[]) {
+            End::Done(mut outcomes) => outcomes.pop().map(reply_of),
+            other => panic!("it came to {other:?}"),
+        }
+    };
+    let refused = |code| match run(&mut cluster, code) {
+        Some(Reply::Error(text)) => String::from_utf8_lossy(&text).into_owned(),
+        other => panic!("{code} came to {other:?}"),
+    };
+    let mut refused = refused;
+    let undeclared = "ERR Script attempted to access a key that it did not declare";
+    assert!(refused("return redis.call('get', 'gamma')").starts_with(undeclared));
+    assert!(
+        refused("return redis.call('copy', KEYS[1], KEYS[2], 'DB', 3)").starts_with(undeclared)
+    );
+    assert!(
+        refused("redis.call('select', 1) return redis.call('get', KEYS[1])")
+            .starts_with(undeclared)
+    );
+    let all = "ERR This Redis command goes over all keys";
+    assert!(refused("return redis.call('keys', '*')").starts_with(all));
+    assert!(refused("return redis.call('sort', KEYS[1], 'by', 'w_*')").starts_with(all));
+    assert_eq!(
+        cluster.run("MGET alpha beta gamma"),
+        Reply::Array(vec![Reply::bulk("1"), Reply::bulk("2"), Reply::bulk("3"),])
+    );
+}
+
+/// Whoever ended it has forgotten how: nobody may say that nothing was done.
+#[test]
+fn what_somebody_else_ended_and_forgot_is_told_as_unknown() {
+    let mut cluster = Cluster::new(64);
+    let id = cluster.new_id();
+    let mut execution = Execution::new(id, cluster.of_two_keys(), Manner::Locking);
+    let mut decides = 0;
+    let end = loop {
+        for ask in execution.asks() {
+            let Operation::Transact(Transact::Decide { .. } | Transact::Commit(_)) = &ask.operation
+            else {
+                let given = cluster.answer(&ask);
+                execution.answered(ask.number, given);
+                continue;
+            };
+            decides += 1;
+            match decides {
+                // It is decided, and no answer comes.
+                1 => {
+                    cluster.answer(&ask);
+                    execution.answered(ask.number, Given::Unknown);
+                }
+                _ => {
+                    let forget = Operation::Transact(Transact::Forget(vec![id]));
+                    cluster.apply(ask.partition, &forget);
+                    let given = cluster.answer(&ask);
+                    execution.answered(ask.number, given);
+                }
+            }
+        }
+        if let Some(end) = execution.take_end() {
+            break end;
+        }
+    };
+    assert_eq!(end, End::Answer(Answer::Refused(Refusal::Unknown)));
+}
+
+/// Home may have aborted it and forgotten that: then locks are gone that it counts on.
+#[test]
+fn what_takes_too_long_is_not_committed() {
+    let mut cluster = Cluster::new(64);
+    let id = cluster.new_id();
+    let mut execution = Execution::new(id, cluster.of_two_keys(), Manner::Locking);
+    let end = loop {
+        for ask in execution.asks() {
+            let given = cluster.answer(&ask);
+            execution.has_taken(2 * ATTEMPT_MAX);
+            execution.answered(ask.number, given);
+        }
+        if let Some(end) = execution.take_end() {
+            break end;
+        }
+    };
+    assert_eq!(end, End::Answer(Answer::Refused(Refusal::Unavailable)));
+    for ask in execution.asks() {
+        cluster.answer(&ask);
+    }
+    let none = vec![Reply::Null, Reply::Null];
+    assert_eq!(cluster.run("MGET alpha beta"), Reply::Array(none));
+}
+
+/// Its coordinator heard nothing of it, and asks again when its branch was committed already.
+#[test]
+fn what_was_held_and_has_ended_is_ended_alike() {
+    let mut cluster = Cluster::new(64);
+    let branch = BranchId {
+        transaction: 3,
+        place: 0,
+    };
+    let home = home_of(branch, cluster.partitions);
+    let program = cluster.of_two_keys().with_home(home);
+    let id = cluster.new_id();
+    let conditions = vec![Condition::default(); 2];
+    let purpose = Purpose { branch, conditions };
+    let mut execution = Execution::of_branch(id, program, Manner::Locking, purpose);
+    let mut holds = 0;
+    let end = loop {
+        for ask in execution.asks() {
+            let mut given = cluster.answer(&ask);
+            if let Operation::Transact(Transact::Hold { .. }) = &ask.operation {
+                holds += 1;
+                if holds == 1 {
+                    let how = Settlement::Commit;
+                    let settle = Operation::Transact(Transact::Settle { branch, how });
+                    cluster.apply(home, &settle);
+                    given = Given::Unknown;
+                }
+            }
+            execution.answered(ask.number, given);
+        }
+        if let Some(end) = execution.take_end() {
+            break end;
+        }
+    };
+    assert_eq!(end, End::Settled(true));
+    for ask in execution.asks() {
+        cluster.answer(&ask);
+    }
+    let both = vec![Reply::bulk("1"), Reply::bulk("2")];
+    assert_eq!(cluster.run("MGET alpha beta"), Reply::Array(both));
 }

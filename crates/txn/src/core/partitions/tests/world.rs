@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use atoll_base::id::{PartitionId, ReplicaId};
 use atoll_kv::{
-    api::{self, Answer, Step},
+    api::{self, Answer, AtomicStep},
     core::{
         command,
         machine::{Answered, Call, Machine, Operation, Transact, Transacted, TransactionId},
@@ -114,13 +114,13 @@ struct World {
     done: usize,
 }
 
-fn call(text: &str) -> Step {
+fn call(text: &str) -> AtomicStep {
     let words = text.split(' ');
     let words: Vec<Bytes> = words
         .map(|word| Bytes::copy_from_slice(word.as_bytes()))
         .collect();
     let command = command::find(&words).expect("a command");
-    Step::Call {
+    AtomicStep::Call {
         database: 0,
         call: api::Call { command, words },
     }
@@ -188,7 +188,14 @@ impl World {
             ];
             (Work::Transfer(number), steps)
         };
-        let program = Program::new(steps, &[], self.partitions, self.chance.next());
+        let program = Program::new(
+            steps,
+            &[],
+            Vec::new(),
+            self.partitions,
+            5_000,
+            self.chance.next(),
+        );
         let program = program.expect("all of it can be done");
         let manner = [Manner::Looking, Manner::Locking, Manner::Waiting];
         let manner = manner[self.chance.below(3)];
@@ -303,6 +310,7 @@ impl World {
                 self.endings.push((client.execution, client.asks));
             }
             End::Answer(other) => panic!("a transfer came to {other:?}"),
+            End::Held | End::Settled(_) | End::Objection(_) => panic!("it is of no branch"),
             End::Conflict | End::Moved => {
                 let moved = u32::from(matches!(end, End::Moved));
                 client.looks += moved;
@@ -415,7 +423,7 @@ impl World {
             let steps = (0..ACCOUNTS)
                 .map(|account| call(&format!("GET a{account}")))
                 .chain([call(&format!("GET n{client}"))]);
-            let program = Program::new(steps.collect(), &[], self.partitions, 1);
+            let program = Program::new(steps.collect(), &[], Vec::new(), self.partitions, 5_000, 1);
             let mut execution = Execution::new(self.id(), program.expect("reads"), Manner::Looking);
             loop {
                 if let Some(end) = execution.take_end() {
