@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     client::{Client, Options},
     command::{
-        auth, ca, completions, config, context, key, lease, lock, node, redis, role, snapshot,
-        status, user,
+        auth, ca, completions, config, context, key, keyspace, lease, lock, node, redis, role,
+        snapshot, status, txn, user,
     },
     demo,
     error::{CliError, EXIT_CODES},
@@ -187,6 +187,9 @@ pub(crate) enum Command {
     Lease(lease::LeaseCommand),
     /// Run a command while holding a lock.
     Lock(lock::LockArgs),
+    /// Transactions with participants outside of the cluster: all do their part, or none does.
+    #[command(subcommand)]
+    Txn(txn::TxnCommand),
     /// Who may log in.
     #[command(subcommand)]
     User(user::UserCommand),
@@ -199,6 +202,9 @@ pub(crate) enum Command {
     /// Copies of the whole state.
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
+    /// Named parts of hot data, and how consistent each is.
+    #[command(subcommand)]
+    Keyspace(keyspace::KeyspaceCommand),
     /// Hot data: what Redis clients read and write.
     #[command(subcommand)]
     Redis(redis::RedisCommand),
@@ -240,10 +246,12 @@ impl Cli {
             Command::Key(command) => key::run(command, &global.client()?, global.output).await,
             Command::Lease(command) => lease::run(command, &global.client()?, global.output).await,
             Command::Lock(args) => lock::run(args, &global.client()?).await,
+            Command::Txn(command) => txn::run(command, &global.client()?, global.output).await,
             Command::User(command) => user::run(command, &global.client()?, global.output).await,
             Command::Role(command) => role::run(command, &global.client()?, global.output).await,
             Command::Auth(command) => auth::run(command, &global.client()?, global.output).await,
             Command::Snapshot(command) => snapshot::run(command, global).await,
+            Command::Keyspace(command) => keyspace::run(command, global).await,
             Command::Redis(command) => redis::run(command, global).await,
             Command::Context(command) => context::run(command, global),
             Command::Config(command) => config::run(command, global),
@@ -276,6 +284,7 @@ mod tests {
             "atoll start --config atoll.toml --node-dir d",
             "atoll init --listen 10.0.0.1",
             "atoll demo",
+            "atoll demo commit-protocols --output json",
             "atoll recover --force",
             "atoll status --output json",
             "atoll node list --endpoint a:1 --endpoint b:2",
@@ -293,12 +302,26 @@ mod tests {
             "atoll key put a b --lease 1f --key client.pem",
             "atoll key watch a b --rev 7",
             "atoll lock backup -- pg_dump --key x",
+            "atoll lock report --shared -- true",
+            "atoll lock workers --permits 4 --ttl-s 3 -- true",
+            "atoll txn begin --kind saga --ttl-s 5",
+            "atoll txn enlist 1f --http http://127.0.0.1:8080/orders --payload x",
+            "atoll txn enlist 1f --postgres stock --sql DELETE --sql SELECT --rows 1",
+            "atoll txn enlist 1f --keys --if ver(a)=0 --put a=1 --lease 1f --delete b",
+            "atoll txn enlist 1f --keys=more --delete-prefix a/",
+            "atoll txn enlist 1f --redis PING --redis TIME --database 3 --at-least -5 --equals x",
+            "atoll txn commit 1f --until-ended --user ann",
+            "atoll txn list --in-doubt --output json",
+            "atoll txn resolve 1f 0 aborted --remark gone",
             "atoll user add ann --no-password",
             "atoll user certificate ann --out d --ttl-s 3600 --context-name ann",
             "atoll role grant reader read a --prefix",
             "atoll auth enable",
             "atoll snapshot save f",
             "atoll snapshot restore f --dir d",
+            "atoll keyspace create carts --consistency eventual --replicas 3 --write 1 --read 1",
+            "atoll keyspace create orders --redis 10.0.0.1:6379",
+            "atoll keyspace list",
             "atoll redis import dump.rdb --redis 10.0.0.1:6379 --replace",
             "atoll config show --insecure=false",
             "atoll context use lab",
@@ -327,6 +350,21 @@ mod tests {
             "atoll key get",
             "atoll key get a --prefix --from-key",
             "atoll lock name",
+            "atoll lock name --permits 0 -- true",
+            "atoll lock name --permits 2 --shared -- true",
+            "atoll txn enlist 1f",
+            "atoll txn enlist 1f --http a --postgres b",
+            "atoll txn enlist 1f --http a --sql b",
+            "atoll txn enlist 1f --http a --put b=1",
+            "atoll txn enlist 1f --keys --payload b",
+            "atoll txn enlist 1f --keys --postgres b",
+            "atoll txn enlist 1f --keys --if size(a)=1",
+            "atoll txn enlist 1f --http a --redis b",
+            "atoll txn enlist 1f --postgres a --redis b",
+            "atoll txn enlist 1f --redis a --payload b",
+            "atoll txn enlist 1f --redis a --rows 1",
+            "atoll txn enlist 1f --http a --database 1",
+            "atoll txn enlist 1f --postgres a --at-least 1",
             "atoll start --join a:1",
             "atoll --timeout-ms 0 status",
             "atoll status --output xml",

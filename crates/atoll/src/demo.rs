@@ -1,4 +1,6 @@
 //! `atoll demo`: three nodes under load, one of them killed, and a count of what was lost.
+//! `atoll demo commit-protocols` plays stories instead ([`protocols`]), and `atoll demo cap` shows
+//! what keyspaces do while a cluster is in two parts ([`cap`]).
 //!
 //! [`nodes`] starts the processes, [`load`] writes and reads through every node that lives, at
 //! the [`port`] of etcd's clients and at that of Redis clients, and remembers what was
@@ -6,11 +8,13 @@
 //! partitions of hot data ([`owners`]). At the end each surviving node is asked for everything
 //! that was acknowledged, and what is not there ([`written`]) is told.
 
+mod cap;
 mod load;
 mod node;
 mod nodes;
 mod owners;
 mod port;
+mod protocols;
 mod show;
 mod summary;
 mod tally;
@@ -19,7 +23,7 @@ mod written;
 use std::time::Duration;
 
 use atoll_world::{clock, process::EndRequests};
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use self::{
     load::Load,
@@ -37,9 +41,23 @@ const EXIT_INTERRUPTED: u8 = 130;
 /// How often the table is brought up to date.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Other things that are shown.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Other {
+    /// What two-phase and three-phase commit come to when the coordinator dies or the network is
+    /// cut, step by step, as the cores that nodes run play it. Needs no cluster.
+    CommitProtocols,
+    /// What a linearizable and an eventual keyspace do while the cluster is in two parts, on
+    /// three nodes of its own. Takes about a minute.
+    Cap,
+}
+
 /// Arguments of `atoll demo`.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DemoArgs {
+    #[command(subcommand)]
+    pub(crate) other: Option<Other>,
     /// How long the load runs.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=86_400), value_name = "SECONDS")]
     pub(crate) duration_s: u64,
@@ -60,10 +78,22 @@ pub(crate) struct DemoArgs {
 /// # Errors
 /// A node cannot be started, or something acknowledged was lost.
 pub(crate) async fn run(args: DemoArgs, output: Format) -> Result<(), CliError> {
+    if let Some(Other::CommitProtocols) = args.other {
+        return protocols::run(output);
+    }
     let mut ends = EndRequests::new()
         .map_err(|error| CliError::failed(format!("cannot listen for signals: {error}"), ""))?;
     let mut nodes = Nodes::new(args.keep).await?;
-    let screen = Screen::new(output);
+    let mut screen = Screen::new(output);
+    if let Some(Other::Cap) = args.other {
+        let played = tokio::select! {
+            biased;
+            _ = ends.next() => Err(CliError::Exit(EXIT_INTERRUPTED)),
+            played = cap::play(&mut nodes, &mut screen) => played,
+        };
+        nodes.end().await;
+        return output.show(&played?);
+    }
     let ran = tokio::select! {
         biased;
         _ = ends.next() => Err(CliError::Exit(EXIT_INTERRUPTED)),
@@ -190,7 +220,7 @@ async fn take(
             Ok(Some(killed))
         }
         Step::Restart => {
-            for name in nodes.restart()? {
+            for name in nodes.restart(&[0, 1, 2])? {
                 screen.say(&format!("{name} is started again"))?;
             }
             Ok(None)
@@ -246,6 +276,7 @@ mod tests {
 
     fn plan(duration_s: u64, kills: u64) -> Vec<(u64, Step)> {
         let args = DemoArgs {
+            other: None,
             duration_s,
             clients: 1,
             kills,

@@ -1,13 +1,17 @@
 //! What a node tells the machines that watch it, and its last words.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use atoll_control::{
     api::{ControlApi as _, Status},
     driver::control::{Control, Load},
 };
+use atoll_kv::api::EventualStatus;
+use atoll_txn::driver::global;
 use atoll_world::peers::tls::{TlsPeers, Waiting};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::node::{Coordinator, hot::Hot};
 
 /// Ends the process: a node that cannot trust its disk or its state must not go on.
 pub(crate) fn die(reason: &str) -> ! {
@@ -21,6 +25,8 @@ pub(crate) fn die(reason: &str) -> ! {
 pub(crate) fn metrics(
     control: Control,
     peers: Arc<TlsPeers>,
+    coordinator: Coordinator,
+    hot: Hot,
 ) -> Arc<dyn Fn() -> String + Send + Sync> {
     // A second node in one process (as in tests) shares the first one's recorder or has none.
     let recorder = PrometheusBuilder::new().install_recorder().ok();
@@ -28,7 +34,19 @@ pub(crate) fn metrics(
         let gauges = about(&control.status())
             .into_iter()
             .chain(fill(&control.load(), peers.waiting()));
-        render(gauges, recorder.as_ref())
+        let mut text = String::new();
+        render(&mut text, "gauge", gauges);
+        let load = coordinator.load();
+        render(&mut text, "gauge", under_way(&load).into_iter());
+        render(&mut text, "counter", done(&load).into_iter());
+        of_keyspaces(&mut text, &hot.eventual());
+        text.push_str(
+            &recorder
+                .as_ref()
+                .map(PrometheusHandle::render)
+                .unwrap_or_default(),
+        );
+        text
     })
 }
 
@@ -191,13 +209,132 @@ fn fill(load: &Load, waiting: Waiting) -> [Gauge; 14] {
     ]
 }
 
-fn render(gauges: impl Iterator<Item = Gauge>, recorder: Option<&PrometheusHandle>) -> String {
-    let mut text = String::new();
+/// Global transactions that this node brings to their ends.
+fn under_way(load: &global::Load) -> [Gauge; 4] {
+    [
+        (
+            "atoll_txn_held",
+            "Global transactions in this node's memory.",
+            load.held,
+        ),
+        (
+            "atoll_txn_in_doubt",
+            "Of these, those of which participants may hold something prepared or half done.",
+            load.in_doubt,
+        ),
+        (
+            "atoll_txn_in_doubt_max_ms",
+            "For how long the oldest of those has been in its phase.",
+            load.in_doubt_ms_max,
+        ),
+        (
+            "atoll_txn_records",
+            "Global transactions in the cluster's log.",
+            load.records,
+        ),
+    ]
+}
+
+/// What became of global transactions since this node started.
+fn done(load: &global::Load) -> [Gauge; 7] {
+    [
+        (
+            "atoll_txn_begun_total",
+            "Global transactions that were begun through this node.",
+            load.begun,
+        ),
+        (
+            "atoll_txn_committed_total",
+            "Global transactions that this node brought to their ends, committed.",
+            load.committed,
+        ),
+        (
+            "atoll_txn_aborted_total",
+            "Global transactions that this node brought to their ends, aborted.",
+            load.aborted,
+        ),
+        (
+            "atoll_txn_mixed_total",
+            "Of both, those whose participants have ended differently.",
+            load.mixed,
+        ),
+        (
+            "atoll_txn_adopted_total",
+            "Global transactions that this node took over.",
+            load.adopted,
+        ),
+        (
+            "atoll_txn_retries_total",
+            "Orders to participants that were sent again.",
+            load.retries,
+        ),
+        (
+            "atoll_txn_postponed_total",
+            "Orders to participants that had to wait because too many were under way.",
+            load.postponed,
+        ),
+    ]
+}
+
+/// What is measured of eventual keyspaces: name, meaning, value.
+type OfKeyspace = (&'static str, &'static str, fn(&EventualStatus) -> u64);
+
+const OF_KEYSPACES: [OfKeyspace; 7] = [
+    (
+        "atoll_kv_eventual_behind_ms",
+        "What is held here has at least all that each other replica had so long ago.",
+        |it| it.behind_ms,
+    ),
+    (
+        "atoll_kv_eventual_unknown",
+        "Replicas of partitions that were not compared with the ones here yet.",
+        |it| it.unknown,
+    ),
+    (
+        "atoll_kv_eventual_filling",
+        "Partitions that are new here and take no commands yet.",
+        |it| it.filling,
+    ),
+    (
+        "atoll_kv_eventual_keys",
+        "Keys that are held here, with those that were removed and not forgotten yet.",
+        |it| it.keys,
+    ),
+    (
+        "atoll_kv_eventual_tombstones",
+        "Keys in which something is kept until every replica has it.",
+        |it| it.tombstones,
+    ),
+    (
+        "atoll_kv_eventual_hints_bytes",
+        "What is kept for replicas that could not be reached.",
+        |it| it.hints_bytes,
+    ),
+    (
+        "atoll_kv_eventual_hints_dropped",
+        "What was kept for replicas and dropped since the start.",
+        |it| it.hints_dropped,
+    ),
+];
+
+/// There are no more keyspaces than have names, so labels are bounded.
+fn of_keyspaces(text: &mut String, all: &BTreeMap<String, EventualStatus>) {
+    if all.is_empty() {
+        return;
+    }
+    for (name, help, value) in OF_KEYSPACES {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        for (keyspace, status) in all {
+            let value = value(status);
+            text.push_str(&format!("{name}{{keyspace=\"{keyspace}\"}} {value}\n"));
+        }
+    }
+}
+
+fn render(text: &mut String, kind: &str, gauges: impl Iterator<Item = Gauge>) {
     for (name, help, value) in gauges {
         text.push_str(&format!(
-            "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
         ));
     }
-    text.push_str(&recorder.map(PrometheusHandle::render).unwrap_or_default());
-    text
 }

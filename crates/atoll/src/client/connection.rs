@@ -12,8 +12,9 @@ use atoll_control::proto::{
         lease_client::LeaseClient, maintenance_client::MaintenanceClient,
         watch_client::WatchClient,
     },
-    v3lockpb::lock_client::LockClient,
+    v1::locks_client::LocksClient,
 };
+use atoll_txn::proto::transactions_client::TransactionsClient;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -82,7 +83,7 @@ services! {
     /// Users and roles.
     auth: AuthClient;
     /// Locks.
-    lock: LockClient;
+    locks: LocksClient;
     /// The authority.
     authority: AuthorityClient;
     /// Users' certificates.
@@ -91,6 +92,8 @@ services! {
     drains: DrainsClient;
     /// Join tokens.
     tokens: TokensClient;
+    /// Transactions with participants outside.
+    transactions: TransactionsClient;
 }
 
 impl Connection {

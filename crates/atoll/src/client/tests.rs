@@ -1,9 +1,9 @@
 //! The client against nodes that fail in every way: nodes with one service of two calls.
 #![allow(clippy::disallowed_methods)] // Real sockets on loopback.
 
-use atoll_control::proto::v3lockpb::{
-    LockRequest, LockResponse, UnlockRequest, UnlockResponse,
-    lock_server::{Lock, LockServer},
+use atoll_control::proto::v1::{
+    AcquireRequest, AcquireResponse, ReleaseRequest, ReleaseResponse,
+    locks_server::{Locks, LocksServer},
 };
 use tokio::net::TcpListener;
 use tonic::{
@@ -23,12 +23,15 @@ enum Node {
 }
 
 #[tonic::async_trait]
-impl Lock for Node {
-    async fn lock(&self, _: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
+impl Locks for Node {
+    async fn acquire(
+        &self,
+        _: Request<AcquireRequest>,
+    ) -> Result<Response<AcquireResponse>, Status> {
         match self {
-            Node::Answers(key) => Ok(Response::new(LockResponse {
-                header: None,
+            Node::Answers(key) => Ok(Response::new(AcquireResponse {
                 key: (*key).into(),
+                ..Default::default()
             })),
             Node::HasNoLeader => Err(Status::unavailable("etcdserver: no leader")),
             Node::Hangs => std::future::pending().await,
@@ -36,7 +39,10 @@ impl Lock for Node {
         }
     }
 
-    async fn unlock(&self, _: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
+    async fn release(
+        &self,
+        _: Request<ReleaseRequest>,
+    ) -> Result<Response<ReleaseResponse>, Status> {
         Err(Status::unimplemented("not used"))
     }
 }
@@ -50,7 +56,7 @@ async fn cluster(nodes: &[Option<Node>], timeout: Duration) -> (Client, impl Fut
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         endpoints.push(format!("http://{}", listener.local_addr().unwrap()));
         if let Some(node) = node {
-            let server = Server::builder().add_service(LockServer::new(*node));
+            let server = Server::builder().add_service(LocksServer::new(*node));
             servers.push(server.serve_with_incoming(TcpIncoming::from(listener)));
         }
     }
@@ -70,9 +76,11 @@ async fn cluster(nodes: &[Option<Node>], timeout: Duration) -> (Client, impl Fut
 
 async fn lock(client: &Client, retry: Retry) -> Result<bytes::Bytes, CliError> {
     let answer = client
-        .call(retry, LockRequest::default(), |node, request| async move {
-            node.lock().lock(request).await
-        })
+        .call(
+            retry,
+            AcquireRequest::default(),
+            |node, request| async move { node.locks().acquire(request).await },
+        )
         .await?;
     Ok(answer.key)
 }

@@ -1,13 +1,15 @@
 //! `atoll lock`: run a command while holding a lock.
 //!
-//! The lock is a key under a lease of ours (etcd's Lock service). The lease is renewed every
+//! The lock is a key under a lease of ours, in the queue that etcd's Lock service uses, too. It is
+//! held alone, shared, or as one of so many permits. The lease is renewed every
 //! third of its time. We count from when a renewal was *sent*, so that by our own clock the
 //! lease never seems to last longer than it does in the cluster. While it cannot be renewed,
 //! the command is ended before the lease is: SIGTERM a grace before, SIGKILL at its end.
 //!
 //! What is not promised: a machine that stops altogether can't end anything, and its command
 //! may go on after a pause with the lock long lost. What the command writes to should therefore
-//! refuse a revision lower than the highest it has seen: ATOLL_LOCK_REVISION only grows.
+//! refuse a revision lower than the highest it has seen: ATOLL_LOCK_REVISION only grows. Hot data
+//! does so for commands that show it (`ATOLL.FENCED`).
 #![allow(clippy::disallowed_methods)] // The command line is the edge: it runs a child by a real clock.
 
 use std::{
@@ -19,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use atoll_control::proto::{etcdserverpb::RangeRequest, v3lockpb::LockRequest};
+use atoll_control::proto::v1::{AcquireRequest, LockMode};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::{
@@ -57,6 +59,12 @@ pub(crate) struct LockArgs {
     /// How long the lock outlives this process if it is killed, in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=3_600), value_name = "SECONDS")]
     ttl_s: u64,
+    /// Hold it with others who share it; who wants it alone waits for all of them.
+    #[arg(long, conflicts_with = "permits")]
+    shared: bool,
+    /// Hold it with up to so many in all: a semaphore. All who use it say the same number.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "NUMBER")]
+    permits: Option<u32>,
     /// Give up after waiting so long for the lock, in seconds.
     #[arg(long, value_name = "SECONDS")]
     wait_s: Option<u64>,
@@ -209,41 +217,34 @@ struct Held {
 /// the place is the key under our lease, and another node finds it there.
 async fn acquire(args: &LockArgs, client: &Client, session: &Session) -> Result<Held, CliError> {
     let patient = client.with_timeout(WAIT_MAX);
-    let request = LockRequest {
+    let (mode, permits) = match (args.shared, args.permits) {
+        (true, _) => (LockMode::Shared, 0),
+        (false, Some(permits)) => (LockMode::Permit, permits),
+        (false, None) => (LockMode::Exclusive, 0),
+    };
+    let request = AcquireRequest {
         name: args.name.clone().into_bytes().into(),
         lease: session.id,
+        mode: mode.into(),
+        permits,
     };
-    let key = loop {
+    loop {
         let answer = patient
             .call(Retry::Safe, request.clone(), |node, r| async move {
-                node.lock().lock(r).await
+                node.locks().acquire(r).await
             })
             .await;
         match answer {
-            Ok(answer) => break answer.key,
+            // The order of these tokens is the order in which the lock was held.
+            Ok(answer) => {
+                return Ok(Held {
+                    key: answer.key.to_vec(),
+                    revision: answer.token,
+                });
+            }
             Err(error) if error.exit_code() == 3 => sleep(PAUSE).await,
             Err(error) => return Err(error),
         }
-    };
-    // The order of these revisions is the order in which the lock was held.
-    let request = RangeRequest {
-        key: key.clone(),
-        ..RangeRequest::default()
-    };
-    let answer = client
-        .call(Retry::Safe, request, |node, r| async move {
-            node.kv().range(r).await
-        })
-        .await?;
-    match answer.kvs.first() {
-        Some(kv) => Ok(Held {
-            key: key.to_vec(),
-            revision: kv.create_revision,
-        }),
-        None => Err(lock_lost(
-            args,
-            "its lease ended as it was taken".to_owned(),
-        )),
     }
 }
 

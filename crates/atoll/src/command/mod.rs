@@ -9,6 +9,8 @@ pub(crate) mod context;
 mod drain;
 pub(crate) mod hot;
 pub(crate) mod key;
+pub(crate) mod keyspace;
+mod lag;
 pub(crate) mod lease;
 pub(crate) mod lock;
 pub(crate) mod node;
@@ -16,6 +18,7 @@ pub(crate) mod redis;
 pub(crate) mod role;
 pub(crate) mod snapshot;
 pub(crate) mod status;
+pub(crate) mod txn;
 pub(crate) mod user;
 pub(crate) mod watch;
 

@@ -34,7 +34,13 @@ impl RangeArgs {
     }
 }
 
-fn bounds(first: &[u8], end: Option<&str>, prefix: bool, from_key: bool) -> (Vec<u8>, Vec<u8>) {
+/// The key and the range end of what is meant.
+pub(crate) fn bounds(
+    first: &[u8],
+    end: Option<&str>,
+    prefix: bool,
+    from_key: bool,
+) -> (Vec<u8>, Vec<u8>) {
     // The API has no empty key: the first possible one stands for it.
     let start = if first.is_empty() && (prefix || from_key) {
         OPEN

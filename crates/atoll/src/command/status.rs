@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{
     hot::{HotStatus, hot},
+    lag::{EventualLag, lags},
     required,
 };
 use crate::{
@@ -48,6 +49,9 @@ pub(super) struct ClusterStatus {
     /// Who holds hot data, where that could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     hot: Option<HotStatus>,
+    /// How far behind replicas of eventual keyspaces may be, as nodes that answer tell it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    eventual: Vec<EventualLag>,
     /// Endpoints that were named and belong to other clusters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     strangers: Vec<Stranger>,
@@ -105,7 +109,7 @@ async fn ask(client: &Client) -> Result<StatusResponse, CliError> {
         .await
 }
 
-type Answers = BTreeMap<u64, Result<StatusResponse, String>>;
+pub(super) type Answers = BTreeMap<u64, Result<StatusResponse, String>>;
 
 fn cluster_of(status: &StatusResponse) -> u64 {
     status.header.as_ref().map_or(0, |header| header.cluster_id)
@@ -239,6 +243,7 @@ fn summarize(
         failures_survived: failures_survived(voters.count(), voters_reached),
         alarms,
         hot: None,
+        eventual: lags(answers),
         strangers: Vec::new(),
         nodes: members
             .iter()
@@ -396,6 +401,7 @@ impl View for ClusterStatus {
         let nodes = nodes.map(|node| (&*node.id, &*node.name));
         let name = |id: &str| called(nodes.clone(), id);
         parts.extend(self.hot.as_ref().map(|hot| hot.lines(name)));
+        parts.extend(self.eventual.iter().map(|lag| lag.line(name)));
         parts.extend([self.features(), alarms]);
         parts.extend(self.strangers.iter().map(stranger));
         parts.extend([String::new(), table(&headings, &rows)]);

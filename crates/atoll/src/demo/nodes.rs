@@ -245,12 +245,15 @@ impl Nodes {
         node.owned = 0;
     }
 
-    /// Starts those again that were killed; answers their names.
-    pub(super) fn restart(&mut self) -> Result<Vec<String>, CliError> {
+    /// Starts these again, as far as they were killed; answers their names.
+    pub(super) fn restart(&mut self, which: &[usize]) -> Result<Vec<String>, CliError> {
         let mut names = Vec::new();
-        for node in self.list.iter_mut().filter(|node| node.child.is_none()) {
-            node.spawn(None)?;
-            names.push(node.name.clone());
+        for index in which {
+            let node = &mut self.list[*index];
+            if node.child.is_none() {
+                node.spawn(None)?;
+                names.push(node.name.clone());
+            }
         }
         Ok(names)
     }

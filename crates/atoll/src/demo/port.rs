@@ -143,7 +143,12 @@ impl Redis {
         Ok(replies)
     }
 
-    async fn ask(&mut self, node: usize, words: &[&[u8]]) -> Result<Reply, CliError> {
+    /// Asks a node.
+    pub(super) async fn ask(
+        &mut self,
+        node: usize,
+        words: &[impl AsRef<[u8]>],
+    ) -> Result<Reply, CliError> {
         let mut request = BytesMut::new();
         append(&mut request, words);
         let mut replies = self.exchange(node, &request, 1).await?;
@@ -151,19 +156,20 @@ impl Redis {
     }
 }
 
-fn append(requests: &mut BytesMut, words: &[&[u8]]) {
-    let words: Vec<Bytes> = words.iter().map(|it| Bytes::copy_from_slice(it)).collect();
+fn append(requests: &mut BytesMut, words: &[impl AsRef<[u8]>]) {
+    let words = words.iter().map(|it| Bytes::copy_from_slice(it.as_ref()));
+    let words: Vec<Bytes> = words.collect();
     write_request(requests, &words);
 }
 
 impl Port for Redis {
     async fn write(&mut self, node: usize, key: &[u8], value: &[u8]) -> bool {
-        let set = self.ask(node, &[b"SET", key, value]).await;
+        let set = self.ask(node, &[&b"SET"[..], key, value]).await;
         matches!(set, Ok(Reply::Done))
     }
 
     async fn read(&mut self, node: usize, key: &[u8]) -> Option<Option<Bytes>> {
-        match self.ask(node, &[b"GET", key]).await.ok()? {
+        match self.ask(node, &[&b"GET"[..], key]).await.ok()? {
             Reply::String(value) => Some(Some(value)),
             Reply::Missing => Some(None),
             _ => None,
@@ -179,7 +185,7 @@ impl Port for Redis {
         let keys: Vec<Vec<u8>> = numbers.map(|number| key(client, number)).collect();
         let mut requests = BytesMut::new();
         for key in &keys {
-            append(&mut requests, &[b"GET", key]);
+            append(&mut requests, &[&b"GET"[..], key]);
         }
         let replies = self.exchange(node, &requests, keys.len()).await?;
         let mut rows = Rows::new();

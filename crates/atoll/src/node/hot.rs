@@ -15,23 +15,32 @@ use atoll_base::{
 };
 use atoll_control::{
     api::ControlApi as _,
-    driver::{control::Control, drains, swap::swap, system_identity},
+    core::{error::Error, level::FeatureLevel},
+    driver::{
+        control::Control,
+        drains,
+        swap::{swap, swap_beside},
+        system_identity,
+    },
+    face::Figures,
     proto::{etcdserverpb as pb, internal::command::Op},
 };
 use atoll_kv::{
+    api::EventualStatus,
     core::evict::Policy,
     driver::{
         ClusterAddress, Decisions, Known, Kv, Progress, Setup, SnapshotSettings, StartError,
-        address_key, address_owner, addresses_prefix, topology_key,
+        address_key, address_owner, addresses_prefix, keyspaces_key, topology_key,
     },
     face::{
+        acl::Acl,
         server::{Server, ServerSettings},
         session,
     },
     memory::MemorySettings,
 };
 use atoll_ring::partition::Partitions;
-use atoll_txn::driver::Executor;
+use atoll_txn::{face::hot::HotData, outside};
 use atoll_world::{
     disk::Disk,
     journal,
@@ -56,18 +65,29 @@ struct Decided {
     node: NodeId,
     cluster: ClusterId,
     key: Bytes,
+    keyspaces_key: Bytes,
 }
 
-impl Decisions for Decided {
-    async fn topology(&self) -> Option<(Bytes, i64)> {
+impl Decided {
+    /// What is kept under a key, and its revision, as this node knows it; an empty value and 0
+    /// where nothing is.
+    async fn known(&self, key: &Bytes) -> Result<(Bytes, i64), Error> {
         let request = pb::RangeRequest {
-            key: self.key.clone(),
+            key: key.clone(),
             // An old one does no harm, and this node's own is there when nobody else is.
             serializable: true,
             ..pb::RangeRequest::default()
         };
-        match self.control.range(system_identity(), request).await {
-            Ok(mut found) => found.kvs.pop().map(|kv| (kv.value, kv.mod_revision)),
+        let mut found = self.control.range(system_identity(), request).await?;
+        let found = found.kvs.pop().map(|kv| (kv.value, kv.mod_revision));
+        Ok(found.unwrap_or_default())
+    }
+}
+
+impl Decisions for Decided {
+    async fn topology(&self) -> Option<(Bytes, i64)> {
+        match self.known(&self.key).await {
+            Ok((topology, version)) => (version > 0).then_some((topology, version)),
             Err(error) => {
                 tracing::debug!(%error, "the topology can't be read");
                 None
@@ -126,6 +146,33 @@ impl Decisions for Decided {
         Some(named.collect())
     }
 
+    async fn keyspaces(&self) -> Option<(Bytes, i64)> {
+        // What was applied here comes in the log's order: what was decided before a topology that
+        // was read is there.
+        match self.known(&self.keyspaces_key).await {
+            Ok(known) => Some(known),
+            Err(error) => {
+                tracing::debug!(%error, "the keyspaces can't be read");
+                None
+            }
+        }
+    }
+
+    fn takes_eventual(&self) -> bool {
+        self.control.status().feature_level >= FeatureLevel::EVENTUAL_KEYSPACES
+    }
+
+    async fn replace_keyspaces(&self, version: i64, topology: i64, next: Bytes) -> bool {
+        let (key, beside) = ((&self.keyspaces_key, version), (&self.key, topology));
+        match swap_beside(&self.control, key, Some(next), Some(beside)).await {
+            Ok(done) => done.is_some(),
+            Err(error) => {
+                tracing::debug!(%error, "the keyspaces were not written, or nobody knows");
+                false
+            }
+        }
+    }
+
     async fn set_address(&self, node: NodeId, address: Option<Bytes>) {
         let key = Bytes::from(address_key(self.cluster, node));
         let op = match address {
@@ -165,13 +212,78 @@ pub(super) struct Door {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
-/// Hot data, once it is there.
-pub(super) struct Hot(Arc<Mutex<Option<Kv>>>);
+/// A figure of a node's status: how far behind its replicas of an eventual keyspace may be, in
+/// milliseconds.
+pub(crate) const EVENTUAL_BEHIND_MS: &str = "eventual_behind_ms";
+/// The same: how many of its replicas and others have not compared what they hold yet.
+pub(crate) const EVENTUAL_UNKNOWN: &str = "eventual_unknown";
+
+/// Hot data, once it is there. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Hot {
+    place: Arc<Mutex<Option<(Kv, Acl)>>>,
+    /// The same, as one who takes part in transactions with others outside.
+    part: outside::Hot,
+}
+
+impl HotData for Hot {
+    type Kv = Kv;
+
+    fn now(&self) -> Option<(Kv, Acl)> {
+        self.place.lock().clone()
+    }
+}
 
 impl Hot {
+    /// How this node's replicas of eventual keyspaces are, by the keyspaces' names.
+    pub(crate) fn eventual(&self) -> BTreeMap<String, EventualStatus> {
+        let Some((kv, _)) = self.place.lock().clone() else {
+            return BTreeMap::new();
+        };
+        let keyspaces = kv.keyspaces();
+        let named = kv
+            .eventual_status()
+            .into_iter()
+            .filter_map(|(number, status)| {
+                let keyspace = keyspaces.numbered(number)?;
+                Some((keyspace.name.clone(), status))
+            });
+        named.collect()
+    }
+
+    /// Hot data as one who takes part in transactions with others outside.
+    pub(super) fn part(&self) -> &outside::Hot {
+        &self.part
+    }
+
+    fn set(&self, kv: Kv, users: Acl) {
+        self.part.set(Some(Arc::new(kv.clone())));
+        *self.place.lock() = Some((kv, users));
+    }
+
+    /// What a node's status tells of them.
+    pub(super) fn figures(&self) -> Figures {
+        let hot = self.clone();
+        Arc::new(move || {
+            let all = hot.eventual().into_iter().flat_map(|(of, status)| {
+                let figures = [
+                    (EVENTUAL_BEHIND_MS, status.behind_ms),
+                    (EVENTUAL_UNKNOWN, status.unknown),
+                ];
+                figures.map(|(name, value)| pb::AtollFigure {
+                    name: name.to_owned(),
+                    of: of.clone(),
+                    value,
+                })
+            });
+            all.collect()
+        })
+    }
+
     pub(super) async fn stop(&self) {
-        let kv = self.0.lock().take();
-        if let Some(kv) = kv {
+        self.part.set(None);
+        let kv = self.place.lock().take();
+        if let Some((kv, _)) = kv {
             kv.stop().await;
         }
     }
@@ -200,7 +312,8 @@ pub(super) fn start(
     control: Control,
     peers: Arc<TlsPeers>,
     door: Door,
-) -> Hot {
+    hot: &Hot,
+) {
     let shards = match config.kv.shards {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         shards => usize::try_from(shards).unwrap_or(1),
@@ -233,33 +346,25 @@ pub(super) fn start(
         node: record.node,
         cluster: record.cluster,
         key: topology_key(record.cluster).into(),
+        keyspaces_key: keyspaces_key(record.cluster).into(),
     };
-    let hot = Hot(Arc::default());
-    let place = hot.0.clone();
-    task::spawn(run(plan, decided, peers, door, place));
-    hot
+    task::spawn(run(plan, decided, peers, door, hot.clone()));
 }
 
-async fn run(
-    plan: Plan,
-    decided: Decided,
-    peers: Arc<TlsPeers>,
-    mut door: Door,
-    place: Arc<Mutex<Option<Kv>>>,
-) {
+async fn run(plan: Plan, decided: Decided, peers: Arc<TlsPeers>, mut door: Door, hot: Hot) {
     let login_required = plan.login_required;
     let opened = tokio::select! {
         biased;
         // An error means that the node is gone, which is the same.
         _ = door.stopped.wait_for(|stopped| *stopped) => return,
-        opened = open(plan, &decided, peers) => opened,
+        opened = open(plan, &decided, peers, hot.part()) => opened,
     };
     let (kv, known) = match opened {
         Ok(opened) => opened,
         Err(error) => crate::telemetry::die(&error.to_string()),
     };
-    *place.lock() = Some(kv.clone());
     let users = Arc::new(Users::new(decided.control.clone(), login_required));
+    hot.set(kv.clone(), users.acl().clone());
     tokio::select! {
         biased;
         _ = door.stopped.wait_for(|stopped| *stopped) => return,
@@ -308,6 +413,7 @@ async fn open(
     plan: Plan,
     decided: &Decided,
     peers: Arc<dyn Peers>,
+    part: &outside::Hot,
 ) -> Result<(Kv, Known), StartError> {
     let partitions = Partitions::new(plan.partitions).unwrap_or_default();
     let (known, replica) = Known::wait_for(decided, plan.node, partitions).await;
@@ -325,7 +431,7 @@ async fn open(
         shards: plan.shards,
         memory: plan.memory,
         request_timeout_ms: plan.request_timeout_ms,
-        cross_partition: Arc::new(Executor::default()),
+        cross_partition: part.executor(),
     };
     // With much data it takes long, and the control plane has to go on meanwhile.
     let kv = task::blocking(move || Kv::start(setup)).await?;

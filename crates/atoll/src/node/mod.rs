@@ -6,7 +6,8 @@
 //! memory, release the directory.
 
 mod certificates;
-mod hot;
+mod global;
+pub(crate) mod hot;
 mod join;
 pub(crate) mod record;
 mod serve;
@@ -46,6 +47,10 @@ use atoll_world::{
 use tokio::sync::watch;
 
 use self::{certificates::Certificates, record::Record};
+pub(crate) use self::{
+    global::Coordinator,
+    hot::{EVENTUAL_BEHIND_MS, EVENTUAL_UNKNOWN},
+};
 use crate::error::CliError;
 
 /// The file whose lock says that a process has the directory open.
@@ -245,15 +250,18 @@ impl Node {
             peers.close();
             return Err(error);
         }
-        let router = face::router(
-            control.clone(),
-            limits(config),
-            crate::telemetry::metrics(control.clone(), peers.clone()),
-        );
+        let hot = hot::Hot::default();
+        let (coordinator, transactions) =
+            global::start(config, &record, control.clone(), peers.clone(), &hot)?;
+        let metrics =
+            crate::telemetry::metrics(control.clone(), peers.clone(), coordinator, hot.clone());
+        let figures = hot.figures();
+        let guests = vec![transactions, atoll_txn::face::hot::guest(hot.clone())];
+        let router = face::router_with(control.clone(), limits(config), metrics, guests, figures);
         let tls = exposed.then(|| certificates.clients.clone());
         let redis_address = redis_listener.local_address();
         let redis_cluster_address = cluster_listener.local_address();
-        let hot = hot::start(
+        hot::start(
             config,
             &directory,
             &record,
@@ -269,6 +277,7 @@ impl Node {
                 tls: tls.clone(),
                 stopped: stopped.clone(),
             },
+            &hot,
         );
         task::spawn(serve::clients(
             client_listener,

@@ -68,6 +68,11 @@ impl Users {
         }
     }
 
+    /// What users may do. Clones follow what the cluster decides.
+    pub(super) fn acl(&self) -> &Acl {
+        &self.acl
+    }
+
     /// Goes by what the cluster decides, until this node stops.
     pub(super) async fn follow(self: Arc<Self>) {
         let mut seen = None;

@@ -5,6 +5,7 @@ mod drains;
 mod redis_users;
 mod rotation;
 mod tokens;
+mod transactions;
 mod users;
 
 use std::{path::Path, time::Duration};

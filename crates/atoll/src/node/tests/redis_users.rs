@@ -15,7 +15,7 @@ use super::{Life, Lone, WAIT, settings, until};
 use crate::node::{Node, Origin};
 
 /// A connection to the Redis port.
-struct Redis(net::Stream);
+pub(super) struct Redis(net::Stream);
 
 impl Redis {
     async fn connect(lone: &Lone) -> Redis {
@@ -33,7 +33,7 @@ impl Redis {
         Redis(stream.await)
     }
 
-    async fn log_in(lone: &Lone, user: &str, password: &str) -> Redis {
+    pub(super) async fn log_in(lone: &Lone, user: &str, password: &str) -> Redis {
         let mut redis = Redis::connect(lone).await;
         redis.ask(&format!("AUTH {user} {password}"), "+OK").await;
         redis
@@ -50,7 +50,7 @@ impl Redis {
         Some(String::from_utf8(line).unwrap().trim_end().to_owned())
     }
 
-    async fn ask(&mut self, request: &str, reply: &str) {
+    pub(super) async fn ask(&mut self, request: &str, reply: &str) {
         assert_eq!(
             self.line(request).await.as_deref(),
             Some(reply),

@@ -1,6 +1,7 @@
 //! Tokens that do not open the door, and why.
 
 use atoll_control::{
+    core::level::SERVED,
     driver::tokens::JoinToken,
     proto::{
         cluster::{
@@ -119,7 +120,7 @@ async fn a_use_is_spent_only_on_who_is_let_in() {
                 peer_urls: vec![url.to_owned()],
                 client_urls: Vec::new(),
                 feature_level_min: 1,
-                feature_level_max: 2,
+                feature_level_max: SERVED.max.0,
             })
         };
         let request = |csr_pem: &str, url: &str| JoinRequest {
