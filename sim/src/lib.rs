@@ -16,3 +16,4 @@ pub mod plan;
 pub mod scenario;
 pub mod shrink;
 pub mod tenants;
+pub mod transactions;

@@ -8,13 +8,16 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
-/// Runs the control plane, or a partition of hot data, under faults on virtual time, and checks
-/// what must hold.
+/// Runs the control plane, a partition of hot data, or transactions over several partitions, under
+/// faults on virtual time, and checks what must hold.
 #[derive(Parser)]
 struct Arguments {
     /// Run one partition of hot data, not the control plane.
     #[arg(long)]
     partition: bool,
+    /// Run transactions over several partitions, not the control plane.
+    #[arg(long, conflicts_with_all = ["partition", "plan", "failover", "shrink"])]
+    transactions: bool,
     /// How many seeds.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
@@ -31,8 +34,8 @@ struct Arguments {
     #[arg(long)]
     failover: bool,
     /// Make mistakes on purpose, one after the other, and say which seed finds each: with
-    /// `--partition`, which has them.
-    #[arg(long, requires = "partition")]
+    /// `--partition` or `--transactions`, which have them.
+    #[arg(long)]
     planted: bool,
     /// Make the plan of the first seed that fails as small as it gets, and print it as a file
     /// for `sim/plans`.
@@ -58,6 +61,16 @@ fn main() -> ExitCode {
                     .unwrap_or_else(|_| "info,openraft=warn".into()),
             )
             .init();
+    }
+    if arguments.planted && !arguments.partition && !arguments.transactions {
+        eprintln!("--planted goes with --partition or --transactions");
+        return ExitCode::FAILURE;
+    }
+    if arguments.transactions {
+        return match arguments.planted {
+            true => runner::transactions::planted(&arguments),
+            false => runner::transactions::run(&arguments),
+        };
     }
     match (&arguments.plan, arguments.partition) {
         (Some(file), false) => runner::control::replay(file),

@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 pub(crate) mod partition;
+pub(crate) mod transactions;
 
 use std::{
     collections::BTreeMap,
@@ -114,7 +115,7 @@ pub(crate) fn verdict(failures: &BTreeMap<u64, Vec<String>>, mode: &str) -> Exit
         for violation in found {
             println!("    {violation}");
         }
-        println!("    again: cargo run -p atoll-sim -- {mode}--first {seed} --seeds 1 --trace");
+        println!("    again: cargo run --bin atoll-sim -- {mode}--first {seed} --seeds 1 --trace");
     }
     ExitCode::FAILURE
 }
