@@ -10,6 +10,7 @@ use crate::{
     load::{Bound, Settings},
     redis::options::{CompareRedisOptions, RedisKillOptions, RedisRestartOptions},
     report::Output,
+    transactions::TransactionOptions,
     workload::Workload,
 };
 
@@ -49,6 +50,9 @@ pub(crate) enum Command {
     RedisKills(RedisKillOptions),
     /// Stops and kills Atoll and Redis in turn, and tells how long they take to be back.
     RedisRestart(RedisRestartOptions),
+    /// Moves money between accounts in one partition, two and five, beside single writes and
+    /// beside PostgreSQL.
+    Transactions(TransactionOptions),
 }
 
 /// Servers that run already.

@@ -20,6 +20,7 @@ mod process;
 mod redis;
 mod report;
 mod streams;
+mod transactions;
 mod workload;
 
 use clap::Parser as _;
@@ -95,6 +96,10 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Error> {
         Command::RedisRestart(options) => {
             let turns = redis::restart::run(&options).await?;
             report::print(output, &turns, redis::restart::table)
+        }
+        Command::Transactions(options) => {
+            let reports = transactions::run(&options).await?;
+            report::print(output, &reports, transactions::table::table)
         }
     }
 }

@@ -7,19 +7,19 @@
 
 mod clients;
 mod disk;
-mod network;
 
 use std::{fmt::Write as _, net::SocketAddr, process::Command, time::Duration};
 
 use atoll_e2e::{
     cluster::Cluster,
     command::{Entry, Place},
+    network::Network,
     node::run as run_command,
 };
 use serde::Serialize;
 use tokio::time::sleep;
 
-use self::{clients::Clients, disk::DiskProbe, network::Network};
+use self::{clients::Clients, disk::DiskProbe};
 use super::{
     options::{Fault, Keeping, RedisKillOptions},
     servers::{REPLICAS, atoll, placed, pong, redis_address, start_atoll},
@@ -81,7 +81,11 @@ pub(crate) async fn run(options: &RedisKillOptions) -> Result<Vec<FaultSeries>> 
 async fn series(options: &RedisKillOptions, fault: Fault) -> Result<FaultSeries> {
     // Before the cluster: the nodes end before their namespaces go.
     let network = match fault {
-        Fault::Cut => Some(Network::new(fault.nodes())?),
+        Fault::Cut => Some(Network::new(fault.nodes()).map_err(|error| {
+            Error::Options(format!(
+                "a cut link needs network namespaces: {error}; leave `cut` out of --faults otherwise"
+            ))
+        })?),
         Fault::Kill | Fault::Stop | Fault::Drain => None,
     };
     let places = match &network {
