@@ -8,7 +8,7 @@
 # etcdctl that e2e/go/peers pins, built), python (the Python client), protoc (for the Rust
 # client's build), redis-deb (Debian's redis-cli, redis-benchmark and redis-server), redis-suite
 # (the Tcl tests of the same Redis, and Tcl), redis-python, redis-node, redis-java (needs
-# Maven), deny (cargo-deny), just.
+# Maven), postgres (a PostgreSQL server and psql), deny (cargo-deny), just.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -156,6 +156,43 @@ redis_suite() {
     )
 }
 
+# initdb, postgres and psql in $tools/postgres-bin: the machine's own where it has them, else
+# Debian's. PostgreSQL refuses to run as root, and whoever it runs as then can't read what is below
+# root's home, so root's copy lies elsewhere.
+postgres() {
+    local bin=$tools/postgres-bin own dir=$tools/postgres-deb server packages
+    if [[ -x $bin/initdb && -x $bin/postgres && -x $bin/psql ]]; then return; fi
+    own=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1 || true)
+    if [[ -x $own/initdb && -x $own/psql ]]; then
+        ln -sfn "$own" "$bin"
+        return
+    fi
+    [[ $(id -u) != 0 ]] || dir=/var/tmp/atoll-postgres-deb
+    apt-cache show postgresql >/dev/null 2>&1 || debs "$dir" postgresql
+    server=$(apt-cache depends postgresql | sed -n 's/^  Depends: \(postgresql-[0-9]*\)$/\1/p')
+    # What the machine lacks of them and of the libraries that they need.
+    packages=$(apt-get install --simulate --no-install-recommends "$server" |
+        sed -n 's/^Inst \([^ ]*\) .*/\1/p')
+    # shellcheck disable=SC2086  # a list of names
+    debs "$dir" $packages
+    chmod -R a+rX "$dir"
+    mkdir -p "$dir/bin"
+    local name libraries
+    libraries=$(echo "$dir"/usr/lib/*-linux-gnu)
+    own=$(echo "$dir"/usr/lib/postgresql/*/bin)
+    for name in initdb postgres psql; do
+        cat >"$dir/bin/$name" <<END
+#!/bin/sh
+LD_LIBRARY_PATH=$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH
+exec $own/$name "\$@"
+END
+        chmod 755 "$dir/bin/$name"
+        "$dir/bin/$name" --version
+    done
+    ln -sfn "$dir/bin" "$bin"
+}
+
 redis_python() {
     venv redis-python -r "$here/../redis/requirements.txt"
 }
@@ -196,7 +233,7 @@ just() {
 }
 
 all=(etcd-deb etcd-pypi etcd-go python protoc redis-deb redis-suite redis-python redis-node
-    redis-java deny just)
+    redis-java postgres deny just)
 for name in "${@:-${all[@]}}"; do
     case $name in
     etcd-deb) etcd_deb ;;
@@ -209,6 +246,7 @@ for name in "${@:-${all[@]}}"; do
     redis-python) redis_python ;;
     redis-node) redis_node ;;
     redis-java) redis_java ;;
+    postgres) postgres ;;
     deny) deny ;;
     just) just ;;
     *)

@@ -11,7 +11,11 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep},
+};
 
 use crate::{
     command::{Entry, Layout, Place, Server},
@@ -167,6 +171,38 @@ impl Node {
         serde_json::from_str(&printed).map_err(|_| Error::Unfit {
             command: words.join(" "),
             printed,
+        })
+    }
+
+    /// Posts JSON to the client port; the answer's status, and its JSON if it is any.
+    ///
+    /// # Errors
+    /// The node can't be reached, or answers with no HTTP.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<(u16, Value), Error> {
+        let body = body.to_string();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut answer = String::new();
+        let asked = async {
+            let layout = self.layout();
+            let address = (layout.place.host, layout.client_port);
+            let mut stream = TcpStream::connect(address).await?;
+            stream.write_all(request.as_bytes()).await?;
+            stream.read_to_string(&mut answer).await
+        };
+        asked.await.map_err(|source| Error::Os {
+            what: format!("POST {path}"),
+            source,
+        })?;
+        let parts = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
+            let code = head.split(' ').nth(1)?.parse().ok()?;
+            Some((code, serde_json::from_str(body).unwrap_or(Value::Null)))
+        });
+        parts.ok_or_else(|| Error::Unfit {
+            command: format!("POST {path}"),
+            printed: answer,
         })
     }
 

@@ -79,6 +79,23 @@ async fn voters(endpoint: &str, count: usize) {
 }
 
 #[test]
+fn both_sides_of_a_cluster_are_shown() {
+    let printed = run(&mut atoll(&["demo", "cap", "--output", "json"])).unwrap();
+    let story: Vec<serde_json::Value> = serde_json::from_str(&printed).unwrap();
+    let told = |cluster: &str, keyspace: &str| {
+        let steps = story.iter();
+        let steps = steps.filter(|it| it["cluster"] == cluster && it["keyspace"] == keyspace);
+        steps
+            .map(|it| it["told"].as_str().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("node-3 alone", "eventual"), ["105", "105"]);
+    assert_eq!(told("node-1 and node-2", "linearizable"), ["93"]);
+    assert_eq!(told("whole again", "linearizable"), ["93"; 3]);
+    assert_eq!(told("whole again", "eventual"), ["112"; 3]);
+}
+
+#[test]
 fn the_demonstration_loses_nothing() {
     let mut command = atoll(&["demo", "--duration-s", "6", "--clients", "8"]);
     let printed = run(command.args(["--output", "json"])).unwrap();

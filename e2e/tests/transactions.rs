@@ -15,7 +15,7 @@ use atoll_e2e::{
     command::{Entry, Server},
     node::Node,
 };
-use common::{all_placed, all_vote, connected};
+use common::{all_placed, all_vote, connected, run};
 use redis::{Connection, RedisResult};
 
 const ACCOUNTS: u64 = 40;
@@ -119,15 +119,6 @@ async fn money_moves_and_none_is_lost_when_the_node_that_moves_it_dies() {
     assert_eq!(sum(&mut again), all);
 }
 
-fn run<T: redis::FromRedisValue>(client: &mut Connection, text: &str) -> RedisResult<T> {
-    let mut words = text.split(' ');
-    let mut command = redis::cmd(words.next().unwrap());
-    for word in words {
-        command.arg(word);
-    }
-    command.query(client)
-}
-
 async fn start_one() -> (Cluster, Connection) {
     let cluster = Cluster::start(&Server::under_test(), 1).await.unwrap();
     let node: &Node = &cluster.nodes[0];
@@ -168,4 +159,55 @@ async fn commands_of_one_thread_work_on_a_thousand_partitions() {
     // What can't be had says so, and does nothing.
     let refused = run::<String>(one, "BLPOP nowhere elsewhere 1").unwrap_err();
     assert_eq!(refused.code(), Some("CROSSSLOT"));
+}
+
+/// Ends itself after about so many seconds of work.
+const SLOW: &str = "local began = os.clock() \
+                    redis.call('decrby', KEYS[1], 3) \
+                    while os.clock() - began < tonumber(ARGV[1]) do end \
+                    return redis.call('incrby', KEYS[2], 3)";
+
+fn script(client: &mut Connection, from: u64, to: u64, seconds: f64) -> RedisResult<i64> {
+    redis::cmd("EVAL")
+        .arg(SLOW)
+        .arg(2)
+        .arg(account(from))
+        .arg(account(to))
+        .arg(seconds)
+        .query(client)
+}
+
+#[tokio::test]
+async fn scripts_run_over_keys_of_any_partitions_and_can_be_ended() {
+    let mut cluster = Cluster::start(&Server::under_test(), 3).await.unwrap();
+    all_vote(&cluster).await;
+    all_placed(&cluster.nodes[0]).await;
+    let mut look = connected(&cluster.nodes[1]).await;
+    open_accounts(&mut look);
+    let all = EACH * i64::try_from(ACCOUNTS).unwrap();
+    // Longer than locks are left to somebody who says nothing.
+    for node in 0..3 {
+        let mut client = connected(&cluster.nodes[node]).await;
+        let (from, to) = (node as u64, 20 + node as u64);
+        assert_eq!(script(&mut client, from, to, 0.4).unwrap(), EACH + 3);
+        assert_eq!(sum(&mut look), all);
+    }
+    let mut client = connected(&cluster.nodes[0]).await;
+    let endless = std::thread::spawn(move || script(&mut client, 5, 25, 1e9));
+    let mut killer = connected(&cluster.nodes[0]).await;
+    common::until("a script to end", async move || {
+        let told: RedisResult<String> = redis::cmd("SCRIPT").arg("KILL").query(&mut killer);
+        told.ok()
+    })
+    .await;
+    let ended = endless.join().unwrap().unwrap_err().to_string();
+    assert!(ended.contains("Script killed by user"), "{ended}");
+    assert_eq!(sum(&mut look), all);
+    let (five, other): (i64, i64) = redis::cmd("MGET")
+        .arg(account(5))
+        .arg(account(25))
+        .query(&mut look)
+        .unwrap();
+    assert_eq!((five, other), (EACH, EACH));
+    cluster.nodes[0].kill();
 }

@@ -16,7 +16,7 @@ use common::{Load, all_vote, leader, nothing_lost, status, until};
 const WRITERS: usize = 6;
 const WRITES: u64 = 200;
 const OLD: &str = "1";
-const NEW: u32 = 2;
+const NEW: u32 = 3;
 
 fn server() -> Server {
     Server {

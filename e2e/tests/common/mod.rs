@@ -12,7 +12,7 @@ use atoll_control::proto::etcdserverpb::{
     kv_client::KvClient, maintenance_client::MaintenanceClient,
 };
 use atoll_e2e::{cluster::Cluster, node::Node};
-use redis::Connection;
+use redis::{Connection, FromRedisValue, RedisResult};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -218,4 +218,14 @@ pub(crate) async fn connected(node: &Node) -> Connection {
         (pong == "PONG").then_some(connection)
     })
     .await
+}
+
+/// Has a Redis client run a command; words are divided by spaces.
+pub(crate) fn run<T: FromRedisValue>(client: &mut Connection, text: &str) -> RedisResult<T> {
+    let mut words = text.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    for word in words {
+        command.arg(word);
+    }
+    command.query(client)
 }
