@@ -18,7 +18,7 @@ test *arguments:
 
 # What to run before each commit: under five minutes.
 check: (_verify "fmt" "clippy")
-    cargo test --lib --bins --test seeds --test plans --test planted --test partition
+    cargo test --lib --bins --test seeds --test plans --test planted --test partition --test transactions
 
 # What to run before a merge: all that the build machine runs. Edits nothing.
 verify *steps:
@@ -51,6 +51,8 @@ soak seeds="10000" kills="200":
     cargo run --release --package atoll-sim -- --seeds {{ seeds }} --shrink
     cargo run --release --package atoll-sim -- --partition --seeds {{ seeds }} --shrink
     cargo run --release --package atoll-sim -- --partition --planted
+    cargo run --release --package atoll-sim -- --transactions --seeds {{ seeds }}
+    cargo run --release --package atoll-sim -- --transactions --planted
     cargo build --release --package atoll --package atoll-bench
     "${CARGO_TARGET_DIR:-target}/release/bench" kill-series --kills {{ kills }} \
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll"
