@@ -165,35 +165,3 @@ fn a_node_that_missed_that_it_had_left_hears_it_from_others() {
         });
     }
 }
-
-/// A replica leaves and is a member again while its state is on its way to a file. That file is of
-/// the life before: what is on disk is of this one, and the node starts again.
-#[test]
-fn a_state_that_was_being_saved_is_not_of_the_next_life() {
-    let padding = "x".repeat(2_000);
-    for seed in 0..6 {
-        let padding = padding.clone();
-        simulate(seed, async move {
-            let mut story = Story::begin(seed, &[1, 2, 3]).await;
-            for round in 0..400 {
-                // Large enough in one partition for a file, again and again.
-                let line = format!("HSET h{{tag}} field{} {padding}", round % 180);
-                one(&story.kv(2), &line).await;
-                if round > 140 && round % 20 == 0 {
-                    for ids in [&[1, 2][..], &[1, 2, 3]] {
-                        story.move_to(ids);
-                        // Each node hears of each step.
-                        clock::sleep(Duration::from_micros(200)).await;
-                    }
-                }
-            }
-            let is_filled =
-                |it: EventualStatus| it.partitions == PARTITIONS.into() && it.filling == 0;
-            story.until(2, "it is filled", is_filled).await;
-            let net = story.net.clone();
-            story.machines[2].crash(&net, seed % 2 == 0).await;
-            story.start(2).await;
-            story.until_all("HLEN h{tag}", &integer(180)).await;
-        });
-    }
-}
