@@ -36,17 +36,24 @@ const HELD_WAIT_MS: u64 = 1_000;
 const HELD_REST_MS_MAX: u64 = 1_000;
 /// How a branch has ended is remembered for so long, as aborts are, for the same reason.
 const BRANCH_MS: u64 = ABORT_MS;
-/// How often is looked for those.
-const LOOK_AT_BRANCHES_EVERY_MS: u64 = 10_000;
+/// How often is looked for decisions and ends that are remembered: there may be very many of them,
+/// and none is urgent.
+const LOOK_AT_ENDS_EVERY_MS: u64 = 10_000;
 
-/// What is kept of a transaction or a branch. The time of its locks says nothing of its decision's.
+/// What holds locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kept {
-    Locks(TransactionId),
-    Decision(TransactionId),
-    Held(BranchId),
+enum Holder {
+    Attempt(TransactionId),
+    Branch(BranchId),
     /// The same, as far as others wait for it.
     Awaited(TransactionId),
+}
+
+/// What is remembered of something that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ended {
+    Attempt(TransactionId),
+    Branch(BranchId),
 }
 
 /// When something is looked at, and how long it rests afterwards.
@@ -59,7 +66,7 @@ struct Due {
 /// What may have been left, and how long it is waited for: at first, then, and at most, since rests
 /// grow up to there.
 struct Suspect {
-    kept: Kept,
+    holder: Holder,
     /// None, if this node's partition sees to it itself.
     stray: Option<Stray>,
     patience_ms: u64,
@@ -70,30 +77,28 @@ struct Suspect {
 /// What may have been left.
 #[derive(Debug)]
 pub(super) struct Strays {
-    /// Partitions that hold locks or remember decisions.
-    partitions: BTreeSet<PartitionId>,
-    /// When each transaction is looked at, if it still holds locks, and then, for longer, if it is
-    /// still remembered.
-    due: BTreeMap<(PartitionId, Kept), Due>,
-    unreachable: BTreeSet<ReplicaId>,
+    /// Partitions that hold locks, and when each transaction is looked at, if it still does.
+    locking: BTreeSet<PartitionId>,
+    due: BTreeMap<(PartitionId, Holder), Due>,
     look_at_ms: u64,
-    /// Partitions that remember how branches have ended, and when each is forgotten.
+    /// Partitions that remember what has ended, and when each of that is forgotten.
     remembering: BTreeSet<PartitionId>,
-    forget_at_ms: BTreeMap<(PartitionId, BranchId), u64>,
-    look_at_branches_ms: u64,
+    forget_at_ms: BTreeMap<(PartitionId, Ended), u64>,
+    look_at_ends_ms: u64,
+    unreachable: BTreeSet<ReplicaId>,
     found: mpsc::UnboundedSender<Stray>,
 }
 
 impl Strays {
     pub(super) fn new(found: mpsc::UnboundedSender<Stray>) -> Strays {
         Strays {
-            partitions: BTreeSet::new(),
+            locking: BTreeSet::new(),
             due: BTreeMap::new(),
-            unreachable: BTreeSet::new(),
             look_at_ms: 0,
             remembering: BTreeSet::new(),
             forget_at_ms: BTreeMap::new(),
-            look_at_branches_ms: 0,
+            look_at_ends_ms: 0,
+            unreachable: BTreeSet::new(),
             found,
         }
     }
@@ -107,21 +112,21 @@ impl Strays {
 
     /// Notes whether transactions and branches are known in a partition.
     pub(super) fn note(&mut self, id: PartitionId, known: &Transactions) {
-        let is_busy = known.prepared().len() + known.decisions().len() > 0;
-        note(&mut self.partitions, id, is_busy);
-        note(&mut self.remembering, id, known.branches().len() > 0);
+        let remembers = known.decisions().len() + known.branches().len() > 0;
+        note(&mut self.locking, id, known.prepared().len() > 0);
+        note(&mut self.remembering, id, remembers);
     }
 
     /// A partition is held here no longer.
     pub(super) fn forget(&mut self, id: PartitionId) {
-        self.partitions.remove(&id);
+        self.locking.remove(&id);
         self.remembering.remove(&id);
     }
 
     /// When there may be something to look at.
     pub(super) fn wants_tick_at_ms(&self) -> Option<u64> {
-        let soon = (!self.partitions.is_empty()).then_some(self.look_at_ms);
-        let later = (!self.remembering.is_empty()).then_some(self.look_at_branches_ms);
+        let soon = (!self.locking.is_empty()).then_some(self.look_at_ms);
+        let later = (!self.remembering.is_empty()).then_some(self.look_at_ends_ms);
         soon.into_iter().chain(later).min()
     }
 }
@@ -136,13 +141,13 @@ fn note(known: &mut BTreeSet<PartitionId>, id: PartitionId, is_known: bool) {
 impl Shard {
     /// Looks for transactions that were left in partitions that this node owns.
     pub(super) fn look_for_strays(&mut self, now_ms: u64) {
-        self.look_for_branches(now_ms);
-        if now_ms < self.strays.look_at_ms || self.strays.partitions.is_empty() {
+        self.look_for_ends(now_ms);
+        if now_ms < self.strays.look_at_ms || self.strays.locking.is_empty() {
             return;
         }
         self.strays.look_at_ms = now_ms + LOOK_EVERY_MS;
         let mut due = BTreeMap::new();
-        for id in self.strays.partitions.clone() {
+        for id in self.strays.locking.clone() {
             let Some(room) = self.rooms.get_mut(id) else {
                 continue;
             };
@@ -159,23 +164,23 @@ impl Shard {
             let known = partition.state().machine.transactions();
             for suspect in suspects(id, known, patience_ms) {
                 let Suspect {
-                    kept,
+                    holder,
                     stray,
                     patience_ms,
                     rest_ms,
                     rest_ms_max,
                 } = suspect;
-                let (is_tended, is_gone) = match kept {
-                    Kept::Locks(transaction) => {
+                let (is_tended, is_gone) = match holder {
+                    Holder::Attempt(transaction) => {
                         let coordinator = &transaction.session.replica;
                         (
                             tended.contains(&transaction),
                             self.strays.unreachable.contains(coordinator),
                         )
                     }
-                    Kept::Decision(_) | Kept::Held(_) | Kept::Awaited(_) => (false, false),
+                    Holder::Branch(_) | Holder::Awaited(_) => (false, false),
                 };
-                let known = self.strays.due.get(&(id, kept)).copied();
+                let known = self.strays.due.get(&(id, holder)).copied();
                 let known = known.filter(|_| !is_tended);
                 let is_left = known.is_none() && is_gone;
                 let mut next = known.unwrap_or(Due {
@@ -185,14 +190,14 @@ impl Shard {
                 if next.at_ms <= now_ms || is_left {
                     next.at_ms = now_ms + next.rest_ms;
                     next.rest_ms = (2 * next.rest_ms).min(rest_ms_max);
-                    match (stray, kept) {
+                    match (stray, holder) {
                         // Where nobody takes it any more, the node stops.
                         (Some(stray), _) => drop(self.strays.found.send(stray)),
-                        (None, Kept::Awaited(transaction)) => awaited.push(transaction),
+                        (None, Holder::Awaited(transaction)) => awaited.push(transaction),
                         (None, _) => {}
                     }
                 }
-                due.insert((id, kept), next);
+                due.insert((id, holder), next);
             }
             if !awaited.is_empty() {
                 for transaction in awaited {
@@ -205,53 +210,81 @@ impl Shard {
         self.strays.due = due;
     }
 
-    /// Has forgotten in time how branches have ended.
-    fn look_for_branches(&mut self, now_ms: u64) {
-        if now_ms < self.strays.look_at_branches_ms || self.strays.remembering.is_empty() {
+    /// Has forgotten in time what was decided, and how branches have ended.
+    fn look_for_ends(&mut self, now_ms: u64) {
+        if now_ms < self.strays.look_at_ends_ms || self.strays.remembering.is_empty() {
             return;
         }
-        self.strays.look_at_branches_ms = now_ms + LOOK_AT_BRANCHES_EVERY_MS;
+        self.strays.look_at_ends_ms = now_ms + LOOK_AT_ENDS_EVERY_MS;
         let mut all = BTreeMap::new();
         for home in self.strays.remembering.clone() {
             let room = self.rooms.get(home).filter(|room| room.is_owned);
             let Some(partition) = room.and_then(|room| room.partition.as_ref()) else {
                 continue;
             };
-            let known = partition.state().machine.transactions().branches();
-            let ended = known.filter(|(_, it)| matches!(it, Standing::Ended { .. }));
-            for (id, _) in ended {
-                let known_ms = self.strays.forget_at_ms.get(&(home, id)).copied();
-                let mut at_ms = known_ms.unwrap_or(now_ms + BRANCH_MS);
+            let known = partition.state().machine.transactions();
+            for (ended, patience_ms) in ends(known) {
+                let known_ms = self.strays.forget_at_ms.get(&(home, ended)).copied();
+                let mut at_ms = known_ms.unwrap_or(now_ms + patience_ms);
                 if at_ms <= now_ms {
-                    at_ms = now_ms + AGAIN * LOOK_AT_BRANCHES_EVERY_MS;
-                    // Where nobody takes it any more, the node stops.
-                    let _ = self.strays.found.send(Stray::Branch { id, home });
+                    at_ms = now_ms + AGAIN * LOOK_AT_ENDS_EVERY_MS;
+                    if let Some(stray) = stray_of(ended, home, known) {
+                        // Where nobody takes it any more, the node stops.
+                        let _ = self.strays.found.send(stray);
+                    }
                 }
-                all.insert((home, id), at_ms);
+                all.insert((home, ended), at_ms);
             }
         }
         self.strays.forget_at_ms = all;
     }
 }
 
-/// What a partition knows that may have been left.
+/// What has ended and is remembered in a partition, and for how long that may go on.
+fn ends(known: &Transactions) -> impl Iterator<Item = (Ended, u64)> {
+    let decisions = known.decisions().map(|(id, decision)| {
+        let patience_ms = match decision.commits {
+            true => COMMIT_MS,
+            false => ABORT_MS,
+        };
+        (Ended::Attempt(id), patience_ms)
+    });
+    let branches = known.branches();
+    let ended = branches.filter(|(_, standing)| matches!(standing, Standing::Ended { .. }));
+    decisions.chain(ended.map(|(id, _)| (Ended::Branch(id), BRANCH_MS)))
+}
+
+/// Who is to see to it that it is forgotten.
+fn stray_of(ended: Ended, home: PartitionId, known: &Transactions) -> Option<Stray> {
+    match ended {
+        Ended::Attempt(id) => known.decision(id).map(|decision| Stray::Decision {
+            id,
+            commits: decision.commits,
+            home,
+            participants: decision.participants.clone(),
+        }),
+        Ended::Branch(id) => Some(Stray::Branch { id, home }),
+    }
+}
+
+/// What holds locks in a partition, and may have been left.
 fn suspects(
     partition: PartitionId,
     known: &Transactions,
     patience_ms: u64,
 ) -> impl Iterator<Item = Suspect> {
-    let locks = known.prepared().flat_map(move |(id, prepared)| {
+    known.prepared().flat_map(move |(id, prepared)| {
         let held = prepared.branch.filter(|_| known.is_held(id));
         // Home knows that nobody here ends it.
         let asked = held.map(|branch| Suspect {
-            kept: Kept::Held(branch),
+            holder: Holder::Branch(branch),
             stray: Some(Stray::Held(branch)),
             patience_ms: HELD_MS,
             rest_ms: HELD_MS,
             rest_ms_max: HELD_MS,
         });
         let left = held.is_none().then(|| Suspect {
-            kept: Kept::Locks(id),
+            holder: Holder::Attempt(id),
             stray: Some(Stray::Locks {
                 id,
                 partition,
@@ -265,31 +298,12 @@ fn suspects(
             },
         });
         let awaited = prepared.branch.map(|_| Suspect {
-            kept: Kept::Awaited(id),
+            holder: Holder::Awaited(id),
             stray: None,
             patience_ms: HELD_WAIT_MS,
             rest_ms: HELD_WAIT_MS,
             rest_ms_max: HELD_WAIT_MS,
         });
         [asked, left, awaited].into_iter().flatten()
-    });
-    let decisions = known.decisions().map(move |(id, decision)| {
-        let patience_ms = match decision.commits {
-            true => COMMIT_MS,
-            false => ABORT_MS,
-        };
-        Suspect {
-            kept: Kept::Decision(id),
-            stray: Some(Stray::Decision {
-                id,
-                commits: decision.commits,
-                home: partition,
-                participants: decision.participants.clone(),
-            }),
-            patience_ms,
-            rest_ms: AGAIN * patience_ms,
-            rest_ms_max: AGAIN * patience_ms,
-        }
-    });
-    locks.chain(decisions)
+    })
 }

@@ -146,6 +146,11 @@ impl Transactions {
         self.decisions.iter().map(|(id, decision)| (*id, decision))
     }
 
+    /// The same of one.
+    pub fn decision(&self, id: TransactionId) -> Option<&Decision> {
+        self.decisions.get(&id)
+    }
+
     /// Whether nothing is known of any.
     pub fn is_empty(&self) -> bool {
         self.prepared.is_empty() && self.decisions.is_empty() && self.branches.is_empty()
