@@ -50,7 +50,7 @@ fn call(words: &[&str]) -> api::Call {
     api::Call { command, words }
 }
 
-fn call_of(op: Op) -> api::Call {
+pub(super) fn call_of(op: Op) -> api::Call {
     match op {
         Op::Get(one) => call(&["GET", &key(one)]),
         Op::Set(one, value) => call(&["SET", &key(one), &value.to_string()]),

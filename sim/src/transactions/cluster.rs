@@ -9,7 +9,7 @@ use atoll_kv::{
     memory::MemorySettings,
 };
 use atoll_ring::partition::Partitions;
-use atoll_txn::driver::Executor;
+use atoll_txn::{core::global::Report, driver::global::Call, outside::Hot};
 use atoll_world::{
     disk::SimDisk,
     journal::{self, Writer},
@@ -30,7 +30,15 @@ struct Node {
     /// Its journal's end is damaged so that nobody knows what it has acknowledged: somebody would
     /// have to put a new node in its place.
     is_lost: bool,
-    life: Option<(Group, Kv)>,
+    life: Option<Life>,
+}
+
+#[derive(Clone)]
+struct Life {
+    group: Group,
+    kv: Kv,
+    /// The same, as one who takes part in what is decided outside.
+    hot: Hot,
 }
 
 pub(super) struct Cluster {
@@ -93,6 +101,7 @@ impl Cluster {
         for other in 0..NODES {
             peers.set_address(self.id(other), String::new());
         }
+        let hot = Hot::default();
         let setup = Setup {
             node: self.id(at),
             replica: ReplicaId(self.id(at).0),
@@ -112,10 +121,13 @@ impl Cluster {
             shards: 2,
             memory: MemorySettings::default(),
             request_timeout_ms: REQUEST_TIMEOUT_MS,
-            cross_partition: Arc::new(Executor::default()),
+            cross_partition: hot.executor(),
         };
         match task::scope_sync(group.clone(), || Kv::start(setup)) {
-            Ok(kv) => node.life = Some((group, kv)),
+            Ok(kv) => {
+                hot.set(Some(Arc::new(kv.clone())));
+                node.life = Some(Life { group, kv, hot });
+            }
             Err(StartError::MaybeForgetful) => node.is_lost = true,
             Err(error) => panic!("node {at} does not start: {error}"),
         }
@@ -125,11 +137,12 @@ impl Cluster {
     pub(super) async fn end_node(&self, at: usize, loses_power: bool) {
         // Where one is lost already, what the others have is all there is.
         let loses_power = loses_power && (0..NODES).all(|at| !self.is_lost(at));
-        let Some((group, kv)) = self.nodes[at].lock().life.take() else {
+        let Some(Life { group, kv, hot }) = self.nodes[at].lock().life.take() else {
             return;
         };
         self.net.crash(self.id(at));
         group.kill();
+        hot.set(None);
         drop(kv);
         group.ended().await;
         let mut node = self.nodes[at].lock();
@@ -162,7 +175,7 @@ impl Cluster {
     /// Asks a node, as a part of it: unknown, if it ends meanwhile.
     pub(super) async fn ask(&self, at: usize, body: Body) -> Answer {
         let life = self.nodes[at].lock().life.clone();
-        let Some((group, kv)) = life else {
+        let Some(Life { group, kv, .. }) = life else {
             return Answer::Refused(Refusal::Unavailable);
         };
         let request = Request {
@@ -175,5 +188,12 @@ impl Cluster {
         let asked = task::scope_sync(group, || task::spawn(asked));
         let answer = asked.await.ok().flatten();
         answer.unwrap_or(Answer::Refused(Refusal::Unknown))
+    }
+
+    /// Gives a node an order about a branch; its report, unless it ends meanwhile.
+    pub(super) async fn tell(&self, at: usize, call: Call) -> Option<Report> {
+        let Life { group, hot, .. } = self.nodes[at].lock().life.clone()?;
+        let told = task::scope_sync(group, || task::spawn(hot.tell(call)));
+        told.await.ok().flatten()
     }
 }

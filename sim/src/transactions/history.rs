@@ -110,6 +110,8 @@ enum End {
     Refused,
     /// It told this.
     Told(u64, Vec<Told>),
+    /// It was done, and told nobody what it came to.
+    Silent(u64),
 }
 
 #[derive(Default)]
@@ -152,6 +154,13 @@ impl History {
         inner.calls[call].ended = End::Told(at, told);
     }
 
+    /// It was done.
+    pub(super) fn end_silently(&self, call: usize) {
+        let mut inner = self.0.lock();
+        let at = inner.next_moment();
+        inner.calls[call].ended = End::Silent(at);
+    }
+
     /// It did nothing.
     pub(super) fn refuse(&self, call: usize) {
         self.0.lock().calls[call].ended = End::Refused;
@@ -175,7 +184,7 @@ impl History {
             |wanted: fn(&End) -> bool| calls.iter().filter(|call| wanted(&call.ended)).count();
         let counts = Counts {
             begun: calls.len(),
-            done: count(|end| matches!(end, End::Told(..))),
+            done: count(|end| matches!(end, End::Told(..) | End::Silent(_))),
             refused: count(|end| *end == End::Refused),
             unknown: count(|end| *end == End::Unknown),
         };
@@ -186,7 +195,7 @@ impl History {
         let times: Vec<_> = calls
             .iter()
             .map(|call| match &call.ended {
-                End::Told(at, _) => (call.began, Some(*at)),
+                End::Told(at, _) | End::Silent(at) => (call.began, Some(*at)),
                 _ => (call.began, None),
             })
             .collect();

@@ -2,14 +2,15 @@
 //! coordinators, on simulated disks and links and on virtual time.
 //!
 //! A run: clients of all nodes work on a few keys that lie in many partitions, by MULTI, WATCH,
-//! scripts, RENAME, COPY, MSETNX and single commands, while nodes die, are cut off and come back.
-//! Then everything is healed and has to answer again. All that clients saw has to have one order
-//! that fits the times of their calls: strict serializability, checked by search over the whole
-//! state.
+//! scripts, RENAME, COPY, MSETNX and single commands, and others have the same keys take part in
+//! transactions that are decided outside, while nodes die, are cut off and come back. Then
+//! everything is healed and has to answer again. All that clients saw has to have one order that
+//! fits the times of their calls: strict serializability, checked by search over the whole state.
 
 mod clients;
 mod cluster;
 mod history;
+mod outside;
 mod plan;
 
 use std::{sync::Arc, time::Duration};
@@ -19,11 +20,14 @@ use atoll_world::{clock, random, random::Stream, task};
 use clients::Client;
 use cluster::{Cluster, NODES};
 use history::{History, KEYS};
+use outside::Decider;
 
 /// For so long things go wrong.
 const STORM: Duration = Duration::from_millis(1_200);
 /// Clients of each node.
 const CLIENTS: usize = 2;
+/// Who decide outside.
+const DECIDERS: usize = 1;
 /// After the storm everything has to answer within this time.
 const HEALED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -36,14 +40,17 @@ pub enum Planted {
     WatchesNothing,
     /// Commands of a transaction are sent one by one.
     SplitsTransactions,
+    /// What is aborted outside is counted as done.
+    BelievesAborts,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 3] = [
+    pub const ALL: [Planted; 4] = [
         Planted::BelievesRefusals,
         Planted::WatchesNothing,
         Planted::SplitsTransactions,
+        Planted::BelievesAborts,
     ];
 }
 
@@ -105,14 +112,33 @@ async fn storm(seed: u64, planted: Option<Planted>) -> Report {
         };
         working.push(task::spawn(client.work(ends_at)));
     }
+    let mut deciding = Vec::new();
+    for number in NODES * CLIENTS..NODES * CLIENTS + DECIDERS {
+        let decider = Decider {
+            number,
+            cluster: cluster.clone(),
+            history: history.clone(),
+            chance: Stream::new(seed ^ (number as u64 + 1).wrapping_mul(0x9e37_79b9)),
+            planted,
+        };
+        deciding.push(task::spawn(decider.work(ends_at)));
+    }
     plan::carry_out(&cluster, &mut chance, ends_at).await;
     cluster.heal();
+    let healed_at = clock::now();
+    for decider in deciding {
+        let left = HEALED_WITHIN.saturating_sub(clock::now() - healed_at);
+        match clock::timeout(left, decider).await {
+            Ok(ended) => ended.expect("who decides only ends"),
+            Err(_) => history.violate("what is decided outside ends".to_owned()),
+        }
+    }
     for client in working {
         // A client that panicked says so on its own.
         client.await.expect("clients only end");
     }
     let looker = Client {
-        number: NODES * CLIENTS,
+        number: NODES * CLIENTS + DECIDERS,
         home: 0,
         cluster: cluster.clone(),
         history: history.clone(),

@@ -90,7 +90,8 @@ impl Hot {
         Err(Unfit::Kind { name, why })
     }
 
-    pub(crate) fn tell(&self, call: Call) -> Later<Option<Report>> {
+    /// Carries out an order; none, if nobody knows what came of it.
+    pub fn tell(&self, call: Call) -> Later<Option<Report>> {
         let hot = self.clone();
         Box::pin(async move {
             let asked = clock::timeout(CALL_TIMEOUT, hot.ask(&call)).await;
