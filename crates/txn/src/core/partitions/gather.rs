@@ -60,12 +60,12 @@ pub(super) fn keys(database: usize, call: &api::Call) -> BTreeSet<(usize, Bytes)
     keys
 }
 
-/// The database that COPY copies to, if it names one.
+/// The database that COPY copies to, if it names one; of several, the last.
 fn other_database(words: &[Bytes]) -> Option<usize> {
     let options = words.get(3..)?;
     let at = options
         .iter()
-        .position(|word| word.eq_ignore_ascii_case(b"DB"))?;
+        .rposition(|word| word.eq_ignore_ascii_case(b"DB"))?;
     options.get(at + 1).and_then(index)
 }
 

@@ -10,7 +10,7 @@ use atoll_base::id::PartitionId;
 use atoll_kv::{
     api::{self, AtomicStep, DatabaseKey, Names, Publication, Refusal, Version},
     core::{
-        command::Flags,
+        command::{CommandError, Flags},
         machine::{Answered, Call, Facts, Locks, Script},
         reply::Reply,
         route::{self, Merge, Part, Plan},
@@ -441,6 +441,11 @@ impl Program {
                 self.everywhere(database, call, Merge::Status)
             }
             Ok(Plan::Atomic(_)) => match call.command.name {
+                // A key without its value: nothing is set.
+                name @ ("mset" | "msetnx") if call.words.len() % 2 == 0 => {
+                    let error = CommandError::Arity(name).to_string();
+                    Slot::Told(Outcome::Reply(Reply::Error(Bytes::from(error))))
+                }
                 "mset" => {
                     let parts = self.pairs(&call.words);
                     self.spread(database, parts, Merge::Status)

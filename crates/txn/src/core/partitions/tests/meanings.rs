@@ -410,6 +410,17 @@ fn what_only_reads_logs_nothing() {
 }
 
 #[test]
+fn a_key_without_its_value_is_told_and_nothing_is_set() {
+    let mut cluster = Cluster::new(64);
+    for name in ["mset", "msetnx"] {
+        let told = cluster.run(&format!("{name} alpha 1 beta"));
+        let text = format!("ERR wrong number of arguments for '{name}' command");
+        assert_eq!(told, Reply::Error(Bytes::from(text)));
+        assert_eq!(cluster.run("EXISTS alpha beta"), Reply::Integer(0));
+    }
+}
+
+#[test]
 fn two_partitions_cost_three_entries() {
     let mut cluster = Cluster::new(64);
     assert_eq!(cluster.run("MSET alpha 1 beta 2"), Reply::OK);
