@@ -161,7 +161,7 @@ tree! {
         /// When a write is on the disk: always is before it is acknowledged; with an interval, or none, machines that lose power may lose what was acknowledged.
         durability: Durability = "always", Kind::Durability;
         /// How long a command is tried inside the cluster before it is given up.
-        request_timeout_ms: u64 = "5000", Kind::Integer { min: 100, max: 600_000 }, unit "ms";
+        request_timeout_ms: u64 = "5000", Kind::Integer { min: 500, max: 600_000 }, unit "ms";
         /// How long a script or function may run; then it is ended, and nothing of what it did is kept.
         script_time_limit_ms: u64 = "5000", Kind::Integer { min: 1, max: 600_000 }, unit "ms";
         /// So much memory the data that this node holds may take, copies of other nodes' data included; 0 is no limit. It should be the same on every node: what is evicted goes from all of them. CONFIG SET maxmemory changes it until the node stops.

@@ -209,6 +209,8 @@ impl Machine {
         let keys: Vec<(usize, Bytes)> = self
             .keyspace
             .ended(now_ms)
+            // What is locked stays until it is let go.
+            .filter(|(database, key)| !self.transactions.locks(*database, key))
             .take(EXPIRE_MAX)
             .map(|(database, key)| (database, Bytes::copy_from_slice(key)))
             .collect();

@@ -346,6 +346,11 @@ impl Operation {
         Self::mark(bytes) == Some(TRANSACT)
     }
 
+    /// Whether these bytes say that a coordinator is at work on a transaction.
+    pub fn is_tend(bytes: &Bytes) -> bool {
+        Self::mark(bytes) == Some(TEND)
+    }
+
     /// What marks an operation, with or without terms.
     fn mark(bytes: &Bytes) -> Option<u8> {
         match bytes.get(..2)? {

@@ -124,11 +124,16 @@ impl StateMachine for Machine {
         transactions::prepares(operation).is_some_and(|prepare| prepare.waits)
     }
 
+    fn passes(&self, operation: &Bytes) -> bool {
+        Operation::is_tend(operation)
+    }
+
     fn collides(&self, operation: &Bytes, holder: &Bytes) -> bool {
-        let held = transactions::prepares(holder);
-        let held = held.map(|prepare| transactions::Wanted::of(&prepare));
-        let wanted = transactions::wanted(operation);
-        matches!((wanted, held), (Some(wanted), Some(held)) if wanted.meets(&held))
+        let Some(prepare) = transactions::prepares(holder) else {
+            return false;
+        };
+        let held = transactions::Wanted::of(&prepare);
+        transactions::wanted(operation).is_some_and(|wanted| wanted.meets(&held))
     }
 
     fn stands_back(&self) -> Option<Answered> {

@@ -22,9 +22,9 @@ impl<M: StateMachine> Partition<M> {
                 continue;
             }
             // What comes after one that has to wait was asked for later.
-            is_held_up =
-                is_held_up || index <= applied && self.state.machine.is_held_up(operation, index);
-            if index > applied || is_held_up {
+            let machine = &self.state.machine;
+            is_held_up = is_held_up || index <= applied && machine.is_held_up(operation, index);
+            if index > applied || is_held_up && !machine.passes(operation) {
                 self.due.push_back((index, waiting));
                 continue;
             }

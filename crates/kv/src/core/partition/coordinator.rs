@@ -120,9 +120,9 @@ const REST_MS: u64 = 5;
 /// So long after a look began somebody is asked to take over all the same.
 const LOOK_MS: u64 = 10;
 
-/// So long a replica that has no ballot yet keeps a request; after that it says that it is not
-/// the owner, and who still wants an answer asks again. Nobody asks again so long before a request
-/// ends, so what was given up is not begun afterwards by a replica that was cut off meanwhile.
+/// So long a replica that has no ballot yet keeps a request; after that it only says who the owner
+/// is, be it itself, and who still wants an answer asks again. Nobody asks again so long before a
+/// request ends: a replica that was cut off meanwhile does not begin what was given up.
 pub(super) const HELD_MS_MAX: u64 = 100;
 
 impl<R: Clone + PartialEq> Coordinator<R> {
@@ -365,18 +365,19 @@ impl<R: Clone + PartialEq> Coordinator<R> {
             return;
         }
         pending.attempts += 1;
-        if pending.is_too_late(now_ms) {
-            let deadline_ms = pending.deadline_ms;
+        let (took_over, attempts) = (pending.takes_over, pending.attempts);
+        let (is_too_late, deadline_ms) = (pending.is_too_late(now_ms), pending.deadline_ms);
+        // Who names itself has become the owner meanwhile.
+        self.owner = owner.filter(|owner| !self.unreachable.contains(owner));
+        if is_too_late {
             self.hedge_at(sequence, deadline_ms);
             return;
         }
-        if pending.attempts.is_multiple_of(DETOURS_MAX) {
+        if attempts.is_multiple_of(DETOURS_MAX) {
             self.hedge_at(sequence, now_ms + REST_MS);
             return;
         }
-        let took_over = pending.takes_over;
         self.hedge_at(sequence, now_ms + self.hedge.ms());
-        self.owner = owner.filter(|owner| *owner != from && !self.unreachable.contains(owner));
         let mut asked = self.unpark_all(from, now_ms);
         asked.push(sequence);
         for sequence in asked {

@@ -100,6 +100,11 @@ impl<M: StateMachine> Partition<M> {
 
     /// After something was applied: those who need not wait any more go on.
     pub(super) fn let_go_on(&mut self) {
+        if self.held_up.is_empty() {
+            return;
+        }
+        // Or what goes on now would be put into the line that is looked at.
+        self.gather_holding();
         let mut line = std::mem::take(&mut self.held_up);
         while let Some(next) = line.pop_front() {
             if self.is_held_up(&next.waiting.request.operation) {

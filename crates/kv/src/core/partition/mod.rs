@@ -264,7 +264,9 @@ impl<M: StateMachine> Partition<M> {
             {
                 let (machine, operation) = (&self.state.machine, &waiting.request.operation);
                 let refusal = machine.refuses(operation);
-                if let Some(reply) = refusal.or_else(|| machine.waits_no_more(operation)) {
+                let refusal = refusal.or_else(|| machine.waits_no_more(operation));
+                // It may be in the log already, by an owner before this one.
+                if let Some(reply) = refusal.filter(|_| !self.has_inherited()) {
                     self.respond(waiting.from, origin, Outcome::Done(reply));
                     return;
                 }
@@ -282,6 +284,13 @@ impl<M: StateMachine> Partition<M> {
                 waits.push(waiting.from);
             }
         }
+    }
+
+    /// Whether something is yet to be applied that an owner before this one has logged.
+    fn has_inherited(&self) -> bool {
+        let next = self.state.applied.index.next();
+        let next = self.replica.durable().log.position(next);
+        next.is_some_and(|next| Some(next.birth) != self.replica.owned())
     }
 
     /// Whether this request, asked again, only waits on. Something else under its name ends its
@@ -452,7 +461,7 @@ impl<M: StateMachine> Partition<M> {
         while let Some((_, (waiting, since_ms))) = self.held.pop_first() {
             if since_ms + HELD_MS_MAX < self.now_ms {
                 // Whoever asked may have told a client that nobody knows what becomes of it.
-                let outcome = Outcome::NotOwner(None);
+                let outcome = Outcome::NotOwner(self.replica.owner());
                 self.respond(waiting.from, waiting.request.origin, outcome);
             } else if self.replica.owned().is_some() {
                 self.serve(waiting);

@@ -68,6 +68,11 @@ pub trait StateMachine: Clone {
         false
     }
 
+    /// Whether a read waits for nobody, whoever came before it.
+    fn passes(&self, _operation: &Bytes) -> bool {
+        false
+    }
+
     /// Whether a request would have to wait for what another, which takes hold, will hold.
     fn collides(&self, _operation: &Bytes, _holder: &Bytes) -> bool {
         false

@@ -158,8 +158,8 @@ fn what_was_held_for_long_is_begun_only_if_it_is_asked_again() {
     partition.tick(late_ms);
     partition.advance(Done::Synced(work.written));
     let responses = settle(&mut partition);
-    let not_owner = Outcome::NotOwner(None);
-    assert_eq!(outcomes(&responses), [(COORDINATOR, &not_owner)]);
+    let owner = Outcome::NotOwner(Some(ReplicaId(1)));
+    assert_eq!(outcomes(&responses), [(COORDINATOR, &owner)]);
     partition.request(COORDINATOR, request(1, false), late_ms);
     let responses = settle(&mut partition);
     assert_eq!(outcomes(&responses), [(COORDINATOR, &Outcome::Done(1))]);
@@ -216,6 +216,28 @@ fn what_the_owner_decides_rests_on_everything_before_it_and_is_decided_once() {
     // Asked again, it is what it was.
     partition.request(COORDINATOR, twice(3), 0);
     assert_eq!(told(settle(&mut partition)), [done(4)]);
+}
+
+/// It is in the log that an owner left, and will be done: to refuse it would tell that it was not.
+#[test]
+fn what_an_owner_before_has_logged_is_not_refused() {
+    let mut before = partition(&[1], 10);
+    before.request(COORDINATOR, request(1, false), 0);
+    settle(&mut before);
+    before.request(COORDINATOR, request(2, false), 0);
+    let work = ready(&mut before);
+    before.advance(Done::Synced(work.written));
+    let durable = before.replica().durable().clone();
+    let state = State::new(Count(0));
+    let (settings, limits) = (Settings::default(), Limits::default());
+    let mut after = Partition::new(ReplicaId(1), durable, state, settings, limits, 2);
+    let again = Request {
+        operation: Bytes::from_static(REFUSED),
+        ..request(2, false)
+    };
+    after.request(COORDINATOR, again, 0);
+    let responses = settle(&mut after);
+    assert_eq!(outcomes(&responses), [(COORDINATOR, &Outcome::Done(2))]);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Which keys an operation touches, and so which locks are in its way.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 use super::{Locks, Prepare, Transact};
 use crate::core::{
@@ -37,6 +40,7 @@ impl Wanted {
         match (self, other) {
             (Wanted::Keys(keys), _) | (_, Wanted::Keys(keys)) if keys.is_empty() => false,
             (Wanted::Keys(keys), Wanted::Keys(others)) => {
+                let others: HashSet<_, RandomState> = others.iter().collect();
                 keys.iter().any(|key| others.contains(key))
             }
             _ => true,

@@ -163,6 +163,21 @@ fn what_is_locked_is_waited_for_and_what_follows_keeps_its_order() {
     ));
 }
 
+/// Or who reads a locked key would have the locks of a script ended that is at work.
+#[test]
+fn a_coordinator_at_work_is_heard_although_readers_wait() {
+    let mut asked = Asked::new();
+    asked.ask(prepare(&["a"]));
+    asked.settle();
+    asked.ask_as(call("GET a"), true);
+    assert_eq!(asked.settle(), []);
+    let tend = asked.ask_as(Operation::Tend(id()).encode(), true);
+    let heard = (tend, Answered::Transacted(Transacted::Done));
+    assert_eq!(asked.settle(), [heard]);
+    let tended = asked.partition.machine_mut().take_tended();
+    assert!(tended.contains(&id()));
+}
+
 #[test]
 fn what_was_asked_twice_is_done_once_and_both_are_told() {
     let mut asked = Asked::new();
