@@ -15,7 +15,11 @@ use tokio::sync::mpsc;
 
 use super::{Door, Layout, owners::Owners, scripts::Scripts, shard::Input, shard::Urgent};
 use crate::core::{
-    eventual::bundle::{Bundle as Parcels, Parcel, RoomId},
+    eventual::{
+        bundle::{Bundle as Parcels, Parcel, RoomId},
+        replica::COMMAND_BYTES_MAX,
+        sync::ITEMS_BYTES_MAX,
+    },
     machine::OPERATION_BYTES_MAX,
     paxos::Message,
     wire::{Bundle, Packet},
@@ -32,6 +36,13 @@ pub(super) const BUNDLE_BYTES_MAX: usize = 1 << 20;
 const _: () = assert!(
     BUNDLE_BYTES_MAX + OPERATION_BYTES_MAX + (64 << 10) < PAYLOAD_BYTES_MAX,
     "the largest packet fits the fullest bundle"
+);
+
+// The same of parcels: an item may hold a value, a member and a field of as much each, and comes
+// beside others.
+const _: () = assert!(
+    BUNDLE_BYTES_MAX + 3 * COMMAND_BYTES_MAX + ITEMS_BYTES_MAX + (64 << 10) < PAYLOAD_BYTES_MAX,
+    "the largest item of an eventual keyspace fits the fullest bundle"
 );
 
 /// Bundles that may wait for one node; further ones are lost, as on a network.

@@ -39,6 +39,9 @@ impl Default for HintLimits {
     }
 }
 
+/// No message has this number, so nobody acknowledges it.
+const NO_MESSAGE: u64 = 0;
+
 #[derive(Clone, Debug)]
 struct Hint {
     since_ms: Milliseconds,
@@ -118,8 +121,9 @@ impl Hints {
             queue.bytes -= hint.bytes;
             self.bytes -= hint.bytes;
             self.dropped += 1;
-            // What was sent began with it; what else was acknowledged with it is sent again.
-            queue.sent = None;
+            // What was sent began with it; what else was acknowledged with it is sent again, when
+            // it would have been: nobody may be there.
+            queue.sent = queue.sent.map(|(.., sent_ms)| (NO_MESSAGE, 0, sent_ms));
         }
         if queue.hints.is_empty() {
             self.queues.remove(&member);

@@ -347,11 +347,17 @@ impl Partition {
         }
     }
 
-    /// Takes the time.
-    pub fn tick(&mut self, now_ms: Milliseconds) {
+    /// Takes the time while nothing more is to be said or written down: who waits for too long is
+    /// told, and old hints go.
+    pub fn tick_quietly(&mut self, now_ms: Milliseconds) {
         let effects = self.quorum.tick(now_ms);
         self.perform(effects, now_ms);
         self.hints.expire(now_ms);
+    }
+
+    /// Takes the time.
+    pub fn tick(&mut self, now_ms: Milliseconds) {
+        self.tick_quietly(now_ms);
         for member in self.hints.waiting(now_ms) {
             self.hand_off(member, now_ms);
         }

@@ -57,6 +57,10 @@ const TICK_EVERY_MS: u64 = 50;
 
 /// Of what others send no more is taken in one turn, in bytes: it has to go into the journal.
 const TAKEN_TURN_BYTES_MAX: usize = 8 << 20;
+/// While the journal takes nothing, clients' writes are refused once so many parcels wait for it.
+const GATHERED_PARCELS_MAX: usize = 4_096;
+/// Requests of one start of a node have numbers of so many bits, below that of the start.
+const REQUEST_BITS: u32 = 32;
 
 /// What the partitions of a shard work with.
 pub(super) struct Tools {
@@ -134,6 +138,8 @@ pub(super) struct Eventual {
 impl Eventual {
     pub(super) fn new(tools: Tools, held: BTreeMap<RoomId, Found>) -> Eventual {
         let budget = Budget::new(BudgetLimits::of_shards(tools.shards));
+        // What was asked before a restart may be answered after it.
+        let last_id = u64::from(run_of(tools.boot)) << REQUEST_BITS;
         let mut eventual = Eventual {
             tools,
             budget,
@@ -150,7 +156,7 @@ impl Eventual {
             appends: 0,
             bundles: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            last_id: 0,
+            last_id,
             tick_at_ms: 0,
             heads: BTreeSet::new(),
             gone: BTreeMap::new(),
@@ -196,14 +202,31 @@ impl Eventual {
         self.is_behind = is_behind;
     }
 
-    /// Whether what a message brings may be written down. What is not taken is not acknowledged
-    /// either: whoever sent it keeps it as a hint, or an exchange brings it later.
+    /// Whether nothing is to be written down but what has to be: all that is said waits for the
+    /// journal, and would pile up.
+    fn is_quiet(&self) -> bool {
+        self.lacks_space || self.is_behind
+    }
+
+    /// Whether much waits for the journal already.
+    fn has_piled_up(&self) -> bool {
+        self.is_behind && self.gathered.parcels.len() >= GATHERED_PARCELS_MAX
+    }
+
+    /// Whether a message may be taken. What is not taken is lost, as on a network, and not
+    /// acknowledged: whoever sent items keeps them as a hint, or an exchange brings them later.
     fn has_room_for(&mut self, message: &Message) -> bool {
+        if self.is_quiet() {
+            let is_heard = matches!(
+                message,
+                Message::Ack { .. } | Message::Over | Message::Ahead { .. }
+            );
+            return is_heard;
+        }
         let Some(items) = message.items().filter(|items| !items.is_empty()) else {
             return true;
         };
-        let has_room =
-            !self.lacks_space && !self.is_behind && self.taken_bytes < TAKEN_TURN_BYTES_MAX;
+        let has_room = self.taken_bytes < TAKEN_TURN_BYTES_MAX;
         if has_room {
             self.taken_bytes += bytes_of(items);
         }
@@ -223,8 +246,12 @@ impl Eventual {
         }
         self.tick_at_ms = now_ms + TICK_EVERY_MS;
         let wall_ms = clock::wall_ms();
+        let is_quiet = self.is_quiet();
         for (id, room) in &mut self.rooms {
-            room.partition.tick(wall_ms);
+            match is_quiet {
+                true => room.partition.tick_quietly(wall_ms),
+                false => room.partition.tick(wall_ms),
+            }
             self.touched.insert(*id);
         }
         self.give_up(now_ms);
@@ -266,7 +293,7 @@ impl Eventual {
                     words,
                 } => self.ask_for(from, id, request, (write, read), words, now_ms),
                 Parcel::Response { id: request, reply } => {
-                    self.answered(from, request, reply);
+                    self.answered(from, id, request, reply);
                 }
             }
         }

@@ -138,7 +138,7 @@ impl Eventual {
             self.reply(request, error(OUT_OF_MEMORY));
             return;
         }
-        if flags.has(Flags::WRITE) && self.budget.is_full() {
+        if flags.has(Flags::WRITE) && (self.budget.is_full() || self.has_piled_up()) {
             self.reply(request, error(BUSY));
             return;
         }
@@ -206,9 +206,15 @@ impl Eventual {
     }
 
     /// Another node has answered; without a reply it has done nothing.
-    pub(super) fn answered(&mut self, from: ReplicaId, request: u64, reply: Option<Reply>) {
+    pub(super) fn answered(
+        &mut self,
+        from: ReplicaId,
+        room: RoomId,
+        request: u64,
+        reply: Option<Reply>,
+    ) {
         let asked = self.waiting.get(&request);
-        if asked.is_none_or(|waiting| waiting.target != Some(from)) {
+        if asked.is_none_or(|waiting| waiting.target != Some(from) || waiting.room != room) {
             return;
         }
         match reply {

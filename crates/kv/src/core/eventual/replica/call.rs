@@ -15,7 +15,7 @@ use crate::core::{
 };
 
 /// A command with more than this, in bytes, is refused: what it changes has to fit into a message.
-pub const COMMAND_BYTES_MAX: usize = 4 << 20;
+pub const COMMAND_BYTES_MAX: usize = 2 << 20;
 /// The longest key, in bytes: many of them have to fit into one record when they end together.
 pub(super) const KEY_BYTES_MAX: usize = 64 << 10;
 /// Each of its words counts for so many bytes more, which are its stamp's and its lengths'.

@@ -230,7 +230,7 @@ fn what_there_is_not_says_what_to_use() {
     let long = "x".repeat(call::COMMAND_BYTES_MAX);
     let refused = story.ask(&format!("SET a {long}"));
     assert!(
-        refused.starts_with("ERR a command in an eventual keyspace has at most 4194304 bytes"),
+        refused.starts_with("ERR a command in an eventual keyspace has at most 2097152 bytes"),
         "{refused}"
     );
     // Every other command is refused, none by accident.
