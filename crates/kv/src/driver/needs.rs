@@ -25,6 +25,8 @@ struct State {
     newest_segment: u64,
     /// Segments before this one were freed.
     freed_segment: u64,
+    /// Segments before this one are synced.
+    reached_segment: u64,
 }
 
 impl Needs {
@@ -36,6 +38,7 @@ impl Needs {
             segment_bytes,
             newest_segment: 0,
             freed_segment: 0,
+            reached_segment: 0,
         })))
     }
 
@@ -43,6 +46,23 @@ impl Needs {
     pub(super) fn wrote(&self, at: Place) {
         let mut state = self.0.lock();
         state.newest_segment = state.newest_segment.max(at.segment);
+    }
+
+    /// A shard begins to tell of something here: it needs the journal from here on at least.
+    pub(super) fn begins(&self, shard: usize, at: Place) {
+        let from = &mut self.0.lock().from[shard];
+        *from = (*from).min(at);
+    }
+
+    /// All before this segment is synced: somebody heard that something in it was written.
+    pub(super) fn reached(&self, segment: u64) {
+        let mut state = self.0.lock();
+        state.reached_segment = state.reached_segment.max(segment);
+    }
+
+    /// The highest segment that anybody heard of so.
+    pub(super) fn reached_segment(&self) -> u64 {
+        self.0.lock().reached_segment
     }
 
     /// So much is what a shard's snapshots take now.
@@ -88,6 +108,19 @@ impl Needs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_begins_keeps_the_journal_though_its_shard_held_nothing() {
+        let place = |segment| Place { segment, offset: 8 };
+        let needs = Needs::new(vec![0, 0], 1_000);
+        needs.wrote(place(9));
+        // The first one holds nothing.
+        assert_eq!(needs.tell(0, place(u64::MAX)), None);
+        assert_eq!(needs.tell(1, place(1)), Some(place(1)));
+        needs.begins(0, place(2));
+        assert_eq!(needs.tell(1, place(6)), Some(place(2)));
+        assert_eq!(needs.tell(0, place(7)), Some(place(6)));
+    }
 
     #[test]
     fn the_journal_may_grow_with_the_data() {

@@ -132,6 +132,18 @@ pub(super) enum Settles {
     Eventual(RoomId, Settling),
 }
 
+impl Settles {
+    /// Whether the journal is needed from here on.
+    fn is_beginning(self) -> bool {
+        match self {
+            Settles::Begins(_) | Settles::Head(_) | Settles::Left(_) | Settles::Eventual(..) => {
+                true
+            }
+            Settles::Base(..) => false,
+        }
+    }
+}
+
 /// What came of saving a snapshot.
 pub(in crate::driver) struct Saved {
     partition: PartitionId,
@@ -399,8 +411,14 @@ impl Shard {
         }
         let written = self.keeping.records.drain(..count);
         for (place, (_, settles)) in places.into_iter().zip(written) {
-            let settles = settles.map(|settles| (place, settles));
-            self.keeping.settling.extend(settles);
+            let Some(settles) = settles else {
+                continue;
+            };
+            // It may be long before that is durable, and what begins here be freed.
+            if settles.is_beginning() {
+                self.keeping.needs.begins(self.keeping.shard, place);
+            }
+            self.keeping.settling.push_back((place, settles));
         }
         Ok(())
     }
@@ -410,11 +428,21 @@ impl Shard {
         let Some(up_to) = up_to.get().copied() else {
             return;
         };
-        let syncs = self.keeping.syncs;
-        let is_durable = |place: Place| match syncs {
-            true => place <= up_to,
-            false => place.segment < up_to.segment,
-        };
+        self.keeping.needs.reached(up_to.segment);
+        match self.keeping.syncs {
+            true => self.settle_where(|place| place <= up_to),
+            false => self.settle_synced(),
+        }
+    }
+
+    /// Where the journal is not synced at once: all before the segment that anybody has reached is
+    /// durable, though this shard may have written nothing since.
+    pub(super) fn settle_synced(&mut self) {
+        let reached = self.keeping.needs.reached_segment();
+        self.settle_where(|place| place.segment < reached);
+    }
+
+    fn settle_where(&mut self, is_durable: impl Fn(Place) -> bool) {
         let mut has_moved = false;
         while let Some((place, settles)) = self.keeping.settling.front().copied()
             && is_durable(place)

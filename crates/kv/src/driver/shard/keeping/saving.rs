@@ -142,6 +142,9 @@ impl Shard {
             self.let_go_rest();
             self.call_roll();
             self.weigh_snapshots();
+            if !self.keeping.syncs {
+                self.settle_synced();
+            }
             self.free();
         }
         while let Some((at_ms, id)) = self.keeping.retries.first().copied()
