@@ -48,6 +48,8 @@ pub use transaction::Transaction;
 
 /// A node that does not answer is left for another one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A node is asked so often whether it is there, and answers within as long.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,9 @@ pub enum Error {
     /// It has more than one transaction takes.
     #[error("{0}")]
     TooLarge(&'static str),
+    /// Without a name it could be committed twice.
+    #[error("a transaction is committed under a name that is not empty")]
+    Name,
     /// The token can't be sent.
     #[error("a token has visible ASCII characters only")]
     Token,
@@ -116,8 +121,7 @@ impl Client {
     /// # Errors
     /// [`Error::Connect`]
     pub async fn connect(url: &str) -> Result<Client, Error> {
-        let endpoint = Endpoint::from_shared(url.to_owned())?;
-        Ok(Client::over(endpoint.connect().await?))
+        Ok(Client::over(endpoint(url)?.connect().await?))
     }
 
     /// Goes to several nodes, as `http://HOST:PORT` each: a call goes to one that can be reached,
@@ -127,15 +131,13 @@ impl Client {
     /// [`Error::Connect`]: one of these is no URL. That a node can't be reached is no error before
     /// it is needed.
     pub fn balanced<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Client, Error> {
-        let endpoints = urls.into_iter().map(|url| {
-            let endpoint = Endpoint::from_shared(url.to_owned())?;
-            Ok(endpoint.connect_timeout(CONNECT_TIMEOUT))
-        });
+        let endpoints = urls.into_iter().map(endpoint);
         let endpoints: Vec<Endpoint> = endpoints.collect::<Result<_, Error>>()?;
         Ok(Client::over(Channel::balance_list(endpoints.into_iter())))
     }
 
-    /// Over a channel of one's own, such as one with TLS. Any node serves every call.
+    /// Over a channel of one's own, such as one with TLS. Any node serves every call. It should have
+    /// HTTP/2's keep-alive, or a node that falls silent is waited for as long as the system does.
     pub fn over(channel: Channel) -> Client {
         Client {
             txn: TxnClient::new(channel).max_decoding_message_size(usize::MAX),
@@ -211,6 +213,9 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn commit_as(&self, transaction: Transaction, name: &[u8]) -> Result<bool, Error> {
+        if name.is_empty() {
+            return Err(Error::Name);
+        }
         let Some(request) = transaction.into_request(self.database, name)? else {
             // It has neither read nor written.
             return Ok(true);
@@ -258,6 +263,16 @@ impl Client {
         let rest_us = rand::rng().random_range(0..most.as_micros() as u64 + 1);
         tokio::time::sleep(Duration::from_micros(rest_us)).await;
     }
+}
+
+/// A node that says nothing is found out, so that another can be asked.
+fn endpoint(url: &str) -> Result<Endpoint, Error> {
+    let endpoint = Endpoint::from_shared(url.to_owned())?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true))
 }
 
 /// Whether the same may be answered otherwise a moment later. What was asked may have been done.

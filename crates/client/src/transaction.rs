@@ -146,7 +146,9 @@ impl Transaction {
         name: &[u8],
     ) -> Result<Option<CommitWritesRequest>, Error> {
         let state = std::mem::take(&mut *self.state.lock());
-        let scanned: usize = state.scanned.values().map(BTreeSet::len).sum();
+        // What was found by its prefix was read, too.
+        let scanned = state.scanned.values().flatten();
+        let scanned = scanned.filter(|key| !state.seen.contains_key(*key)).count();
         if state.seen.len() + scanned + state.writes.len() > KEYS_MAX {
             return Err(Error::TooLarge(
                 "a transaction reads and writes up to 10,000 keys",

@@ -27,6 +27,7 @@ use atoll_kv::{
     face::acl::{Acl, DEFAULT_USER},
 };
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use tonic::{Request, Response, Status, codegen::Service as _};
 
 use crate::proto::{
@@ -39,6 +40,10 @@ use crate::proto::{
 const KEYS_MAX: usize = 10_000;
 /// Keys that a prefix may have.
 const SCANNED_MAX: usize = 10_000;
+/// So many keys are read at a time for one call.
+const READS_AT_ONCE: usize = 64;
+/// So many bytes of keys and values one answer has, besides the last.
+const ANSWER_BYTES_MAX: usize = 6 << 20;
 /// Bytes of an idempotency key.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 /// How long it is known what was committed under an idempotency key, in milliseconds: a day.
@@ -246,7 +251,18 @@ impl<K: Api> Caller<K> {
         keys: impl IntoIterator<Item = Bytes>,
     ) -> Result<Vec<pb::FoundKey>, Status> {
         let reads = keys.into_iter().map(|key| self.read(database, key));
-        futures_util::future::try_join_all(reads).await
+        let mut reads = futures_util::stream::iter(reads).buffered(READS_AT_ONCE);
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while let Some(key) = reads.try_next().await? {
+            bytes += key.key.len() + key.value.len();
+            if bytes > ANSWER_BYTES_MAX {
+                return Err(Status::out_of_range(format!(
+                    "these keys and their values take more than {ANSWER_BYTES_MAX} bytes: ask for fewer"
+                )));
+            }
+            found.push(key);
+        }
+        Ok(found)
     }
 }
 
@@ -350,7 +366,10 @@ impl<H: HotData> Txn for Face<H> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         let database = database(request.database)?;
-        let scanned: usize = request.scanned.iter().map(|it| it.keys.len()).sum();
+        // What was found by its prefix was read, too.
+        let read: BTreeSet<&Bytes> = request.read.iter().map(|read| &read.key).collect();
+        let scanned = request.scanned.iter().flat_map(|it| &it.keys);
+        let scanned = scanned.filter(|key| !read.contains(key)).count();
         bounded(request.read.len() + scanned + request.writes.len())?;
         if request.idempotency_key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
             return Err(Status::invalid_argument(format!(
