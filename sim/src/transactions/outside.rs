@@ -110,12 +110,9 @@ impl Decider {
                 None => clock::sleep(PAUSE).await,
             }
         }
-        if commits {
-            self.history.end_silently(number);
-        } else if self.planted == Some(Planted::BelievesAborts) {
-            self.history.end_silently(number);
-        } else {
-            self.history.refuse(number);
+        match commits || self.planted == Some(Planted::BelievesAborts) {
+            true => self.history.end_silently(number),
+            false => self.history.refuse(number),
         }
         // An order that comes late changes nothing.
         if self.chance.chance(0.3) {

@@ -442,7 +442,7 @@ impl Program {
             }
             Ok(Plan::Atomic(_)) => match call.command.name {
                 // A key without its value: nothing is set.
-                name @ ("mset" | "msetnx") if call.words.len() % 2 == 0 => {
+                name @ ("mset" | "msetnx") if call.words.len().is_multiple_of(2) => {
                     let error = CommandError::Arity(name).to_string();
                     Slot::Told(Outcome::Reply(Reply::Error(Bytes::from(error))))
                 }
