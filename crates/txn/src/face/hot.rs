@@ -254,12 +254,12 @@ impl<K: Api> Caller<K> {
         let mut reads = futures_util::stream::iter(reads).buffered(READS_AT_ONCE);
         let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(key) = reads.try_next().await? {
-            bytes += key.key.len() + key.value.len();
             if bytes > ANSWER_BYTES_MAX {
                 return Err(Status::out_of_range(format!(
                     "these keys and their values take more than {ANSWER_BYTES_MAX} bytes: ask for fewer"
                 )));
             }
+            bytes += key.key.len() + key.value.len();
             found.push(key);
         }
         Ok(found)

@@ -15,7 +15,7 @@ use super::{Batch, Name, Outcome, Partition, StateMachine, Waiting, name};
 use crate::core::{
     data::Milliseconds,
     paxos::{Ballot, Payload},
-    sessions::Origin,
+    sessions::{Known, Origin},
 };
 
 /// A write that has to wait.
@@ -58,7 +58,9 @@ impl<M: StateMachine> Partition<M> {
             let mut held_up = self.held_up.iter();
             let is_awaited =
                 held_up.any(|other| machine.collides(&other.waiting.request.operation, operation));
-            if is_awaited && let Some(reply) = machine.stands_back() {
+            // It may be in the log already, by an owner before this one.
+            let stands_back = is_awaited && !self.has_inherited();
+            if stands_back && let Some(reply) = machine.stands_back() {
                 self.respond(waiting.from, origin, Outcome::Done(reply));
                 return true;
             }
@@ -125,17 +127,18 @@ impl<M: StateMachine> Partition<M> {
     /// What is held has been held for too long: those who wait for it wait no more, and those who
     /// came after them need not.
     pub fn refuse_held_up(&mut self, wall_ms: Milliseconds) {
+        let has_inherited = self.has_inherited();
         let line = std::mem::take(&mut self.held_up);
         for next in line {
-            let refusal = self
-                .state
-                .machine
-                .waits_no_more(&next.waiting.request.operation);
-            let Some(reply) = refusal else {
+            // What an owner before this one has logged is done, or will be.
+            let origin = next.waiting.request.origin;
+            let is_new = !has_inherited && self.state.sessions.look(&origin) == Known::New;
+            let machine = &self.state.machine;
+            let refusal = machine.waits_no_more(&next.waiting.request.operation);
+            let Some(reply) = refusal.filter(|_| is_new) else {
                 self.held_up.push_back(next);
                 continue;
             };
-            let origin = next.waiting.request.origin;
             for from in std::iter::once(next.waiting.from).chain(next.also) {
                 self.respond(from, origin, Outcome::Done(reply.clone()));
             }

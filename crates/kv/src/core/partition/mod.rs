@@ -287,7 +287,7 @@ impl<M: StateMachine> Partition<M> {
     }
 
     /// Whether something is yet to be applied that an owner before this one has logged.
-    fn has_inherited(&self) -> bool {
+    pub(super) fn has_inherited(&self) -> bool {
         let next = self.state.applied.index.next();
         let next = self.replica.durable().log.position(next);
         next.is_some_and(|next| Some(next.birth) != self.replica.owned())

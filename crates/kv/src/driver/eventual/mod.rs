@@ -57,8 +57,9 @@ const TICK_EVERY_MS: u64 = 50;
 
 /// Of what others send no more is taken in one turn, in bytes: it has to go into the journal.
 const TAKEN_TURN_BYTES_MAX: usize = 8 << 20;
-/// While the journal takes nothing, clients' writes are refused once so many parcels wait for it.
-const GATHERED_PARCELS_MAX: usize = 4_096;
+/// While the journal takes nothing, clients' commands are refused once so many parcels and answers
+/// wait for it.
+const GATHERED_MAX: usize = 4_096;
 /// Requests of one start of a node have numbers of so many bits, below that of the start.
 const REQUEST_BITS: u32 = 32;
 
@@ -110,7 +111,7 @@ pub(super) struct Eventual {
     unreachable: BTreeSet<ReplicaId>,
     /// Whether the journal has no room for what clients write.
     lacks_space: bool,
-    /// Whether it has yet to take what came before.
+    /// Whether it has refused what came before, and is yet to take it.
     is_behind: bool,
     /// What came from others since the last turn ended, in bytes.
     taken_bytes: usize,
@@ -197,7 +198,7 @@ impl Eventual {
         self.lacks_space = lacks_space;
     }
 
-    /// The journal has taken all that it was given, or not yet.
+    /// The journal has refused what came before, or takes it again.
     pub(super) fn set_behind(&mut self, is_behind: bool) {
         self.is_behind = is_behind;
     }
@@ -210,18 +211,20 @@ impl Eventual {
 
     /// Whether much waits for the journal already.
     fn has_piled_up(&self) -> bool {
-        self.is_behind && self.gathered.parcels.len() >= GATHERED_PARCELS_MAX
+        let gathered = self.gathered.parcels.len() + self.gathered.answers.len();
+        self.is_behind && gathered >= GATHERED_MAX
     }
 
     /// Whether a message may be taken. What is not taken is lost, as on a network, and not
     /// acknowledged: whoever sent items keeps them as a hint, or an exchange brings them later.
     fn has_room_for(&mut self, message: &Message) -> bool {
-        if self.is_quiet() {
-            let is_heard = matches!(
-                message,
-                Message::Ack { .. } | Message::Over | Message::Ahead { .. }
-            );
-            return is_heard;
+        match message {
+            Message::Ack { .. } | Message::Over | Message::Ahead { .. } => return true,
+            // Reads go on: what they ask for and are told writes nothing down.
+            Message::Look { .. } => return !self.has_piled_up(),
+            Message::Seen { delta, .. } if delta.is_empty() => return true,
+            _ if self.is_quiet() => return false,
+            _ => {}
         }
         let Some(items) = message.items().filter(|items| !items.is_empty()) else {
             return true;

@@ -138,7 +138,8 @@ impl Eventual {
             self.reply(request, error(OUT_OF_MEMORY));
             return;
         }
-        if flags.has(Flags::WRITE) && (self.budget.is_full() || self.has_piled_up()) {
+        let is_full = flags.has(Flags::WRITE) && self.budget.is_full();
+        if is_full || self.has_piled_up() {
             self.reply(request, error(BUSY));
             return;
         }

@@ -37,7 +37,7 @@ impl Space {
 impl Shard {
     /// Looks whether there is room, before anything is taken on.
     pub(super) fn look_at_space(&mut self) {
-        self.eventual.set_behind(!self.keeping.is_written());
+        self.eventual.set_behind(self.journal_retry_at_ms.is_some());
         let room = self.journal.has_room(self.space.left_bytes_min);
         // A disk that does not say so is asked again by what is written next.
         let is_short = self.space.is_stuck || !room.unwrap_or(true);

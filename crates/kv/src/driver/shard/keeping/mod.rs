@@ -65,6 +65,8 @@ pub(super) struct Keeping {
     records: Vec<(Bytes, Option<Settles>)>,
     /// Whether more than entries is among them, which is synced whatever the node was told.
     has_promised: bool,
+    /// Whether some of them are of eventual partitions, whose answers wait for that.
+    has_eventual: bool,
     /// Where checkpoints begin whose ends are not durable yet.
     begun: BTreeMap<PartitionId, Place>,
     /// What waits until the journal is durable up to a place.
@@ -186,6 +188,7 @@ impl Keeping {
             needs,
             records: Vec::new(),
             has_promised: false,
+            has_eventual: false,
             begun: BTreeMap::new(),
             settling: VecDeque::new(),
             heads: BTreeSet::new(),
@@ -198,11 +201,6 @@ impl Keeping {
 
     pub(super) fn put(&mut self, record: Bytes, settles: Settles) {
         self.records.push((record, Some(settles)));
-    }
-
-    /// Whether the journal has taken all records.
-    pub(super) fn is_written(&self) -> bool {
-        self.records.is_empty()
     }
 
     /// How many records go to the journal next.
@@ -335,6 +333,7 @@ impl Shard {
     pub(super) fn put_eventual(&mut self) {
         let taken = self.eventual.take_records();
         self.keeping.has_promised |= !taken.is_empty();
+        self.keeping.has_eventual |= !taken.is_empty();
         let records = taken.into_iter().map(|(record, settles)| {
             let settles = settles.map(|(room, settling)| Settles::Eventual(room, settling));
             (record, settles)
@@ -344,8 +343,10 @@ impl Shard {
 
     /// Hands records to the journal, in slices: what is too much at once goes in as there is room.
     pub(super) fn write(&mut self) {
-        if self.keeping.records.is_empty() {
+        if !self.keeping.has_eventual {
             self.eventual.not_appended();
+        }
+        if self.keeping.records.is_empty() {
             return;
         }
         let now_ms = self.now_ms();
@@ -365,6 +366,7 @@ impl Shard {
         }
         self.space.is_stuck = false;
         self.keeping.has_promised = false;
+        self.keeping.has_eventual = false;
         self.eventual.appended();
         self.written.clear();
     }

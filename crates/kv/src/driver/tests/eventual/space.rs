@@ -38,6 +38,10 @@ fn what_others_write_waits_for_room() {
                 "{before:?}, then {full:?}"
             );
             assert_eq!(one(&story.kv(1), "GET a").await, bulk("x"));
+            for at in 0..2 {
+                let all = ask(&story.kv(at), eventual("GET a", Level::All)).await;
+                assert_eq!(all, bulk("x"), "asked at {at}");
+            }
             story.machines[1].disk.set_capacity_bytes(DISK_BYTES);
             for number in [0, 200, 399] {
                 story
