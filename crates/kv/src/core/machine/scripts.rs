@@ -23,14 +23,14 @@ use bytes::Bytes;
 
 use super::{
     Answered, Call, Change, Decided, Facts, Machine, OPERATION_BYTES_MAX, Operation, Script, Step,
-    Transactions, WhenFull, of_step, transactions::names_databases,
+    Transactions, WhenFull, of_step, transactions::databases_of,
 };
 use crate::{
     api::Publication,
     core::{
         acl::Caller,
         command::{self, Command, Context, Effects, Flags, Moment},
-        data::{DATABASES, Key, Keyspace, Packing},
+        data::{Key, Keyspace, Packing},
         reply::Reply,
         route,
         script::{self, Job, Ran, Watch},
@@ -355,10 +355,7 @@ impl<'a> Run<'a> {
     fn execute(&mut self, command: &'static Command, words: Vec<Bytes>) -> Reply {
         let is_locked = |places: Vec<usize>| {
             let mut keys = places.into_iter().filter_map(|place| words.get(place));
-            let databases = match names_databases(command) {
-                true => 0..DATABASES,
-                false => self.database..self.database + 1,
-            };
+            let databases = databases_of(command, self.database);
             let is_locked = |locks: &Transactions, key| {
                 let mut databases = databases.clone();
                 databases.any(|database| locks.locks(database, key))

@@ -106,11 +106,6 @@ impl<R> Pending<R> {
     pub(super) fn due_at_ms(&self) -> u64 {
         self.hedge_at_ms.min(self.deadline_ms)
     }
-
-    /// Whether it could be begun only when nobody waits for it any more.
-    fn is_too_late(&self, now_ms: u64) -> bool {
-        now_ms + HELD_MS_MAX >= self.deadline_ms
-    }
 }
 
 /// After so many detours in a row a request rests: those who were asked don't agree yet.
@@ -366,11 +361,9 @@ impl<R: Clone + PartialEq> Coordinator<R> {
         }
         pending.attempts += 1;
         let (took_over, attempts) = (pending.takes_over, pending.attempts);
-        let (is_too_late, deadline_ms) = (pending.is_too_late(now_ms), pending.deadline_ms);
         // Who names itself has become the owner meanwhile.
         self.owner = owner.filter(|owner| !self.unreachable.contains(owner));
-        if is_too_late {
-            self.hedge_at(sequence, deadline_ms);
+        if self.rests_for_good(sequence, now_ms) {
             return;
         }
         if attempts.is_multiple_of(DETOURS_MAX) {
@@ -396,6 +389,18 @@ impl<R: Clone + PartialEq> Coordinator<R> {
             pending.hedge_at_ms = at_ms;
             self.due_at_ms = self.due_at_ms.min(pending.due_at_ms());
         }
+    }
+
+    /// Lets a request rest until its time is over, if it could be begun only when nobody waits for
+    /// it any more.
+    fn rests_for_good(&mut self, sequence: u64, now_ms: u64) -> bool {
+        let pending = self.pending.get(sequence);
+        let deadline_ms = pending.map_or(now_ms, |pending| pending.deadline_ms);
+        let is_too_late = now_ms + HELD_MS_MAX >= deadline_ms;
+        if is_too_late {
+            self.hedge_at(sequence, deadline_ms);
+        }
+        is_too_late
     }
 
     pub(super) fn end(&mut self, sequence: u64, given: Given<R>) {
@@ -469,10 +474,9 @@ impl<R: Clone + PartialEq> Coordinator<R> {
         };
         pending.attempts += 1;
         let asked = pending.asked;
-        if pending.is_too_late(now_ms) {
-            let deadline_ms = pending.deadline_ms;
-            self.hedge_at(sequence, deadline_ms);
-        } else if let Some(to) = self.target(Some(asked)) {
+        if !self.rests_for_good(sequence, now_ms)
+            && let Some(to) = self.target(Some(asked))
+        {
             self.have_taken_over(sequence, to, now_ms);
         }
         for sequence in self.unpark_all(asked, now_ms) {

@@ -43,7 +43,7 @@ use crate::core::{
 
 pub use branches::{BranchId, Settlement, Standing};
 pub use operation::{Locks, Prepare, Transact, TransactionId};
-pub(super) use wanted::{Wanted, names_databases, prepares, wanted};
+pub(super) use wanted::{Wanted, databases_of, names_databases, prepares, wanted};
 
 /// Transactions that hold locks in a partition at one time.
 const PREPARED_MAX: usize = 4_096;

@@ -1,6 +1,6 @@
 //! Which keys an operation touches, and so which locks are in its way.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -60,10 +60,7 @@ impl Wanted {
         };
         let words = places.iter().filter_map(|place| call.words.get(*place));
         keys.extend(words.flat_map(|key| {
-            let databases = match names_databases(command) {
-                true => 0..DATABASES,
-                false => call.database..call.database + 1,
-            };
+            let databases = databases_of(command, call.database);
             databases.map(|database| (database, key.clone()))
         }));
     }
@@ -86,6 +83,14 @@ impl Wanted {
 /// Whether a command works on databases other than the chosen one.
 pub(in crate::core::machine) fn names_databases(command: &Command) -> bool {
     matches!(command.name, "copy" | "move" | "swapdb" | "flushall")
+}
+
+/// Databases whose keys a command may touch, where one is chosen.
+pub(in crate::core::machine) fn databases_of(command: &Command, chosen: usize) -> Range<usize> {
+    match names_databases(command) {
+        true => 0..DATABASES,
+        false => chosen..chosen + 1,
+    }
 }
 
 /// What an operation has to wait for; nothing, if it waits for nobody: what owners log by

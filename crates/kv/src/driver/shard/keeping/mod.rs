@@ -430,10 +430,11 @@ impl Shard {
         let Some(up_to) = up_to.get().copied() else {
             return;
         };
-        self.keeping.needs.reached(up_to.segment);
-        match self.keeping.syncs {
-            true => self.settle_where(|place| place <= up_to),
-            false => self.settle_synced(),
+        if self.keeping.syncs {
+            self.settle_where(|place| place <= up_to);
+        } else {
+            self.keeping.needs.reached(up_to.segment);
+            self.settle_synced();
         }
     }
 
