@@ -329,22 +329,7 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use atoll_world::disk;
-
-    /// Shows every file of a corpus to its target.
-    fn replay(name: &str, target: fn(&[u8])) {
-        let disk = disk::real();
-        let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("../../fuzz/corpus")
-            .join(name);
-        let files = disk.list(&corpus).expect("every target has a corpus");
-        assert!(files.len() >= 3, "{name} has files to begin with");
-        for file in files {
-            target(&disk.read_all(&corpus.join(file)).expect("it was listed"));
-        }
-    }
+    use atoll_world::corpus::replay;
 
     #[test]
     fn the_corpora_of_the_fuzzer_are_read() {

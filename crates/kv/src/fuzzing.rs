@@ -238,24 +238,8 @@ pub fn operation(bytes: &[u8]) {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "reads the corpora")]
 mod tests {
-    use std::{fs, path::PathBuf};
-
-    /// Shows every file of a corpus to its target.
-    fn replay(name: &str, target: fn(&[u8])) {
-        let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("../../fuzz/corpus")
-            .join(name);
-        let files: Vec<_> = fs::read_dir(&corpus)
-            .expect("every target has a corpus")
-            .collect();
-        assert!(files.len() >= 3, "{name} has files to begin with");
-        for file in files {
-            let path = file.expect("it was listed").path();
-            target(&fs::read(path).expect("it was listed"));
-        }
-    }
+    use atoll_world::corpus::replay;
 
     #[test]
     fn the_corpora_of_the_fuzzer_are_read() {

@@ -4,6 +4,7 @@
 //! everything above asks here, so that a simulation can answer instead.
 
 pub mod clock;
+pub mod corpus;
 pub mod disk;
 pub mod golden;
 pub mod journal;
