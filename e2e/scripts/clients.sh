@@ -66,6 +66,7 @@ start() {
         "$server" start --dir "$dir/data" --listen-client "127.0.0.1:$port" \
             --listen-redis "127.0.0.1:$redis_port" \
             --listen-redis-cluster "127.0.0.1:$cluster_port" \
+            --listen-kubernetes "127.0.0.1:$(free_port)" \
             --listen-peer "127.0.0.1:$peer" >"$log" 2>&1 &
         ;;
     etcd)

@@ -69,6 +69,8 @@ pub struct Layout {
     pub redis_port: u16,
     /// Where clients of Redis Cluster come in.
     pub redis_cluster_port: u16,
+    /// Where clients of the Kubernetes API come in.
+    pub kubernetes_port: u16,
 }
 
 /// How a node comes into its cluster.
@@ -221,7 +223,9 @@ fn atoll_start(command: &mut Command, node: &Layout, entry: &Entry) {
         .arg("--listen-redis")
         .arg(format!("{host}:{}", node.redis_port))
         .arg("--listen-redis-cluster")
-        .arg(format!("{host}:{}", node.redis_cluster_port));
+        .arg(format!("{host}:{}", node.redis_cluster_port))
+        .arg("--listen-kubernetes")
+        .arg(format!("{host}:{}", node.kubernetes_port));
     match entry {
         Entry::Found | Entry::Again => {}
         Entry::Join { host, token } => {

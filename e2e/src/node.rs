@@ -120,6 +120,7 @@ impl Node {
             peer_port: ports::free_port(),
             redis_port: ports::free_port(),
             redis_cluster_port: ports::free_port(),
+            kubernetes_port: ports::free_port(),
         };
         Ok(Self {
             server,

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     client::{Client, Options},
     command::{
-        auth, ca, completions, config, context, key, keyspace, lease, lock, node, redis, role,
-        snapshot, status, txn, user,
+        auth, ca, completions, config, context, key, keyspace, kubeconfig, lease, lock, node,
+        redis, role, snapshot, status, txn, user,
     },
     demo,
     error::{CliError, EXIT_CODES},
@@ -205,6 +205,8 @@ pub(crate) enum Command {
     /// Named parts of hot data, and how consistent each is.
     #[command(subcommand)]
     Keyspace(keyspace::KeyspaceCommand),
+    /// A configuration for kubectl and everything that reads the same file.
+    Kubeconfig(kubeconfig::KubeconfigArgs),
     /// Hot data: what Redis clients read and write.
     #[command(subcommand)]
     Redis(redis::RedisCommand),
@@ -252,6 +254,7 @@ impl Cli {
             Command::Auth(command) => auth::run(command, &global.client()?, global.output).await,
             Command::Snapshot(command) => snapshot::run(command, global).await,
             Command::Keyspace(command) => keyspace::run(command, global).await,
+            Command::Kubeconfig(args) => kubeconfig::run(args, global).await,
             Command::Redis(command) => redis::run(command, global).await,
             Command::Context(command) => context::run(command, global),
             Command::Config(command) => config::run(command, global),

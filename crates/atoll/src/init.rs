@@ -43,6 +43,9 @@ const PEER_PORT: u16 = 2380;
 const REDIS_PORT: u16 = 6379;
 const REDIS_CLUSTER_PORT: u16 = 7379;
 
+/// Where clients of the Kubernetes API come in.
+const KUBERNETES_PORT: u16 = 6443;
+
 impl InitArgs {
     /// The settings, with all listeners at `--listen` unless they were named themselves.
     pub(crate) fn settings(&self) -> SettingFlags {
@@ -60,6 +63,7 @@ impl InitArgs {
         all.push("listen.client", address.to_string());
         all.push("listen.redis", redis.to_string());
         all.push("listen.redis_cluster", redis_cluster.to_string());
+        all.push("listen.kubernetes", at(KUBERNETES_PORT).to_string());
         all.push("listen.peer", peer.to_string());
         all.extend(&self.settings);
         all
@@ -145,6 +149,7 @@ pub(crate) async fn make(config: &Config) -> Result<(Record, String), CliError> 
     private.listen.peer = private.listen.client.clone();
     private.listen.redis = private.listen.client.clone();
     private.listen.redis_cluster = private.listen.client.clone();
+    private.listen.kubernetes = private.listen.client.clone();
     private.node.port_offset = 0;
     let first = Node::start(&private, Origin::Directory).await?;
     let password = new_password();
@@ -156,10 +161,11 @@ pub(crate) async fn make(config: &Config) -> Result<(Record, String), CliError> 
 
 fn listeners(config: &Config) -> String {
     format!(
-        "--listen-client {} --listen-redis {} --listen-redis-cluster {} --listen-peer {}",
+        "--listen-client {} --listen-redis {} --listen-redis-cluster {} --listen-kubernetes {} --listen-peer {}",
         config.client_address(),
         config.redis_address(),
         config.redis_cluster_address(),
+        config.kubernetes_address(),
         config.peer_address()
     )
 }

@@ -30,6 +30,9 @@ use crate::{cli::Cli, error::CliError};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = shim() {
+        return code;
+    }
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -51,6 +54,15 @@ fn main() -> ExitCode {
     // A command that is done does not wait for a thread that reads a pipe.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// The parent of a container's program is this program, too: it has no threads and no runtime, and
+/// nobody asks for it by hand.
+fn shim() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let is_shim = arguments.next()? == node::SHIM_COMMAND;
+    let dir = arguments.next().filter(|_| is_shim)?;
+    Some(atoll_world::workload::shim_main(dir.as_ref()))
 }
 
 fn report(error: &CliError) {

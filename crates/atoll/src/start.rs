@@ -84,6 +84,9 @@ Atoll node {id} of cluster {cluster} is up, its data is in {dir}.
   Redis      {redis}
              try: redis-cli -h {redis_host} -p {redis_port} set hello world
              for cluster clients: {redis_cluster} (redis-cli -c -p {redis_cluster_port})
+  Kubernetes {kubernetes}
+             try: atoll kubeconfig{dir_flag} --out kubeconfig, then
+             kubectl --kubeconfig kubeconfig get nodes
   peers      {peer} (mutual TLS)
              add a node: atoll token create, then on the other machine
              atoll start --join {peer} --token TOKEN
@@ -95,9 +98,19 @@ Ctrl-C stops it; starting it again finds everything.
         dir = config.node.dir.display(),
         peer = node.peer_address,
         redis = node.redis_address,
+        kubernetes = node.kubernetes_url,
+        dir_flag = dir_flag(config),
         redis_host = node.redis_address.ip(),
         redis_port = node.redis_address.port(),
         redis_cluster = node.redis_cluster_address,
         redis_cluster_port = node.redis_cluster_address.port(),
     )
+}
+
+/// What has to be said to name a node's folder; nothing where it is where everybody looks.
+fn dir_flag(config: &Config) -> String {
+    match config.node.dir.to_str() {
+        Some("./atoll-data") => String::new(),
+        _ => format!(" --dir {}", config.node.dir.display()),
+    }
 }

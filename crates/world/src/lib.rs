@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod disk;
 pub mod golden;
 pub mod journal;
+pub mod machine;
 pub mod net;
 pub mod peers;
 pub mod pki;
@@ -16,6 +17,8 @@ pub mod random;
 pub mod runtime;
 pub mod store;
 pub mod task;
+pub mod tree;
 pub mod watch;
+pub mod workload;
 
 pub use random::{is_simulated, sim_mode};

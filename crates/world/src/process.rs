@@ -21,6 +21,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+/// A variable of this process's environment, if it is text.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Why a process could not be dealt with.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {

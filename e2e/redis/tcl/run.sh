@@ -79,6 +79,7 @@ start() {
         "$server" start --dir "$dir/data" --kv-partitions "$partitions" --kv-shards 2 \
             --kv-durability none \
             --listen-redis "127.0.0.1:$port" --listen-redis-cluster "127.0.0.1:$(free_port)" \
+            --listen-kubernetes "127.0.0.1:$(free_port)" \
             --listen-client "127.0.0.1:$(free_port)" --listen-peer "127.0.0.1:$(free_port)" \
             >"$logs/$1.log" 2>&1 &
         ;;

@@ -112,6 +112,12 @@ impl Client {
         Client::with_token(options, self.shared.token.clone())
     }
 
+    /// Who it logs in as; none if nobody.
+    pub(crate) fn user(&self) -> Option<String> {
+        let login = self.shared.options.login.as_ref();
+        login.map(|login| login.user.clone())
+    }
+
     /// The endpoints, in the order in which they are tried.
     pub(crate) fn endpoints(&self) -> &[String] {
         &self.shared.options.endpoints

@@ -10,6 +10,7 @@ mod drain;
 pub(crate) mod hot;
 pub(crate) mod key;
 pub(crate) mod keyspace;
+pub(crate) mod kubeconfig;
 mod lag;
 pub(crate) mod lease;
 pub(crate) mod lock;

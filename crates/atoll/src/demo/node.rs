@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Listeners of a node.
-pub(super) const PORTS: usize = 4;
+pub(super) const PORTS: usize = 5;
 
 /// How long a node may take to tell how it is.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
@@ -58,12 +58,19 @@ pub(super) struct Node {
     peer_port: u16,
     redis_port: u16,
     redis_cluster_port: u16,
+    kubernetes_port: u16,
 }
 
 impl Node {
     /// It does not run yet.
     pub(super) fn new(name: String, dir: &Path, ports: [u16; PORTS]) -> Node {
-        let [client_port, peer_port, redis_port, redis_cluster_port] = ports;
+        let [
+            client_port,
+            peer_port,
+            redis_port,
+            redis_cluster_port,
+            kubernetes_port,
+        ] = ports;
         Node {
             name,
             state: State::Silent,
@@ -77,6 +84,7 @@ impl Node {
             peer_port,
             redis_port,
             redis_cluster_port,
+            kubernetes_port,
         }
     }
 
@@ -113,6 +121,7 @@ impl Node {
                 "--listen-redis-cluster=127.0.0.1:{}",
                 self.redis_cluster_port
             ),
+            format!("--listen-kubernetes=127.0.0.1:{}", self.kubernetes_port),
         ];
         let mut environment = Vec::new();
         if let Some((first, token)) = join {

@@ -11,6 +11,7 @@ pub(crate) mod hot;
 mod join;
 pub(crate) mod record;
 mod serve;
+mod services;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -33,6 +34,7 @@ use atoll_control::{
     log::LogSettings,
     proto::raft,
 };
+use atoll_gateway::Gateway;
 use atoll_kv::driver::ClusterAddress;
 use atoll_world::{
     disk::{self, Disk, DiskLock},
@@ -50,6 +52,7 @@ use self::{certificates::Certificates, record::Record};
 pub(crate) use self::{
     global::Coordinator,
     hot::{EVENTUAL_BEHIND_MS, EVENTUAL_UNKNOWN},
+    services::{API_FILE, SHIM_COMMAND},
 };
 use crate::error::CliError;
 
@@ -57,7 +60,7 @@ use crate::error::CliError;
 const LOCK_FILE: &str = "LOCK";
 
 /// The folder of certificates.
-const PKI_DIR: &str = "pki";
+pub(crate) const PKI_DIR: &str = "pki";
 
 /// How long connections may take to end when the node stops.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
@@ -171,12 +174,15 @@ pub(crate) struct Node {
     pub(crate) redis_address: SocketAddr,
     /// Where clients of Redis Cluster reach it.
     pub(crate) redis_cluster_address: SocketAddr,
+    /// Where clients of the Kubernetes API reach it, as URL.
+    pub(crate) kubernetes_url: String,
     /// Where peers reach it, `host:port`.
     pub(crate) peer_address: String,
     hot: hot::Hot,
     peers: Arc<TlsPeers>,
     stopping: watch::Sender<bool>,
     router: Router<Control>,
+    gateway: Gateway,
     _directory: Directory,
 }
 
@@ -197,6 +203,7 @@ impl Node {
         let client_listener = bind(&config.client_address().to_string()).await?;
         let redis_listener = bind(&config.redis_address().to_string()).await?;
         let cluster_listener = bind(&config.redis_cluster_address().to_string()).await?;
+        let kubernetes_listener = bind(&config.kubernetes_address().to_string()).await?;
         let settings = settings(config)?;
         let mut member = member(config, &peer_listener, &client_listener, exposed);
         settings.levels.announce(&mut member);
@@ -279,6 +286,18 @@ impl Node {
             },
             &hot,
         );
+        let (kubernetes_url, gateway) = services::start(
+            config,
+            &directory,
+            &record,
+            control.clone(),
+            peers.clone(),
+            services::Door {
+                listener: kubernetes_listener,
+                tls: certificates.clients.clone(),
+                stopped: stopped.clone(),
+            },
+        )?;
         task::spawn(serve::clients(
             client_listener,
             tls,
@@ -297,11 +316,13 @@ impl Node {
             client_url,
             redis_address,
             redis_cluster_address,
+            kubernetes_url,
             peer_address,
             hot,
             peers,
             stopping,
             router,
+            gateway,
             _directory: directory,
         })
     }
@@ -309,6 +330,7 @@ impl Node {
     /// Stops in order.
     pub(crate) async fn stop(self) {
         self.stopping.send_replace(true);
+        self.gateway.stop(DRAIN_MAX).await;
         self.hot.stop().await;
         self.control.stop().await;
         drop(self.router);
@@ -336,6 +358,7 @@ pub(crate) fn hosts(config: &Config) -> Vec<String> {
         &config.listen.client.host,
         &config.listen.redis.host,
         &config.listen.redis_cluster.host,
+        &config.listen.kubernetes.host,
         &config.listen.peer.host,
     ];
     for host in own {

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use atoll_control::{
     driver::control::Control,
-    face::{self, Connection, Router},
+    face::{self, Connection, Limits, Router},
 };
 use atoll_kv::{driver::Kv, face::server::Server};
+use atoll_services::face::Api;
 use atoll_world::{
     net::{Incoming, Listener, NetError, Stream},
     peers::tls::TlsPeers,
     task,
 };
+use axum::{body::Body, http::Request};
+use hyper::body::Incoming as RequestBody;
 use tokio::sync::watch;
 
 use super::{Acceptor, join::Door};
@@ -70,6 +73,52 @@ async fn client(
             error = &error as &dyn std::error::Error,
             "a client's connection ended"
         );
+    }
+}
+
+/// Serves clients of the Kubernetes API until the node stops.
+pub(super) async fn kubernetes(
+    listener: Listener,
+    tls: Acceptor,
+    api: Api<Control>,
+    limits: Limits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let loopback = listener.local_address().ip().is_loopback();
+    let limits = Arc::new(limits);
+    loop {
+        let incoming = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            incoming = listener.accept() => incoming,
+        };
+        let (api, tls, limits) = (api.clone(), tls.clone(), limits.clone());
+        let mut stopped = stopped.clone();
+        task::spawn(async move {
+            let stream = match incoming.handshake(&tls).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    return tracing::debug!(%error, "a client did not get through the handshake");
+                }
+            };
+            let connection = Arc::new(Connection {
+                peer_common_name: stream.peer_common_name(),
+                loopback,
+                tls: true,
+            });
+            let answer = move |request: Request<RequestBody>| {
+                api.clone()
+                    .answer(request.map(Body::new), connection.clone())
+            };
+            let shutdown = async move {
+                // An error means that the node is gone, which is the same.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            };
+            let served = face::serve_requests(stream, &limits, answer, shutdown).await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "a client's connection ended");
+            }
+        });
     }
 }
 

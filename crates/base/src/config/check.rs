@@ -81,6 +81,25 @@ fn rules(config: &Config) -> Vec<Rule> {
             "clients of Redis Cluster, other clients, and nodes, come in through different ports",
         ),
         (
+            listen.kubernetes.port != 0
+                && [
+                    listen.client.port,
+                    listen.peer.port,
+                    listen.redis.port,
+                    listen.redis_cluster.port,
+                ]
+                .contains(&listen.kubernetes.port),
+            "listen.kubernetes",
+            "listen.client",
+            "clients of the Kubernetes API, other clients, and nodes, come in through different ports",
+        ),
+        (
+            too_high(listen.kubernetes.port),
+            "listen.kubernetes",
+            "node.port_offset",
+            "the port and the offset together must not be above 65535",
+        ),
+        (
             too_high(listen.redis_cluster.port),
             "listen.redis_cluster",
             "node.port_offset",

@@ -99,6 +99,8 @@ tree! {
         redis: Address = "127.0.0.1:6379", Kind::Address;
         /// Where clients of Redis Cluster come in. Each key is served by the node that owns it; clients are told which one that is, and sent there.
         redis_cluster: Address = "127.0.0.1:7379", Kind::Address;
+        /// Where kubectl and other clients of the Kubernetes API come in. Always TLS, and always with a credential.
+        kubernetes: Address = "127.0.0.1:6443", Kind::Address;
         /// Where the other nodes come in. Always mutual TLS.
         peer: Address = "127.0.0.1:2380", Kind::Address;
         /// The name or address under which others are told to reach this node; the listener's own host where it is empty.
@@ -188,6 +190,15 @@ tree! {
         /// The most transactions that one node brings to their ends at a time.
         transactions_max: u64 = "10000", Kind::Integer { min: 1, max: 1_000_000 }, unit "transactions";
     }
+    /// Services: pods and what looks after them.
+    services: Services {
+        /// Whether pods may run on this node.
+        run_pods: bool = "true", Kind::Flag;
+        /// The network that addresses of services are taken from: ADDRESS/BITS. It should be the same on every node. Programs of `process` pods share their machine's network, so it is a part of loopback's unless somebody routes another one.
+        network: String = "127.64.0.0/12", Kind::Text { bytes_max: 18 };
+        /// The ports that nodes listen on for services of type NodePort and LoadBalancer: FIRST-LAST. They should be the same on every node.
+        node_ports: String = "30000-32767", Kind::Text { bytes_max: 11 };
+    }
     /// The write-ahead log on the disk.
     journal: Journal {
         /// The size of one file of the log.
@@ -232,6 +243,11 @@ impl Config {
         self.offset(&self.listen.redis_cluster)
     }
 
+    /// Where clients of the Kubernetes API come in, the offset added.
+    pub fn kubernetes_address(&self) -> Address {
+        self.offset(&self.listen.kubernetes)
+    }
+
     /// Whether any listener can be reached from another machine.
     pub fn leaves_loopback(&self) -> bool {
         let listen = &self.listen;
@@ -239,6 +255,7 @@ impl Config {
             &listen.client,
             &listen.redis,
             &listen.redis_cluster,
+            &listen.kubernetes,
             &listen.peer,
         ];
         listeners.iter().any(|listener| !listener.is_loopback())

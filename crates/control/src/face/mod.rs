@@ -49,7 +49,7 @@ pub use caller::Connection;
 pub use guest::{Answer, Answering, Guest};
 pub use limits::Limits;
 pub use router::{Metrics, Router, router, router_with};
-pub use serve::{ConnectionError, serve_connection};
+pub use serve::{ConnectionError, serve_connection, serve_requests};
 pub use status::rpc_text;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! client may take and on how much it may have open.
 
 use std::{
+    convert::Infallible,
     io,
     pin::{Pin, pin},
     sync::Arc,
@@ -9,7 +10,13 @@ use std::{
 };
 
 use atoll_world::task;
-use hyper::{rt::Executor, service::service_fn};
+use axum::http::{Request, Response};
+use bytes::Bytes;
+use hyper::{
+    body::{Body, Incoming},
+    rt::Executor,
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
@@ -19,7 +26,7 @@ use tokio::{
     time::Sleep,
 };
 
-use super::{Connection, router::Router};
+use super::{Connection, Limits, router::Router};
 use crate::api::ControlApi;
 
 /// What tells HTTP/2 from HTTP/1.1: the length of HTTP/2's preface, in bytes.
@@ -121,6 +128,29 @@ where
     C: ControlApi,
 {
     let limits = router.limits().clone();
+    let connection = Arc::new(connection);
+    let answer = move |request| router.clone().answer(request, connection.clone());
+    serve_requests(io, &limits, answer, shutdown).await
+}
+
+/// The same, for whoever answers single requests: within the limits of what a client may have
+/// open, and of how long it may take.
+///
+/// # Errors
+/// When the connection broke, or the client did not keep to the protocol or to the limits.
+pub async fn serve_requests<I, F, A, B>(
+    io: I,
+    limits: &Limits,
+    answer: F,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ConnectionError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> A + Send + 'static,
+    A: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let mut builder = auto::Builder::new(Spawner);
     builder
         .http1()
@@ -141,8 +171,7 @@ where
         .max_local_error_reset_streams(limits.error_resets_max)
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout);
-    let connection = Arc::new(connection);
-    let service = service_fn(move |request| router.clone().answer(request, connection.clone()));
+    let service = service_fn(answer);
     let io = TokioIo::new(Prompt {
         io,
         deadline: Some(Box::pin(tokio::time::sleep(limits.header_read_timeout))),

@@ -39,6 +39,7 @@ pub(super) fn settings(dir: &Path, more: &[(&str, &str)]) -> Config {
     flags.push("listen.client", "0.0.0.0:0".into());
     flags.push("listen.redis", "127.0.0.1:0".into());
     flags.push("listen.redis_cluster", "127.0.0.1:0".into());
+    flags.push("listen.kubernetes", "127.0.0.1:0".into());
     flags.push("listen.peer", "127.0.0.1:0".into());
     for (path, value) in more {
         flags.push(path, (*value).to_owned());

@@ -231,7 +231,10 @@ fn both_sides_of_a_cut_go_on_and_come_to_the_same() {
             clock::sleep(Duration::from_secs(5)).await;
             for at in 0..3 {
                 let status = status(&story.kv(at));
-                assert_eq!((status.partitions, status.filling), (PARTITIONS.into(), 0));
+                assert_eq!(
+                    (status.partitions, status.filling),
+                    (u64::from(PARTITIONS), 0)
+                );
                 assert!(status.behind_ms < 4_000, "{status:?}");
             }
         });

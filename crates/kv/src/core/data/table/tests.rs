@@ -148,5 +148,5 @@ fn it_grows_and_shrinks() {
     }
     assert!(table.heap_bytes() <= 20_000, "{}", table.heap_bytes());
     let left: u64 = table.values().sum();
-    assert_eq!(left, (9_900..10_000).sum());
+    assert_eq!(left, (9_900..10_000).sum::<u64>());
 }

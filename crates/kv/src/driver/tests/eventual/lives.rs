@@ -90,7 +90,7 @@ fn a_node_that_leaves_and_comes_back_counts_anew() {
             story.net.isolate(NodeId(1));
             story.move_to(&[1, 2, 3]);
             let is_filled =
-                |it: EventualStatus| it.partitions == PARTITIONS.into() && it.filling == 0;
+                |it: EventualStatus| it.partitions == u64::from(PARTITIONS) && it.filling == 0;
             story.until(2, "it is filled", is_filled).await;
             assert_eq!(one(&story.kv(2), "GET n").await, bulk("3"));
             assert_eq!(one(&story.kv(2), "INCR n").await, integer(4));
@@ -124,7 +124,7 @@ fn a_node_that_missed_that_it_had_left_begins_anew() {
             story.machines.push(away);
             story.start(2).await;
             let is_filled = |it: EventualStatus| {
-                it.partitions == PARTITIONS.into() && it.filling == 0 && it.unknown == 0
+                it.partitions == u64::from(PARTITIONS) && it.filling == 0 && it.unknown == 0
             };
             story.until(2, "it is filled", is_filled).await;
             story.until_all("SISMEMBER s a", &integer(0)).await;

@@ -1,0 +1,205 @@
+//! `atoll kubeconfig`: a configuration for kubectl and everything that reads the same file.
+//!
+//! Who can read a node's folder holds the cluster's authority, and is given a certificate of root
+//! by it. Anybody else logs in, and is given one of that user.
+
+use std::path::{Path, PathBuf};
+
+use atoll_base::config::Config;
+use atoll_control::{core::auth::ROOT_USER, proto::cluster::IssueCertificateRequest};
+use atoll_world::{
+    disk,
+    pki::{self, Identity, KeyRequest, Keyring},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::{
+    cli::Global,
+    client::Retry,
+    error::CliError,
+    node::{API_FILE, PKI_DIR, pki_failed},
+    output,
+    settings::{self, SettingFlags},
+};
+
+/// Where the API is if nobody says otherwise.
+const PORT: u16 = 6443;
+
+/// Arguments of `atoll kubeconfig`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KubeconfigArgs {
+    /// Log in over the network and have a certificate of this user, even if this machine holds
+    /// a node's folder.
+    #[arg(long = "as", value_name = "USER")]
+    user: Option<String>,
+    /// Where the Kubernetes API is; the node's own address if it is left away.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// The name of cluster, user and context in the file.
+    #[arg(long, default_value = "atoll", value_name = "NAME")]
+    context_name: String,
+    /// The namespace to begin with.
+    #[arg(long, default_value = "default", value_name = "NAMESPACE")]
+    namespace: String,
+    /// How long the certificate is good for; a year if it is left away.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=315_360_000), value_name = "SECONDS")]
+    ttl_s: Option<u64>,
+    /// Write it here, readable for this user alone, instead of to standard output.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+/// What goes into the file.
+struct Access {
+    server: String,
+    roots_pem: String,
+    identity: Identity,
+    user: String,
+}
+
+/// Writes the configuration.
+///
+/// # Errors
+/// There is neither a folder nor a login, or the file can't be written.
+pub(crate) async fn run(args: KubeconfigArgs, global: &Global) -> Result<(), CliError> {
+    let config = settings::load(global.config_file.as_deref(), &args.settings)?.config;
+    let folder = &config.node.dir;
+    let is_here = args.user.is_none() && folder.join(API_FILE).exists();
+    let access = match is_here {
+        true => from_folder(&args, &config)?,
+        false => from_cluster(&args, global).await?,
+    };
+    // JSON is YAML, and what reads one reads the other.
+    let text = format!("{:#}\n", kubeconfig(&args, &access));
+    match &args.out {
+        None => output::print(&text),
+        Some(path) => {
+            write_private(path, &text)?;
+            output::note(&format!(
+                "{} is written: kubectl --kubeconfig {} get nodes",
+                path.display(),
+                path.display()
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn from_folder(args: &KubeconfigArgs, config: &Config) -> Result<Access, CliError> {
+    let folder = &config.node.dir;
+    let keyring = Keyring::open(&folder.join(PKI_DIR)).map_err(pki_failed)?;
+    let key = KeyRequest::new().map_err(pki_failed)?;
+    let life = args
+        .ttl_s
+        .map_or(pki::LEAF_LIFE, std::time::Duration::from_secs);
+    let chain = keyring
+        .sign_client(key.csr_pem(), ROOT_USER, life)
+        .map_err(pki_failed)?;
+    Ok(Access {
+        server: match &args.server {
+            Some(server) => server.clone(),
+            None => server_in(folder)?,
+        },
+        roots_pem: keyring.roots_pem(),
+        identity: key.certified(&chain).map_err(pki_failed)?,
+        user: ROOT_USER.to_owned(),
+    })
+}
+
+/// Where the node of a folder has served the API last.
+fn server_in(folder: &Path) -> Result<String, CliError> {
+    let path = folder.join(API_FILE);
+    let read = disk::real().read_all(&path);
+    let bytes = read.map_err(|error| CliError::failed(error.to_string(), ""))?;
+    let text = String::from_utf8_lossy(&bytes);
+    match text.trim().split_once(' ') {
+        Some(("v1", url)) => Ok(url.to_owned()),
+        _ => Err(CliError::failed(
+            format!("{} can't be read: it is of another version", path.display()),
+            "Say where the API is with --server.",
+        )),
+    }
+}
+
+async fn from_cluster(args: &KubeconfigArgs, global: &Global) -> Result<Access, CliError> {
+    let client = global.client()?;
+    let user = args.user.clone().or_else(|| client.user());
+    let Some(user) = user else {
+        return Err(CliError::usage(
+            "nobody is logged in, and there is no node's folder here",
+            "Name the folder with --dir, or log in with --user NAME.",
+        ));
+    };
+    let key = KeyRequest::new().map_err(pki_failed)?;
+    let request = IssueCertificateRequest {
+        user: user.clone(),
+        csr_pem: key.csr_pem().to_owned(),
+        life_s: args.ttl_s.unwrap_or(0),
+    };
+    // Asked twice, there are two certificates of one key: no harm.
+    let answer = client
+        .call(Retry::Safe, request, |node, request| async move {
+            node.certificates().issue(request).await
+        })
+        .await?;
+    let endpoint = client.endpoints().first().cloned().unwrap_or_default();
+    Ok(Access {
+        server: args.server.clone().unwrap_or_else(|| beside(&endpoint)),
+        identity: key.certified(&answer.certificate_pem).map_err(pki_failed)?,
+        roots_pem: answer.roots_pem,
+        user,
+    })
+}
+
+/// The API at the host of another listener.
+fn beside(endpoint: &str) -> String {
+    let host = endpoint.split("://").last().unwrap_or_default();
+    let host = host.split('/').next().unwrap_or_default();
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => host,
+    };
+    format!("https://{host}:{PORT}")
+}
+
+fn kubeconfig(args: &KubeconfigArgs, access: &Access) -> Value {
+    let data = |pem: &str| STANDARD.encode(pem);
+    let user = format!("{}@{}", access.user, args.context_name);
+    json!({
+        "apiVersion": "v1", "kind": "Config", "preferences": {},
+        "clusters": [{"name": args.context_name, "cluster": {
+            "server": access.server,
+            "certificate-authority-data": data(&access.roots_pem),
+        }}],
+        "users": [{"name": user, "user": {
+            "client-certificate-data": data(&access.identity.chain_pem()),
+            "client-key-data": data(access.identity.key_pem()),
+        }}],
+        "contexts": [{"name": args.context_name, "context": {
+            "cluster": args.context_name, "user": user, "namespace": args.namespace,
+        }}],
+        "current-context": args.context_name,
+    })
+}
+
+/// Writes a file that holds a key.
+fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
+    let written = atoll_world::tree::write_file(path, text.as_bytes(), 0o600);
+    written.map_err(|error| CliError::failed(error.to_string(), ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_beside_other_listeners() {
+        assert_eq!(beside("https://10.0.0.1:2379"), "https://10.0.0.1:6443");
+        assert_eq!(beside("http://host/"), "https://host:6443");
+        assert_eq!(beside("https://[::1]:2379"), "https://[::1]:6443");
+    }
+}

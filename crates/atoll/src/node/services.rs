@@ -1,0 +1,205 @@
+//! Services at this node: the Kubernetes API on a listener of its own, and the agent that runs
+//! pods.
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
+
+use atoll_base::config::Config;
+use atoll_control::driver::control::Control;
+use atoll_gateway::Gateway;
+use atoll_services::{
+    api::Traffic,
+    driver::{self, PodSetup, Setup, admission},
+};
+use atoll_world::{
+    net::Listener,
+    peers::tls::TlsPeers,
+    process, task,
+    workload::{Cgroups, Launcher},
+};
+use tokio::sync::watch;
+
+use super::{Acceptor, Directory, limits, reached_at, record::Record, serve};
+use crate::error::CliError;
+
+/// What this program is called with to be the parent of a container's program.
+pub(crate) const SHIM_COMMAND: &str = "workload-shim";
+/// The file that says where this node serves the Kubernetes API: a version and a URL.
+pub(crate) const API_FILE: &str = "kubernetes-api";
+/// Where what belongs to pods lies, below the node's folder.
+const PODS_DIR: &str = "pods";
+/// The file beside it that tells programs how long they may run.
+const LEASE_EXTENSION: &str = "lease";
+/// The longest name of a Node, in bytes.
+const NAME_BYTES_MAX: usize = 63;
+
+/// How clients come in.
+pub(super) struct Door {
+    pub(super) listener: Listener,
+    pub(super) tls: Acceptor,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// Starts services; where clients reach the API, as URL, and the gateway.
+///
+/// # Errors
+/// Settings that can't be used; the folder.
+pub(super) fn start(
+    config: &Config,
+    directory: &Directory,
+    record: &Record,
+    control: Control,
+    peers: Arc<TlsPeers>,
+    door: Door,
+) -> Result<(String, Gateway), CliError> {
+    let host = reached_at(config, &config.listen.kubernetes.host);
+    let port = door.listener.local_address().port();
+    let url = match host.contains(':') {
+        true => format!("https://[{host}]:{port}"),
+        false => format!("https://{host}:{port}"),
+    };
+    let written = directory.disk.write_atomic(
+        &directory.path.join(API_FILE),
+        format!("v1 {url}\n").as_bytes(),
+    );
+    written.map_err(|error| CliError::failed(error.to_string(), ""))?;
+    let services = driver::start(Setup {
+        control,
+        peers,
+        node: record.node,
+        name: name(config),
+        address: address(&host),
+        addresses: addresses(config)?,
+        pods: pods(config, directory, record)?,
+    });
+    task::spawn(serve::kubernetes(
+        door.listener,
+        door.tls,
+        services.api,
+        limits(config),
+        door.stopped,
+    ));
+    let gateway = gateway(services.traffic, config.listen.kubernetes.host.clone());
+    Ok((url, gateway))
+}
+
+/// Starts the gateway, which does what Services ask for. Those from outside come in where the
+/// Kubernetes API does.
+fn gateway(mut traffic: watch::Receiver<Arc<Traffic>>, host: String) -> Gateway {
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host,
+    };
+    let wanted = move |traffic: &Traffic| {
+        Arc::new(atoll_gateway::core::services::config(
+            &traffic.services,
+            &traffic.slices,
+            &host,
+        ))
+    };
+    let (sender, receiver) = watch::channel(wanted(&traffic.borrow_and_update()));
+    task::spawn(async move {
+        while traffic.changed().await.is_ok() {
+            let config = wanted(&traffic.borrow_and_update());
+            sender.send_replace(config);
+        }
+    });
+    Gateway::start(receiver)
+}
+
+fn pods(
+    config: &Config,
+    directory: &Directory,
+    record: &Record,
+) -> Result<Option<PodSetup>, CliError> {
+    if !config.services.run_pods {
+        return Ok(None);
+    }
+    let failed = |error: &dyn std::fmt::Display| CliError::failed(error.to_string(), "");
+    let folder: PathBuf = directory.path.join(PODS_DIR);
+    directory
+        .disk
+        .create_dir_all(&folder)
+        .map_err(|error| failed(&error))?;
+    // Programs are started elsewhere, and what they can reach is told by whole paths.
+    let folder = std::path::absolute(&folder).map_err(|error| failed(&error))?;
+    Ok(Some(PodSetup {
+        lease: folder.with_extension(LEASE_EXTENSION),
+        folder,
+        launcher: Launcher::own(SHIM_COMMAND),
+        cgroups: Cgroups::detect(&format!("atoll-{}", record.node)),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }))
+}
+
+/// The name that the node's Node is to have: what people call it, as far as that can be a name.
+fn name(config: &Config) -> String {
+    let called = match config.node.name.as_str() {
+        "" => process::host_name().unwrap_or_default(),
+        name => name.to_owned(),
+    };
+    let plain = |letter: char| match letter.to_ascii_lowercase() {
+        letter @ ('a'..='z' | '0'..='9') => letter,
+        _ => '-',
+    };
+    let mut name: String = called.chars().map(plain).collect();
+    name.truncate(NAME_BYTES_MAX);
+    match name.trim_matches('-') {
+        "" => "node".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Where the node is reached as an address; a name that is none stands for loopback.
+fn address(host: &str) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => "127.0.0.1".to_owned(),
+    }
+}
+
+fn addresses(config: &Config) -> Result<admission::Settings, CliError> {
+    let services = &config.services;
+    let network = services
+        .network
+        .split_once('/')
+        .and_then(|(address, bits)| {
+            let bits: u8 = bits.parse().ok().filter(|bits| (1..=30).contains(bits))?;
+            Some((address.parse().ok()?, bits))
+        });
+    let Some((network, prefix_bits)) = network else {
+        return Err(CliError::usage(
+            format!("services.network is {:?}", services.network),
+            "Give it as ADDRESS/BITS, an IPv4 network with 1 to 30 bits, such as 127.64.0.0/12.",
+        ));
+    };
+    let ports = services
+        .node_ports
+        .split_once('-')
+        .and_then(|(first, last)| {
+            let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+            (first > 0 && first <= last).then_some(first..=last)
+        });
+    let Some(node_ports) = ports else {
+        return Err(CliError::usage(
+            format!("services.node_ports is {:?}", services.node_ports),
+            "Give them as FIRST-LAST, such as 30000-32767.",
+        ));
+    };
+    Ok(admission::Settings {
+        network,
+        prefix_bits,
+        node_ports,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_an_address_is_loopback() {
+        assert_eq!(address("10.0.0.1"), "10.0.0.1");
+        assert_eq!(address("::1"), "::1");
+        assert_eq!(address("localhost"), "127.0.0.1");
+    }
+}

@@ -1,0 +1,375 @@
+//! The fields of a head on their way through: what belongs to one connection only is taken out
+//! (RFC 9110 section 7.6.1), what the next one has to know about the client is put in, and what
+//! was asked for is made certain. Everything else is passed as it came, W3C trace context and
+//! unknown fields included.
+
+use hyper::{
+    HeaderMap, Method, Uri, Version,
+    header::{
+        CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderName, HeaderValue,
+        PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    },
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// The fields that always belong to one connection.
+const HOP_BY_HOP: [HeaderName; 5] = [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
+
+/// Takes out what belongs to one connection: the fields known for that, and those that
+/// `Connection` names; but not those without which the message would be another one, whoever
+/// names them.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        strip_named(headers);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn strip_named(headers: &mut HeaderMap) {
+    let values: Vec<HeaderValue> = match headers.entry(CONNECTION) {
+        Entry::Occupied(entry) => entry.remove_entry_mult().1.collect(),
+        Entry::Vacant(_) => return,
+    };
+    for value in &values {
+        for option in tokens(value) {
+            let is_for_all = [HOST, CONTENT_LENGTH]
+                .iter()
+                .any(|name| option.eq_ignore_ascii_case(name.as_str().as_bytes()));
+            if is_for_all {
+                continue;
+            }
+            if let Ok(name) = HeaderName::from_bytes(option) {
+                headers.remove(name);
+            }
+        }
+    }
+}
+
+/// Takes out of a request what is meant for a proxy, which is this one.
+pub fn strip_proxy_credentials(headers: &mut HeaderMap) {
+    headers.remove(PROXY_AUTHORIZATION);
+    headers.remove(PROXY_AUTHENTICATE);
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    let parts = value.as_bytes().split(|byte| *byte == b',');
+    parts
+        .map(<[u8]>::trim_ascii)
+        .filter(|part| !part.is_empty())
+}
+
+fn lists(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .any(|value| tokens(value).any(|it| it.eq_ignore_ascii_case(token.as_bytes())))
+}
+
+/// Whether the client can take trailers; gRPC servers ask for it.
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    lists(headers, TE, "trailers")
+}
+
+/// Whether a request asks for a WebSocket (RFC 6455 section 4.1). Other upgrades are not
+/// passed on: a tunnel to a cluster would escape the routes (`h2c`).
+pub fn wants_websocket(method: &Method, version: Version, headers: &HeaderMap) -> bool {
+    *method == Method::GET
+        && version == Version::HTTP_11
+        && is_websocket(headers)
+        && !headers.contains_key(CONTENT_LENGTH)
+        && !headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Whether a head, of a request or of an answer with status 101, is about a WebSocket.
+pub fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut wanted = headers.get_all(UPGRADE).iter();
+    lists(headers, CONNECTION, "upgrade")
+        && wanted
+            .next()
+            .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && wanted.next().is_none()
+}
+
+/// Puts in what makes a head one about a WebSocket.
+pub fn set_websocket(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Why it is not certain which host is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// None, where there has to be one.
+    #[error("no host")]
+    Missing,
+    /// Several.
+    #[error("several hosts")]
+    Several,
+    /// Not the form of a host.
+    #[error("not a host")]
+    Malformed,
+}
+
+/// Makes sure that a request names one host, in `Host`, and gives it: the authority of the
+/// target where it has one (RFC 9112 section 3.2.2, RFC 9113 section 8.3.1).
+///
+/// # Errors
+/// It is not certain which; the request is to be refused.
+pub fn settle_host(
+    version: Version,
+    uri: &Uri,
+    headers: &mut HeaderMap,
+) -> Result<HeaderValue, HostError> {
+    let mut named = headers.get_all(HOST).iter();
+    let first = named.next();
+    if named.next().is_some() {
+        return Err(HostError::Several);
+    }
+    let host = match (uri.authority(), first) {
+        (Some(authority), first) => {
+            let is_other = |host: &HeaderValue| {
+                !host
+                    .as_bytes()
+                    .eq_ignore_ascii_case(authority.as_str().as_bytes())
+            };
+            if version == Version::HTTP_2 && first.is_some_and(is_other) {
+                return Err(HostError::Several);
+            }
+            HeaderValue::from_str(authority.as_str()).map_err(|_| HostError::Malformed)?
+        }
+        (None, Some(host)) => host.clone(),
+        (None, None) if version == Version::HTTP_10 => HeaderValue::from_static(""),
+        (None, None) => return Err(HostError::Missing),
+    };
+    if !host.as_bytes().iter().all(|byte| is_of_host(*byte)) {
+        return Err(HostError::Malformed);
+    }
+    if uri.authority().is_some() {
+        headers.insert(HOST, host.clone());
+    }
+    Ok(host)
+}
+
+/// Letters of a host with a port: those of RFC 3986's `reg-name` but for percent signs.
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// What the next one has to know about a connection's client.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address, without the port.
+    pub address: HeaderValue,
+    /// It came with TLS.
+    pub is_tls: bool,
+    /// It is a proxy whose fields are kept and added to.
+    pub is_trusted: bool,
+}
+
+impl Client {
+    /// Puts `X-Forwarded-For`, `-Proto` and `-Host` in.
+    pub fn tell(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        if !self.is_trusted {
+            headers.remove(FORWARDED);
+            headers.remove(X_REAL_IP);
+            headers.insert(X_FORWARDED_FOR, self.address.clone());
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+            headers.insert(X_FORWARDED_HOST, host.clone());
+            return;
+        }
+        let mut chain = Vec::new();
+        for value in headers.get_all(X_FORWARDED_FOR) {
+            chain.extend_from_slice(value.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(self.address.as_bytes());
+        let chain = HeaderValue::from_bytes(&chain).expect("made of values and commas");
+        headers.insert(X_FORWARDED_FOR, chain);
+        let scheme = || HeaderValue::from_static(scheme);
+        headers.entry(X_FORWARDED_PROTO).or_insert_with(scheme);
+        headers
+            .entry(X_FORWARDED_HOST)
+            .or_insert_with(|| host.clone());
+    }
+}
+
+/// A cookie's value.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    pairs.into_iter().find_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+        value.strip_prefix(b"=")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let pairs = fields.iter().map(|(name, value)| {
+            let name: HeaderName = name.parse().unwrap();
+            (name, HeaderValue::from_str(value).unwrap())
+        });
+        pairs.fold(HeaderMap::new(), |mut map, (name, value)| {
+            map.append(name, value);
+            map
+        })
+    }
+
+    fn names(map: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_stays_there() {
+        let mut headers = map(&[
+            ("connection", "close, X-Own"),
+            ("connection", "host,x-other , content-length"),
+            ("x-own", "1"),
+            ("x-other", "1"),
+            ("x-kept", "1"),
+            ("host", "a"),
+            ("content-length", "3"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("trailer", "x-sum"),
+            ("traceparent", "00-1-2-01"),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        let kept = ["content-length", "host", "traceparent", "trailer", "x-kept"];
+        assert_eq!(names(&headers), kept);
+    }
+
+    #[test]
+    fn websockets_are_told_from_other_upgrades() {
+        let cases = [
+            (
+                vec![
+                    ("connection", "keep-alive, Upgrade"),
+                    ("upgrade", "WebSocket"),
+                ],
+                true,
+            ),
+            (vec![("connection", "upgrade"), ("upgrade", "h2c")], false),
+            (
+                vec![("connection", "upgrade"), ("upgrade", "websocket, h2c")],
+                false,
+            ),
+            (
+                vec![("connection", "close"), ("upgrade", "websocket")],
+                false,
+            ),
+            (
+                vec![
+                    ("connection", "upgrade"),
+                    ("upgrade", "websocket"),
+                    ("content-length", "1"),
+                ],
+                false,
+            ),
+        ];
+        for (fields, expected) in cases {
+            let wants = wants_websocket(&Method::GET, Version::HTTP_11, &map(&fields));
+            assert_eq!(wants, expected, "{fields:?}");
+        }
+        let fields = map(&[("connection", "upgrade"), ("upgrade", "websocket")]);
+        assert!(!wants_websocket(&Method::POST, Version::HTTP_11, &fields));
+        assert!(!wants_websocket(&Method::GET, Version::HTTP_10, &fields));
+    }
+
+    #[test]
+    fn one_host_or_none() {
+        use HostError::{Malformed, Missing, Several};
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        type Case<'a> = (Version, &'a str, &'a [&'a str], Result<&'a str, HostError>);
+        let cases: [Case<'_>; 12] = [
+            (one, "/", &["a:1"], Ok("a:1")),
+            (one, "/", &[""], Ok("")),
+            (one, "/", &[], Err(Missing)),
+            (Version::HTTP_10, "/", &[], Ok("")),
+            (one, "/", &["a", "a"], Err(Several)),
+            (one, "/", &["a/b"], Err(Malformed)),
+            (one, "/", &["u@a"], Err(Malformed)),
+            (one, "/", &["a b"], Err(Malformed)),
+            (one, "http://b/", &["a"], Ok("b")),
+            (one, "http://b/", &["a", "b"], Err(Several)),
+            (two, "http://b/", &["a"], Err(Several)),
+            (two, "http://b/", &["B"], Ok("b")),
+        ];
+        for (version, uri, hosts, expected) in cases {
+            let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            let mut headers = map(&fields);
+            let uri: Uri = uri.parse().unwrap();
+            let host = settle_host(version, &uri, &mut headers);
+            let host = host.as_ref().map(|it| it.to_str().unwrap());
+            assert_eq!(
+                host,
+                expected.as_ref().copied(),
+                "{version:?} {uri} {hosts:?}"
+            );
+            if let (Some(_), Ok(expected)) = (uri.authority(), expected) {
+                assert_eq!(headers[HOST], expected);
+            }
+        }
+    }
+
+    #[test]
+    fn clients_can_t_say_who_they_are_but_proxies_can() {
+        let came = [
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=10.0.0.1"),
+        ];
+        let mut client = Client {
+            address: HeaderValue::from_static("192.0.2.1"),
+            is_tls: false,
+            is_trusted: false,
+        };
+        let host = HeaderValue::from_static("a");
+        let mut headers = map(&came);
+        client.tell(&mut headers, &host);
+        assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.1");
+        assert_eq!(headers[X_FORWARDED_PROTO], "http");
+        assert_eq!(headers[X_FORWARDED_HOST], "a");
+        assert!(!headers.contains_key(FORWARDED));
+
+        client.is_trusted = true;
+        let mut headers = map(&came);
+        client.tell(&mut headers, &host);
+        let chain: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
+        assert_eq!(chain, ["10.0.0.1, 10.0.0.2, 192.0.2.1"]);
+        assert_eq!(headers[X_FORWARDED_PROTO], "https");
+        assert_eq!(headers[X_FORWARDED_HOST], "a");
+        assert!(headers.contains_key(FORWARDED));
+    }
+
+    #[test]
+    fn cookies_are_found() {
+        let headers = map(&[("cookie", "a=1; bb=2"), ("cookie", "b=3; c==")]);
+        let found = |name| cookie(&headers, name).map(|it| std::str::from_utf8(it).unwrap());
+        assert_eq!(
+            (found("a"), found("b"), found("c")),
+            (Some("1"), Some("3"), Some("="))
+        );
+        assert_eq!(found("d"), None);
+    }
+}

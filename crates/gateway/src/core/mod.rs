@@ -1,0 +1,15 @@
+//! What is decided, without doing it: no async, clock, thread, I/O or hash order. Time comes in
+//! as milliseconds or microseconds of one clock that does not go back, chance as a number.
+
+pub mod balance;
+pub mod breaker;
+pub mod bucket;
+pub mod budget;
+pub mod config;
+pub mod fields;
+pub mod health;
+pub mod outlier;
+pub mod proxy_header;
+pub mod route;
+pub mod services;
+pub mod strict;

@@ -1,0 +1,86 @@
+//! What the gateway says by itself.
+
+use hyper::{
+    Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+};
+
+use super::{body::Answer, send::SendError};
+use crate::core::fields::HostError;
+
+/// Why a request is answered by the gateway.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// It is not certain which host was asked for.
+    #[error("bad request: {0}")]
+    Host(#[from] HostError),
+    /// CONNECT, which would be a tunnel to anywhere.
+    #[error("method not allowed")]
+    Method,
+    /// No route.
+    #[error("no route for this host and path")]
+    NoRoute,
+    /// More requests in a second than the cluster takes.
+    #[error("too many requests")]
+    Rate,
+    /// The endpoint wants to speak something else, unasked.
+    #[error("the endpoint switched protocols unasked")]
+    Switched,
+    /// Nobody answered.
+    #[error("{0}")]
+    Send(#[from] SendError),
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Host(_) | Refusal::Send(SendError::BadBody) => StatusCode::BAD_REQUEST,
+            Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::NoRoute => StatusCode::NOT_FOUND,
+            Refusal::Rate => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Send(SendError::NoEndpoint | SendError::Limited) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Refusal::Switched | Refusal::Send(SendError::Unreachable | SendError::Broke(_)) => {
+                StatusCode::BAD_GATEWAY
+            }
+            Refusal::Send(SendError::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Whether a limit was reached.
+    pub(super) fn is_limit(&self) -> bool {
+        matches!(self, Refusal::Rate | Refusal::Send(SendError::Limited))
+    }
+
+    /// The answer. What an endpoint did in detail is not told to clients.
+    pub(super) fn answer(&self) -> Response<Answer> {
+        let text = match self {
+            Refusal::Send(SendError::Broke(_)) => "the endpoint broke off\n".to_owned(),
+            other => format!("{other}\n"),
+        };
+        let mut response = Response::new(Answer::text(text));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        match self {
+            Refusal::Rate => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Refusal::Method => {
+                let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+                headers.insert(ALLOW, HeaderValue::from_static(methods));
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            // What is left of the body can't be told from the next request.
+            Refusal::Send(SendError::BadBody) => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

@@ -1,0 +1,130 @@
+//! One listener: connections are accepted, counted, and served in tasks of their own, by what
+//! the snapshot in force says of the listener in that moment.
+
+use std::sync::Arc;
+
+use atoll_world::{
+    net::{Incoming, Listener as Socket},
+    task,
+};
+use hyper::header::HeaderValue;
+use tokio::sync::watch;
+
+use super::{
+    Shared, Stage,
+    http::serve::{self, Client},
+    reached,
+    tcp::{self, Ends},
+};
+use crate::core::{
+    breaker::Gauge,
+    config::{Listener, Protocol},
+    fields,
+    proxy_header::Header,
+};
+
+/// Accepts connections until the listener is closed.
+pub(crate) async fn run(
+    name: String,
+    socket: Socket,
+    shared: Shared,
+    stages: watch::Receiver<Stage>,
+) {
+    let connections = Gauge::default();
+    let mut closing = stages.clone();
+    let mut closed = std::pin::pin!(reached(&mut closing, Stage::Drain));
+    loop {
+        let incoming = tokio::select! {
+            incoming = socket.accept() => incoming,
+            () = &mut closed => return,
+        };
+        let table = shared.table();
+        let config = table.config.listeners.iter().find(|it| it.name == name);
+        let Some(config) = config else { continue };
+        let Some(place) =
+            connections.take(u32::try_from(config.limits.connections_max).unwrap_or(u32::MAX))
+        else {
+            shared.stats.limited.add_one();
+            continue;
+        };
+        let counted = shared.stats.connections_open.enter();
+        let connection = Connection {
+            config: config.clone(),
+            shared: shared.clone(),
+            stages: stages.clone(),
+            local: socket.local_address(),
+        };
+        drop(task::spawn(async move {
+            connection.serve(incoming).await;
+            drop((place, counted));
+        }));
+    }
+}
+
+struct Connection {
+    config: Listener,
+    shared: Shared,
+    stages: watch::Receiver<Stage>,
+    local: std::net::SocketAddr,
+}
+
+impl Connection {
+    async fn serve(self, incoming: Incoming) {
+        let peer = incoming.peer_address();
+        let limits = self.config.limits.clone();
+        let protocol = self.config.protocol.clone();
+        let mut ends = Ends {
+            source: peer,
+            destination: self.local,
+        };
+        let mut stream = match &protocol {
+            Protocol::Http { tls: Some(tls), .. } => match incoming.handshake(tls).await {
+                Ok(stream) => stream,
+                Err(error) => return tracing::debug!(%peer, %error, "no TLS"),
+            },
+            _ => incoming.plain(),
+        };
+        if self.config.expects_proxy_header {
+            match tcp::read_proxy_header(&mut stream, limits.head_ms).await {
+                Ok(Header::Local) => {}
+                Ok(Header::Proxied {
+                    source,
+                    destination,
+                }) => {
+                    ends = Ends {
+                        source,
+                        destination,
+                    }
+                }
+                Err(error) => return tracing::debug!(%peer, %error, "no PROXY header"),
+            }
+        }
+        match protocol {
+            Protocol::Tcp { cluster } => {
+                let served = tcp::serve(stream, ends, &cluster, &self.shared, self.stages).await;
+                if let Err(error) = served {
+                    tracing::debug!(%peer, %error, "a connection ended badly");
+                }
+            }
+            Protocol::Http {
+                trusts_forwarded, ..
+            } => {
+                let address = ends.source.ip().to_canonical().to_string();
+                let client = Client {
+                    fields: fields::Client {
+                        address: HeaderValue::try_from(address).expect("an address is ASCII"),
+                        is_tls: stream.is_tls(),
+                        is_trusted: trusts_forwarded,
+                    },
+                    shared: self.shared,
+                    address: ends.source,
+                    gate: Arc::default(),
+                    stages: self.stages,
+                };
+                if let Err(error) = serve::serve(stream, client, &limits).await {
+                    tracing::debug!(%peer, %error, "a connection ended badly");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the whole agent: stories and random ones.
+
+mod properties;
+mod script;
+mod show;
+mod stories;
+mod world;

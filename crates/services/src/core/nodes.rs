@@ -1,0 +1,328 @@
+//! The life of nodes: who is silent is doubted, then given up, and its pods are replaced.
+//!
+//! Agents tell the leader that they are there; nothing is written for that. An agent that gets
+//! no answer for as long as its lease stops its pods by itself, so that a pod that is deleted
+//! here after [`GIVEN_UP_MS`] runs nowhere any more: lease + drift of clocks + the time it takes
+//! to kill. A new leader has heard nobody yet, and gives everybody that time anew.
+//!
+//! Conditions and taints are Kubernetes' (`node.kubernetes.io/unreachable`), so that tolerations
+//! work; none is added to pods, which are replaced at once unless they say otherwise.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    controllers::world::{Plan, Step, View},
+    kinds::{self, Kind},
+    lifecycle::Deletion,
+    object::{self, Name},
+    time::{format_rfc3339, parse_rfc3339},
+    tolerations,
+};
+
+/// How often an agent says that it is there, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 1_000;
+/// How long an agent lets its pods run after the last answer that it had, counted from when it
+/// asked, in milliseconds of its own clock.
+pub const LEASE_MS: u64 = 4_000;
+/// How much the clocks of two machines may differ in a lease's time: 5 %.
+pub const DRIFT_MS: u64 = 200;
+/// How long an agent may take to kill its pods.
+pub const KILL_MS: u64 = 1_500;
+/// After so long a silence a node gets no new pods.
+pub const DOUBTED_MS: u64 = 2_500;
+/// After so long a silence none of its pods runs any more.
+pub const GIVEN_UP_MS: u64 = LEASE_MS + DRIFT_MS + KILL_MS;
+
+/// Set while a node is silent.
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+/// Set while somebody wants no new pods on it.
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+
+/// For how long a node has been silent, in milliseconds.
+pub type Silence = BTreeMap<String, u64>;
+
+/// What is to be done about the nodes and the pods on them. Who is not in `silence` has never
+/// been heard, as long as `unheard_ms`.
+pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) -> Plan {
+    let mut plan = Plan::default();
+    let mut taints = BTreeMap::new();
+    for node in view.list(&kinds::NODES, None) {
+        let name = object::name(&node).to_owned();
+        let silent_ms = silence.get(&name).copied().unwrap_or(unheard_ms);
+        let steps = look_at(&node, silent_ms, now_ms);
+        taints.insert(name, (node["spec"]["taints"].clone(), silent_ms));
+        // The next look sees what the first of them has changed.
+        plan.steps.extend(steps.into_iter().take(1));
+    }
+    for pod in view.list(&kinds::PODS, None) {
+        let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+        if node.is_empty() {
+            continue;
+        }
+        let at_ms = match taints.get(node) {
+            Some((taints, silent_ms)) => {
+                let at_ms = tolerations::evicted_at_ms(&pod, taints);
+                // What was given up may be there again before it is written.
+                at_ms.map(|at_ms| (at_ms, *silent_ms >= GIVEN_UP_MS))
+            }
+            // A node that is gone took its pods along, once its lease has ended.
+            None => {
+                let silent_ms = silence.get(node).copied().unwrap_or(unheard_ms);
+                let left_ms = GIVEN_UP_MS.saturating_sub(silent_ms);
+                Some((now_ms + left_ms, true))
+            }
+        };
+        let Some((at_ms, is_forced)) = at_ms else {
+            continue;
+        };
+        if at_ms > now_ms {
+            let left_ms = at_ms - now_ms;
+            let earliest = plan.again_in_ms.map_or(left_ms, |ms| ms.min(left_ms));
+            plan.again_in_ms = Some(earliest);
+        } else if is_forced || !object::is_being_deleted(&pod) {
+            plan.steps.push(evict(&pod, is_forced));
+        }
+    }
+    plan
+}
+
+fn evict(pod: &Value, is_forced: bool) -> Step {
+    Step::Delete {
+        name: Name {
+            kind: &kinds::PODS,
+            namespace: object::namespace(pod).to_owned(),
+            name: object::name(pod).to_owned(),
+        },
+        deletion: Deletion {
+            uid: Some(object::uid(pod).to_owned()),
+            grace_s: is_forced.then_some(0),
+            ..Deletion::default()
+        },
+    }
+}
+
+/// What is to be written of a node, the most urgent first.
+fn look_at(node: &Value, silent_ms: u64, now_ms: u64) -> Vec<Step> {
+    let kind: &'static Kind = &kinds::NODES;
+    let mut steps = Vec::new();
+    let wanted = taints(node, silent_ms, now_ms);
+    let has = node["spec"]["taints"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    if wanted != has {
+        let mut object = node.clone();
+        let spec = object::child_mut(&mut object, "spec");
+        match wanted.is_empty() {
+            true => spec.remove("taints"),
+            false => spec.insert("taints".to_owned(), Value::Array(wanted)),
+        };
+        steps.push(Step::Update { kind, object });
+    }
+    let ready = condition(node);
+    let is_unknown = ready.is_some_and(|ready| ready["status"] == "Unknown");
+    let is_silent = silent_ms >= DOUBTED_MS;
+    if ready.is_some() && is_silent != is_unknown {
+        let told = match is_silent {
+            true => (
+                "Unknown",
+                "NodeStatusUnknown",
+                "The agent has stopped saying that it is there.",
+            ),
+            false => ("True", "AgentReady", "The agent says that it is there."),
+        };
+        let object = with_condition(node, told, now_ms);
+        steps.push(Step::UpdateStatus { kind, object });
+    }
+    steps
+}
+
+/// The taints that a node is to have: its own, and those that follow from its state.
+fn taints(node: &Value, silent_ms: u64, now_ms: u64) -> Vec<Value> {
+    let has = node["spec"]["taints"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let mut wanted = Vec::new();
+    if silent_ms >= DOUBTED_MS {
+        wanted.push((UNREACHABLE, "NoSchedule"));
+    }
+    if silent_ms >= GIVEN_UP_MS {
+        wanted.push((UNREACHABLE, "NoExecute"));
+    }
+    if node["spec"]["unschedulable"] == true {
+        wanted.push((UNSCHEDULABLE, "NoSchedule"));
+    }
+    let is = |taint: &Value, (key, effect): (&str, &str)| {
+        taint["key"] == key && taint["effect"] == effect
+    };
+    let is_ours = |taint: &Value| taint["key"] == UNREACHABLE || taint["key"] == UNSCHEDULABLE;
+    let mut taints: Vec<Value> = has
+        .iter()
+        .filter(|taint| !is_ours(taint) || wanted.iter().any(|it| is(taint, *it)))
+        .cloned()
+        .collect();
+    for it @ (key, effect) in wanted {
+        if !has.iter().any(|taint| is(taint, it)) {
+            let at = format_rfc3339(now_ms);
+            taints.push(json!({"key": key, "effect": effect, "timeAdded": at}));
+        }
+    }
+    taints
+}
+
+/// The condition `Ready`.
+fn condition(node: &Value) -> Option<&Value> {
+    let conditions = node["status"]["conditions"].as_array()?;
+    conditions.iter().find(|it| it["type"] == "Ready")
+}
+
+fn with_condition(node: &Value, told: (&str, &str, &str), now_ms: u64) -> Value {
+    let (status, reason, message) = told;
+    let mut node = node.clone();
+    let now = json!(format_rfc3339(now_ms));
+    let conditions = node["status"]["conditions"].as_array_mut();
+    for condition in conditions.into_iter().flatten() {
+        // What is told of a silent node is not known any more.
+        let is_ready = condition["type"] == "Ready";
+        if let Some(fields) = condition.as_object_mut()
+            && is_ready
+        {
+            fields.insert("status".to_owned(), json!(status));
+            fields.insert("reason".to_owned(), json!(reason));
+            fields.insert("message".to_owned(), json!(message));
+            fields.insert("lastTransitionTime".to_owned(), now.clone());
+        }
+    }
+    node
+}
+
+/// When a taint was added, milliseconds since the epoch.
+pub(crate) fn added_ms(taint: &Value) -> Option<u64> {
+    parse_rfc3339(taint["timeAdded"].as_str()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const NOW_MS: u64 = 1_700_000_000_000;
+
+    struct Few(Vec<(&'static Kind, Value)>);
+
+    impl View for Few {
+        fn get(&self, kind: &'static Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
+            let list = self.list(kind, Some(namespace));
+            list.into_iter().find(|it| object::name(it) == name)
+        }
+
+        fn list(&self, kind: &'static Kind, namespace: Option<&str>) -> Vec<Arc<Value>> {
+            let inside = |it: &Value| namespace.is_none_or(|space| object::namespace(it) == space);
+            let found = self.0.iter().filter(|(of, it)| *of == kind && inside(it));
+            found.map(|(_, it)| Arc::new(it.clone())).collect()
+        }
+
+        fn by_owner(&self, _: &'static Kind, _: &str) -> Vec<Arc<Value>> {
+            Vec::new()
+        }
+    }
+
+    fn town(tolerations: Value) -> Few {
+        Few(vec![
+            (
+                &kinds::NODES,
+                json!({"metadata": {"name": "a"}, "spec": {},
+                    "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
+            ),
+            (
+                &kinds::PODS,
+                json!({"metadata": {"name": "web", "namespace": "default", "uid": "u"},
+                    "spec": {"nodeName": "a", "tolerations": tolerations}}),
+            ),
+        ])
+    }
+
+    /// Does what is planned until nothing is; the pods that went.
+    fn settle(town: &mut Few, silent_ms: u64, now_ms: u64) -> Vec<Deletion> {
+        let silence = Silence::from([("a".to_owned(), silent_ms)]);
+        let mut gone = Vec::new();
+        for _ in 0..10 {
+            let plan = plan(town, &silence, 0, now_ms);
+            if plan.steps.is_empty() {
+                return gone;
+            }
+            for step in plan.steps {
+                match step {
+                    Step::Update { object, .. } | Step::UpdateStatus { object, .. } => {
+                        town.0[0].1 = object;
+                    }
+                    Step::Delete { deletion, .. } => {
+                        town.0.truncate(1);
+                        gone.push(deletion);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        panic!("it never settles");
+    }
+
+    #[test]
+    fn who_is_silent_is_doubted_and_given_up_and_comes_back() {
+        let mut town = town(json!([]));
+        assert!(settle(&mut town, 0, NOW_MS).is_empty());
+        assert!(settle(&mut town, DOUBTED_MS, NOW_MS).is_empty());
+        assert_eq!(town.0[0].1["status"]["conditions"][0]["status"], "Unknown");
+        assert_eq!(town.0[0].1["spec"]["taints"][0]["effect"], "NoSchedule");
+        let gone = settle(&mut town, GIVEN_UP_MS, NOW_MS);
+        assert_eq!(gone.len(), 1);
+        assert_eq!(
+            (gone[0].grace_s, gone[0].uid.as_deref()),
+            (Some(0), Some("u"))
+        );
+        settle(&mut town, 10, NOW_MS + 60_000);
+        assert_eq!(town.0[0].1["status"]["conditions"][0]["status"], "True");
+        assert!(town.0[0].1["spec"]["taints"].is_null());
+    }
+
+    #[test]
+    fn who_tolerates_stays_as_long_as_it_says() {
+        let for_60_s = json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute",
+            "tolerationSeconds": 60}]);
+        let mut town = town(for_60_s);
+        assert!(settle(&mut town, GIVEN_UP_MS, NOW_MS).is_empty());
+        let silence = Silence::from([("a".to_owned(), GIVEN_UP_MS)]);
+        assert_eq!(plan(&town, &silence, 0, NOW_MS).again_in_ms, Some(60_000));
+        assert_eq!(settle(&mut town, GIVEN_UP_MS, NOW_MS + 60_000).len(), 1);
+    }
+
+    #[test]
+    fn pods_of_a_node_that_is_gone_go_when_its_lease_has_ended() {
+        let mut town = town(json!([]));
+        town.0.remove(0);
+        let silence = Silence::from([("a".to_owned(), GIVEN_UP_MS - 1)]);
+        assert_eq!(plan(&town, &silence, 0, NOW_MS).steps, []);
+        assert_eq!(plan(&town, &Silence::new(), 0, NOW_MS).steps, []);
+        assert_eq!(
+            plan(&town, &Silence::new(), GIVEN_UP_MS, NOW_MS)
+                .steps
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_cordoned_node_takes_no_new_pods_and_keeps_the_old() {
+        let mut town = town(json!([]));
+        town.0[0].1["spec"]["unschedulable"] = json!(true);
+        assert!(settle(&mut town, 0, NOW_MS).is_empty());
+        assert_eq!(town.0[0].1["spec"]["taints"][0]["key"], UNSCHEDULABLE);
+        town.0[0].1["spec"]["unschedulable"] = json!(false);
+        settle(&mut town, 0, NOW_MS);
+        assert!(town.0[0].1["spec"]["taints"].is_null());
+    }
+}

@@ -1,0 +1,405 @@
+//! What makes pods, and what is about them.
+
+use super::*;
+
+fn workload() -> Value {
+    json!({
+        "metadata": {"name": "d", "namespace": "n"},
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c"}]}},
+        },
+    })
+}
+
+fn spec(spec: Value) -> Value {
+    json!({"spec": spec})
+}
+
+#[test]
+fn deployments() {
+    let rolling = |rolling: Value| spec(json!({"strategy": {"rollingUpdate": rolling}}));
+    check(
+        &kinds::DEPLOYMENTS,
+        &workload(),
+        &[
+            (spec(json!({"replicas": 10_000})), &[]),
+            (
+                spec(json!({"replicas": -1, "minReadySeconds": -1})),
+                &[
+                    "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+                    "spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0",
+                ],
+            ),
+            (
+                spec(json!({"replicas": 10_001})),
+                &["spec.replicas: Invalid value: 10001: must be less than or equal to 10000"],
+            ),
+            (
+                spec(json!({"selector": null})),
+                &[
+                    "spec.selector: Required value",
+                    "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+                ],
+            ),
+            (
+                spec(json!({"selector": {"matchLabels": null}})),
+                &["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
+            ),
+            (
+                spec(json!({"selector": {"matchLabels": {"a": "c"}}})),
+                &[
+                    "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+                ],
+            ),
+            (
+                spec(json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Is"}]}})),
+                &[
+                    "spec.selector.matchExpressions[0].operator: Invalid value: \"Is\": not a valid selector operator",
+                    "spec.selector: Invalid value: {\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"Is\"}],\"matchLabels\":{\"a\":\"b\"}}: invalid label selector",
+                ],
+            ),
+            (
+                rolling(json!({"maxUnavailable": 0, "maxSurge": "50%"})),
+                &[],
+            ),
+            (
+                rolling(json!({"maxUnavailable": 0, "maxSurge": "0%"})),
+                &[
+                    "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0",
+                ],
+            ),
+            (
+                rolling(json!({"maxUnavailable": "101%"})),
+                &[
+                    "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%",
+                ],
+            ),
+            (
+                rolling(json!({"maxSurge": "x"})),
+                &[
+                    "spec.strategy.rollingUpdate.maxSurge: Invalid value: \"x\": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+                ],
+            ),
+            (
+                spec(json!({"strategy": {"type": "Recreate", "rollingUpdate": {}}})),
+                &[
+                    "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
+                ],
+            ),
+            (
+                spec(json!({"strategy": {"type": "X"}})),
+                &[
+                    "spec.strategy: Unsupported value: {\"type\":\"X\"}: supported values: \"Recreate\", \"RollingUpdate\"",
+                ],
+            ),
+            (
+                spec(json!({"progressDeadlineSeconds": 5, "minReadySeconds": 5})),
+                &[
+                    "spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds",
+                ],
+            ),
+            (
+                spec(
+                    json!({"template": {"spec": {"restartPolicy": "Never", "activeDeadlineSeconds": 1}}}),
+                ),
+                &[
+                    "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"",
+                    "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported",
+                ],
+            ),
+            (
+                spec(json!({"template": {"spec": {"containers": null}}})),
+                &["spec.template.spec.containers: Required value"],
+            ),
+        ],
+    );
+    let other = json!({"selector": {"matchLabels": {"c": "d"}}, "template": {"metadata": {"labels": {"c": "d"}}}});
+    check_update(
+        &kinds::DEPLOYMENTS,
+        &workload(),
+        &[
+            (
+                spec(json!({"replicas": 2, "template": {"spec": {"containers": [{"name": "x"}]}}})),
+                &[],
+            ),
+            (
+                spec(other),
+                &[
+                    "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\",\"c\":\"d\"}}: field is immutable",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn sets() {
+    check(
+        &kinds::REPLICA_SETS,
+        &workload(),
+        &[(
+            spec(json!({"selector": {"matchLabels": null}})),
+            &["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
+        )],
+    );
+    let claims = json!([{"metadata": {"name": "data"}}]);
+    let mount = json!([{"name": "data", "mountPath": "/d"}]);
+    let container = json!([{"name": "c", "volumeMounts": mount}]);
+    let stateful = kind("apps", "StatefulSet");
+    check(
+        &stateful,
+        &workload(),
+        &[
+            (
+                spec(
+                    json!({"volumeClaimTemplates": claims, "template": {"spec": {"containers": container}}}),
+                ),
+                &[],
+            ),
+            (
+                spec(json!({"template": {"spec": {"containers": container}}})),
+                &["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\""],
+            ),
+            (
+                spec(
+                    json!({"podManagementPolicy": "X", "updateStrategy": {"rollingUpdate": {"partition": -1}}}),
+                ),
+                &[
+                    "spec.podManagementPolicy: Invalid value: \"X\": must be 'OrderedReady' or 'Parallel'",
+                    "spec.updateStrategy.rollingUpdate.partition: Invalid value: -1: must be greater than or equal to 0",
+                ],
+            ),
+        ],
+    );
+    check_update(
+        &stateful,
+        &workload(),
+        &[
+            (spec(json!({"replicas": 3})), &[]),
+            (
+                spec(json!({"serviceName": "s"})),
+                &[
+                    "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+                ],
+            ),
+        ],
+    );
+    check(
+        &kind("apps", "DaemonSet"),
+        &workload(),
+        &[
+            (
+                spec(json!({"updateStrategy": {"rollingUpdate": {"maxSurge": 1}}})),
+                &[
+                    "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero",
+                ],
+            ),
+            (
+                spec(json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0}}})),
+                &[
+                    "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0",
+                ],
+            ),
+        ],
+    );
+    let plain = patched(
+        workload(),
+        &spec(json!({"selector": {"matchLabels": null, "a": "b"}})),
+    );
+    check(
+        &kind("", "ReplicationController"),
+        &plain,
+        &[(
+            spec(json!({"selector": {"a": "c"}})),
+            &[
+                "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+            ],
+        )],
+    );
+}
+
+#[test]
+fn jobs() {
+    let job = patched(
+        workload(),
+        &spec(json!({"template": {"spec": {"restartPolicy": "Never"}}})),
+    );
+    check(
+        &kind("batch", "Job"),
+        &job,
+        &[
+            (
+                spec(json!({"template": {"spec": {"restartPolicy": null}}})),
+                &[
+                    "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
+                ],
+            ),
+            (
+                spec(json!({"parallelism": -1, "completions": 1_000_001})),
+                &[
+                    "spec.parallelism: Invalid value: -1: must be greater than or equal to 0",
+                    "spec.completions: Invalid value: 1000001: must be less than or equal to 1000000",
+                ],
+            ),
+            (
+                spec(json!({"completionMode": "Indexed", "parallelism": 1})),
+                &["spec.completions: Required value: when completion mode is Indexed"],
+            ),
+            (
+                spec(json!({"backoffLimitPerIndex": 1})),
+                &["spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode"],
+            ),
+            (
+                json!({"metadata": {"name": "a".repeat(62)}, "spec": {"completionMode": "Indexed", "completions": 11}}),
+                &[&format!(
+                    "metadata.name: Invalid value: {0:?}: will not able to create pod with invalid DNS label: {0}-10",
+                    "a".repeat(62)
+                )],
+            ),
+        ],
+    );
+    check_update(
+        &kind("batch", "Job"),
+        &job,
+        &[
+            (spec(json!({"parallelism": 3, "suspend": true})), &[]),
+            (
+                spec(json!({"completions": 2})),
+                &["spec.completions: Invalid value: 2: field is immutable"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn cron_jobs() {
+    let template = json!({"spec": {"restartPolicy": "OnFailure", "containers": [{"name": "c"}]}});
+    let good = json!({
+        "metadata": {"name": "c", "namespace": "n"},
+        "spec": {"schedule": "*/5 * * * *", "jobTemplate": {"spec": {"template": template}}},
+    });
+    check(
+        &kind("batch", "CronJob"),
+        &good,
+        &[
+            (
+                spec(json!({"schedule": "@hourly", "timeZone": "Europe/Berlin"})),
+                &[],
+            ),
+            (
+                spec(json!({"schedule": null})),
+                &["spec.schedule: Required value"],
+            ),
+            (
+                spec(json!({"schedule": "* * *"})),
+                &[
+                    "spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]",
+                ],
+            ),
+            (
+                spec(json!({"schedule": "TZ=UTC 0 * * * *"})),
+                &[
+                    "spec.schedule: Invalid value: \"TZ=UTC 0 * * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+                ],
+            ),
+            (
+                spec(json!({"timeZone": "../etc"})),
+                &["spec.timeZone: Invalid value: \"../etc\": unknown time zone ../etc"],
+            ),
+            (
+                spec(json!({"concurrencyPolicy": "X"})),
+                &[
+                    "spec.concurrencyPolicy: Unsupported value: \"X\": supported values: \"Allow\", \"Forbid\", \"Replace\"",
+                ],
+            ),
+            (
+                json!({"metadata": {"name": "a".repeat(53)}}),
+                &[&format!(
+                    "metadata.name: Invalid value: {:?}: must be no more than 52 bytes",
+                    "a".repeat(53)
+                )],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn ingresses_budgets_scalers_priorities() {
+    let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
+    let path = json!({"path": "/", "pathType": "Prefix", "backend": backend});
+    let rule = |path: &Value| json!([{"host": "a.b", "http": {"paths": [path]}}]);
+    let meta = json!({"name": "x", "namespace": "n"});
+    check(
+        &kind("networking.k8s.io", "Ingress"),
+        &json!({"metadata": meta, "spec": {"rules": rule(&path)}}),
+        &[
+            (
+                spec(json!({"rules": null})),
+                &["spec: Invalid value: {}: either `defaultBackend` or `rules` must be specified"],
+            ),
+            (
+                spec(json!({"rules": rule(&json!({"path": "a", "backend": backend}))})),
+                &[
+                    "spec.rules[0].http.paths[0].pathType: Required value: pathType must be specified",
+                    "spec.rules[0].http.paths[0].path: Invalid value: \"a\": must be an absolute path",
+                ],
+            ),
+            (
+                spec(
+                    json!({"rules": rule(&patched(path, &json!({"backend": {"service": {"port": {"name": "web"}}}})))}),
+                ),
+                &[
+                    "spec.rules[0].http.paths[0].backend.service.port: Invalid value: {\"name\":\"web\",\"number\":80}: cannot set both port name & port number",
+                ],
+            ),
+            (
+                spec(json!({"rules": [{"host": "10.0.0.1"}]})),
+                &[
+                    "spec.rules[0].host: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address",
+                ],
+            ),
+        ],
+    );
+    check(
+        &kind("policy", "PodDisruptionBudget"),
+        &json!({"metadata": meta, "spec": {"minAvailable": 1}}),
+        &[(
+            spec(json!({"maxUnavailable": "x"})),
+            &[
+                "spec: Invalid value: {\"maxUnavailable\":\"x\",\"minAvailable\":1}: minAvailable and maxUnavailable cannot be both set",
+                "spec.maxUnavailable: Invalid value: \"x\": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')",
+            ],
+        )],
+    );
+    let target = json!({"kind": "Deployment", "name": "d"});
+    check(
+        &kind("autoscaling", "HorizontalPodAutoscaler"),
+        &json!({"metadata": meta, "spec": {"maxReplicas": 3, "scaleTargetRef": target}}),
+        &[(
+            spec(json!({"minReplicas": 4, "scaleTargetRef": {"name": null}})),
+            &[
+                "spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`",
+                "spec.scaleTargetRef.name: Required value",
+            ],
+        )],
+    );
+    let priority = kind("scheduling.k8s.io", "PriorityClass");
+    let good = json!({"metadata": meta, "value": 7});
+    check(
+        &priority,
+        &good,
+        &[(
+            json!({"value": 1_000_000_001}),
+            &["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
+        )],
+    );
+    check_update(
+        &priority,
+        &good,
+        &[(
+            json!({"value": 8}),
+            &["value: Forbidden: may not be changed in an update."],
+        )],
+    );
+}

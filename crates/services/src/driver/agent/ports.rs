@@ -1,0 +1,98 @@
+//! Finds ports for pods that take any: notes them in the API first, so that Services and the next
+//! life of this agent know them, and has the pod run when the note has come back.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use atoll_control::api::ControlApi;
+use atoll_world::{net, task};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::{
+    core::{
+        kinds,
+        object::{self, Name},
+        ports,
+        status::{Failure, Reason},
+    },
+    driver::objects::{Objects, Writer},
+};
+
+/// Finds ports.
+pub(super) struct Ports<C> {
+    objects: Objects<C>,
+    /// The pods for which they are being found, by uid.
+    finding: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl<C: ControlApi> Ports<C> {
+    pub(super) fn new(objects: Objects<C>) -> Self {
+        Ports {
+            objects,
+            finding: Arc::default(),
+        }
+    }
+
+    /// A pod as it runs; none as long as its ports are not known. Then they are found and noted,
+    /// and the pod comes again.
+    pub(super) fn running(&self, pod: Arc<Value>) -> Option<Arc<Value>> {
+        if !ports::are_free(&pod) || ports::wanted(&pod) == 0 {
+            return Some(pod);
+        }
+        if let Some(running) = ports::with_real(&pod) {
+            return Some(Arc::new(running));
+        }
+        if object::is_being_deleted(&pod) {
+            // Nothing of it runs yet, and nothing will.
+            return Some(pod);
+        }
+        let uid = object::uid(&pod).to_owned();
+        if self.finding.lock().insert(uid.clone()) {
+            let (objects, finding) = (self.objects.clone(), self.finding.clone());
+            task::spawn(async move {
+                if let Err(failure) = find(&objects, &pod).await {
+                    tracing::warn!(pod = object::name(&pod), %failure, "no ports were found for a pod");
+                }
+                finding.lock().remove(&uid);
+            });
+        }
+        None
+    }
+}
+
+async fn find<C: ControlApi>(objects: &Objects<C>, pod: &Value) -> Result<(), Failure> {
+    let mut listeners = Vec::new();
+    for _ in 0..ports::wanted(pod) {
+        // Held until all are found, so that none is found twice.
+        let listener = net::listen("127.0.0.1:0").await;
+        listeners.push(listener.map_err(|error| Failure::internal(error.to_string()))?);
+    }
+    let found: Vec<u16> = listeners
+        .iter()
+        .map(|it| it.local_address().port())
+        .collect();
+    drop(listeners);
+    let name = Name {
+        kind: &kinds::PODS,
+        namespace: object::namespace(pod).to_owned(),
+        name: object::name(pod).to_owned(),
+    };
+    let noted = ports::note(pod, &found);
+    let change = |old: &Value| {
+        if object::uid(old) != object::uid(pod) {
+            return Err(Failure::new(Reason::NotFound, "the pod is another one"));
+        }
+        let mut new = old.clone();
+        let meta = object::meta_mut(&mut new);
+        let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(ports::REAL.to_owned(), json!(noted));
+        }
+        Ok(new)
+    };
+    let writer = Writer::own("agent");
+    match objects.update(&name, None, &writer, change).await {
+        Err(failure) if failure.reason == Reason::NotFound => Ok(()),
+        updated => updated.map(drop),
+    }
+}

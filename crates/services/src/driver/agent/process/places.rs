@@ -1,0 +1,78 @@
+//! Where what belongs to pods lies.
+
+use std::path::{Path, PathBuf};
+
+use atoll_world::tree;
+
+use crate::core::agent::AttemptId;
+
+/// Where what belongs to pods lies. Uids are the server's, names of containers and volumes are
+/// labels: none of them leads elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Places(PathBuf);
+
+impl Places {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Places(folder)
+    }
+
+    /// All pods.
+    pub(super) fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// A pod.
+    pub(crate) fn pod(&self, uid: &str) -> PathBuf {
+        self.0.join(uid)
+    }
+
+    /// A volume of a pod.
+    pub(crate) fn volume(&self, uid: &str, name: &str) -> PathBuf {
+        self.pod(uid).join("volumes").join(name)
+    }
+
+    /// Where a container's program starts.
+    pub(crate) fn work(&self, uid: &str, container: &str) -> PathBuf {
+        self.pod(uid).join("work").join(container)
+    }
+
+    /// One attempt.
+    pub(super) fn attempt(&self, id: &AttemptId) -> PathBuf {
+        self.container(&id.uid, &id.container)
+            .join(id.number.to_string())
+    }
+
+    /// A program that is run beside one.
+    pub(super) fn exec(&self, id: &AttemptId, number: u64) -> PathBuf {
+        self.pod(&id.uid).join("exec").join(number.to_string())
+    }
+
+    fn container(&self, uid: &str, name: &str) -> PathBuf {
+        self.pod(uid).join("containers").join(name)
+    }
+
+    /// Every pod that has a folder.
+    pub(super) fn pods(&self) -> Vec<String> {
+        names(&self.0)
+    }
+
+    /// The containers of a pod that have run.
+    pub(super) fn containers(&self, uid: &str) -> Vec<String> {
+        names(&self.pod(uid).join("containers"))
+    }
+
+    /// The attempts of a container, in order.
+    pub(super) fn numbers(&self, uid: &str, container: &str) -> Vec<u32> {
+        let names = names(&self.container(uid, container));
+        let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+fn names(path: &Path) -> Vec<String> {
+    tree::names(path).unwrap_or_else(|error| {
+        tracing::warn!(%error, "a folder of pods can't be read");
+        Vec::new()
+    })
+}

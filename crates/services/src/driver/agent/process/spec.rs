@@ -1,0 +1,186 @@
+//! What a container's program is run as: its limits, its user, what it can reach.
+
+use std::path::{Path, PathBuf};
+
+use atoll_world::{
+    process, tree,
+    workload::{CgroupSpec, Cgroups, LandlockSpec, RlimitSpec, Spec},
+};
+use serde_json::Value;
+
+use super::places::Places;
+use crate::{
+    core::{
+        agent::{AttemptId, environment::ContainerRun},
+        object,
+        quantity::{self, Quantity},
+    },
+    driver::agent::volumes,
+};
+
+/// So many processes a container may have that does not say.
+const PIDS_MAX: u64 = 4_096;
+/// Folders that every program may write to.
+const SHARED: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock"];
+/// Where programs are looked for if this process does not say.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The spec of an attempt.
+///
+/// # Errors
+/// Its folders can't be made.
+pub(super) fn of(
+    places: &Places,
+    cgroups: &Cgroups,
+    id: &AttemptId,
+    pod: &Value,
+    run: &ContainerRun,
+) -> Result<Spec, String> {
+    let container = volumes::container(pod, &id.container);
+    let work = places.work(&id.uid, &id.container);
+    tree::make_folder(&work, 0o755).map_err(|error| error.to_string())?;
+    let mut spec = Spec::new(run.argv.clone(), cwd(&work, run.cwd.as_deref()));
+    spec.env = environment(pod, &work, run);
+    spec.cgroup = Some(CgroupSpec {
+        cgroups: cgroups.clone(),
+        name: format!("{}/{}-{}", id.uid, id.container, id.number),
+        cpu_milli: amount(container, "limits", "cpu", Quantity::milli),
+        cpu_request_milli: amount(container, "requests", "cpu", Quantity::milli),
+        memory_bytes: amount(container, "limits", "memory", Quantity::value),
+        pids_max: Some(PIDS_MAX),
+    });
+    spec.rlimits = vec![RlimitSpec {
+        resource: "core".to_owned(),
+        soft: Some(0),
+        hard: Some(0),
+    }];
+    let number = |field: &str| {
+        let own = &container["securityContext"][field];
+        let whole = &pod["spec"]["securityContext"][field];
+        let number = own.as_u64().or_else(|| whole.as_u64());
+        number.and_then(|number| u32::try_from(number).ok())
+    };
+    spec.user = number("runAsUser");
+    spec.group = number("runAsGroup");
+    spec.no_new_privs = container["securityContext"]["allowPrivilegeEscalation"] != true;
+    spec.landlock = Some(LandlockSpec {
+        denied: vec![
+            places
+                .root()
+                .parent()
+                .unwrap_or(places.root())
+                .to_path_buf(),
+        ],
+        writable: writable(places, id, pod, container, &work),
+        readable: vec![places.pod(&id.uid)],
+    });
+    Ok(spec)
+}
+
+/// A program beside an attempt: with its environment and limits, in a group of its own.
+///
+/// # Errors
+/// The attempt has no spec.
+pub(super) fn beside(
+    places: &Places,
+    id: &AttemptId,
+    argv: Vec<String>,
+    dir: &Path,
+) -> Result<Spec, String> {
+    /// Longer than any spec.
+    const SPEC_BYTES_MAX: u64 = 16 << 20;
+    let path = places.attempt(id).join("spec.json");
+    let bytes = tree::read_file(&path, SPEC_BYTES_MAX).map_err(|error| error.to_string())?;
+    let bytes = bytes.ok_or("the container does not run")?;
+    let mut spec: Spec = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    spec.argv = argv;
+    if let Some(cgroup) = &mut spec.cgroup {
+        let number = dir.file_name().unwrap_or_default().to_string_lossy();
+        cgroup.name = format!("{}/exec-{number}", id.uid);
+    }
+    Ok(spec)
+}
+
+fn cwd(work: &Path, wanted: Option<&str>) -> PathBuf {
+    match wanted {
+        // What is mounted is linked below the folder of the container, if it is there.
+        Some(wanted) => {
+            let linked = work.join(wanted.trim_start_matches('/'));
+            match tree::lies(&linked) {
+                tree::Lies::Folder => linked,
+                _ => PathBuf::from(wanted),
+            }
+        }
+        None => work.to_path_buf(),
+    }
+}
+
+/// The pod's environment, and what every program expects, where that says nothing.
+fn environment(pod: &Value, work: &Path, run: &ContainerRun) -> Vec<(String, String)> {
+    let host = pod["spec"]["hostname"].as_str();
+    let host = host.unwrap_or_else(|| object::name(pod));
+    let own = [
+        (
+            "PATH",
+            process::variable("PATH").unwrap_or_else(|| PATH.to_owned()),
+        ),
+        ("HOME", work.display().to_string()),
+        ("HOSTNAME", host.to_owned()),
+    ];
+    let mut env: Vec<(String, String)> = run.env.clone().into_iter().collect();
+    for (name, value) in own {
+        if !run.env.contains_key(name) {
+            env.push((name.to_owned(), value));
+        }
+    }
+    env
+}
+
+fn writable(
+    places: &Places,
+    id: &AttemptId,
+    pod: &Value,
+    container: &Value,
+    work: &Path,
+) -> Vec<PathBuf> {
+    let mut writable: Vec<PathBuf> = SHARED.iter().map(PathBuf::from).collect();
+    writable.push(work.to_path_buf());
+    for mount in volumes::list(&container["volumeMounts"]) {
+        let name = mount["name"].as_str().unwrap_or_default();
+        if mount["readOnly"] != true
+            && let Some(path) = volumes::place(places, &id.uid, pod, name)
+        {
+            writable.push(path);
+        }
+    }
+    writable
+}
+
+fn amount(
+    container: &Value,
+    which: &str,
+    what: &str,
+    unit: impl Fn(Quantity) -> i64,
+) -> Option<u64> {
+    let amount = quantity::of(&container["resources"][which][what])?;
+    u64::try_from(unit(amount))
+        .ok()
+        .filter(|amount| *amount > 0)
+}
+
+/// The number of a signal; SIGTERM for one that is not known.
+pub(super) fn signal(name: &str) -> i32 {
+    const SIGNALS: [(&str, i32); 9] = [
+        ("SIGHUP", 1),
+        ("SIGINT", 2),
+        ("SIGQUIT", 3),
+        ("SIGKILL", 9),
+        ("SIGUSR1", 10),
+        ("SIGUSR2", 12),
+        ("SIGTERM", 15),
+        ("SIGCONT", 18),
+        ("SIGWINCH", 28),
+    ];
+    let found = SIGNALS.iter().find(|(known, _)| *known == name);
+    found.map_or(15, |(_, number)| *number)
+}

@@ -1,0 +1,256 @@
+//! This node as a Node of the API: what it is, what pods can have of it, and that it is ready.
+//!
+//! Its name is the one it is called by, if no other node has that; else one with its id behind.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use atoll_base::id::NodeId;
+use atoll_control::api::ControlApi;
+use atoll_world::{clock, machine};
+use serde_json::{Value, json};
+
+use crate::{
+    core::{
+        agent::Node,
+        controllers::world::View as _,
+        kinds::{self, Subresource},
+        object::{self, Name},
+        quantity::{Format, Quantity},
+        status::{Failure, Reason},
+        time::format_rfc3339,
+    },
+    driver::{
+        mirror::Mirror,
+        objects::{Objects, Writer},
+    },
+};
+
+/// The label that carries the id of the Atoll node.
+pub(crate) const NODE_ID: &str = "atoll.dev/node-id";
+/// So many pods a node takes.
+const PODS_MAX: i64 = 250;
+/// How often it is looked whether the Node is as it should be.
+const KEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What is known of this node and its machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    /// The name that it would like to have, and has, once it is registered.
+    pub(crate) name: String,
+    pub(crate) id: NodeId,
+    /// The machine's name: nodes of the same share its ports.
+    pub(crate) host: String,
+    /// Where it is reached.
+    pub(crate) address: String,
+    pub(crate) cpu_milli: i64,
+    pub(crate) memory_bytes: i64,
+    pub(crate) disk_bytes: i64,
+    pub(crate) kernel: String,
+    pub(crate) os_image: String,
+    pub(crate) machine_id: String,
+    pub(crate) boot_id: String,
+    pub(crate) version: String,
+    /// What can't be limited on this machine, and why; empty if everything can.
+    pub(crate) shortcoming: String,
+}
+
+impl Machine {
+    /// This machine; pods use what is below the folder. With the program's version, and what
+    /// can't be limited.
+    pub(crate) fn of(
+        id: NodeId,
+        name: String,
+        address: String,
+        folder: &Path,
+        (version, shortcoming): (String, String),
+    ) -> Machine {
+        let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let facts = machine::facts(folder);
+        Machine {
+            host: facts.host.clone(),
+            name,
+            id,
+            address,
+            cpu_milli: whole(facts.processors).saturating_mul(1_000),
+            memory_bytes: whole(facts.memory_bytes),
+            disk_bytes: whole(facts.disk_bytes),
+            kernel: facts.kernel,
+            os_image: facts.os,
+            machine_id: facts.machine_id,
+            boot_id: facts.boot_id,
+            version,
+            shortcoming,
+        }
+    }
+
+    /// As the agent's core wants it.
+    pub(super) fn node(&self) -> Node {
+        let amount = |value| Quantity::whole(value, Format::Binary);
+        let allocatable = BTreeMap::from([
+            ("cpu".to_owned(), Quantity::from_milli(self.cpu_milli)),
+            ("memory".to_owned(), amount(self.memory_bytes)),
+            ("ephemeral-storage".to_owned(), amount(self.disk_bytes)),
+        ]);
+        Node {
+            name: self.name.clone(),
+            ips: vec![self.address.clone()],
+            allocatable,
+        }
+    }
+
+    fn labels(&self) -> Value {
+        json!({
+            "kubernetes.io/hostname": self.host, "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": arch(), NODE_ID: self.id.to_string(),
+        })
+    }
+
+    fn resources(&self) -> Value {
+        json!({
+            "cpu": Quantity::from_milli(self.cpu_milli).to_string(),
+            "memory": format!("{}Ki", self.memory_bytes / 1_024),
+            "ephemeral-storage": format!("{}Ki", self.disk_bytes / 1_024),
+            "pods": PODS_MAX.to_string(),
+        })
+    }
+
+    /// The status, with the transition times of conditions that have not changed.
+    fn status(&self, old: &Value, now: &str) -> Value {
+        let limits = match self.shortcoming.as_str() {
+            "" => ("False", "LimitsHold", "limits of containers hold"),
+            why => ("True", "LimitsMissing", why),
+        };
+        let wanted = [
+            ("Ready", ("True", "AgentReady", "the agent runs pods")),
+            ("LimitsMissing", limits),
+        ];
+        let had = |kind: &str| {
+            let conditions = old["conditions"].as_array()?;
+            conditions.iter().find(|it| it["type"] == kind)
+        };
+        let conditions: Vec<Value> = wanted
+            .into_iter()
+            .map(|(kind, (status, reason, message))| {
+                let same = had(kind).filter(|it| it["status"] == status);
+                let since = same.map_or(json!(now), |it| it["lastTransitionTime"].clone());
+                let beat = same.map_or(json!(now), |it| it["lastHeartbeatTime"].clone());
+                json!({
+                    "type": kind, "status": status, "reason": reason, "message": message,
+                    "lastTransitionTime": since, "lastHeartbeatTime": beat,
+                })
+            })
+            .collect();
+        json!({
+            "capacity": self.resources(), "allocatable": self.resources(),
+            "conditions": conditions,
+            "addresses": [
+                {"type": "InternalIP", "address": self.address},
+                {"type": "Hostname", "address": self.host},
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
+            "nodeInfo": {
+                "machineID": self.machine_id, "systemUUID": self.machine_id,
+                "bootID": self.boot_id, "kernelVersion": self.kernel,
+                "osImage": self.os_image, "containerRuntimeVersion": format!("atoll://{}", self.version),
+                "kubeletVersion": format!("v{}+atoll", self.version), "kubeProxyVersion": "",
+                "operatingSystem": "linux", "architecture": arch(),
+            },
+        })
+    }
+}
+
+/// The architecture as Go calls it.
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn node_name(name: &str) -> Name {
+    Name {
+        kind: &kinds::NODES,
+        namespace: String::new(),
+        name: name.to_owned(),
+    }
+}
+
+/// Makes or finds this node's Node; this machine, with the name that it has.
+///
+/// # Errors
+/// Those of the cluster.
+pub(super) async fn register<C: ControlApi>(
+    objects: &Objects<C>,
+    machine: &Machine,
+) -> Result<Machine, Failure> {
+    let with_id = format!("{}-{}", machine.name, machine.id);
+    for name in [&machine.name, &with_id] {
+        let machine = Machine {
+            name: name.clone(),
+            ..machine.clone()
+        };
+        if write(objects, &machine).await? {
+            return Ok(machine);
+        }
+    }
+    let message = format!(
+        "the names {:?} and {with_id:?} are other nodes'",
+        machine.name
+    );
+    Err(Failure::new(Reason::Conflict, message))
+}
+
+/// Writes what this node is; whether the Node of that name is its own.
+async fn write<C: ControlApi>(objects: &Objects<C>, machine: &Machine) -> Result<bool, Failure> {
+    let writer = Writer::own("agent");
+    let name = node_name(&machine.name);
+    let found = match objects.get(&name).await {
+        Err(failure) if failure.reason == Reason::NotFound => {
+            let object = json!({
+                "metadata": {"name": machine.name, "labels": machine.labels()}, "spec": {},
+            });
+            match objects.create(&kinds::NODES, "", object, &writer).await {
+                Err(failure) if failure.reason == Reason::AlreadyExists => return Ok(false),
+                made => made?,
+            }
+        }
+        found => found?,
+    };
+    if object::label(&found.object, NODE_ID) != Some(&machine.id.to_string()) {
+        return Ok(false);
+    }
+    let labels = |old: &Value| {
+        let mut new = old.clone();
+        let own = machine.labels();
+        let has = object::meta_mut(&mut new)
+            .entry("labels")
+            .or_insert_with(|| json!({}));
+        if let (Some(has), Some(own)) = (has.as_object_mut(), own.as_object()) {
+            has.extend(own.clone());
+        }
+        Ok(new)
+    };
+    objects.update(&name, None, &writer, labels).await?;
+    let status = |old: &Value| {
+        let mut new = old.clone();
+        let now = format_rfc3339(clock::wall_ms());
+        new["status"] = machine.status(&old["status"], &now);
+        Ok(new)
+    };
+    let part = Some(Subresource::Status);
+    objects.update(&name, part, &writer, status).await?;
+    Ok(true)
+}
+
+/// Makes the Node anew if somebody has deleted it.
+pub(super) async fn keep<C: ControlApi>(mirror: Mirror, objects: Objects<C>, machine: Machine) {
+    loop {
+        clock::sleep(KEEP_INTERVAL).await;
+        let found = mirror.look().get(&kinds::NODES, "", &machine.name);
+        let is_there = found.is_some();
+        if !is_there && let Err(failure) = write(&objects, &machine).await {
+            tracing::debug!(%failure, "this node is not registered for pods anew yet");
+        }
+    }
+}

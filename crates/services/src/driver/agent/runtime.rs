@@ -1,0 +1,102 @@
+//! What the agent asks of whatever runs containers. One driver runs them as processes of the
+//! machine; another one runs nothing and reports as if it did.
+
+use std::{future::Future, sync::Arc};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::{
+    api::LogQuery,
+    core::{
+        agent::{AttemptId, Exit, Found, StartFailure, environment::ContainerRun},
+        status::Failure,
+    },
+};
+
+/// A pod's volumes or network could not be made.
+#[derive(Clone, Debug)]
+pub(crate) struct PrepareFailure {
+    /// As `FailedMount`.
+    pub(crate) reason: &'static str,
+    /// In words.
+    pub(crate) message: String,
+}
+
+/// Finds an object of the pod's namespace by its kind and name.
+pub(crate) type Objects = Arc<dyn Fn(&str, &str) -> Option<Arc<Value>> + Send + Sync>;
+
+/// A piece of a log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogPiece {
+    /// What was written.
+    pub(crate) text: Bytes,
+    /// Where the next piece begins, in the runtime's own words.
+    pub(crate) position: String,
+    /// There is more right now.
+    pub(crate) more: bool,
+    /// The container has ended: nothing comes after what is there.
+    pub(crate) is_over: bool,
+}
+
+/// Runs containers.
+pub(crate) trait Runtime: Clone + Send + Sync + 'static {
+    /// What it has from before the agent was started.
+    fn found(&self) -> impl Future<Output = Vec<Found>> + Send;
+
+    /// Makes a pod's volumes and network; its addresses, none for the node's.
+    fn prepare(
+        &self,
+        pod: Arc<Value>,
+        objects: Objects,
+    ) -> impl Future<Output = Result<Vec<String>, PrepareFailure>> + Send;
+
+    /// Whether a container's image is there.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn has_image(&self, image: &str) -> Result<(), String>;
+
+    /// Starts an attempt; since when it runs.
+    fn start(
+        &self,
+        id: AttemptId,
+        pod: Arc<Value>,
+        run: ContainerRun,
+    ) -> impl Future<Output = Result<u64, (StartFailure, String)>> + Send;
+
+    /// Waits until an attempt that was started has ended, with all its processes.
+    fn ended(&self, id: AttemptId) -> impl Future<Output = Exit> + Send;
+
+    /// Asks an attempt to end.
+    fn stop(&self, id: AttemptId, signal: String) -> impl Future<Output = ()> + Send;
+
+    /// Ends an attempt with all its processes, also one that is about to start; whether it had
+    /// never been started, and never will be.
+    fn kill(&self, id: AttemptId) -> impl Future<Output = bool> + Send;
+
+    /// Runs a program beside an attempt.
+    ///
+    /// # Errors
+    /// What was wrong, in words.
+    fn exec(
+        &self,
+        id: AttemptId,
+        argv: Vec<String>,
+        timeout_ms: u64,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Nothing of a pod is needed any more.
+    fn cleanup(&self, uid: String) -> impl Future<Output = ()> + Send;
+
+    /// Reads a log from a position on; empty is the beginning, as the query has it.
+    ///
+    /// # Errors
+    /// There is no such log.
+    fn log(
+        &self,
+        uid: String,
+        query: LogQuery,
+        position: String,
+    ) -> impl Future<Output = Result<LogPiece, Failure>> + Send;
+}

@@ -1,0 +1,286 @@
+//! Volumes of pods whose programs are processes of the machine: folders, and links to them.
+//!
+//! Such programs see the machine's files, so nothing can be mounted for them at a path of their
+//! choice. What a container mounts at `/data` is `data` below the folder where its program
+//! starts.
+
+use std::path::{Path, PathBuf};
+
+use atoll_world::tree::{self, Lies, TreeError};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use super::{process::Places, runtime::PrepareFailure};
+use crate::core::object;
+
+/// What files of ConfigMaps and Secrets may be done with, if nobody says.
+const FILE_MODE: u32 = 0o644;
+/// Finds an object of the pod's namespace by its kind and name.
+type Lookup = dyn Fn(&str, &str) -> Option<std::sync::Arc<Value>> + Send + Sync;
+
+/// A list's items; none if it is no list.
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A container of a pod, whichever list it is in; null if there is none.
+pub(super) fn container<'a>(pod: &'a Value, name: &str) -> &'a Value {
+    let lists = ["containers", "initContainers"].into_iter();
+    let mut all = lists.flat_map(|field| list(&pod["spec"][field]));
+    all.find(|it| it["name"] == name).unwrap_or(&Value::Null)
+}
+
+/// Makes all volumes of a pod, and the links to them.
+///
+/// # Errors
+/// One can't be made.
+pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), PrepareFailure> {
+    let uid = object::uid(pod);
+    for volume in list(&pod["spec"]["volumes"]) {
+        let name = volume["name"].as_str().unwrap_or_default();
+        let made = make_one(places, uid, volume, name, lookup);
+        made.map_err(|why| {
+            failed(format!(
+                "MountVolume.SetUp failed for volume {name:?} : {why}"
+            ))
+        })?;
+    }
+    for field in ["initContainers", "containers"] {
+        for container in list(&pod["spec"][field]) {
+            link(places, uid, pod, container).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn failed(message: String) -> PrepareFailure {
+    PrepareFailure {
+        reason: "FailedMount",
+        message,
+    }
+}
+
+fn make_one(
+    places: &Places,
+    uid: &str,
+    volume: &Value,
+    name: &str,
+    lookup: &Lookup,
+) -> Result<(), String> {
+    let path = places.volume(uid, name);
+    let told = |error: TreeError| error.to_string();
+    if volume.get("emptyDir").is_some() {
+        return tree::make_folder(&path, 0o777).map_err(told);
+    }
+    if let Some(host) = volume.get("hostPath") {
+        return host_path(host);
+    }
+    if let Some(source) = volume.get("configMap") {
+        tree::make_folder(&path, 0o755).map_err(told)?;
+        let optional = source["optional"] == true;
+        let name = source["name"].as_str().unwrap_or_default();
+        return match lookup("ConfigMap", name) {
+            Some(map) => write_all(&path, source, &map),
+            None if optional => Ok(()),
+            None => Err(format!("configmap {name:?} not found")),
+        };
+    }
+    if let Some(source) = volume.get("secret") {
+        tree::make_folder(&path, 0o755).map_err(told)?;
+        let optional = source["optional"] == true;
+        let name = source["secretName"].as_str().unwrap_or_default();
+        return match lookup("Secret", name) {
+            Some(secret) => write_all(&path, source, &secret),
+            None if optional => Ok(()),
+            None => Err(format!("secret {name:?} not found")),
+        };
+    }
+    Err(
+        "volumes of this kind are not served: emptyDir, hostPath, configMap and secret are"
+            .to_owned(),
+    )
+}
+
+fn host_path(host: &Value) -> Result<(), String> {
+    let path = Path::new(host["path"].as_str().unwrap_or_default());
+    let told = |error: TreeError| error.to_string();
+    let lies = tree::lies(path);
+    let shown = path.display();
+    match (host["type"].as_str().unwrap_or_default(), lies) {
+        ("DirectoryOrCreate", Lies::Nothing) => tree::make_folder(path, 0o755).map_err(told),
+        ("FileOrCreate", Lies::Nothing) => tree::write_file(path, b"", 0o644).map_err(told),
+        ("Directory" | "DirectoryOrCreate", Lies::Folder)
+        | ("File" | "FileOrCreate", Lies::File)
+        | ("" | "Socket" | "CharDevice" | "BlockDevice", Lies::Folder | Lies::File | Lies::Other) => {
+            Ok(())
+        }
+        ("", Lies::Nothing) => Err(format!("hostPath {shown} is not there")),
+        (kind, _) => Err(format!(
+            "hostPath type check failed: {shown} is not a {kind}"
+        )),
+    }
+}
+
+/// Writes what an object holds, or the items that are named, as files.
+fn write_all(folder: &Path, source: &Value, object: &Value) -> Result<(), String> {
+    let default = mode(&source["defaultMode"], FILE_MODE);
+    let items: Vec<(String, String, u32)> = match source["items"].as_array() {
+        Some(items) => items
+            .iter()
+            .map(|item| {
+                let text = |field: &str| item[field].as_str().unwrap_or_default().to_owned();
+                (text("key"), text("path"), mode(&item["mode"], default))
+            })
+            .collect(),
+        None => keys(object)
+            .map(|key| (key.clone(), key.clone(), default))
+            .collect(),
+    };
+    for (key, path, mode) in items {
+        let Some(bytes) = bytes(object, &key) else {
+            if source["optional"] == true {
+                continue;
+            }
+            return Err(format!("references non-existent config key: {key}"));
+        };
+        let path = below(folder, &path)?;
+        let written = match path.parent() {
+            Some(parent) => tree::make_folder(parent, 0o755),
+            None => Ok(()),
+        };
+        let written = written.and_then(|()| tree::write_file(&path, &bytes, mode));
+        written.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn mode(value: &Value, default: u32) -> u32 {
+    let given = value.as_u64().and_then(|mode| u32::try_from(mode).ok());
+    given.unwrap_or(default) & 0o777
+}
+
+fn keys(object: &Value) -> impl Iterator<Item = &String> {
+    let maps = ["data", "binaryData"].into_iter();
+    maps.filter_map(|field| object[field].as_object())
+        .flat_map(|map| map.keys())
+}
+
+/// What an object holds under a key. A Secret's `data` is base64, a ConfigMap's is text.
+pub(super) fn bytes(object: &Value, key: &str) -> Option<Vec<u8>> {
+    let decoded = |text: &Value| STANDARD.decode(text.as_str()?).ok();
+    if object["kind"] == "Secret" {
+        return decoded(&object["data"][key]);
+    }
+    match object["data"][key].as_str() {
+        Some(text) => Some(text.as_bytes().to_vec()),
+        None => decoded(&object["binaryData"][key]),
+    }
+}
+
+/// A path inside a folder. It was checked when the pod was made; this is the place where it
+/// would do harm.
+fn below(folder: &Path, path: &str) -> Result<PathBuf, String> {
+    let is_plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
+    match !path.is_empty() && Path::new(path).components().all(is_plain) {
+        true => Ok(folder.join(path)),
+        false => Err(format!("path {path:?} leads out of its volume")),
+    }
+}
+
+/// Where what is mounted under a name lies.
+pub(super) fn place(places: &Places, uid: &str, pod: &Value, name: &str) -> Option<PathBuf> {
+    let volume = list(&pod["spec"]["volumes"]).find(|volume| volume["name"] == name)?;
+    match volume["hostPath"]["path"].as_str() {
+        Some(path) => Some(PathBuf::from(path)),
+        None => Some(places.volume(uid, name)),
+    }
+}
+
+/// Makes the links of a container to what it mounts.
+fn link(places: &Places, uid: &str, pod: &Value, container: &Value) -> Result<(), String> {
+    let work = places.work(uid, container["name"].as_str().unwrap_or_default());
+    let told = |error: TreeError| error.to_string();
+    tree::make_folder(&work, 0o777).map_err(told)?;
+    for mount in list(&container["volumeMounts"]) {
+        let name = mount["name"].as_str().unwrap_or_default();
+        let Some(mut target) = place(places, uid, pod, name) else {
+            return Err(format!("volume {name:?} is not there"));
+        };
+        let sub_path = mount["subPath"].as_str().unwrap_or_default();
+        if !sub_path.is_empty() {
+            target = below(&target, sub_path)?;
+            if tree::lies(&target) == Lies::Nothing {
+                tree::make_folder(&target, 0o777).map_err(told)?;
+            }
+        }
+        let at = mount["mountPath"].as_str().unwrap_or_default();
+        let at = below(&work, at.trim_matches('/'))?;
+        if let Some(parent) = at.parent() {
+            tree::make_folder(parent, 0o777).map_err(told)?;
+        }
+        tree::link(&target, &at).map_err(told)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(path: &str) -> Value {
+        json!({"metadata": {"uid": "u"}, "spec": {
+            "volumes": [
+                {"name": "empty", "emptyDir": {}},
+                {"name": "map", "configMap": {"name": "m",
+                    "items": [{"key": "k", "path": path, "mode": 0o600}]}},
+                {"name": "secret", "secret": {"secretName": "s"}},
+            ],
+            "containers": [{"name": "app", "volumeMounts": [
+                {"name": "empty", "mountPath": "/data"},
+                {"name": "map", "mountPath": "/etc/app"},
+                {"name": "secret", "mountPath": "/run/s"},
+                {"name": "empty", "mountPath": "/sub", "subPath": "inner"},
+            ]}],
+        }})
+    }
+
+    fn lookup(kind: &str, name: &str) -> Option<Arc<Value>> {
+        match (kind, name) {
+            ("ConfigMap", "m") => Some(Arc::new(json!({"kind": "ConfigMap", "data": {"k": "v"}}))),
+            ("Secret", "s") => Some(Arc::new(json!({"kind": "Secret", "data": {"p": "cHc="}}))),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_is_found_below_the_folder_of_the_container() {
+        let scratch = tempfile::tempdir().unwrap();
+        let places = Places::new(scratch.path().to_path_buf());
+        for _ in 0..2 {
+            make(&places, &pod("deep/file"), &lookup).unwrap();
+        }
+        let work = places.work("u", "app");
+        let read = |path: &str| tree::read_file(&work.join(path), 100).unwrap().unwrap();
+        assert_eq!(read("etc/app/deep/file"), b"v");
+        assert_eq!(read("run/s/p"), b"pw");
+        tree::write_file(&work.join("sub/x"), b"1", 0o644).unwrap();
+        assert_eq!(read("data/inner/x"), b"1");
+    }
+
+    #[test]
+    fn nothing_leads_out_of_a_volume() {
+        let scratch = tempfile::tempdir().unwrap();
+        let places = Places::new(scratch.path().to_path_buf());
+        for path in ["../x", "/x", "a/../../x", "", "."] {
+            assert!(make(&places, &pod(path), &lookup).is_err(), "{path}");
+        }
+        let mut missing = pod("x");
+        missing["spec"]["volumes"][1]["configMap"]["name"] = json!("other");
+        let failure = make(&places, &missing, &lookup).unwrap_err();
+        assert!(failure.message.contains("configmap \"other\" not found"));
+    }
+}

@@ -1,0 +1,266 @@
+//! Carries out what the core wants done to containers. Each pod has a task that does it in order;
+//! probes, hooks and kills do not wait for it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use atoll_world::{clock, net, task};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::{
+    actions,
+    runtime::{Objects, Runtime},
+};
+use crate::{
+    core::{
+        agent::{
+            Action, AttemptId, Effect, Input, Node, StartFailure,
+            environment::{self, Surroundings},
+        },
+        controllers::world::View as _,
+        kinds, object,
+    },
+    driver::mirror::Mirror,
+};
+
+/// A hook without a limit of its own is given up after that.
+const HOOK_MAX: Duration = Duration::from_secs(3_600);
+
+/// Who carries out effects.
+pub(super) struct Works<R> {
+    shared: Shared<R>,
+    /// The tasks of pods.
+    lines: BTreeMap<String, mpsc::UnboundedSender<Effect>>,
+}
+
+#[derive(Clone)]
+struct Shared<R> {
+    runtime: R,
+    inputs: mpsc::Sender<Input>,
+    mirror: Mirror,
+    node: Arc<Node>,
+}
+
+impl<R: Runtime> Works<R> {
+    pub(super) fn new(
+        runtime: R,
+        inputs: mpsc::Sender<Input>,
+        mirror: Mirror,
+        node: Arc<Node>,
+    ) -> Self {
+        let shared = Shared {
+            runtime,
+            inputs,
+            mirror,
+            node,
+        };
+        Works {
+            shared,
+            lines: BTreeMap::new(),
+        }
+    }
+
+    /// Tells when an attempt has ended that was there before.
+    pub(super) fn watch(&self, id: AttemptId) {
+        let shared = self.shared.clone();
+        task::spawn(async move { shared.wait_for(id).await });
+    }
+
+    /// Carries out an effect, soon.
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        let shared = self.shared.clone();
+        match effect {
+            Effect::Probe {
+                id,
+                kind,
+                serial,
+                action,
+                timeout_ms,
+            } => {
+                task::spawn(async move {
+                    let limit = Duration::from_millis(timeout_ms);
+                    let outcome = shared.act(&id, action, limit).await;
+                    shared
+                        .tell(Input::Probed {
+                            id,
+                            kind,
+                            serial,
+                            outcome,
+                        })
+                        .await;
+                });
+            }
+            Effect::RunHook {
+                id,
+                hook,
+                action,
+                timeout_ms,
+            } => {
+                task::spawn(async move {
+                    let limit = timeout_ms.map_or(HOOK_MAX, Duration::from_millis);
+                    let outcome = shared.act(&id, action, limit).await;
+                    shared.tell(Input::HookDone { id, hook, outcome }).await;
+                });
+            }
+            Effect::Kill { id } => {
+                task::spawn(async move {
+                    if shared.runtime.kill(id.clone()).await {
+                        let message = "it was ended before it had started".to_owned();
+                        let failure = StartFailure::Create;
+                        shared
+                            .tell(Input::StartFailed {
+                                id,
+                                failure,
+                                message,
+                            })
+                            .await;
+                    }
+                });
+            }
+            effect => {
+                let Some(uid) = uid(&effect) else { return };
+                let is_last = matches!(effect, Effect::Cleanup { .. });
+                let line = self.lines.entry(uid.clone());
+                let line = line.or_insert_with(|| {
+                    // The core has a few effects of one pod under way at a time.
+                    let (sender, mut effects) = mpsc::unbounded_channel();
+                    task::spawn(async move {
+                        while let Some(effect) = effects.recv().await {
+                            shared.in_order(effect).await;
+                        }
+                    });
+                    sender
+                });
+                // The task ends only when the line is dropped here.
+                let _ = line.send(effect);
+                if is_last {
+                    self.lines.remove(&uid);
+                }
+            }
+        }
+    }
+}
+
+fn uid(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::Prepare { uid, .. } | Effect::Cleanup { uid } => Some(uid.clone()),
+        Effect::Start { id, .. } | Effect::Stop { id, .. } => Some(id.uid.clone()),
+        _ => None,
+    }
+}
+
+impl<R: Runtime> Shared<R> {
+    async fn tell(&self, input: Input) {
+        // Nobody listens when the node stops.
+        let _ = self.inputs.send(input).await;
+    }
+
+    async fn in_order(&self, effect: Effect) {
+        match effect {
+            Effect::Prepare { uid, pod } => {
+                let objects = self.objects(&pod);
+                let input = match self.runtime.prepare(pod, objects).await {
+                    Ok(ips) => Input::Prepared { uid, ips },
+                    Err(failure) => Input::PrepareFailed {
+                        uid,
+                        reason: failure.reason.to_owned(),
+                        message: failure.message,
+                    },
+                };
+                self.tell(input).await;
+            }
+            Effect::Start { id, pod, ips } => self.start(id, pod, &ips).await,
+            Effect::Stop { id, signal } => self.runtime.stop(id, signal).await,
+            Effect::Cleanup { uid } => self.runtime.cleanup(uid).await,
+            other => unreachable!("{other:?} has a way of its own"),
+        }
+    }
+
+    async fn start(&self, id: AttemptId, pod: Arc<Value>, ips: &[String]) {
+        match self.try_start(&id, pod, ips).await {
+            Ok(at_ms) => {
+                self.tell(Input::Started {
+                    id: id.clone(),
+                    at_ms,
+                })
+                .await;
+                let shared = self.clone();
+                task::spawn(async move { shared.wait_for(id).await });
+            }
+            Err((failure, message)) => {
+                self.tell(Input::StartFailed {
+                    id,
+                    failure,
+                    message,
+                })
+                .await;
+            }
+        }
+    }
+
+    /// Tells when an attempt has ended.
+    async fn wait_for(&self, id: AttemptId) {
+        let exit = self.runtime.ended(id.clone()).await;
+        self.tell(Input::Exited { id, exit }).await;
+    }
+
+    async fn try_start(
+        &self,
+        id: &AttemptId,
+        pod: Arc<Value>,
+        ips: &[String],
+    ) -> Result<u64, (StartFailure, String)> {
+        let image = super::volumes::container(&pod, &id.container)["image"].as_str();
+        let has_image = self.runtime.has_image(image.unwrap_or_default());
+        has_image.map_err(|why| (StartFailure::Image, why))?;
+        let needs_port = environment::needs_port(&pod, &id.container);
+        let assigned_port = match needs_port {
+            true => free_port().await,
+            false => None,
+        };
+        let objects = self.objects(&pod);
+        let services = {
+            let look = self.mirror.look();
+            look.list(&kinds::SERVICES, Some(object::namespace(&pod)))
+        };
+        let run = {
+            let around = Surroundings {
+                node: &self.node,
+                ips,
+                lookup: &*objects,
+                services: &services,
+                assigned_port,
+            };
+            environment::run(&pod, &id.container, &around)
+        };
+        let run = run.map_err(|error| (StartFailure::Config, error.to_string()))?;
+        self.runtime.start(id.clone(), pod, run).await
+    }
+
+    /// Finds what a pod may refer to.
+    fn objects(&self, pod: &Value) -> Objects {
+        let (mirror, namespace) = (self.mirror.clone(), object::namespace(pod).to_owned());
+        Arc::new(move |kind, name| {
+            let kind = kinds::by_name("v1", kind)?;
+            mirror.look().get(kind, &namespace, name)
+        })
+    }
+
+    async fn act(&self, id: &AttemptId, action: Action, limit: Duration) -> Result<(), String> {
+        let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        match action {
+            Action::Exec { argv } => self.runtime.exec(id.clone(), argv, ms).await,
+            other => {
+                let address = self.node.ips.first().cloned().unwrap_or_default();
+                let acted = clock::timeout(limit, actions::act(other, &address)).await;
+                acted.unwrap_or_else(|_| Err(format!("no answer within {ms} ms")))
+            }
+        }
+    }
+}
+
+/// A port that nobody listens on right now.
+async fn free_port() -> Option<u16> {
+    let listener = net::listen("127.0.0.1:0").await.ok()?;
+    Some(listener.local_address().port())
+}

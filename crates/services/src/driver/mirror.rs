@@ -1,0 +1,362 @@
+//! Every object in memory, as of one revision: what planners, the scheduler and the agent of this
+//! node look at. One watch of the control plane keeps it, whoever looks.
+//!
+//! What changed is kept for a while in order, so that each of those who look goes on from where
+//! it was; one that fell behind looks at everything anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
+    sync::Arc,
+    time::Duration,
+};
+
+use atoll_control::{
+    api::{ControlApi, Watches as _},
+    driver::system_identity,
+    proto::{
+        etcdserverpb::{self as pb, watch_request::RequestUnion},
+        mvccpb::{KeyValue, event::EventType},
+    },
+};
+use atoll_world::{clock, task};
+use bytes::Bytes;
+use parking_lot::{RwLock, RwLockReadGuard};
+use serde_json::Value;
+use tokio::sync::{Notify, watch};
+
+use super::store;
+use crate::core::{
+    controllers::world::View,
+    kinds::{self, Kind},
+    object::{self, Name},
+};
+
+/// So many changes are kept for those who are slow.
+const CHANGES_MAX: usize = 16 << 10;
+/// So many objects are read at a time.
+const PAGE: i64 = 500;
+/// How long to wait when the control plane can't be followed.
+const REST: Duration = Duration::from_millis(500);
+
+/// Every object. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Mirror(Arc<Inner>);
+
+struct Inner {
+    state: RwLock<State>,
+    /// How far it is: the revision, and the number of changes.
+    news: watch::Sender<Standing>,
+    /// Somebody wants to know how far it is although nothing changes.
+    asked: Notify,
+}
+
+/// How far a mirror is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Everything up to this revision is in it; 0: nothing is yet.
+    pub(crate) revision: i64,
+    /// So many changes there have been.
+    pub(crate) changes: u64,
+}
+
+/// An object was made, changed, or is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Changed {
+    pub(crate) name: Name,
+    pub(crate) old: Option<Arc<Value>>,
+    pub(crate) new: Option<Arc<Value>>,
+}
+
+type Kept = BTreeMap<(String, String), Arc<Value>>;
+
+#[derive(Default)]
+struct State {
+    /// By the kind's place in the table of kinds.
+    objects: Vec<Kept>,
+    /// Who is owned, by the owner's uid: the kind's place, namespace and name.
+    owned: BTreeMap<String, BTreeSet<(usize, String, String)>>,
+    changes: VecDeque<Changed>,
+    standing: Standing,
+}
+
+impl Mirror {
+    /// A mirror that keeps itself up to date as long as the node runs.
+    pub(crate) fn start<C: ControlApi>(control: C) -> Mirror {
+        let state = State {
+            objects: kinds::KINDS.iter().map(|_| Kept::new()).collect(),
+            ..State::default()
+        };
+        let mirror = Mirror(Arc::new(Inner {
+            state: RwLock::new(state),
+            news: watch::Sender::new(Standing::default()),
+            asked: Notify::new(),
+        }));
+        task::spawn(follow(mirror.clone(), control));
+        mirror
+    }
+
+    /// A look at it. Nothing changes while it is held, so it must not be held for long.
+    pub(crate) fn look(&self) -> Look<'_> {
+        Look(self.0.state.read())
+    }
+
+    /// Tells when it goes on.
+    pub(crate) fn news(&self) -> watch::Receiver<Standing> {
+        self.0.news.subscribe()
+    }
+
+    /// Waits until everything up to a revision is in it.
+    pub(crate) async fn reaches(&self, revision: i64) {
+        let mut news = self.news();
+        self.0.asked.notify_one();
+        // The sender lives as long as this mirror.
+        let _ = news.wait_for(|it| it.revision >= revision.max(1)).await;
+    }
+
+    /// What changed since there were so many changes; none if that is too long ago.
+    pub(crate) fn changes_since(&self, seen: u64) -> (Option<Vec<Changed>>, Standing) {
+        let state = self.0.state.read();
+        let standing = state.standing;
+        let behind = standing.changes.saturating_sub(seen);
+        let kept = state.changes.len();
+        let changes = usize::try_from(behind)
+            .ok()
+            .filter(|behind| *behind <= kept)
+            .map(|behind| state.changes.range(kept - behind..).cloned().collect());
+        (changes, standing)
+    }
+
+    fn apply(&self, revision: i64, events: impl Iterator<Item = (Name, Option<Value>)>) {
+        let mut state = self.0.state.write();
+        for (name, new) in events {
+            state.put(name, new);
+        }
+        state.standing.revision = state.standing.revision.max(revision);
+        self.0.news.send_replace(state.standing);
+    }
+
+    /// What was read replaces what was known; what is the same is no change.
+    fn replace(&self, revision: i64, read: Vec<(Name, Value)>) {
+        let mut state = self.0.state.write();
+        let mut gone: BTreeSet<(usize, String, String)> = BTreeSet::new();
+        for (place, kept) in state.objects.iter().enumerate() {
+            let names = kept.keys().cloned();
+            gone.extend(names.map(|(namespace, name)| (place, namespace, name)));
+        }
+        for (name, object) in read {
+            gone.remove(&(
+                place_of(name.kind),
+                name.namespace.clone(),
+                name.name.clone(),
+            ));
+            let known = state.get(&name);
+            if known.is_none_or(|known| **known != object) {
+                state.put(name, Some(object));
+            }
+        }
+        for (place, namespace, name) in gone {
+            let kind = kinds::KINDS[place];
+            state.put(
+                Name {
+                    kind,
+                    namespace,
+                    name,
+                },
+                None,
+            );
+        }
+        state.standing.revision = state.standing.revision.max(revision);
+        self.0.news.send_replace(state.standing);
+    }
+}
+
+impl State {
+    fn get(&self, name: &Name) -> Option<&Arc<Value>> {
+        let key = (name.namespace.clone(), name.name.clone());
+        self.objects[place_of(name.kind)].get(&key)
+    }
+
+    fn put(&mut self, name: Name, new: Option<Value>) {
+        let place = place_of(name.kind);
+        let key = (name.namespace.clone(), name.name.clone());
+        let new = new.map(Arc::new);
+        let old = match &new {
+            Some(new) => self.objects[place].insert(key, new.clone()),
+            None => self.objects[place].remove(&key),
+        };
+        if old.is_none() && new.is_none() {
+            return;
+        }
+        let entry = (place, name.namespace.clone(), name.name.clone());
+        for owner in old.iter().flat_map(|old| owners(old)) {
+            if let Some(owned) = self.owned.get_mut(owner) {
+                owned.remove(&entry);
+                if owned.is_empty() {
+                    self.owned.remove(owner);
+                }
+            }
+        }
+        for owner in new.iter().flat_map(|new| owners(new)) {
+            self.owned
+                .entry(owner.to_owned())
+                .or_default()
+                .insert(entry.clone());
+        }
+        if self.changes.len() == CHANGES_MAX {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(Changed { name, old, new });
+        self.standing.changes += 1;
+    }
+}
+
+fn owners(object: &Value) -> impl Iterator<Item = &str> {
+    let list = object["metadata"]["ownerReferences"].as_array();
+    let uids = list
+        .into_iter()
+        .flatten()
+        .map(|owner| owner["uid"].as_str());
+    uids.flatten()
+}
+
+/// The kind's place in the table of kinds.
+fn place_of(kind: &'static Kind) -> usize {
+    kinds::KINDS
+        .iter()
+        .position(|it| std::ptr::eq(*it, kind))
+        .expect("every kind is in the table")
+}
+
+/// All objects at one revision.
+pub(crate) struct Look<'a>(RwLockReadGuard<'a, State>);
+
+impl Look<'_> {
+    /// Which state it is.
+    pub(crate) fn standing(&self) -> Standing {
+        self.0.standing
+    }
+}
+
+impl View for Look<'_> {
+    fn get(&self, kind: &'static Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.0.objects[place_of(kind)].get(&key).cloned()
+    }
+
+    fn list(&self, kind: &'static Kind, namespace: Option<&str>) -> Vec<Arc<Value>> {
+        let kept = &self.0.objects[place_of(kind)];
+        let Some(namespace) = namespace else {
+            return kept.values().cloned().collect();
+        };
+        let from = (namespace.to_owned(), String::new());
+        kept.range((Bound::Included(from), Bound::Unbounded))
+            .take_while(|((inside, _), _)| inside == namespace)
+            .map(|(_, object)| object.clone())
+            .collect()
+    }
+
+    fn by_owner(&self, kind: &'static Kind, owner_uid: &str) -> Vec<Arc<Value>> {
+        let place = place_of(kind);
+        let Some(owned) = self.0.owned.get(owner_uid) else {
+            return Vec::new();
+        };
+        let of_kind = owned.iter().filter(|(at, ..)| *at == place);
+        let kept = &self.0.objects[place];
+        of_kind
+            .filter_map(|(_, namespace, name)| {
+                kept.get(&(namespace.clone(), name.clone())).cloned()
+            })
+            .collect()
+    }
+}
+
+async fn follow<C: ControlApi>(mirror: Mirror, control: C) {
+    loop {
+        if let Err(error) = follow_once(&mirror, &control).await {
+            tracing::debug!(%error, "objects can't be followed");
+        }
+        clock::sleep(REST).await;
+    }
+}
+
+/// Reads everything, then what changes; returns when it has to be read anew.
+async fn follow_once<C: ControlApi>(
+    mirror: &Mirror,
+    control: &C,
+) -> Result<(), atoll_control::core::error::Error> {
+    let (mut key, mut revision) = (Bytes::from(store::PREFIX), 0);
+    let mut read = Vec::new();
+    loop {
+        let request = pb::RangeRequest {
+            key: key.clone(),
+            range_end: store::range_end(store::PREFIX),
+            limit: PAGE,
+            revision,
+            // What this node knows is what it goes on from.
+            serializable: true,
+            ..pb::RangeRequest::default()
+        };
+        let page = control.range(system_identity(), request).await?;
+        if revision == 0 {
+            revision = page.header.map_or(0, |header| header.revision);
+        }
+        if let Some(last) = page.kvs.last() {
+            key = [&last.key[..], &[0]].concat().into();
+        }
+        read.extend(page.kvs.into_iter().filter_map(object_in));
+        if !page.more {
+            break;
+        }
+    }
+    mirror.replace(revision, read);
+    let mut watches = control.watch(system_identity());
+    let create = pb::WatchCreateRequest {
+        key: store::PREFIX.into(),
+        range_end: store::range_end(store::PREFIX),
+        start_revision: revision + 1,
+        ..pb::WatchCreateRequest::default()
+    };
+    let request_union = Some(RequestUnion::CreateRequest(create));
+    watches.request(pb::WatchRequest { request_union }).await?;
+    loop {
+        let news = tokio::select! {
+            biased;
+            news = watches.next() => news,
+            () = mirror.0.asked.notified() => {
+                let ask = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+                let request_union = Some(ask);
+                watches.request(pb::WatchRequest { request_union }).await?;
+                continue;
+            }
+        };
+        if news.canceled {
+            tracing::debug!(reason = news.cancel_reason, "objects are read anew");
+            return Ok(());
+        }
+        let last = news.events.last().and_then(|event| event.kv.as_ref());
+        let reached = match (last, news.created) {
+            (Some(last), _) => last.mod_revision,
+            // Progress: there is nothing else up to there.
+            (None, false) => news.header.map_or(0, |header| header.revision),
+            (None, true) => 0,
+        };
+        let events = news.events.into_iter().filter_map(|event| {
+            let is_put = event.r#type() == EventType::Put;
+            let kv = event.kv?;
+            match is_put {
+                true => object_in(kv).map(|(name, object)| (name, Some(object))),
+                false => store::name_in(&kv.key).map(|name| (name, None)),
+            }
+        });
+        mirror.apply(reached, events);
+    }
+}
+
+fn object_in(kv: KeyValue) -> Option<(Name, Value)> {
+    let name = store::name_in(&kv.key)?;
+    // One that can't be read was told of there.
+    let object = store::read(kv).ok()?.object;
+    debug_assert_eq!(object::name(&object), name.name);
+    Some((name, object))
+}

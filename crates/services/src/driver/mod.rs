@@ -1,0 +1,129 @@
+//! Owns the cores and moves bytes between them, the control plane, other nodes, and programs.
+//!
+//! One write's way: face → [`objects`] → [`store`] → the control plane → [`mirror`] → a planner →
+//! [`execute`] → [`objects`]…, until what is seen is what is wanted.
+
+pub mod admission;
+mod agent;
+mod controllers;
+mod events;
+mod execute;
+mod heartbeat;
+mod lead;
+mod logs;
+mod mirror;
+pub(crate) mod objects;
+mod scheduling;
+pub(crate) mod store;
+mod traffic;
+
+use std::{path::PathBuf, sync::Arc};
+
+use atoll_base::id::NodeId;
+use atoll_control::api::ControlApi;
+use atoll_world::{
+    peers::Peers,
+    workload::{Cgroups, Launcher},
+};
+use tokio::sync::watch;
+
+use self::{
+    agent::{Machine, process::Process},
+    events::Events,
+    execute::Executor,
+    heartbeat::{Heard, Heart},
+    lead::Lead,
+    logs::Everywhere,
+    mirror::Mirror,
+    objects::{Objects, Writer},
+};
+use crate::{api::Traffic, core::scheduler, face::Api};
+
+/// What this node's part of services is made of.
+pub struct Setup<C> {
+    /// The control plane.
+    pub control: C,
+    /// The links to the other nodes.
+    pub peers: Arc<dyn Peers>,
+    /// This node.
+    pub node: NodeId,
+    /// The name that its Node is to have: a DNS-1123 subdomain.
+    pub name: String,
+    /// Where it is reached, as an IP address.
+    pub address: String,
+    /// From where Services get addresses and ports.
+    pub addresses: admission::Settings,
+    /// How pods are run here; none: they are not.
+    pub pods: Option<PodSetup>,
+}
+
+/// How pods are run.
+pub struct PodSetup {
+    /// The folder for what belongs to pods, which nobody else uses.
+    pub folder: PathBuf,
+    /// The file by which programs know how long they may run.
+    pub lease: PathBuf,
+    /// How a shim is started.
+    pub launcher: Launcher,
+    /// Where control groups can be made.
+    pub cgroups: Cgroups,
+    /// The version of this program.
+    pub version: String,
+}
+
+/// What runs at this node.
+pub struct Services<C> {
+    /// The Kubernetes API.
+    pub api: Api<C>,
+    /// What a gateway has to know, as it changes.
+    pub traffic: watch::Receiver<Arc<Traffic>>,
+}
+
+/// Starts this node's part of services, which runs as long as the node does.
+pub fn start<C: ControlApi>(setup: Setup<C>) -> Services<C> {
+    let mirror = Mirror::start(setup.control.clone());
+    let objects = Objects::new(setup.control.clone(), setup.addresses);
+    let executor = Executor {
+        events: Events::new(objects.clone(), &setup.name),
+        objects: objects.clone(),
+        writer: Writer::own("atoll"),
+    };
+    let heard = Heard::default();
+    heartbeat::listen(&setup.peers, heard.clone());
+    Lead {
+        node: setup.node,
+        mirror: mirror.clone(),
+        executor: executor.clone(),
+        heard: heard.clone(),
+        scheduling: scheduler::Settings::default(),
+    }
+    .start();
+    let runtime = setup.pods.map(|pods| {
+        let shortcoming = pods.cgroups.shortcoming().unwrap_or_default();
+        let (folder, lease) = (pods.folder.clone(), pods.lease.clone());
+        let runtime = Process::new(folder, lease, pods.launcher, pods.cgroups);
+        let heart = Heart {
+            control: setup.control.clone(),
+            peers: setup.peers.clone(),
+            node: setup.node,
+            heard,
+            name: setup.name.clone(),
+            lease: pods.lease,
+        };
+        let machine = Machine::of(
+            setup.node,
+            setup.name,
+            setup.address,
+            &pods.folder,
+            (pods.version, shortcoming),
+        );
+        agent::start(mirror.clone(), executor, heart, machine, runtime.clone());
+        runtime
+    });
+    let traffic = traffic::follow(mirror.clone());
+    let logs = Everywhere::new(runtime, mirror, setup.peers, setup.node);
+    Services {
+        api: Api::new(objects, Arc::new(logs)),
+        traffic,
+    }
+}

@@ -1,0 +1,309 @@
+//! Runs the scheduler on the node that leads: what changes in the mirror goes in, decisions are
+//! written, many bindings in one entry of the log.
+//!
+//! A binding compares the pod with what was decided from. Where one pod of many has changed, each
+//! is written by itself.
+
+use atoll_control::api::ControlApi;
+use atoll_world::clock;
+use serde_json::{Value, json};
+
+use super::{
+    execute::Executor,
+    mirror::Mirror,
+    store::{self, Change, To},
+};
+use crate::core::{
+    controllers::world::{Event, View as _},
+    kinds::{self, Subresource},
+    lifecycle::Deletion,
+    object,
+    scheduler::{Decision, Scheduler, Settings, Target},
+    status::{Failure, Reason},
+    time::format_rfc3339,
+};
+
+/// So many pods have their turn before what changed meanwhile is looked at.
+const TURNS_MAX: usize = 512;
+/// So many bindings go into one entry.
+const BINDINGS_MAX: usize = 64;
+/// How long a look takes at most if nothing changes.
+const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Runs until leadership ends, which drops this future.
+pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, settings: Settings) {
+    let mut scheduler = Scheduler::new(settings);
+    let begun = clock::now();
+    let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut news = mirror.news();
+    let mut seen = resync(&mut scheduler, &mirror);
+    loop {
+        let decisions = scheduler.schedule(TURNS_MAX, now_ms());
+        let is_busy = !decisions.is_empty();
+        carry_out(&mut scheduler, &mirror, &executor, decisions, now_ms()).await;
+        if !is_busy {
+            let wait = match scheduler.next_ms() {
+                Some(at_ms) => std::time::Duration::from_millis(at_ms.saturating_sub(now_ms()))
+                    .min(LOOK_INTERVAL),
+                None => LOOK_INTERVAL,
+            };
+            tokio::select! {
+                biased;
+                changed = news.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = clock::sleep(wait) => {}
+            }
+        }
+        let (changes, standing) = mirror.changes_since(seen);
+        seen = match changes {
+            Some(changes) => {
+                for changed in &changes {
+                    scheduler.changed(&changed.name, changed.new.as_ref());
+                }
+                standing.changes
+            }
+            None => resync(&mut scheduler, &mirror),
+        };
+    }
+}
+
+/// Looks at everything anew; how many changes there were then.
+fn resync(scheduler: &mut Scheduler, mirror: &Mirror) -> u64 {
+    let look = mirror.look();
+    scheduler.resync(&look);
+    look.standing().changes
+}
+
+async fn carry_out<C: ControlApi>(
+    scheduler: &mut Scheduler,
+    mirror: &Mirror,
+    executor: &Executor<C>,
+    decisions: Vec<Decision>,
+    now_ms: u64,
+) {
+    let mut bindings = Vec::new();
+    for decision in decisions {
+        match decision {
+            Decision::Bind { pod, node } => bindings.push((pod, node)),
+            Decision::Unschedulable {
+                pod,
+                message,
+                nominated,
+            } => {
+                tell(executor, &pod, &message, nominated).await;
+            }
+            Decision::Preempt {
+                pod,
+                node,
+                message,
+                victims,
+            } => {
+                tell(executor, &pod, &message, Some(node)).await;
+                for victim in victims {
+                    preempt(executor, &pod, victim).await;
+                }
+            }
+        }
+    }
+    for bindings in bindings.chunks(BINDINGS_MAX) {
+        for (pod, is_written) in bind(mirror, executor, bindings).await {
+            scheduler.bound(&pod, is_written, now_ms);
+        }
+    }
+}
+
+/// Writes bindings; which are written.
+async fn bind<C: ControlApi>(
+    mirror: &Mirror,
+    executor: &Executor<C>,
+    bindings: &[(Target, String)],
+) -> Vec<(Target, bool)> {
+    let now = format_rfc3339(clock::wall_ms());
+    let mut outcome = Vec::new();
+    let mut changes = Vec::new();
+    for (pod, node) in bindings {
+        let found = mirror
+            .look()
+            .get(&kinds::PODS, &pod.name.namespace, &pod.name.name);
+        let change = found.and_then(|found| binding(&found, pod, node, &now));
+        match change {
+            Some(change) => changes.push((pod, node, change)),
+            None => outcome.push((pod.clone(), false)),
+        }
+    }
+    let store = &executor.objects.store;
+    let all: Vec<Change> = changes.iter().map(|(.., change)| change.clone()).collect();
+    let together = match all.is_empty() {
+        true => return outcome,
+        false => store.commit(&all).await,
+    };
+    for (pod, node, change) in changes {
+        let is_written = match &together {
+            Ok(Some(_)) => true,
+            Ok(None) if all.len() > 1 => matches!(store.commit(&[change]).await, Ok(Some(_))),
+            Ok(None) => false,
+            Err(failure) => {
+                tracing::debug!(%failure, "a binding is tried again");
+                false
+            }
+        };
+        if is_written {
+            let name = object_name(pod);
+            let message = format!("Successfully assigned {name} to {node}");
+            executor
+                .events
+                .tell(event(pod, false, "Scheduled", message));
+        }
+        outcome.push((pod.clone(), is_written));
+    }
+    outcome
+}
+
+/// The write that gives a pod its node; none if the pod is not the one that was decided about.
+fn binding(found: &Value, pod: &Target, node: &str, now: &str) -> Option<Change> {
+    let is_same = object::uid(found) == pod.uid
+        && object::meta(found, "resourceVersion") == pod.resource_version;
+    let expected = pod.resource_version.parse().ok().filter(|_| is_same)?;
+    let mut bound = found.clone();
+    object::child_mut(&mut bound, "spec").insert("nodeName".to_owned(), json!(node));
+    let scheduled = json!({
+        "type": "PodScheduled", "status": "True",
+        "lastProbeTime": null, "lastTransitionTime": now,
+    });
+    let status = object::child_mut(&mut bound, "status");
+    status.remove("nominatedNodeName");
+    set_condition(status, scheduled);
+    Some(Change {
+        key: store::key(&pod.name),
+        expected: Some(expected),
+        to: To::Value(store::encode(&bound).ok()?),
+    })
+}
+
+fn set_condition(status: &mut serde_json::Map<String, Value>, condition: Value) {
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    if let Some(conditions) = conditions.as_array_mut() {
+        conditions.retain(|it| it["type"] != condition["type"]);
+        conditions.push(condition);
+    }
+}
+
+/// Tells why a pod has no node.
+async fn tell<C: ControlApi>(
+    executor: &Executor<C>,
+    pod: &Target,
+    message: &str,
+    nominated: Option<String>,
+) {
+    let change = |old: &Value| {
+        if object::uid(old) != pod.uid {
+            return Err(Failure::new(Reason::NotFound, "the pod is another one"));
+        }
+        let mut new = old.clone();
+        let conditions = old["status"]["conditions"].as_array();
+        let had = conditions.and_then(|all| all.iter().find(|it| it["type"] == "PodScheduled"));
+        let since = had.filter(|had| had["status"] == "False").map_or_else(
+            || json!(format_rfc3339(clock::wall_ms())),
+            |had| had["lastTransitionTime"].clone(),
+        );
+        let status = object::child_mut(&mut new, "status");
+        set_condition(
+            status,
+            json!({
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "message": message, "lastProbeTime": null, "lastTransitionTime": since,
+            }),
+        );
+        match &nominated {
+            Some(node) => status.insert("nominatedNodeName".to_owned(), json!(node)),
+            None => status.remove("nominatedNodeName"),
+        };
+        Ok(new)
+    };
+    let part = Some(Subresource::Status);
+    let written = executor
+        .objects
+        .update(&pod.name, part, &executor.writer, change);
+    if let Err(failure) = written.await {
+        tracing::debug!(%failure, "why a pod has no node is not told");
+    }
+    let told = event(pod, true, "FailedScheduling", message.to_owned());
+    executor.events.tell(told);
+}
+
+async fn preempt<C: ControlApi>(executor: &Executor<C>, pod: &Target, victim: Target) {
+    let deletion = Deletion {
+        uid: Some(victim.uid.clone()),
+        ..Deletion::default()
+    };
+    let (objects, writer) = (&executor.objects, &executor.writer);
+    match objects.delete(&victim.name, &deletion, writer).await {
+        Ok(_) => {
+            let message = format!("Preempted by pod {}", pod.uid);
+            executor
+                .events
+                .tell(event(&victim, false, "Preempted", message));
+        }
+        Err(failure) => tracing::debug!(%failure, "a pod is not preempted yet"),
+    }
+}
+
+fn object_name(pod: &Target) -> String {
+    format!("{}/{}", pod.name.namespace, pod.name.name)
+}
+
+fn event(pod: &Target, is_warning: bool, reason: &'static str, message: String) -> Event {
+    let about = json!({
+        "apiVersion": "v1", "kind": "Pod", "namespace": pod.name.namespace,
+        "name": pod.name.name, "uid": pod.uid,
+    });
+    Event {
+        about,
+        component: "default-scheduler",
+        is_warning,
+        reason: reason.into(),
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::object::Name;
+
+    #[test]
+    fn a_binding_is_of_the_pod_that_was_decided_about() {
+        let found = Arc::new(json!({
+            "metadata": {"name": "web", "namespace": "default", "uid": "u", "resourceVersion": "7"},
+            "status": {"conditions": [{"type": "PodScheduled", "status": "False"}]},
+        }));
+        let pod = Target {
+            name: Name {
+                kind: &kinds::PODS,
+                namespace: "default".to_owned(),
+                name: "web".to_owned(),
+            },
+            uid: "u".to_owned(),
+            resource_version: "7".to_owned(),
+        };
+        let change = binding(&found, &pod, "a", "now").unwrap();
+        assert_eq!(change.expected, Some(7));
+        let To::Value(value) = change.to else {
+            panic!("a pod that is bound stays");
+        };
+        let bound: Value = serde_json::from_slice(&value).unwrap();
+        assert_eq!(bound["spec"]["nodeName"], "a");
+        assert_eq!(bound["status"]["conditions"].as_array().unwrap().len(), 1);
+        assert_eq!(bound["status"]["conditions"][0]["status"], "True");
+        let later = Target {
+            resource_version: "8".to_owned(),
+            ..pod
+        };
+        assert!(binding(&found, &later, "a", "now").is_none());
+    }
+}

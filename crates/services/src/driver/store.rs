@@ -1,0 +1,396 @@
+//! Objects in the control plane: each is the value of one key, as JSON, and its resourceVersion
+//! is that key's `mod_revision`. Nothing is written but by compare and swap.
+//!
+//! A key is `/atoll/objects/GROUP/RESOURCE/NAMESPACE/NAME`, with `core` for the core's group and
+//! no namespace where the kind has none. A value carries its version as every object does: in
+//! its `apiVersion`. Rights on objects are rights on these keys.
+
+use atoll_base::id::Revision;
+use atoll_control::{
+    api::{ControlApi, Reply},
+    core::error::Error,
+    driver::system_identity,
+    proto::{
+        etcdserverpb::{
+            self as pb,
+            compare::{CompareResult, CompareTarget, TargetUnion},
+            request_op::Request,
+        },
+        internal::command::Op,
+        mvccpb::KeyValue,
+    },
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::core::{
+    kinds::{self, Kind},
+    object::{self, Name},
+    status::{Failure, Reason},
+};
+
+/// Where objects lie.
+pub(crate) const PREFIX: &str = "/atoll/objects/";
+
+/// How large an object may be as JSON, in bytes; what Kubernetes' etcd takes.
+pub(crate) const OBJECT_BYTES_MAX: usize = 1_500_000;
+
+/// Where the objects of a kind lie, or those of a namespace.
+pub(crate) fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
+    let group = match kind.group {
+        "" => "core",
+        group => group,
+    };
+    let all = format!("{PREFIX}{group}/{}/", kind.plural);
+    match namespace {
+        Some(namespace) if kind.is_namespaced => format!("{all}{namespace}/"),
+        _ => all,
+    }
+}
+
+/// Where an object lies.
+pub(crate) fn key(name: &Name) -> Bytes {
+    let namespace = name.kind.is_namespaced.then_some(name.namespace.as_str());
+    format!("{}{}", prefix(name.kind, namespace), name.name).into()
+}
+
+/// The name in a key; none if the key is no object's, or of a kind that is not known here.
+pub(crate) fn name_in(key: &[u8]) -> Option<Name> {
+    let rest = std::str::from_utf8(key).ok()?.strip_prefix(PREFIX)?;
+    let mut parts = rest.split('/');
+    let (group, plural) = (parts.next()?, parts.next()?);
+    let group = if group == "core" { "" } else { group };
+    let found = |kind: &&&'static Kind| (kind.group, kind.plural) == (group, plural);
+    let kind = kinds::KINDS.iter().find(found).copied()?;
+    let namespace = match kind.is_namespaced {
+        true => parts.next()?,
+        false => "",
+    };
+    let name = parts.next()?;
+    parts.next().is_none().then(|| Name {
+        kind,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+/// The end of the range of keys that begin so.
+pub(crate) fn range_end(prefix: &str) -> Bytes {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        // Prefixes end in a slash, which is not the highest byte.
+        *last += 1;
+    }
+    end.into()
+}
+
+/// An object as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stored {
+    /// It, with its resourceVersion.
+    pub(crate) object: Value,
+    /// That, as a number.
+    pub(crate) revision: i64,
+}
+
+/// A part of a list.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    /// The objects, in order of their keys.
+    pub(crate) objects: Vec<Stored>,
+    /// The key after the last one, if there are more.
+    pub(crate) next: Option<Bytes>,
+    /// How many more there are.
+    pub(crate) left: i64,
+    /// What the list shows.
+    pub(crate) revision: i64,
+}
+
+/// One key of a write: as it has to be, and as it is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// Which.
+    pub(crate) key: Bytes,
+    /// Its revision now, 0: it is not there; none: whatever it is.
+    pub(crate) expected: Option<i64>,
+    /// What it gets; none of it: it goes; nothing said: it stays.
+    pub(crate) to: To,
+}
+
+/// What becomes of a key.
+#[derive(Clone, Debug)]
+pub(crate) enum To {
+    /// It stays as it is.
+    Same,
+    /// It goes.
+    Gone,
+    /// It gets this value.
+    Value(Bytes),
+}
+
+/// Objects in the control plane. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Store<C> {
+    control: C,
+}
+
+impl<C: ControlApi> Store<C> {
+    pub(crate) fn new(control: C) -> Self {
+        Store { control }
+    }
+
+    pub(crate) fn control(&self) -> &C {
+        &self.control
+    }
+
+    /// An object as it is now.
+    ///
+    /// # Errors
+    /// Those of the cluster; an object that can't be read.
+    pub(crate) async fn get(&self, name: &Name) -> Result<Option<Stored>, Failure> {
+        let found = self.value(key(name)).await?;
+        found.map(read).transpose()
+    }
+
+    /// A key's value as it is now.
+    ///
+    /// # Errors
+    /// Those of the cluster.
+    pub(crate) async fn value(&self, key: Bytes) -> Result<Option<KeyValue>, Failure> {
+        let request = pb::RangeRequest {
+            key,
+            ..pb::RangeRequest::default()
+        };
+        let found = self.control.range(system_identity(), request).await;
+        Ok(found.map_err(|error| failure(&error))?.kvs.pop())
+    }
+
+    /// Where the keyspace of objects stands: whatever was written before this call is at or before
+    /// that revision.
+    ///
+    /// # Errors
+    /// Those of the cluster.
+    pub(crate) async fn revision(&self) -> Result<i64, Failure> {
+        let request = pb::RangeRequest {
+            key: PREFIX.into(),
+            count_only: true,
+            ..pb::RangeRequest::default()
+        };
+        let found = self.control.range(system_identity(), request).await;
+        let found = found.map_err(|error| failure(&error))?;
+        Ok(found.header.map_or(0, |header| header.revision))
+    }
+
+    /// Objects of a kind, in all namespaces or in one; `from` a key, as of a revision (0: now),
+    /// at most `limit` (0: all).
+    ///
+    /// # Errors
+    /// Those of the cluster; `Expired` for a revision that is not kept any more.
+    pub(crate) async fn list(
+        &self,
+        kind: &'static Kind,
+        namespace: Option<&str>,
+        from: Option<Bytes>,
+        revision: i64,
+        limit: i64,
+    ) -> Result<Page, Failure> {
+        let prefix = prefix(kind, namespace);
+        let request = pb::RangeRequest {
+            key: from.unwrap_or_else(|| prefix.clone().into()),
+            range_end: range_end(&prefix),
+            limit,
+            revision,
+            ..pb::RangeRequest::default()
+        };
+        let found = self.control.range(system_identity(), request).await;
+        let found = found.map_err(|error| failure(&error))?;
+        let standing = found.header.map_or(0, |header| header.revision);
+        let next = found.kvs.last().filter(|_| found.more);
+        let next = next.map(|last| Bytes::from([&last.key[..], &[0]].concat()));
+        let shown = i64::try_from(found.kvs.len()).unwrap_or(i64::MAX);
+        let objects = found.kvs.into_iter().map(read);
+        Ok(Page {
+            objects: objects.collect::<Result<_, _>>()?,
+            next,
+            left: found.count.saturating_sub(shown).max(0),
+            revision: if revision == 0 { standing } else { revision },
+        })
+    }
+
+    /// Writes all of it if every key is as expected, or nothing; the revision of the write.
+    ///
+    /// # Errors
+    /// Those of the cluster. After `Timeout` nobody knows whether it is done.
+    pub(crate) async fn commit(&self, changes: &[Change]) -> Result<Option<i64>, Failure> {
+        let unchanged = |change: &Change| {
+            Some(pb::Compare {
+                result: CompareResult::Equal.into(),
+                target: CompareTarget::Mod.into(),
+                key: change.key.clone(),
+                range_end: Bytes::new(),
+                target_union: Some(TargetUnion::ModRevision(change.expected?)),
+            })
+        };
+        let written = changes.iter().filter_map(|change| {
+            let key = change.key.clone();
+            let request = match &change.to {
+                To::Same => return None,
+                To::Gone => Request::RequestDeleteRange(pb::DeleteRangeRequest {
+                    key,
+                    ..pb::DeleteRangeRequest::default()
+                }),
+                To::Value(value) => Request::RequestPut(pb::PutRequest {
+                    key,
+                    value: value.clone(),
+                    ..pb::PutRequest::default()
+                }),
+            };
+            Some(pb::RequestOp {
+                request: Some(request),
+            })
+        });
+        let txn = pb::TxnRequest {
+            compare: changes.iter().filter_map(unchanged).collect(),
+            success: written.collect(),
+            failure: Vec::new(),
+        };
+        let applied = self.control.propose(system_identity(), Op::Txn(txn)).await;
+        let applied = applied.map_err(|error| failure(&error))?;
+        match applied.reply {
+            Reply::Txn(response) => {
+                let Revision(revision) = applied.revision;
+                Ok(response.succeeded.then_some(revision))
+            }
+            other => unreachable!("a transaction is answered with {other:?}"),
+        }
+    }
+}
+
+/// What is kept of an object.
+///
+/// # Errors
+/// It is too large.
+pub(crate) fn encode(object: &Value) -> Result<Bytes, Failure> {
+    let mut kept = object.clone();
+    object::meta_mut(&mut kept).remove("resourceVersion");
+    let encoded = kept.to_string();
+    if encoded.len() > OBJECT_BYTES_MAX {
+        return Err(Failure::new(
+            Reason::RequestEntityTooLarge,
+            format!(
+                "the object takes {} bytes as JSON, and may take {OBJECT_BYTES_MAX}",
+                encoded.len()
+            ),
+        ));
+    }
+    Ok(encoded.into())
+}
+
+/// Tells an object of which revision it is.
+pub(crate) fn with_revision(mut object: Value, revision: i64) -> Value {
+    let version = json!(revision.to_string());
+    object::meta_mut(&mut object).insert("resourceVersion".to_owned(), version);
+    object
+}
+
+/// An object that is kept.
+///
+/// # Errors
+/// It can't be read.
+pub(crate) fn read(kv: KeyValue) -> Result<Stored, Failure> {
+    let object: Value = match serde_json::from_slice(&kv.value) {
+        Ok(object @ Value::Object(_)) => object,
+        Ok(_) => return Err(unreadable(&kv, "it is no object")),
+        Err(error) => return Err(unreadable(&kv, &error.to_string())),
+    };
+    Ok(Stored {
+        object: with_revision(object, kv.mod_revision),
+        revision: kv.mod_revision,
+    })
+}
+
+fn unreadable(kv: &KeyValue, why: &str) -> Failure {
+    let key = String::from_utf8_lossy(&kv.key).into_owned();
+    tracing::error!(
+        key,
+        why,
+        "an object can't be read; was it written by a newer version?"
+    );
+    Failure::internal(format!("the object at {key} can't be read: {why}"))
+}
+
+/// What the control plane says, in the words of this API.
+pub(crate) fn failure(error: &Error) -> Failure {
+    let reason = match error {
+        Error::Compacted => {
+            return Failure::new(
+                Reason::Expired,
+                "The resourceVersion for the provided list or watch is too old.",
+            );
+        }
+        Error::FutureRev => Reason::BadRequest,
+        Error::RequestTooLarge | Error::TooManyOps => Reason::RequestEntityTooLarge,
+        Error::PermissionDenied | Error::ReservedKey => Reason::Forbidden,
+        Error::InvalidAuthToken | Error::AuthOldRevision | Error::UserEmpty => Reason::Unauthorized,
+        Error::Timeout
+        | Error::TimeoutDueToLeaderFail
+        | Error::TimeoutDueToConnectionLost
+        | Error::OutcomeUnknown
+        | Error::DeadlineExceeded => Reason::Timeout,
+        Error::RequestTooManyRequests | Error::LimitExceeded => {
+            return Failure::new(Reason::TooManyRequests, error.to_string()).retry_after(1);
+        }
+        Error::NoLeader
+        | Error::NotLeader
+        | Error::LeaderChanged
+        | Error::Stopped
+        | Error::Unhealthy
+        | Error::LoginsOff
+        | Error::TimeoutWaitAppliedIndex => {
+            return Failure::new(Reason::ServiceUnavailable, error.to_string()).retry_after(1);
+        }
+        _ => Reason::InternalError,
+    };
+    Failure::new(reason, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_names_belong_together() {
+        let names = [
+            (
+                &kinds::PODS,
+                "default",
+                "web-1",
+                "/atoll/objects/core/pods/default/web-1",
+            ),
+            (&kinds::NODES, "", "a", "/atoll/objects/core/nodes/a"),
+            (
+                &kinds::DEPLOYMENTS,
+                "shop",
+                "web",
+                "/atoll/objects/apps/deployments/shop/web",
+            ),
+        ];
+        for (kind, namespace, one, expected) in names {
+            let name = Name {
+                kind,
+                namespace: namespace.to_owned(),
+                name: one.to_owned(),
+            };
+            assert_eq!(key(&name), expected.as_bytes());
+            assert_eq!(name_in(expected.as_bytes()), Some(name));
+        }
+        for stranger in [
+            "/atoll/objects/core/pods/x",
+            "/atoll/x",
+            "/atoll/objects/a/b/c/d",
+            "",
+        ] {
+            assert_eq!(name_in(stranger.as_bytes()), None, "{stranger}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The Kubernetes API: HTTP over TLS.
+//!
+//! A request goes one way: path → who asks → may that one → body → one call of the driver →
+//! answer, in the form that the client asked for. Nothing is decided here.
+//!
+//! Invariants: nobody without a credential gets past [`identity`]; bodies, queries and streams
+//! are bounded; every error is a Status object.
+
+mod body;
+mod continuing;
+mod identity;
+mod logs;
+mod objects;
+mod options;
+mod pages;
+mod render;
+mod reviews;
+mod route;
+mod scale;
+mod select;
+mod watch;
+
+use std::{convert::Infallible, sync::Arc};
+
+use atoll_control::{api::ControlApi, face::Connection};
+use axum::{
+    body::Body,
+    http::{HeaderMap, Request, Response, header::ACCEPT},
+};
+use bytes::Bytes;
+
+use self::{
+    options::Options,
+    render::{Answer, Rendered},
+    route::{Page, Target},
+};
+use crate::{
+    api::Logs,
+    core::{
+        discovery::{self, Endpoint},
+        status::Failure,
+    },
+    driver::objects::Objects,
+};
+
+/// The API of this node. Clones are the same.
+#[derive(Clone)]
+pub struct Api<C> {
+    objects: Objects<C>,
+    logs: Arc<dyn Logs>,
+    pages: Arc<pages::Pages>,
+}
+
+/// A request that may be answered.
+pub(crate) struct Asked {
+    options: Options,
+    headers: HeaderMap,
+    media_type: String,
+    body: Bytes,
+    rendered: Rendered,
+}
+
+impl<C: ControlApi> Api<C> {
+    pub(crate) fn new(objects: Objects<C>, logs: Arc<dyn Logs>) -> Self {
+        Api {
+            objects,
+            logs,
+            pages: Arc::default(),
+        }
+    }
+
+    /// Answers one request.
+    pub async fn answer(
+        self,
+        request: Request<Body>,
+        connection: Arc<Connection>,
+    ) -> Result<Response<Body>, Infallible> {
+        let answered = self.try_answer(request, &connection).await;
+        let answer = answered.unwrap_or_else(|failure| {
+            if failure.code() >= 500 {
+                tracing::debug!(%failure, "a request was not answered");
+            }
+            Answer::failure(&failure)
+        });
+        Ok(answer.into_response())
+    }
+
+    async fn try_answer(
+        &self,
+        request: Request<Body>,
+        connection: &Connection,
+    ) -> Result<Answer, Failure> {
+        let (parts, body) = request.into_parts();
+        let target = route::parse(parts.uri.path())?;
+        let control = self.objects.store.control();
+        if let Target::Page(page @ (Page::Alive | Page::Ready | Page::Version)) = &target {
+            // Whoever watches over a node asks these without a credential.
+            return self.answer_page(page, &parts.headers).await;
+        }
+        let user = identity::identify(control, &parts.headers, connection)?;
+        let options = Options::parse(parts.uri.query());
+        match target {
+            Target::Page(page) => self.answer_page(&page, &parts.headers).await,
+            Target::Review(review) => {
+                let media_type = body::media_type(&parts.headers).to_owned();
+                let bytes = body::read(body).await?;
+                let sent = body::parse(&media_type, &bytes)?.object;
+                Ok(reviews::answer(control, &user, review, &sent))
+            }
+            Target::Objects(resource) => {
+                let verb = objects::verb(&parts.method, &resource, &options)?;
+                identity::permit(control, &user, verb, &resource)?;
+                let accept = parts.headers.get(ACCEPT).and_then(|it| it.to_str().ok());
+                let endpoint = match verb.0 {
+                    "watch" => Endpoint::Watch,
+                    _ => Endpoint::Objects,
+                };
+                let wanted = discovery::negotiate(accept.unwrap_or_default(), endpoint)?;
+                let rendered = Rendered::new(wanted, &options)?;
+                let asked = Asked {
+                    media_type: body::media_type(&parts.headers).to_owned(),
+                    headers: parts.headers,
+                    body: body::read(body).await?,
+                    options,
+                    rendered,
+                };
+                self.answer_objects(asked, &resource, verb).await
+            }
+        }
+    }
+}

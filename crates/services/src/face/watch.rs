@@ -1,0 +1,255 @@
+//! A watch: what a list shows, kept up to date, one JSON line an event (API concepts,
+//! "Efficient detection of changes").
+//!
+//! It is the control plane's own watch of the keys. An event goes to a client whose selectors
+//! choose the object before or after it: one that is chosen no more is told as deleted. A client
+//! that does not read holds back its own stream only; what it misses it reads from storage, and
+//! if that is compacted it hears 410 and lists anew.
+
+use std::{collections::VecDeque, time::Duration};
+
+use atoll_control::{
+    api::{ControlApi, Watches as _},
+    driver::system_identity,
+    proto::{
+        etcdserverpb::{self as pb, watch_request::RequestUnion},
+        mvccpb::{Event, KeyValue, event::EventType},
+    },
+};
+use atoll_world::clock;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::{render::Rendered, select::Selection};
+use crate::{
+    core::{
+        kinds::Kind,
+        status::{Failure, Reason},
+    },
+    driver::store::{self, Page, Store},
+};
+
+/// How often a client that wants bookmarks gets one.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// So many objects are read at a time for the first events.
+const PAGE: i64 = 500;
+/// Says in a bookmark that the first events are over.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// What is watched, and how it is told.
+pub(super) struct Wanted {
+    pub(super) kind: &'static Kind,
+    pub(super) namespace: Option<String>,
+    pub(super) selection: Selection,
+    /// From the revision after this one; none: what there is now comes first.
+    pub(super) after: Option<i64>,
+    /// A bookmark tells when the first events are over.
+    pub(super) tells_end_of_initial: bool,
+    pub(super) wants_bookmarks: bool,
+    pub(super) timeout: Duration,
+    pub(super) rendered: Rendered,
+}
+
+struct Watch<C: ControlApi> {
+    wanted: Wanted,
+    store: Store<C>,
+    /// The first events that are still to be read: from this key on.
+    initial: Option<Bytes>,
+    watches: Option<C::Watches>,
+    /// How far the client is told.
+    revision: i64,
+    ready: VecDeque<Bytes>,
+    until: clock::Instant,
+    bookmark_at: clock::Instant,
+    has_ended: bool,
+}
+
+/// Begins a watch.
+///
+/// # Errors
+/// Those of the cluster, as far as they show before the first event.
+pub(super) async fn begin<C: ControlApi>(store: Store<C>, wanted: Wanted) -> Result<Body, Failure> {
+    let now = clock::now();
+    let mut watch = Watch {
+        until: now + wanted.timeout,
+        bookmark_at: now + BOOKMARK_INTERVAL,
+        initial: None,
+        watches: None,
+        revision: wanted.after.unwrap_or(0),
+        ready: VecDeque::new(),
+        has_ended: false,
+        store,
+        wanted,
+    };
+    match watch.wanted.after {
+        None => watch.read_page(None).await?,
+        Some(_) => watch.follow().await?,
+    }
+    Ok(Body::from_stream(stream::unfold(watch, step)))
+}
+
+async fn step<C: ControlApi>(
+    mut watch: Watch<C>,
+) -> Option<(Result<Bytes, std::convert::Infallible>, Watch<C>)> {
+    loop {
+        if let Some(line) = watch.ready.pop_front() {
+            return Some((Ok(line), watch));
+        }
+        if watch.has_ended {
+            return None;
+        }
+        if let Err(failure) = watch.advance().await {
+            watch.tell("ERROR", failure.to_json());
+            watch.has_ended = true;
+        }
+    }
+}
+
+impl<C: ControlApi> Watch<C> {
+    /// Waits for the next thing to tell.
+    async fn advance(&mut self) -> Result<(), Failure> {
+        if let Some(from) = self.initial.take() {
+            return self.read_page(Some(from)).await;
+        }
+        let Some(watches) = &mut self.watches else {
+            return self.follow().await;
+        };
+        let bookmarks = self.wanted.wants_bookmarks;
+        tokio::select! {
+            biased;
+            news = watches.next() => self.hear(news),
+            () = clock::sleep_until(self.until) => {
+                self.has_ended = true;
+                Ok(())
+            }
+            () = clock::sleep_until(self.bookmark_at), if bookmarks => {
+                self.bookmark_at = clock::now() + BOOKMARK_INTERVAL;
+                let ask = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+                let request = pb::WatchRequest { request_union: Some(ask) };
+                watches.request(request).await.map_err(|error| store::failure(&error))
+            }
+        }
+    }
+
+    /// Reads a part of what there is now, as first events.
+    async fn read_page(&mut self, from: Option<Bytes>) -> Result<(), Failure> {
+        let (kind, namespace) = (self.wanted.kind, self.wanted.namespace.clone());
+        let page = self
+            .store
+            .list(kind, namespace.as_deref(), from, self.revision, PAGE)
+            .await?;
+        let Page {
+            objects,
+            next,
+            revision,
+            ..
+        } = page;
+        self.revision = revision;
+        for stored in objects {
+            if self.wanted.selection.chooses(&stored.object) {
+                self.tell_object("ADDED", &stored.object);
+            }
+        }
+        self.initial = next;
+        if self.initial.is_none() {
+            self.follow().await?;
+            if self.wanted.tells_end_of_initial {
+                self.bookmark(true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to follow what changes after what was told.
+    async fn follow(&mut self) -> Result<(), Failure> {
+        let prefix = store::prefix(self.wanted.kind, self.wanted.namespace.as_deref());
+        let create = pb::WatchCreateRequest {
+            range_end: store::range_end(&prefix),
+            key: prefix.into(),
+            start_revision: self.revision + 1,
+            prev_kv: true,
+            ..pb::WatchCreateRequest::default()
+        };
+        let mut watches = self.store.control().watch(system_identity());
+        let request_union = Some(RequestUnion::CreateRequest(create));
+        let asked = watches.request(pb::WatchRequest { request_union }).await;
+        asked.map_err(|error| store::failure(&error))?;
+        self.watches = Some(watches);
+        Ok(())
+    }
+
+    fn hear(&mut self, news: pb::WatchResponse) -> Result<(), Failure> {
+        if news.canceled {
+            if news.compact_revision > 0 {
+                let message = format!(
+                    "too old resource version: {} ({})",
+                    self.revision, news.compact_revision
+                );
+                return Err(Failure::new(Reason::Expired, message));
+            }
+            return Err(Failure::new(Reason::ServiceUnavailable, news.cancel_reason));
+        }
+        let is_progress = news.events.is_empty() && !news.created;
+        for event in news.events {
+            self.hear_event(event)?;
+        }
+        if let Some(header) = news.header
+            && is_progress
+        {
+            self.revision = self.revision.max(header.revision);
+            self.bookmark(false);
+        }
+        Ok(())
+    }
+
+    fn hear_event(&mut self, event: Event) -> Result<(), Failure> {
+        let is_put = event.r#type() == EventType::Put;
+        let Some(kv) = event.kv else { return Ok(()) };
+        let revision = kv.mod_revision;
+        self.revision = self.revision.max(revision);
+        let chosen = |kv: KeyValue| -> Result<Option<Value>, Failure> {
+            let object = store::read(kv)?.object;
+            Ok(self.wanted.selection.chooses(&object).then_some(object))
+        };
+        let before = event.prev_kv.map(chosen).transpose()?.flatten();
+        let after = match is_put {
+            true => chosen(kv)?,
+            false => None,
+        };
+        match (before, after) {
+            (None, Some(object)) => self.tell_object("ADDED", &object),
+            (Some(_), Some(object)) => self.tell_object("MODIFIED", &object),
+            (Some(last), None) => {
+                let gone = store::with_revision(last, revision);
+                self.tell_object("DELETED", &gone);
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    fn bookmark(&mut self, ends_initial: bool) {
+        let kind = self.wanted.kind;
+        let mut object = json!({
+            "kind": kind.kind, "apiVersion": kind.api_version(),
+            "metadata": {"resourceVersion": self.revision.to_string()},
+        });
+        if ends_initial {
+            object["metadata"]["annotations"] = json!({INITIAL_EVENTS_END: "true"});
+        }
+        let object = self.wanted.rendered.bookmark(object);
+        self.tell("BOOKMARK", object);
+    }
+
+    fn tell_object(&mut self, what: &str, object: &Value) {
+        let object = self.wanted.rendered.event(self.wanted.kind, object);
+        self.tell(what, object);
+    }
+
+    fn tell(&mut self, what: &str, object: Value) {
+        let line = format!("{}\n", json!({"type": what, "object": object}));
+        self.ready.push_back(line.into());
+    }
+}

@@ -1,0 +1,91 @@
+//! What the operating system says of the machine. What it does not say is empty or 0.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this module is where the machine is asked"
+)]
+
+use std::{fs, path::Path};
+
+use crate::process;
+
+/// What is known of a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Its name.
+    pub host: String,
+    /// How many processors this process may use.
+    pub processors: u64,
+    /// Its memory, or what the control group allows, in bytes.
+    pub memory_bytes: u64,
+    /// The size of the file system of a folder, in bytes.
+    pub disk_bytes: u64,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The system's name.
+    pub os: String,
+    /// The machine's id (machine-id(5)).
+    pub machine_id: String,
+    /// The id of this start of it.
+    pub boot_id: String,
+}
+
+/// What is known of this machine, and of the disk that a folder is on.
+pub fn facts(folder: &Path) -> Facts {
+    let line = |path: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.trim().to_owned()
+    };
+    let processors = std::thread::available_parallelism();
+    Facts {
+        host: process::host_name().unwrap_or_else(|| "localhost".to_owned()),
+        processors: processors.map_or(1, |count| count.get() as u64),
+        memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
+        disk_bytes: rustix::fs::statvfs(folder)
+            .map(|disk| disk.f_frsize.saturating_mul(disk.f_blocks))
+            .unwrap_or(0),
+        kernel: line("/proc/sys/kernel/osrelease"),
+        os: os_name(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
+        machine_id: line("/etc/machine-id"),
+        boot_id: line("/proc/sys/kernel/random/boot_id"),
+    }
+}
+
+/// `MemTotal` of /proc/meminfo.
+fn memory_bytes(meminfo: &str) -> u64 {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1_024)
+}
+
+/// `PRETTY_NAME` of /etc/os-release.
+fn os_name(release: &str) -> String {
+    let line = release
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    line.map_or("Linux", |name| name.trim_matches('"'))
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_read() {
+        assert_eq!(
+            memory_bytes("MemTotal:       16 kB\nMemFree: 1 kB\n"),
+            16_384
+        );
+        assert_eq!(memory_bytes("garbage"), 0);
+        assert_eq!(
+            os_name("NAME=x\nPRETTY_NAME=\"Some System 1\"\n"),
+            "Some System 1"
+        );
+        assert_eq!(os_name(""), "Linux");
+        let facts = facts(Path::new("/"));
+        assert!(facts.processors > 0 && facts.memory_bytes > 0 && facts.disk_bytes > 0);
+    }
+}

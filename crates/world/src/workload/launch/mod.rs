@@ -1,0 +1,210 @@
+//! Starting a workload's program, in the shim: finding it, and preparing its process between
+//! fork and exec.
+//!
+//! Between the two, the new process does only what its [`Setup`] holds ready, and tells through
+//! a pipe, which exec closes, what it could not do. An error ends the start with the exit code
+//! that shells have for it and the text that Kubernetes' runtimes have.
+
+mod setup;
+
+use std::{
+    fs,
+    io::{self, PipeReader, Read},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use super::{cgroup::Group, proc::Identity, spec::Spec, state::Enforced};
+use setup::{Setup, Step, read_reports};
+
+/// Where programs are looked for if the environment doesn't say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// There is no such program.
+pub(super) const CODE_NOT_FOUND: i32 = 127;
+/// It is there, but can't be run.
+pub(super) const CODE_NOT_RUN: i32 = 126;
+
+/// A running program and what it prints to.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) main: Identity,
+    pub(super) stdout: PipeReader,
+    pub(super) stderr: PipeReader,
+}
+
+/// Why it does not run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) code: i32,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: i32, message: impl Into<String>) -> Self {
+        Refusal {
+            code,
+            message: message.into(),
+        }
+    }
+
+    fn of(what: &str) -> impl Fn(io::Error) -> Refusal + '_ {
+        move |error| Refusal::new(CODE_NOT_RUN, format!("{what}: {}", text(&error)))
+    }
+}
+
+/// Starts the program of a spec in its group. Must be called while this process has one thread.
+pub(super) fn launch(
+    spec: &Spec,
+    group: &Group,
+    mark: u64,
+    enforced: &mut Enforced,
+) -> Result<Launched, Refusal> {
+    let program = find(spec)?;
+    let (stdout, stdout_end) = io::pipe().map_err(Refusal::of("no pipe"))?;
+    let (stderr, stderr_end) = io::pipe().map_err(Refusal::of("no pipe"))?;
+    let (mut reports, report) = io::pipe().map_err(Refusal::of("no pipe"))?;
+    let mut setup = Setup::new(spec, group, mark, report, enforced)?;
+    if let Some(owner) = &setup.owner {
+        // It can open /dev/stdout only if that is its own.
+        for end in [&stdout_end, &stderr_end] {
+            let owned = rustix::fs::fchown(end, Some(owner.user), Some(owner.group));
+            owned.map_err(|errno| Refusal::of("cannot set user")(errno.into()))?;
+        }
+    }
+    let mut command = Command::new(&program);
+    if let [name, arguments @ ..] = spec.argv.as_slice() {
+        command.arg0(name).args(arguments);
+    }
+    command
+        .env_clear()
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(stdout_end)
+        .stderr(stderr_end);
+    #[allow(
+        unsafe_code,
+        reason = "nothing else runs code in a new process before exec"
+    )]
+    // SAFETY: the process that forks has one thread, so no lock is held by a thread that is not
+    // there any more; besides, all that is needed was made before.
+    unsafe {
+        command.pre_exec(move || setup.apply());
+    }
+    let spawned = command.spawn();
+    // With the command, our copies of the program's ends of the pipes are closed.
+    drop(command);
+    let mut told = Vec::new();
+    let _ = reports.read_to_end(&mut told);
+    let failed = read_reports(&told, group, enforced);
+    let child = spawned.map_err(|error| refusal(spec, failed, &error))?;
+    // Even if it ended at once, it is there until its end is taken note of.
+    let main = Identity::of(child.id())
+        .ok_or_else(|| Refusal::new(CODE_NOT_RUN, "the new process can't be seen in /proc"))?;
+    Ok(Launched {
+        main,
+        stdout,
+        stderr,
+    })
+}
+
+fn refusal(spec: &Spec, failed: Option<Step>, error: &io::Error) -> Refusal {
+    let name = spec.argv.first().map_or("", String::as_str);
+    let code = match error.kind() {
+        io::ErrorKind::NotFound if failed.is_none() => CODE_NOT_FOUND,
+        _ => CODE_NOT_RUN,
+    };
+    let error = text(error);
+    let message = match failed {
+        Some(Step::Cwd) => format!("chdir to cwd ({:?}) failed: {error}", spec.cwd),
+        Some(step) => format!("cannot {}: {error}", step.verb()),
+        None => format!("exec {name:?}: {error}"),
+    };
+    Refusal::new(code, message)
+}
+
+/// The system's own words, without a number.
+fn text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
+}
+
+/// Looks for the program as a shell would, with the `PATH` of the program's own environment.
+fn find(spec: &Spec) -> Result<PathBuf, Refusal> {
+    let name = spec.argv.first().map_or("", String::as_str);
+    if name.contains('/') {
+        let path = spec.cwd.join(name);
+        return match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => Err("is a directory".to_owned()),
+            Ok(found) if found.permissions().mode() & 0o111 == 0 => {
+                Err("permission denied".to_owned())
+            }
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let message = format!("exec: {name:?}: stat {name}: {}", text(&error));
+                return Err(Refusal::new(CODE_NOT_FOUND, message));
+            }
+            Err(error) => Err(text(&error)),
+        }
+        .map_err(|why| Refusal::new(CODE_NOT_RUN, format!("exec: {name:?}: {why}")));
+    }
+    let places = spec.env("PATH").unwrap_or(DEFAULT_PATH).split(':');
+    let mut candidates = places.map(|place| spec.cwd.join(place).join(name));
+    candidates.find(|path| can_run(path)).ok_or_else(|| {
+        let message = format!("exec: {name:?}: executable file not found in $PATH");
+        Refusal::new(CODE_NOT_FOUND, message)
+    })
+}
+
+fn can_run(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(program: &str, path: &str) -> Spec {
+        let mut spec = Spec::new(vec![program.to_owned()], PathBuf::from("/usr"));
+        spec.env.push(("PATH".to_owned(), path.to_owned()));
+        spec
+    }
+
+    #[test]
+    fn programs_are_found_as_shells_find_them() {
+        assert_eq!(
+            find(&spec("sh", "/nowhere:/bin")).unwrap(),
+            Path::new("/bin/sh")
+        );
+        assert_eq!(find(&spec("sh", "bin")).unwrap(), Path::new("/usr/bin/sh"));
+        assert_eq!(find(&spec("bin/sh", "")).unwrap(), Path::new("/usr/bin/sh"));
+        let cases = [
+            (
+                "sh",
+                "/nowhere",
+                127,
+                "exec: \"sh\": executable file not found in $PATH",
+            ),
+            (
+                "/no/sh",
+                "",
+                127,
+                "exec: \"/no/sh\": stat /no/sh: no such file or directory",
+            ),
+            (
+                "/etc/passwd",
+                "",
+                126,
+                "exec: \"/etc/passwd\": permission denied",
+            ),
+            ("/etc", "", 126, "exec: \"/etc\": is a directory"),
+        ];
+        for (program, path, code, message) in cases {
+            let refusal = find(&spec(program, path)).unwrap_err();
+            assert_eq!(refusal, Refusal::new(code, message));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A client of the Kubernetes API, as `atoll kubeconfig` lets one in.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use atoll_e2e::{
+    command::data_dir,
+    node::{Node, run},
+};
+use atoll_world::{
+    net,
+    pki::{Identity, certificates_from_pem, tls},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Method, Request, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+/// How long a connection may take to come about.
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+
+/// What an answer says.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or(Value::Null)
+    }
+}
+
+/// What counts of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pod {
+    pub(crate) uid: String,
+    pub(crate) node: String,
+    pub(crate) restarts: u64,
+    pub(crate) is_ready: bool,
+    pub(crate) is_going: bool,
+}
+
+/// A client of one node.
+pub(crate) struct Api {
+    address: String,
+    roots: String,
+    identity: Option<Identity>,
+}
+
+impl Api {
+    pub(crate) fn of(node: &Node) -> Api {
+        let mut command = node.server().command();
+        command
+            .arg("kubeconfig")
+            .arg("--dir")
+            .arg(data_dir(node.layout()));
+        let config: Value = serde_json::from_str(&run(&mut command).unwrap()).unwrap();
+        let data = |of: &Value, field: &str| {
+            let bytes = STANDARD.decode(of[field].as_str().unwrap()).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        let (cluster, user) = (
+            &config["clusters"][0]["cluster"],
+            &config["users"][0]["user"],
+        );
+        let server = cluster["server"].as_str().unwrap();
+        let chain = data(user, "client-certificate-data");
+        let key = data(user, "client-key-data");
+        Api {
+            address: server.strip_prefix("https://").unwrap().to_owned(),
+            roots: data(cluster, "certificate-authority-data"),
+            identity: Some(Identity::from_pem(&chain, &key).unwrap()),
+        }
+    }
+
+    /// The same, but nobody.
+    pub(crate) fn without_credential(self) -> Api {
+        Api {
+            identity: None,
+            ..self
+        }
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
+        self.ask(Method::GET, path, "", None).await.unwrap()
+    }
+
+    pub(crate) async fn post(&mut self, path: &str, object: &Value) -> Answer {
+        let asked = self.ask(Method::POST, path, "application/json", Some(object));
+        asked.await.unwrap()
+    }
+
+    pub(crate) async fn merge(&mut self, path: &str, patch: &Value) -> Answer {
+        let kind = "application/merge-patch+json";
+        self.ask(Method::PATCH, path, kind, Some(patch))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn delete(&mut self, path: &str) -> Answer {
+        let wanted = json!({"propagationPolicy": "Background"});
+        let asked = self.ask(Method::DELETE, path, "application/json", Some(&wanted));
+        asked.await.unwrap()
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, String> {
+        let roots = certificates_from_pem("the roots", &self.roots).unwrap();
+        let config = tls::client_config(&roots, self.identity.as_ref(), &[b"http/1.1"]).unwrap();
+        let (config, address) = (Arc::clone(&config), &self.address);
+        let connected = net::connect_tls(address, "127.0.0.1", config, CONNECT_WAIT).await;
+        let stream = connected.map_err(|error| error.to_string())?;
+        let told = |error: hyper::Error| error.to_string();
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(told)?;
+        let connection = tokio::spawn(connection);
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", address)
+            .header("content-type", content_type)
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        let answer = sender.send_request(request).await.map_err(told)?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.map_err(told)?.to_bytes();
+        connection.abort();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Ok(Answer { status, body })
+    }
+
+    /// Waits until an object is as wanted.
+    pub(crate) async fn until(
+        &mut self,
+        path: &str,
+        wait: Duration,
+        is_so: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let deadline = Instant::now() + wait;
+        loop {
+            // A node may be on its way back.
+            let answer = self.ask(Method::GET, path, "", None).await;
+            if let Ok(answer) = &answer
+                && is_so(&answer.json())
+            {
+                return answer.json();
+            }
+            assert!(Instant::now() < deadline, "{path}: {answer:?}");
+            sleep(super::POLL).await;
+        }
+    }
+
+    /// Waits until the pods of an app are as wanted; them, by name.
+    pub(crate) async fn pods_until(
+        &mut self,
+        app: &str,
+        wait: Duration,
+        is_so: impl Fn(&BTreeMap<String, Pod>) -> bool,
+    ) -> BTreeMap<String, Pod> {
+        let path = format!("/api/v1/namespaces/default/pods?labelSelector=app%3D{app}");
+        let list = self
+            .until(&path, wait, |list| {
+                list["items"].is_array() && is_so(&pods(list))
+            })
+            .await;
+        pods(&list)
+    }
+
+    /// Waits until a pod has written what is wanted; what it has written.
+    pub(crate) async fn log_until(
+        &mut self,
+        pod: &str,
+        wait: Duration,
+        is_so: impl Fn(&str) -> bool,
+    ) -> String {
+        let path = format!("/api/v1/namespaces/default/pods/{pod}/log");
+        let deadline = Instant::now() + wait;
+        loop {
+            let answer = self.get(&path).await;
+            if answer.status == 200 && is_so(&answer.body) {
+                return answer.body;
+            }
+            assert!(Instant::now() < deadline, "{pod}: {answer:?}");
+            sleep(super::POLL).await;
+        }
+    }
+
+    /// Waits until the Node of a node of the cluster is there; its name.
+    pub(crate) async fn node_of(&mut self, id: &str, wait: Duration) -> String {
+        let path = format!("/api/v1/nodes?labelSelector=atoll.dev%2Fnode-id%3D{id}");
+        let name = |list: &Value| {
+            list["items"][0]["metadata"]["name"]
+                .as_str()
+                .map(str::to_owned)
+        };
+        let list = self.until(&path, wait, |list| name(list).is_some()).await;
+        name(&list).unwrap()
+    }
+}
+
+fn pods(list: &Value) -> BTreeMap<String, Pod> {
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let pod = |item: &Value| {
+        let (meta, status) = (&item["metadata"], &item["status"]);
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let is_ready = |it: &Value| it["type"] == "Ready" && it["status"] == "True";
+        let restarts = status["containerStatuses"][0]["restartCount"].as_u64();
+        let pod = Pod {
+            uid: meta["uid"].as_str().unwrap_or_default().to_owned(),
+            node: item["spec"]["nodeName"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            restarts: restarts.unwrap_or(0),
+            is_ready: conditions.iter().any(is_ready),
+            is_going: !meta["deletionTimestamp"].is_null(),
+        };
+        (meta["name"].as_str().unwrap_or_default().to_owned(), pod)
+    };
+    items.iter().map(pod).collect()
+}

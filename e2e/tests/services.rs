@@ -1,0 +1,236 @@
+//! Services on real nodes: programs run and end as objects say, and live through the end of the
+//! node that looks after them, or move to another one.
+// Edge of the house: real processes and files.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use atoll_e2e::{
+    cluster::Cluster,
+    command::{Entry, Server},
+};
+use common::kubernetes::{Api, Pod};
+use serde_json::{Value, json};
+
+/// What is waited for takes no longer, on a slow and busy machine.
+const WAIT: Duration = Duration::from_secs(90);
+
+fn deployment(name: &str, replicas: u64, script: &str) -> Value {
+    json!({
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 2,
+                    "containers": [{"name": "app", "command": ["sh", "-c", script]}],
+                },
+            },
+        },
+    })
+}
+
+/// Says who it is, and goes on until it is ended. In a container's command, `$$` is one `$`.
+const TALKS: &str = "echo I am $$$$ with $PORT; while :; do sleep 0.2; done";
+
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+async fn ready(api: &mut Api, name: &str, count: usize) -> BTreeMap<String, Pod> {
+    let wanted = |pods: &BTreeMap<String, Pod>| {
+        pods.len() == count && pods.values().all(|pod| pod.is_ready && !pod.is_going)
+    };
+    api.pods_until(name, WAIT, wanted).await
+}
+
+/// The processes that the containers of an app have told they are.
+async fn processes(api: &mut Api, pods: &BTreeMap<String, Pod>) -> BTreeSet<u32> {
+    let mut pids = BTreeSet::new();
+    for name in pods.keys() {
+        let log = api
+            .log_until(name, WAIT, |log| log.contains(" with "))
+            .await;
+        let pid = log
+            .split_whitespace()
+            .nth(2)
+            .and_then(|pid| pid.parse().ok());
+        pids.insert(pid.unwrap_or_else(|| panic!("{log}")));
+    }
+    pids
+}
+
+fn is_alive(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+async fn all_end(pids: &BTreeSet<u32>) {
+    let what = format!("the end of {pids:?}");
+    common::until(&what, async || {
+        let is_over = !pids.iter().any(|pid| is_alive(*pid));
+        is_over.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn programs_run_as_a_deployment_says_and_end_with_it() {
+    let cluster = Cluster::start(&Server::under_test(), 1).await.unwrap();
+    let mut api = Api::of(&cluster.nodes[0]);
+    let made = api.post(DEPLOYMENTS, &deployment("web", 2, TALKS)).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let pods = ready(&mut api, "web", 2).await;
+    let pids = processes(&mut api, &pods).await;
+    assert_eq!(pids.len(), 2);
+    assert!(pids.iter().all(|pid| is_alive(*pid)));
+
+    let scale = json!({"spec": {"replicas": 1}});
+    let patched = api.merge(&format!("{DEPLOYMENTS}/web/scale"), &scale).await;
+    assert_eq!(patched.status, 200, "{}", patched.body);
+    let left = ready(&mut api, "web", 1).await;
+    let left = processes(&mut api, &left).await;
+    all_end(&pids.difference(&left).copied().collect()).await;
+    assert!(left.is_subset(&pids));
+
+    let deleted = api.delete(&format!("{DEPLOYMENTS}/web")).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.body);
+    api.pods_until("web", WAIT, BTreeMap::is_empty).await;
+    all_end(&left).await;
+}
+
+#[tokio::test]
+async fn programs_live_through_the_end_of_their_agent() {
+    let mut cluster = Cluster::start(&Server::under_test(), 1).await.unwrap();
+    let mut api = Api::of(&cluster.nodes[0]);
+    api.post(DEPLOYMENTS, &deployment("web", 2, TALKS)).await;
+    let pods = ready(&mut api, "web", 2).await;
+    let pids = processes(&mut api, &pods).await;
+    for _ in 0..2 {
+        cluster.nodes[0].kill();
+        cluster.nodes[0].start(&Entry::Again).await.unwrap();
+        let after = ready(&mut api, "web", 2).await;
+        assert_eq!(after, pods, "the same pods, none of them restarted");
+        assert!(pids.iter().all(|pid| is_alive(*pid)));
+    }
+    // They are its own again: it sees them end, and ends them.
+    api.delete(&format!("{PODS}/{}", pods.keys().next().unwrap()))
+        .await;
+    let renewed = |now: &BTreeMap<String, Pod>| {
+        now.len() == 2 && *now != pods && now.values().all(|pod| pod.is_ready && !pod.is_going)
+    };
+    api.pods_until("web", WAIT, renewed).await;
+    api.delete(&format!("{DEPLOYMENTS}/web")).await;
+    all_end(&pids).await;
+}
+
+#[tokio::test]
+async fn nobody_is_served_without_a_credential() {
+    let cluster = Cluster::start(&Server::under_test(), 1).await.unwrap();
+    let mut nobody = Api::of(&cluster.nodes[0]).without_credential();
+    for path in [PODS, "/apis", "/openapi/v2", "/api/v1/namespaces"] {
+        assert_eq!(nobody.get(path).await.status, 401, "{path}");
+    }
+    let made = nobody.post(DEPLOYMENTS, &deployment("web", 1, TALKS)).await;
+    assert_eq!(made.status, 401);
+    assert_eq!(nobody.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_in_words() {
+    let cluster = Cluster::start(&Server::under_test(), 1).await.unwrap();
+    let mut api = Api::of(&cluster.nodes[0]);
+    let strict = format!("{DEPLOYMENTS}?fieldValidation=Strict");
+    let mut unknown = deployment("web", 1, TALKS);
+    unknown["spec"]["replica"] = json!(3);
+    let mut wrong = deployment("web", 1, TALKS);
+    wrong["spec"]["replicas"] = json!("three");
+    let mut negative = deployment("web", 1, TALKS);
+    negative["spec"]["replicas"] = json!(-1);
+    let cases = [
+        (unknown, 400, "unknown field \"spec.replica\""),
+        (wrong, 400, "cannot unmarshal string"),
+        (negative, 422, "must be greater than or equal to 0"),
+        (deployment("../x", 1, TALKS), 400, "invalid name"),
+        (deployment("Web", 1, TALKS), 422, "RFC 1123"),
+        (json!([]), 400, "cannot unmarshal array"),
+    ];
+    for (object, status, words) in cases {
+        let refused = api.post(&strict, &object).await;
+        assert_eq!(refused.status, status, "{}", refused.body);
+        let told = refused.json()["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let large = json!({"metadata": {"name": "large"}, "data": {"x": "y".repeat(4 << 20)}});
+    let refused = api
+        .post("/api/v1/namespaces/default/configmaps", &large)
+        .await;
+    assert_eq!(refused.status, 413);
+    assert_eq!(
+        api.get("/api/v1/namespaces/default/pods/none").await.status,
+        404
+    );
+}
+
+/// On which nodes an app's pods are.
+fn places(pods: &BTreeMap<String, Pod>) -> BTreeSet<String> {
+    pods.values().map(|pod| pod.node.clone()).collect()
+}
+
+#[tokio::test]
+async fn pods_of_a_dead_node_run_on_the_others_and_never_on_both() {
+    let mut cluster = Cluster::start(&Server::under_test(), 3).await.unwrap();
+    let mut apis: Vec<Api> = cluster.nodes.iter().map(Api::of).collect();
+    let mut names = Vec::new();
+    for (api, node) in apis.iter_mut().zip(&cluster.nodes) {
+        let id = node.id().unwrap();
+        names.push(api.node_of(&id, WAIT).await);
+    }
+    apis[0]
+        .post(DEPLOYMENTS, &deployment("web", 6, TALKS))
+        .await;
+    let pods = ready(&mut apis[0], "web", 6).await;
+    assert_eq!(places(&pods).len(), 3, "they are spread: {pods:?}");
+    let victim = 1;
+    let on_victim: BTreeMap<String, Pod> = pods
+        .iter()
+        .filter(|(_, pod)| pod.node == names[victim])
+        .map(|(name, pod)| (name.clone(), pod.clone()))
+        .collect();
+    let there = processes(&mut apis[victim], &on_victim).await;
+
+    cluster.nodes[victim].kill();
+    let survivor = (victim + 1) % 3;
+    let moved = |now: &BTreeMap<String, Pod>| {
+        now.values()
+            .filter(|pod| pod.is_ready && pod.node != names[victim])
+            .count()
+            == 6
+    };
+    apis[survivor].pods_until("web", WAIT, moved).await;
+    // Its programs are ended by their own parents, since nobody renews its lease: before any
+    // other node may run what replaces them.
+    assert!(!there.iter().any(|pid| is_alive(*pid)), "{there:?} go on");
+
+    cluster.nodes[victim].start(&Entry::Again).await.unwrap();
+    let node = format!("/api/v1/nodes/{}", names[victim]);
+    apis[survivor]
+        .until(&node, WAIT, |node| {
+            let conditions = node["status"]["conditions"].as_array().cloned();
+            let ready = conditions
+                .unwrap_or_default()
+                .into_iter()
+                .find(|it| it["type"] == "Ready");
+            ready.is_some_and(|ready| ready["status"] == "True") && node["spec"]["taints"].is_null()
+        })
+        .await;
+    assert_eq!(ready(&mut apis[victim], "web", 6).await.len(), 6);
+}
