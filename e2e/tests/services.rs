@@ -13,9 +13,15 @@ use std::{
 use atoll_e2e::{
     cluster::Cluster,
     command::{Entry, Server},
+    node::Node,
+    ports,
 };
 use common::kubernetes::{Api, Pod};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 /// What is waited for takes no longer, on a slow and busy machine.
 const WAIT: Duration = Duration::from_secs(90);
@@ -233,4 +239,126 @@ async fn pods_of_a_dead_node_run_on_the_others_and_never_on_both() {
         })
         .await;
     assert_eq!(ready(&mut apis[victim], "web", 6).await.len(), 6);
+}
+
+/// What the program of a pod is told by: not a variable of Atoll's.
+const SERVES: &str = "E2E_SERVES";
+
+/// A small HTTP server, which says who it is: what pods run whose Service is asked. This is no
+/// test of its own, but a program that a machine without anything else has.
+#[tokio::test]
+async fn answers_for_a_pod() {
+    let Ok(name) = std::env::var(SERVES) else {
+        return;
+    };
+    let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = vec![0; 4_096];
+        let _ = stream.read(&mut asked).await;
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{name}",
+            name.len()
+        );
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
+fn server(replicas: u64) -> Value {
+    let mut made = deployment("web", replicas, "");
+    let template = &mut made["spec"]["template"];
+    template["metadata"]["annotations"] = json!({"atoll.dev/free-ports": "true"});
+    template["spec"]["containers"] = json!([{
+        "name": "app",
+        "command": [std::env::current_exe().unwrap().to_str().unwrap(),
+            "--exact", "answers_for_a_pod", "--nocapture"],
+        "env": [{"name": SERVES, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        "ports": [{"name": "http", "containerPort": 80}],
+        "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1},
+    }]);
+    made
+}
+
+/// Asks once; who has answered.
+async fn asked(address: &str, host: &str) -> Option<String> {
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    };
+    tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?
+}
+
+#[tokio::test]
+async fn a_service_goes_on_answering_when_a_node_dies() {
+    let mut cluster = Cluster::start(&Server::under_test(), 3).await.unwrap();
+    let mut apis: Vec<Api> = cluster.nodes.iter().map(Api::of).collect();
+    let mut names = Vec::new();
+    for (api, node) in apis.iter_mut().zip(&cluster.nodes) {
+        names.push(api.node_of(&node.id().unwrap(), WAIT).await);
+    }
+    apis[0].post(DEPLOYMENTS, &server(3)).await;
+    let service = json!({
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 18_080, "targetPort": "http"}]},
+    });
+    let made = apis[0].post("/api/v1/namespaces/default/services", &service).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let address = made.json()["spec"]["clusterIP"].as_str().unwrap().to_owned();
+    let address = format!("{address}:18080");
+    let pods = ready(&mut apis[0], "web", 3).await;
+    assert_eq!(places(&pods).len(), 3, "they are spread: {pods:?}");
+    let heard_all = async |names: &[String]| {
+        let mut heard = BTreeSet::new();
+        common::until("an answer of each", async || {
+            heard.extend(asked(&address, "web").await);
+            names.iter().all(|name| heard.contains(name)).then_some(())
+        })
+        .await;
+    };
+    heard_all(&names).await;
+
+    // The node that listens for the Service, as it may be: another one does then.
+    cluster.nodes[0].kill();
+    heard_all(&names[1..]).await;
+    let moved = |now: &BTreeMap<String, Pod>| {
+        now.values().filter(|pod| pod.is_ready && pod.node != names[0]).count() == 3
+    };
+    apis[1].pods_until("web", WAIT, moved).await;
+    heard_all(&names[1..]).await;
+}
+
+#[tokio::test]
+async fn an_ingress_leads_requests_by_host_and_path() {
+    let scratch = tempfile::tempdir().unwrap();
+    let http = ports::free_port();
+    let mut node = Node::new(Server::under_test(), scratch.path(), "gate").unwrap();
+    node.set_environment(&[("ATOLL_LISTEN_HTTP", &format!("127.0.0.1:{http}"))]);
+    node.start(&Entry::Found).await.unwrap();
+    let mut api = Api::of(&node);
+    api.post(DEPLOYMENTS, &server(1)).await;
+    let service = json!({
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"},
+            "ports": [{"name": "web", "port": 80, "targetPort": "http"}]},
+    });
+    api.post("/api/v1/namespaces/default/services", &service).await;
+    let ingress = json!({
+        "metadata": {"name": "web"},
+        "spec": {"rules": [{"host": "shop.example", "http": {"paths": [{
+            "path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": "web", "port": {"name": "web"}}},
+        }]}}]},
+    });
+    let path = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
+    let made = api.post(path, &ingress).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let address = format!("127.0.0.1:{http}");
+    common::until("an answer", async || asked(&address, "shop.example").await).await;
+    assert_eq!(asked(&address, "other.example").await, None);
 }

@@ -39,6 +39,8 @@ pub struct Traffic {
     pub services: Vec<Arc<Value>>,
     /// Their EndpointSlices.
     pub slices: Vec<Arc<Value>>,
+    /// Ingresses.
+    pub ingresses: Vec<Arc<Value>>,
 }
 
 /// A log that is being opened.

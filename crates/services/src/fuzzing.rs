@@ -52,7 +52,11 @@ fn read_again(bytes: &[u8]) {
     assert_eq!(proto::decode(&again).as_ref(), Ok(&object));
     let checked = check::check(kind.type_name, &object);
     assert_eq!(checked.unknown, Vec::<String>::new());
-    held(kind, &object, &[]);
+    if let Some(object) = held(kind, &object, &[])
+        && let Some(object) = made(kind, object)
+    {
+        kept(kind, &object);
+    }
 }
 
 /// A record of a message.
@@ -157,10 +161,23 @@ fn applied(kind: &'static Kind, live: &Value, bytes: &[u8], is_forced: bool) {
     };
     if held(kind, &new, &[]).is_some()
         && let Some(new) = written(kind, &live, new, false)
+        && !says_null(&config)
+        // Where nobody is left who owns anything, the next one finds a former owner.
+        && !new["metadata"]["managedFields"].is_null()
     {
         let again = apply(Some(&new)).expect("it is applied already");
         let again = written(kind, &new, again, false);
         assert_eq!(again, Some(new), "to apply again changes nothing");
+    }
+}
+
+/// Whoever applies a null takes out what a default puts in again.
+fn says_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(says_null),
+        Value::Object(fields) => fields.values().any(says_null),
+        _ => false,
     }
 }
 
@@ -259,11 +276,9 @@ fn amounts(text: &str) {
         check::prune("core.v1.Node", &mut node);
         let form = node["status"]["capacity"]["cpu"].as_str();
         let form = form.expect("it stays a text");
-        assert_eq!(
-            quantity::parse(form),
-            quantity::parse(text.trim()),
-            "{form}"
-        );
+        if let Some(amount) = quantity::parse(text.trim()) {
+            assert_eq!(quantity::parse(form), Some(amount), "{form}");
+        }
     }
 }
 

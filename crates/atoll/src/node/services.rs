@@ -5,7 +5,10 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use atoll_base::config::Config;
 use atoll_control::driver::control::Control;
-use atoll_gateway::Gateway;
+use atoll_gateway::{
+    Gateway,
+    core::services::{self, Doors},
+};
 use atoll_services::{
     api::Traffic,
     driver::{self, PodSetup, Setup, admission},
@@ -62,7 +65,7 @@ pub(super) fn start(
         format!("v1 {url}\n").as_bytes(),
     );
     written.map_err(|error| CliError::failed(error.to_string(), ""))?;
-    let services = driver::start(Setup {
+    let started = driver::start(Setup {
         control,
         peers,
         node: record.node,
@@ -74,26 +77,30 @@ pub(super) fn start(
     task::spawn(serve::kubernetes(
         door.listener,
         door.tls,
-        services.api,
+        started.api,
         limits(config),
         door.stopped,
     ));
-    let gateway = gateway(services.traffic, config.listen.kubernetes.host.clone());
-    Ok((url, gateway))
+    Ok((url, gateway(started.traffic, config)))
 }
 
-/// Starts the gateway, which does what Services ask for. Those from outside come in where the
-/// Kubernetes API does.
-fn gateway(mut traffic: watch::Receiver<Arc<Traffic>>, host: String) -> Gateway {
-    let host = match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host,
+/// Starts the gateway, which does what Services and Ingresses ask for.
+fn gateway(mut traffic: watch::Receiver<Arc<Traffic>>, config: &Config) -> Gateway {
+    let host = config.listen.http.host.clone();
+    let doors = Doors {
+        host: match host.contains(':') {
+            true => format!("[{host}]"),
+            false => host,
+        },
+        http: config.http_address().to_string(),
     };
     let wanted = move |traffic: &Traffic| {
-        Arc::new(atoll_gateway::core::services::config(
-            &traffic.services,
-            &traffic.slices,
-            &host,
+        let (services, slices) = (&traffic.services, &traffic.slices);
+        Arc::new(services::config(
+            services,
+            slices,
+            &traffic.ingresses,
+            &doors,
         ))
     };
     let (sender, receiver) = watch::channel(wanted(&traffic.borrow_and_update()));

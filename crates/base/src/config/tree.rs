@@ -101,6 +101,8 @@ tree! {
         redis_cluster: Address = "127.0.0.1:7379", Kind::Address;
         /// Where kubectl and other clients of the Kubernetes API come in. Always TLS, and always with a credential.
         kubernetes: Address = "127.0.0.1:6443", Kind::Address;
+        /// Where requests come in that Ingresses lead to Services. Nobody listens there as long as there are no Ingresses.
+        http: Address = "127.0.0.1:8080", Kind::Address;
         /// Where the other nodes come in. Always mutual TLS.
         peer: Address = "127.0.0.1:2380", Kind::Address;
         /// The name or address under which others are told to reach this node; the listener's own host where it is empty.
@@ -196,7 +198,7 @@ tree! {
         run_pods: bool = "true", Kind::Flag;
         /// The network that addresses of services are taken from: ADDRESS/BITS. It should be the same on every node. Programs of `process` pods share their machine's network, so it is a part of loopback's unless somebody routes another one.
         network: String = "127.64.0.0/12", Kind::Text { bytes_max: 18 };
-        /// The ports that nodes listen on for services of type NodePort and LoadBalancer: FIRST-LAST. They should be the same on every node.
+        /// The ports that nodes listen on for services of type NodePort and LoadBalancer, at the host of listen.http: FIRST-LAST. They should be the same on every node.
         node_ports: String = "30000-32767", Kind::Text { bytes_max: 11 };
     }
     /// The write-ahead log on the disk.
@@ -248,6 +250,11 @@ impl Config {
         self.offset(&self.listen.kubernetes)
     }
 
+    /// Where requests for Ingresses come in, the offset added.
+    pub fn http_address(&self) -> Address {
+        self.offset(&self.listen.http)
+    }
+
     /// Whether any listener can be reached from another machine.
     pub fn leaves_loopback(&self) -> bool {
         let listen = &self.listen;
@@ -256,6 +263,7 @@ impl Config {
             &listen.redis,
             &listen.redis_cluster,
             &listen.kubernetes,
+            &listen.http,
             &listen.peer,
         ];
         listeners.iter().any(|listener| !listener.is_loopback())

@@ -1,6 +1,7 @@
-//! What Services and their EndpointSlices ask of a gateway: for each port a listener at the
-//! Service's own address, and for node ports one at the node's; behind them a cluster of the
-//! endpoints that are ready (Kubernetes documentation, "Virtual IPs and Service Proxies").
+//! What Services, their EndpointSlices and Ingresses ask of a gateway: for each port a listener at
+//! the Service's own address, and for node ports one at the node's; behind them a cluster of the
+//! endpoints that are ready (Kubernetes documentation, "Virtual IPs and Service Proxies"). Each
+//! path of an Ingress is a route to a Service's cluster, from one HTTP listener for all.
 //!
 //! Objects come in as JSON that has been validated; what is not as it should be is left out.
 
@@ -9,15 +10,34 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use serde_json::Value;
 
 use super::config::{
-    Cluster, Config, ENDPOINTS_MAX, Endpoint, HashKey, Listener, ListenerLimits, Policy, Protocol,
+    Backend, Cluster, Config, ENDPOINTS_MAX, Endpoint, HashKey, HostMatch, Listener,
+    ListenerLimits, PathMatch, Policy, Protocol, Route,
 };
 
 /// So many listeners a gateway opens for Services; more are left out.
 pub const LISTENERS_MAX: usize = 10_000;
 
-/// What a gateway does for Services. `host` is where a node listens for those from outside: a
-/// name or an address, in brackets if it is of version 6.
-pub fn config(services: &[Arc<Value>], slices: &[Arc<Value>], host: &str) -> Config {
+/// So many routes a gateway has; more are left out.
+pub const ROUTES_MAX: usize = 10_000;
+/// The listener of all Ingresses.
+const HTTP: &str = "http";
+
+/// Where a node listens for those from outside.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    /// For node ports: a name or an address, in brackets if it is of version 6.
+    pub host: String,
+    /// For Ingresses: `host:port`.
+    pub http: String,
+}
+
+/// What a gateway does for Services and Ingresses.
+pub fn config(
+    services: &[Arc<Value>],
+    slices: &[Arc<Value>],
+    ingresses: &[Arc<Value>],
+    doors: &Doors,
+) -> Config {
     let mut by_service: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
     for slice in slices {
         let labels = &slice["metadata"]["labels"];
@@ -31,9 +51,88 @@ pub fn config(services: &[Arc<Value>], slices: &[Arc<Value>], host: &str) -> Con
         let meta = &service["metadata"];
         let key = (text(&meta["namespace"]), text(&meta["name"]));
         let slices = by_service.get(&key).map_or(&[][..], Vec::as_slice);
-        add(&mut config, service, key, slices, host);
+        add(&mut config, service, key, slices, &doors.host);
+    }
+    for ingress in ingresses {
+        let namespace = text(&ingress["metadata"]["namespace"]);
+        add_routes(&mut config, services, ingress, namespace);
+    }
+    if !config.routes.is_empty() {
+        config.listeners.push(Listener {
+            name: HTTP.to_owned(),
+            address: doors.http.clone(),
+            protocol: Protocol::Http {
+                tls: None,
+                trusts_forwarded: false,
+            },
+            expects_proxy_header: false,
+            limits: ListenerLimits::default(),
+        });
     }
     config
+}
+
+/// The routes of an Ingress; what leads to a Service that is not there leads nowhere.
+fn add_routes(config: &mut Config, services: &[Arc<Value>], ingress: &Value, namespace: &str) {
+    let spec = &ingress["spec"];
+    let mut routes = Vec::new();
+    for rule in list(&spec["rules"]) {
+        let host = match text(&rule["host"]) {
+            "" => HostMatch::Any,
+            host => match host.strip_prefix("*.") {
+                Some(rest) => HostMatch::Wildcard(rest.to_owned()),
+                None => HostMatch::Exact(host.to_owned()),
+            },
+        };
+        for path in list(&rule["http"]["paths"]) {
+            let at = match text(&path["path"]) {
+                "" => "/",
+                at => at,
+            };
+            let matched = match text(&path["pathType"]) {
+                "Exact" => PathMatch::Exact(at.to_owned()),
+                _ => PathMatch::Prefix(at.to_owned()),
+            };
+            routes.push((host.clone(), matched, &path["backend"]));
+        }
+    }
+    if spec["defaultBackend"].is_object() {
+        let all = PathMatch::Prefix("/".to_owned());
+        routes.push((HostMatch::Any, all, &spec["defaultBackend"]));
+    }
+    for (host, path, backend) in routes {
+        let cluster = cluster_of(services, namespace, &backend["service"]);
+        let cluster = cluster.filter(|name| config.clusters.contains_key(name));
+        if let Some(cluster) = cluster
+            && config.routes.len() < ROUTES_MAX
+        {
+            config.routes.push(Route {
+                host,
+                path,
+                headers: Vec::new(),
+                method: None,
+                cluster,
+            });
+        }
+    }
+}
+
+/// The name of the cluster of a Service's port, which is named or numbered.
+fn cluster_of(services: &[Arc<Value>], namespace: &str, backend: &Value) -> Option<String> {
+    let name = text(&backend["name"]);
+    let is_it = |service: &&Arc<Value>| {
+        let meta = &service["metadata"];
+        meta["namespace"] == namespace && meta["name"] == name
+    };
+    let service = services.iter().find(is_it)?;
+    let wanted = &backend["port"];
+    let mut ports = list(&service["spec"]["ports"]);
+    let port = match wanted["name"].as_str() {
+        Some(wanted) => ports.find(|port| port["name"] == wanted),
+        None => ports.find(|port| port["port"] == wanted["number"]),
+    };
+    let number = port_number(&port?["port"])?;
+    Some(format!("{namespace}/{name}/{number}"))
 }
 
 fn text(value: &Value) -> &str {
@@ -88,6 +187,10 @@ fn add(
         }
         let made = Cluster {
             endpoints: endpoints(slices, text(&port["name"])),
+            backend: match text(&port["appProtocol"]) {
+                "kubernetes.io/h2c" => Backend::Http2,
+                _ => Backend::Http1,
+            },
             policy: match text(&spec["sessionAffinity"]) {
                 "ClientIP" => Policy::Maglev(HashKey::Source),
                 _ => Policy::LeastRequests,
@@ -166,9 +269,56 @@ mod tests {
 
     fn made(service: Value, slices: Vec<Value>) -> Config {
         let slices: Vec<_> = slices.into_iter().map(Arc::new).collect();
-        let config = config(&[Arc::new(service)], &slices, "127.0.0.1");
+        let config = config(&[Arc::new(service)], &slices, &[], &doors());
         config.check().unwrap();
         config
+    }
+
+    fn doors() -> Doors {
+        Doors {
+            host: "127.0.0.1".to_owned(),
+            http: "127.0.0.1:8080".to_owned(),
+        }
+    }
+
+    #[test]
+    fn paths_of_ingresses_lead_to_services() {
+        let backend = |port: Value| json!({"service": {"name": "web", "port": port}});
+        let ingress = json!({
+            "metadata": {"namespace": "default", "name": "i"},
+            "spec": {
+                "defaultBackend": backend(json!({"number": 80})),
+                "rules": [
+                    {"host": "a.example", "http": {"paths": [
+                        {"path": "/x", "pathType": "Exact", "backend": backend(json!({"name": "http"}))},
+                        {"path": "/y", "pathType": "Prefix", "backend": backend(json!({"number": 9}))},
+                    ]}},
+                    {"host": "*.b.example", "http": {"paths": [
+                        {"pathType": "Prefix", "backend": backend(json!({"number": 80}))}]}},
+                ],
+            },
+        });
+        let service = Arc::new(service());
+        let made = config(&[service], &[], &[Arc::new(ingress)], &doors());
+        made.check().unwrap();
+        let told: Vec<_> = made
+            .routes
+            .iter()
+            .map(|it| (it.host.clone(), it.path.clone()))
+            .collect();
+        let all = PathMatch::Prefix("/".to_owned());
+        assert_eq!(
+            told,
+            [
+                (
+                    HostMatch::Exact("a.example".to_owned()),
+                    PathMatch::Exact("/x".to_owned())
+                ),
+                (HostMatch::Wildcard("b.example".to_owned()), all.clone()),
+                (HostMatch::Any, all),
+            ]
+        );
+        assert_eq!(made.listeners.last().unwrap().address, "127.0.0.1:8080");
     }
 
     fn told(config: &Config) -> Vec<String> {

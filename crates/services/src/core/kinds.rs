@@ -123,6 +123,7 @@ kinds! {
     DEPLOYMENTS: "apps" "v1" "Deployment" "deployments" "deployment" ["deploy"] namespaced all "apps.v1.Deployment" [Status Scale];
     REPLICA_SETS: "apps" "v1" "ReplicaSet" "replicasets" "replicaset" ["rs"] namespaced all "apps.v1.ReplicaSet" [Status Scale];
     ENDPOINT_SLICES: "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices" "endpointslice" [] namespaced apart "discovery.v1.EndpointSlice" [];
+    INGRESSES: "networking.k8s.io" "v1" "Ingress" "ingresses" "ingress" ["ing"] namespaced apart "networking.v1.Ingress" [Status];
     LEASES: "coordination.k8s.io" "v1" "Lease" "leases" "lease" [] namespaced apart "coordination.v1.Lease" [];
 }
 

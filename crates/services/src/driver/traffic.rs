@@ -21,7 +21,7 @@ pub(super) fn follow(mirror: Mirror) -> watch::Receiver<Arc<Traffic>> {
         while news.changed().await.is_ok() {
             let (changes, standing) = mirror.changes_since(seen);
             let is_news = changes.is_none_or(|changes| {
-                let kinds = [&kinds::SERVICES, &kinds::ENDPOINT_SLICES];
+                let kinds = [&kinds::SERVICES, &kinds::ENDPOINT_SLICES, &kinds::INGRESSES];
                 changes
                     .iter()
                     .any(|changed| kinds.contains(&changed.name.kind))
@@ -41,6 +41,7 @@ fn tell(mirror: &Mirror, sender: &watch::Sender<Arc<Traffic>>) -> u64 {
     let traffic = Traffic {
         services: look.list(&kinds::SERVICES, None),
         slices: look.list(&kinds::ENDPOINT_SLICES, None),
+        ingresses: look.list(&kinds::INGRESSES, None),
     };
     sender.send_replace(Arc::new(traffic));
     look.standing().changes
