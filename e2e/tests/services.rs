@@ -291,7 +291,9 @@ async fn asked(address: &str, host: &str) -> Option<String> {
         let (head, body) = answer.split_once("\r\n\r\n")?;
         head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
     };
-    tokio::time::timeout(Duration::from_secs(2), ask).await.ok()?
+    tokio::time::timeout(Duration::from_secs(2), ask)
+        .await
+        .ok()?
 }
 
 #[tokio::test]
@@ -307,9 +309,14 @@ async fn a_service_goes_on_answering_when_a_node_dies() {
         "metadata": {"name": "web"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 18_080, "targetPort": "http"}]},
     });
-    let made = apis[0].post("/api/v1/namespaces/default/services", &service).await;
+    let made = apis[0]
+        .post("/api/v1/namespaces/default/services", &service)
+        .await;
     assert_eq!(made.status, 201, "{}", made.body);
-    let address = made.json()["spec"]["clusterIP"].as_str().unwrap().to_owned();
+    let address = made.json()["spec"]["clusterIP"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let address = format!("{address}:18080");
     let pods = ready(&mut apis[0], "web", 3).await;
     assert_eq!(places(&pods).len(), 3, "they are spread: {pods:?}");
@@ -327,7 +334,10 @@ async fn a_service_goes_on_answering_when_a_node_dies() {
     cluster.nodes[0].kill();
     heard_all(&names[1..]).await;
     let moved = |now: &BTreeMap<String, Pod>| {
-        now.values().filter(|pod| pod.is_ready && pod.node != names[0]).count() == 3
+        now.values()
+            .filter(|pod| pod.is_ready && pod.node != names[0])
+            .count()
+            == 3
     };
     apis[1].pods_until("web", WAIT, moved).await;
     heard_all(&names[1..]).await;
@@ -347,7 +357,8 @@ async fn an_ingress_leads_requests_by_host_and_path() {
         "spec": {"selector": {"app": "web"},
             "ports": [{"name": "web", "port": 80, "targetPort": "http"}]},
     });
-    api.post("/api/v1/namespaces/default/services", &service).await;
+    api.post("/api/v1/namespaces/default/services", &service)
+        .await;
     let ingress = json!({
         "metadata": {"name": "web"},
         "spec": {"rules": [{"host": "shop.example", "http": {"paths": [{

@@ -218,7 +218,7 @@ tree! {
     /// What the node says about itself.
     log: Log {
         /// What is logged, in tracing's words: a level, or levels by crate, as info,atoll_control=debug.
-        filter: String = "info,openraft=warn,openraft::core::heartbeat=error,openraft::replication=error,openraft::engine::handler::replication_handler=error,fjall=warn,lsm_tree=warn", Kind::Text { bytes_max: 1_000 };
+        filter: String = "info,openraft=warn,openraft::core::heartbeat=error,openraft::replication=error,openraft::engine::handler::replication_handler=error,fjall=warn,lsm_tree=warn,atoll_gateway::access=off", Kind::Text { bytes_max: 1_000 };
         /// How log lines are written.
         format: LogFormat = "text", Kind::Choice(LogFormat::WORDS);
     }

@@ -15,7 +15,7 @@ use atoll_world::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::core::nodes::{HEARTBEAT_MS, LEASE_MS, Silence};
+use crate::core::nodes::{HEARTBEAT_MS, LEASE_MS, SOLE_LEASE_MS, Silence};
 
 /// Heartbeats between nodes: the name of the agent's Node; answered `1` by the leader.
 const SERVICE: Service = Service(56);
@@ -126,13 +126,12 @@ impl<C: ControlApi> Heart<C> {
     /// end them: that they know is what others rely on.
     async fn renew(&self, asked: Duration) -> bool {
         let file = self.lease.clone();
-        // Nobody can take over from the only node there is.
-        let is_alone = self.control.members().len() == 1;
-        let renewed = task::blocking(move || match is_alone {
-            true => lease::renew_for_ever(&file),
-            false => lease::renew_until(&file, asked + Duration::from_millis(LEASE_MS)),
-        });
-        match renewed.await {
+        let lasts_ms = match self.control.members().len() {
+            1 => SOLE_LEASE_MS,
+            _ => LEASE_MS,
+        };
+        let until = asked + Duration::from_millis(lasts_ms);
+        match task::blocking(move || lease::renew_until(&file, until)).await {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%error, "the lease of this node's pods can't be written, so they are stopped when it ends");

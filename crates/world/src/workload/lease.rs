@@ -16,7 +16,7 @@
 //! |---|---|
 //! | 0 | the version |
 //! | 1–7 | 0 |
-//! | 8–15 | the end in milliseconds, little endian; all ones for ever |
+//! | 8–15 | the end in milliseconds, little endian |
 //! | 16–31 | which start of the machine: the beginning of its boot id's SHA-256, or 0 if unknown |
 //! | 32–35 | CRC-32C of all before, little endian |
 
@@ -37,8 +37,6 @@ use super::{WorkloadError, proc};
 const RECORD_VERSION: u8 = 1;
 const RECORD_BYTES: usize = 36;
 const SUM_AT: usize = 32;
-/// The end of what has none.
-const FOR_EVER: u64 = u64::MAX;
 /// So often a shim looks.
 const LOOK_MS: u64 = 200;
 /// A lease that could not be read for so long has ended.
@@ -61,7 +59,7 @@ fn now_ms() -> u64 {
 }
 
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(FOR_EVER)
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Lets the lease end so long from now, whatever its end was before; at once if it is zero.
@@ -78,27 +76,13 @@ pub fn renew(path: &Path, span: Duration) -> Result<(), WorkloadError> {
 /// # Errors
 /// `File`.
 pub fn renew_until(path: &Path, end: Duration) -> Result<(), WorkloadError> {
-    write(path, &record(millis(end).min(FOR_EVER - 1), boot()))
+    write(path, &record(millis(end), boot()))
 }
 
-/// Lets the lease never end, until it is renewed otherwise: nobody else could run the programs.
-///
-/// # Errors
-/// `File`.
-pub fn renew_for_ever(path: &Path) -> Result<(), WorkloadError> {
-    write(path, &record(FOR_EVER, boot()))
-}
-
-/// How long the lease lasts from now on, [`Duration::MAX`] for ever. `None` if it has ended or
-/// can't be read.
+/// How long the lease lasts from now on. `None` if it has ended or can't be read.
 pub fn left(path: &Path) -> Option<Duration> {
-    match read(path)? {
-        FOR_EVER => Some(Duration::MAX),
-        end_ms => {
-            let left_ms = end_ms.checked_sub(now_ms()).filter(|left| *left > 0)?;
-            Some(Duration::from_millis(left_ms))
-        }
-    }
+    let left_ms = read(path)?.checked_sub(now_ms()).filter(|left| *left > 0)?;
+    Some(Duration::from_millis(left_ms))
 }
 
 fn boot() -> Boot {
@@ -181,7 +165,7 @@ impl Watch {
     pub(super) fn new(path: PathBuf) -> Watch {
         Watch {
             path,
-            end_ms: FOR_EVER,
+            end_ms: u64::MAX,
             blind_since_ms: None,
         }
     }
@@ -201,7 +185,7 @@ impl Watch {
         }
         let blind_end_ms = self
             .blind_since_ms
-            .map_or(FOR_EVER, |since| since.saturating_add(BLIND_MS_MAX));
+            .map_or(u64::MAX, |since| since.saturating_add(BLIND_MS_MAX));
         let end_ms = self.end_ms.min(blind_end_ms);
         (end_ms > now_ms).then(|| end_ms.min(now_ms.saturating_add(LOOK_MS)))
     }
@@ -243,15 +227,13 @@ mod tests {
         renew(path, LONG).unwrap();
         let first = left(path).unwrap();
         assert!(first <= LONG && first > LONG / 2, "{first:?}");
-        renew_for_ever(path).unwrap();
-        assert_eq!(left(path), Some(Duration::MAX));
         renew(path, Duration::MAX).unwrap();
-        assert!(left(path).is_some_and(|left| left < Duration::MAX));
+        assert!(left(path).is_some_and(|left| left > LONG));
         renew_until(path, now() + LONG / 2).unwrap();
         assert!(left(path).unwrap() <= LONG / 2);
         renew_until(path, now()).unwrap();
         assert_eq!(left(path), None, "who was held up gets no longer lease");
-        renew_for_ever(path).unwrap();
+        renew(path, LONG).unwrap();
         renew(path, Duration::ZERO).unwrap();
         assert_eq!(left(path), None);
         assert_eq!(std::fs::metadata(path).unwrap().len(), RECORD_BYTES as u64);
@@ -261,9 +243,9 @@ mod tests {
     #[test]
     fn what_is_damaged_is_no_lease() {
         let Place { path, .. } = &place();
-        let whole = record(FOR_EVER, boot());
+        let whole = record(u64::MAX, boot());
         std::fs::write(path, whole).unwrap();
-        assert_eq!(left(path), Some(Duration::MAX));
+        assert!(left(path).is_some());
         for at in 0..RECORD_BYTES {
             let mut bytes = whole;
             bytes[at] ^= 1;
@@ -283,7 +265,7 @@ mod tests {
     fn a_lease_of_another_start_of_the_machine_has_ended() {
         let (one, other) = (boot_of("one"), boot_of("other"));
         assert_eq!(end_of(&record(7, one), one), Some(7));
-        assert_eq!(end_of(&record(FOR_EVER, one), other), Some(0));
+        assert_eq!(end_of(&record(u64::MAX, one), other), Some(0));
         // Where the kernel does not tell, it can't be known either way.
         assert_eq!(end_of(&record(7, boot_of("")), one), None);
         assert_eq!(end_of(&record(7, one), boot_of("")), None);
@@ -309,7 +291,7 @@ mod tests {
     #[test]
     fn a_shim_looks_often_and_up_to_the_end() {
         let mut watch = Watch::new(PathBuf::new());
-        assert_eq!(watch.judge(Some(FOR_EVER), 1000), Some(1000 + LOOK_MS));
+        assert_eq!(watch.judge(Some(u64::MAX), 1000), Some(1000 + LOOK_MS));
         assert_eq!(watch.judge(Some(1300), 1200), Some(1300));
         assert_eq!(watch.judge(Some(1301), 1300), Some(1301));
         assert_eq!(watch.judge(Some(1301), 1301), None);

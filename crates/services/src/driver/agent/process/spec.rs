@@ -62,6 +62,7 @@ pub(super) fn of(
     };
     spec.user = number("runAsUser");
     spec.group = number("runAsGroup");
+    spec.oom_score_adj = Some(oom_score_adj(pod));
     spec.no_new_privs = container["securityContext"]["allowPrivilegeEscalation"] != true;
     spec.landlock = Some(LandlockSpec {
         denied: vec![
@@ -75,6 +76,24 @@ pub(super) fn of(
         readable: vec![places.pod(&id.uid)],
     });
     Ok(spec)
+}
+
+/// How readily the kernel ends it when memory runs out: before the node, whose own number it
+/// would have otherwise, and first of all where nothing was asked for.
+fn oom_score_adj(pod: &Value) -> i32 {
+    const ASKED: i32 = 500;
+    const NOTHING_ASKED: i32 = 1_000;
+    let asks = |container: &Value| {
+        let resources = &container["resources"];
+        ["requests", "limits"].iter().any(|which| {
+            let amounts = resources[which].as_object();
+            amounts.is_some_and(|amounts| !amounts.is_empty())
+        })
+    };
+    match volumes::list(&pod["spec"]["containers"]).any(asks) {
+        true => ASKED,
+        false => NOTHING_ASKED,
+    }
 }
 
 /// A program beside an attempt: with its environment and limits, in a group of its own.
