@@ -6,6 +6,7 @@ use atoll_control::{
     api::{ControlApi as _, Status},
     driver::control::{Control, Load},
 };
+use atoll_gateway::Stats;
 use atoll_kv::api::EventualStatus;
 use atoll_txn::driver::global;
 use atoll_world::peers::tls::{TlsPeers, Waiting};
@@ -27,6 +28,7 @@ pub(crate) fn metrics(
     peers: Arc<TlsPeers>,
     coordinator: Coordinator,
     hot: Hot,
+    gateway: Arc<Stats>,
 ) -> Arc<dyn Fn() -> String + Send + Sync> {
     // A second node in one process (as in tests) shares the first one's recorder or has none.
     let recorder = PrometheusBuilder::new().install_recorder().ok();
@@ -39,6 +41,8 @@ pub(crate) fn metrics(
         let load = coordinator.load();
         render(&mut text, "gauge", under_way(&load).into_iter());
         render(&mut text, "counter", done(&load).into_iter());
+        render(&mut text, "gauge", led(&gateway).into_iter());
+        render(&mut text, "counter", has_led(&gateway).into_iter());
         of_keyspaces(&mut text, &hot.eventual());
         text.push_str(
             &recorder
@@ -272,6 +276,89 @@ fn done(load: &global::Load) -> [Gauge; 7] {
             "atoll_txn_postponed_total",
             "Orders to participants that had to wait because too many were under way.",
             load.postponed,
+        ),
+    ]
+}
+
+/// What the gateway leads now.
+fn led(stats: &Stats) -> [Gauge; 3] {
+    [
+        (
+            "atoll_gateway_connections",
+            "Clients of Services and Ingresses that are connected.",
+            u64::from(stats.connections_open.open()),
+        ),
+        (
+            "atoll_gateway_requests",
+            "Requests of HTTP that are open.",
+            u64::from(stats.requests_open.open()),
+        ),
+        (
+            "atoll_gateway_tunnels",
+            "WebSockets that are open.",
+            u64::from(stats.tunnels_open.open()),
+        ),
+    ]
+}
+
+/// What the gateway has led since this node started.
+fn has_led(stats: &Stats) -> [Gauge; 11] {
+    let [_, good, elsewhere, bad, failed] = &stats.answers;
+    [
+        (
+            "atoll_gateway_tcp_connections_total",
+            "Connections to Services.",
+            stats.tcp_connections.get(),
+        ),
+        (
+            "atoll_gateway_answers_2xx_total",
+            "Answers of HTTP with a status of 200 to 299.",
+            good.get(),
+        ),
+        (
+            "atoll_gateway_answers_3xx_total",
+            "Answers of HTTP with a status of 300 to 399.",
+            elsewhere.get(),
+        ),
+        (
+            "atoll_gateway_answers_4xx_total",
+            "Answers of HTTP with a status of 400 to 499.",
+            bad.get(),
+        ),
+        (
+            "atoll_gateway_answers_5xx_total",
+            "Answers of HTTP with a status of 500 and more.",
+            failed.get(),
+        ),
+        (
+            "atoll_gateway_retries_total",
+            "Requests of HTTP that were tried again.",
+            stats.retries.get(),
+        ),
+        (
+            "atoll_gateway_ejections_total",
+            "Endpoints that were left out because of how they answered.",
+            stats.ejections.get(),
+        ),
+        (
+            "atoll_gateway_connects_total",
+            "Connections to endpoints.",
+            stats.connects.get(),
+        ),
+        (
+            "atoll_gateway_connect_failures_total",
+            "Connections to endpoints that could not be opened.",
+            stats.connect_failures.get(),
+        ),
+        (
+            "atoll_gateway_malformed_total",
+            "Requests of HTTP that were refused because they could be understood in two ways.",
+            stats.malformed.get(),
+        ),
+        (
+            "atoll_gateway_limited_total",
+            "Requests and connections that were refused because a limit was reached.",
+            stats.limited.get(),
         ),
     ]
 }

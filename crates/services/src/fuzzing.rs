@@ -2,13 +2,15 @@
 //! hold whatever the bytes are. The same functions replay the corpora in a normal test.
 
 mod kept;
+mod request;
 
-use std::sync::LazyLock;
+use std::{path::Path, sync::LazyLock};
 
 use atoll_world::{disk, workload::log};
 use serde_json::{Value, json};
 
 use self::kept::{NOW_MS, WRITER, held, in_json, kept, made, written};
+pub use self::request::request;
 use crate::core::{
     discovery::{Endpoint, negotiate},
     kinds::{self, KINDS, Kind},
@@ -301,42 +303,50 @@ pub fn accept(bytes: &[u8]) {
 }
 
 /// The log of a workload, whose file a node finds on its disk: the first byte says how it is
-/// read. Page by page it is as long as its pages say, within the bounds that are asked.
+/// read. Page by page it comes to an end, within the bounds that are asked.
 ///
 /// # Panics
-/// There is no room for a file in the folder for temporary ones, too.
+/// There is no room for a file among the temporary ones, too.
 pub fn workload_log(bytes: &[u8]) {
-    const PAGES_MAX: usize = 64;
     let Some((how, bytes)) = bytes.split_first() else {
         return;
     };
-    let folder = std::env::temp_dir().join(format!("atoll-fuzz-{}", std::process::id()));
-    let path = folder.join("log");
     let disk = disk::real();
-    disk.create_dir_all(&folder).expect("there is room");
+    let path = std::env::temp_dir().join(format!("atoll-fuzz-{}.log", std::process::id()));
     disk.write_atomic(&path, bytes).expect("there is room");
-    let limit_bytes = (how & 1 > 0).then_some(u64::from(how >> 4));
+    pages(&path, *how);
+    disk.remove(&path).expect("it was just written");
+}
+
+fn pages(path: &Path, how: u8) {
+    /// More than any input of a fuzzer has, where a page is not asked to be empty.
+    const PAGES_MAX: usize = 1 << 12;
+    let few = u64::from(how >> 4);
+    let limit_bytes = (how & 1 > 0).then_some(few);
     let mut query = log::LogQuery {
-        tail_lines: (how & 2 > 0).then_some(u64::from(how >> 4)),
+        tail_lines: (how & 2 > 0).then_some(few),
         timestamps: how & 4 > 0,
         since_ms: (how & 8 > 0).then_some(NOW_MS),
         limit_bytes,
         ..log::LogQuery::default()
     };
     for _ in 0..PAGES_MAX {
-        let page = log::read(&path, &query).expect("a file of ours");
+        let page = log::read(path, &query).expect("a file of ours");
         let length = page.text.len() as u64;
         assert!(limit_bytes.is_none_or(|limit| length <= limit));
         assert!(!page.gap, "nothing was rotated");
         // A position goes from node to node.
         let position = serde_json::to_string(&page.position).expect("it is JSON");
         let position = serde_json::from_str(&position).expect("a position of ours");
-        if !page.more && query.position == Some(position) {
-            assert_eq!(length, 0, "there was nothing after it");
+        assert_eq!(position, page.position);
+        let stands = query.position == Some(position);
+        assert!(!stands || length == 0, "what came does not come again");
+        if stands {
             return;
         }
         query.position = Some(position);
     }
+    panic!("it comes to an end");
 }
 
 /// The kind whose resource is the first line, and what follows.
@@ -358,6 +368,7 @@ mod tests {
         replay("api_object", super::object);
         replay("api_patch", super::patch);
         replay("api_protobuf", super::protobuf);
+        replay("api_request", super::request);
         replay("api_selectors", super::selectors);
         replay("api_words", super::words);
         replay("workload_log", super::workload_log);

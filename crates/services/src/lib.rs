@@ -7,3 +7,5 @@ pub mod api;
 pub mod core;
 pub mod driver;
 pub mod face;
+#[doc(hidden)]
+pub mod fuzzing;

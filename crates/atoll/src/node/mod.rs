@@ -34,7 +34,6 @@ use atoll_control::{
     log::LogSettings,
     proto::raft,
 };
-use atoll_gateway::Gateway;
 use atoll_kv::driver::ClusterAddress;
 use atoll_world::{
     disk::{self, Disk, DiskLock},
@@ -182,7 +181,7 @@ pub(crate) struct Node {
     peers: Arc<TlsPeers>,
     stopping: watch::Sender<bool>,
     router: Router<Control>,
-    gateway: Gateway,
+    services: services::Services,
     _directory: Directory,
 }
 
@@ -260,8 +259,25 @@ impl Node {
         let hot = hot::Hot::default();
         let (coordinator, transactions) =
             global::start(config, &record, control.clone(), peers.clone(), &hot)?;
-        let metrics =
-            crate::telemetry::metrics(control.clone(), peers.clone(), coordinator, hot.clone());
+        let services = services::start(
+            config,
+            &directory,
+            &record,
+            control.clone(),
+            peers.clone(),
+            services::Door {
+                listener: kubernetes_listener,
+                tls: certificates.clients.clone(),
+                stopped: stopped.clone(),
+            },
+        )?;
+        let metrics = crate::telemetry::metrics(
+            control.clone(),
+            peers.clone(),
+            coordinator,
+            hot.clone(),
+            services.gateway.stats(),
+        );
         let figures = hot.figures();
         let guests = vec![transactions, atoll_txn::face::hot::guest(hot.clone())];
         let router = face::router_with(control.clone(), limits(config), metrics, guests, figures);
@@ -286,18 +302,6 @@ impl Node {
             },
             &hot,
         );
-        let (kubernetes_url, gateway) = services::start(
-            config,
-            &directory,
-            &record,
-            control.clone(),
-            peers.clone(),
-            services::Door {
-                listener: kubernetes_listener,
-                tls: certificates.clients.clone(),
-                stopped: stopped.clone(),
-            },
-        )?;
         task::spawn(serve::clients(
             client_listener,
             tls,
@@ -316,13 +320,13 @@ impl Node {
             client_url,
             redis_address,
             redis_cluster_address,
-            kubernetes_url,
+            kubernetes_url: services.url.clone(),
             peer_address,
             hot,
             peers,
             stopping,
             router,
-            gateway,
+            services,
             _directory: directory,
         })
     }
@@ -330,7 +334,7 @@ impl Node {
     /// Stops in order.
     pub(crate) async fn stop(self) {
         self.stopping.send_replace(true);
-        self.gateway.stop(DRAIN_MAX).await;
+        self.services.stop(DRAIN_MAX).await;
         self.hot.stop().await;
         self.control.stop().await;
         drop(self.router);

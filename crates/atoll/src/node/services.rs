@@ -42,7 +42,25 @@ pub(super) struct Door {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
-/// Starts services; where clients reach the API, as URL, and the gateway.
+/// What runs.
+pub(super) struct Services {
+    /// Where clients reach the API, as URL.
+    pub(super) url: String,
+    pub(super) gateway: Gateway,
+    cgroups: Option<Cgroups>,
+}
+
+impl Services {
+    /// Stops in order. Programs of pods go on.
+    pub(super) async fn stop(self, grace: std::time::Duration) {
+        self.gateway.stop(grace).await;
+        if let Some(cgroups) = self.cgroups {
+            task::blocking(move || cgroups.release()).await;
+        }
+    }
+}
+
+/// Starts services.
 ///
 /// # Errors
 /// Settings that can't be used; the folder.
@@ -53,7 +71,7 @@ pub(super) fn start(
     control: Control,
     peers: Arc<TlsPeers>,
     door: Door,
-) -> Result<(String, Gateway), CliError> {
+) -> Result<Services, CliError> {
     let host = reached_at(config, &config.listen.kubernetes.host);
     let port = door.listener.local_address().port();
     let url = match host.contains(':') {
@@ -65,6 +83,8 @@ pub(super) fn start(
         format!("v1 {url}\n").as_bytes(),
     );
     written.map_err(|error| CliError::failed(error.to_string(), ""))?;
+    let pods = pods(config, directory, record)?;
+    let cgroups = pods.as_ref().map(|pods| pods.cgroups.clone());
     let started = driver::start(Setup {
         control,
         peers,
@@ -72,7 +92,7 @@ pub(super) fn start(
         name: name(config),
         address: address(&host),
         addresses: addresses(config)?,
-        pods: pods(config, directory, record)?,
+        pods,
     });
     task::spawn(serve::kubernetes(
         door.listener,
@@ -81,7 +101,11 @@ pub(super) fn start(
         limits(config),
         door.stopped,
     ));
-    Ok((url, gateway(started.traffic, config)))
+    Ok(Services {
+        url,
+        gateway: gateway(started.traffic, config),
+        cgroups,
+    })
 }
 
 /// Starts the gateway, which does what Services and Ingresses ask for.

@@ -243,10 +243,14 @@ impl<C: ControlApi> Objects<C> {
         writer: &Writer,
     ) -> Result<(), Failure> {
         let kind = name.kind;
-        lifecycle::update(kind, old, new, subresource)?;
-        if subresource != Some(Subresource::Status) {
+        let is_status = subresource == Some(Subresource::Status);
+        if !is_status && new.is_object() {
+            // What is chosen or filled in is no change of what is wanted.
             admission::carry(name, old, new);
             defaults::default(kind, new);
+        }
+        lifecycle::update(kind, old, new, subresource)?;
+        if !is_status {
             let errors = validate::update(kind, new, old);
             if !errors.is_empty() {
                 return Err(Failure::invalid(kind.group, kind.kind, &name.name, &errors));

@@ -35,6 +35,9 @@ pub(crate) const PREFIX: &str = "/atoll/objects/";
 /// How large an object may be as JSON, in bytes; what Kubernetes' etcd takes.
 pub(crate) const OBJECT_BYTES_MAX: usize = 1_500_000;
 
+/// How deep an object may be nested: less than what is read (serde_json: 127).
+const DEPTH_MAX: usize = 100;
+
 /// Where the objects of a kind lie, or those of a namespace.
 pub(crate) fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
     let group = match kind.group {
@@ -266,11 +269,25 @@ impl<C: ControlApi> Store<C> {
     }
 }
 
+/// Whether something is nested deeper than so many levels.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match (value, levels) {
+        (Value::Array(_) | Value::Object(_), 0) => true,
+        (Value::Array(items), _) => items.iter().any(|it| is_deeper(it, levels - 1)),
+        (Value::Object(fields), _) => fields.values().any(|it| is_deeper(it, levels - 1)),
+        _ => false,
+    }
+}
+
 /// What is kept of an object.
 ///
 /// # Errors
-/// It is too large.
+/// It is too large, or nested too deep to be read again.
 pub(crate) fn encode(object: &Value) -> Result<Bytes, Failure> {
+    if is_deeper(object, DEPTH_MAX) {
+        let message = format!("the object is nested deeper than {DEPTH_MAX} levels");
+        return Err(Failure::new(Reason::RequestEntityTooLarge, message));
+    }
     let mut kept = object.clone();
     object::meta_mut(&mut kept).remove("resourceVersion");
     let encoded = kept.to_string();
@@ -357,6 +374,24 @@ pub(crate) fn failure(error: &Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_can_be_read_again() {
+        let nested = |levels: usize| {
+            let mut value = json!({"metadata": {}});
+            for _ in 1..levels {
+                value = json!({"a": value});
+            }
+            value
+        };
+        let kept = encode(&nested(DEPTH_MAX - 1)).unwrap();
+        let kv = KeyValue {
+            value: kept,
+            ..KeyValue::default()
+        };
+        read(kv).unwrap();
+        assert_eq!(encode(&nested(DEPTH_MAX + 1)).unwrap_err().code(), 413);
+    }
 
     #[test]
     fn keys_and_names_belong_together() {

@@ -13,7 +13,7 @@ use crate::{
 const VERSION: &str = "v1";
 
 /// Writes a token.
-pub(super) fn write(revision: i64, next: &Bytes) -> String {
+pub(crate) fn write(revision: i64, next: &Bytes) -> String {
     let key = String::from_utf8_lossy(next);
     URL_SAFE_NO_PAD.encode(format!("{VERSION}:{revision}:{key}"))
 }
@@ -22,7 +22,7 @@ pub(super) fn write(revision: i64, next: &Bytes) -> String {
 ///
 /// # Errors
 /// It is none, or of another list.
-pub(super) fn read(
+pub(crate) fn read(
     token: &str,
     kind: &'static Kind,
     namespace: Option<&str>,

@@ -7,15 +7,15 @@
 //! are bounded; every error is a Status object.
 
 mod body;
-mod continuing;
+pub(crate) mod continuing;
 mod identity;
 mod logs;
 mod objects;
-mod options;
+pub(crate) mod options;
 mod pages;
 mod render;
 mod reviews;
-mod route;
+pub(crate) mod route;
 mod scale;
 mod select;
 mod watch;

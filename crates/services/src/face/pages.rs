@@ -67,6 +67,10 @@ impl<C: ControlApi> Api<C> {
             }
             Page::Group(group) => found(discovery::api_group(group)),
             Page::Resources(group, version) => found(discovery::api_resource_list(group, version)),
+            Page::Definitions => Ok(Answer::json(&json!({
+                "kind": "CustomResourceDefinitionList", "apiVersion": "apiextensions.k8s.io/v1",
+                "metadata": {"resourceVersion": "1"}, "items": [],
+            }))),
             Page::OpenApiV2 => {
                 let wanted = wanted(Endpoint::OpenApiV2)?;
                 let made = match wanted.encoding {

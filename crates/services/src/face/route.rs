@@ -37,6 +37,9 @@ pub(crate) enum Page {
     Group(String),
     /// `/api/v1`, `/apis/GROUP/VERSION`.
     Resources(String, String),
+    /// The kinds that users define, of which there are none: kubectl looks here before it says that
+    /// a kind is not served.
+    Definitions,
     /// `/openapi/v2`.
     OpenApiV2,
     /// `/openapi/v3`.
@@ -91,6 +94,12 @@ pub(crate) fn parse(path: &str) -> Result<Target, Failure> {
         ["api", version] => Page::Resources(String::new(), (*version).to_owned()),
         ["apis", group] => Page::Group((*group).to_owned()),
         ["apis", group, version] => Page::Resources((*group).to_owned(), (*version).to_owned()),
+        [
+            "apis",
+            "apiextensions.k8s.io",
+            "v1",
+            "customresourcedefinitions",
+        ] => Page::Definitions,
         ["openapi", "v2"] => Page::OpenApiV2,
         ["openapi", "v3"] => Page::OpenApiV3Index,
         ["openapi", "v3", "api", version] => Page::OpenApiV3(String::new(), (*version).to_owned()),

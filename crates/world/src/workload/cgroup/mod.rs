@@ -72,6 +72,14 @@ impl Cgroups {
         trees.any(|tree| tree.controllers.contains(&controller))
     }
 
+    /// Removes the directories that hold the groups, where none is left in them.
+    pub fn release(&self) {
+        for tree in &self.trees {
+            // One with groups of programs that go on stays for them.
+            let _ = fs::remove_dir(&tree.base);
+        }
+    }
+
     /// `v1`, `v2`, `hybrid` or `none`.
     pub fn label(&self) -> &'static str {
         let has = |interface| self.trees.iter().any(|tree| tree.interface == interface);

@@ -88,7 +88,7 @@ fn nanos(number: &str, suffix: Suffix) -> Option<u128> {
     let (factor, power) = match suffix {
         Suffix::Thousands(power) => (1, power * 3),
         Suffix::Binary(power) => (1024_u128.checked_pow(power)?, 0),
-        Suffix::Exponent(power, _) if power.abs() <= 30 => (1, power),
+        Suffix::Exponent(power, _) if power.unsigned_abs() <= 30 => (1, power),
         Suffix::Exponent(..) => return None,
     };
     let power = power - places + PLACES as i32;
