@@ -1,0 +1,5 @@
+//! Any bytes are an object in protobuf or an error; what is written again comes back.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| atoll_services::fuzzing::protobuf(bytes));
