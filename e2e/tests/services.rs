@@ -175,15 +175,45 @@ async fn what_makes_no_sense_is_refused_in_words() {
             .to_owned();
         assert!(told.contains(words), "{words}: {told}");
     }
-    let large = json!({"metadata": {"name": "large"}, "data": {"x": "y".repeat(4 << 20)}});
+    let large = json!({"metadata": {"name": "large"}, "data": {"x": "y".repeat(2 << 20)}});
     let refused = api
         .post("/api/v1/namespaces/default/configmaps", &large)
         .await;
-    assert_eq!(refused.status, 413);
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains("Too long"));
     assert_eq!(
         api.get("/api/v1/namespaces/default/pods/none").await.status,
         404
     );
+}
+
+/// A right is held against the name in the path, so nothing else may be written.
+#[tokio::test]
+async fn what_is_written_is_what_the_path_names() {
+    let cluster = Cluster::start(&Server::under_test(), 1).await.unwrap();
+    let mut api = Api::of(&cluster.nodes[0]);
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map =
+        |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+    let other = api.apply(&format!("{maps}/mine"), &map("other")).await;
+    assert_eq!(other.status, 400, "{}", other.body);
+    let own = api.apply(&format!("{maps}/mine"), &map("mine")).await;
+    assert_eq!(own.status, 201, "{}", own.body);
+    assert_eq!(api.get(&format!("{maps}/other")).await.status, 404);
+
+    let tried = api
+        .delete_as(&format!("{maps}/mine"), &json!({"dryRun": ["All"]}))
+        .await;
+    assert_eq!(tried.status, 200, "{}", tried.body);
+    assert_eq!(api.get(&format!("{maps}/mine")).await.status, 200);
+
+    let everywhere = json!({"metadata": {"name": "open"}, "spec": {
+        "type": "ExternalName", "externalName": "a.example", "clusterIP": "0.0.0.0",
+        "ports": [{"port": 8080}]}});
+    let made = api
+        .post("/api/v1/namespaces/default/services", &everywhere)
+        .await;
+    assert!(made.json()["spec"]["clusterIP"].is_null(), "{}", made.body);
 }
 
 /// On which nodes an app's pods are.

@@ -101,6 +101,19 @@ impl Api {
             .unwrap()
     }
 
+    pub(crate) async fn apply(&mut self, path: &str, object: &Value) -> Answer {
+        let kind = "application/apply-patch+yaml";
+        let path = format!("{path}?fieldManager=tests");
+        let asked = self.ask(Method::PATCH, &path, kind, Some(object));
+        asked.await.unwrap()
+    }
+
+    /// Deletes as the options say.
+    pub(crate) async fn delete_as(&mut self, path: &str, options: &Value) -> Answer {
+        let asked = self.ask(Method::DELETE, path, "application/json", Some(options));
+        asked.await.unwrap()
+    }
+
     pub(crate) async fn delete(&mut self, path: &str) -> Answer {
         let wanted = json!({"propagationPolicy": "Background"});
         let asked = self.ask(Method::DELETE, path, "application/json", Some(&wanted));

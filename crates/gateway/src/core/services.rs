@@ -151,6 +151,9 @@ fn add(
     host: &str,
 ) {
     let spec = &service["spec"];
+    if spec["type"] == "ExternalName" {
+        return;
+    }
     let own = text(&spec["clusterIP"]);
     for port in list(&spec["ports"]) {
         let Some(number) = port_number(&port["port"]) else {
@@ -163,6 +166,20 @@ fn add(
             continue;
         }
         let cluster = format!("{namespace}/{name}/{number}");
+        let made = Cluster {
+            endpoints: endpoints(slices, text(&port["name"])),
+            backend: match text(&port["appProtocol"]) {
+                "kubernetes.io/h2c" => Backend::Http2,
+                _ => Backend::Http1,
+            },
+            policy: match text(&spec["sessionAffinity"]) {
+                "ClientIP" => Policy::Maglev(HashKey::Source),
+                _ => Policy::LeastRequests,
+            },
+            ..Cluster::default()
+        };
+        // Before the listeners, which name it.
+        config.clusters.insert(cluster.clone(), made);
         let mut addresses = Vec::new();
         if own.parse::<std::net::IpAddr>().is_ok() {
             addresses.push((cluster.clone(), format!("{own}:{number}")));
@@ -185,19 +202,6 @@ fn add(
                 limits: ListenerLimits::default(),
             });
         }
-        let made = Cluster {
-            endpoints: endpoints(slices, text(&port["name"])),
-            backend: match text(&port["appProtocol"]) {
-                "kubernetes.io/h2c" => Backend::Http2,
-                _ => Backend::Http1,
-            },
-            policy: match text(&spec["sessionAffinity"]) {
-                "ClientIP" => Policy::Maglev(HashKey::Source),
-                _ => Policy::LeastRequests,
-            },
-            ..Cluster::default()
-        };
-        config.clusters.insert(cluster, made);
     }
 }
 

@@ -17,7 +17,7 @@ pub const REAL: &str = "atoll.dev/ports";
 
 /// Whether any free ports will do for a pod.
 pub fn are_free(pod: &Value) -> bool {
-    object::annotation(pod, FREE) == Some("true")
+    object::annotation(pod, FREE) == Some("true") && wanted(pod) <= PORTS_MAX
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -36,6 +36,9 @@ fn declared(pod: &Value) -> Vec<(u64, Option<String>)> {
         })
         .collect()
 }
+
+/// So many ports are found for a pod; one that declares more gets none.
+pub const PORTS_MAX: usize = 64;
 
 /// How many ports have to be found for a pod.
 pub fn wanted(pod: &Value) -> usize {

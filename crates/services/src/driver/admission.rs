@@ -193,6 +193,10 @@ async fn choose_address<C: ControlApi>(
     service: &mut Value,
 ) -> Result<(), Failure> {
     if service["spec"]["type"] == "ExternalName" {
+        // It is a name elsewhere, and nobody listens for it here.
+        let spec = object::child_mut(service, "spec");
+        spec.remove("clusterIP");
+        spec.remove("clusterIPs");
         return Ok(());
     }
     let asked = service["spec"]["clusterIP"]

@@ -214,21 +214,22 @@ impl Keys {
                 continue;
             }
             self.is_ready.remove(&key);
-            let name = self.names.get(&key).cloned()?;
-            return Some((key, name));
+            // A timer may be left of one that nothing is known of any more.
+            if let Some(name) = self.names.get(&key).cloned() {
+                return Some((key, name));
+            }
         }
         None
     }
 
     /// There was nothing to do.
     fn planned(&mut self, key: &Key, again_in_ms: Option<u64>) {
-        let entry = self.entries.remove(key);
+        self.entries.remove(key);
         match again_in_ms {
             Some(ms) => self.timer(key.clone(), Duration::from_millis(ms)),
-            None if entry.is_none_or(|entry| !entry.is_stale) => {
+            None => {
                 self.names.remove(key);
             }
-            None => {}
         }
     }
 
@@ -238,6 +239,7 @@ impl Keys {
             return;
         };
         entry.is_running = false;
+        let is_stale = std::mem::take(&mut entry.is_stale);
         entry.after_revision = entry.after_revision.max(done.revision);
         let was_outrun = done.was_outrun();
         match done.failure {
@@ -262,11 +264,17 @@ impl Keys {
                     tracing::debug!(controller = ?key.0, key = ?key.1, %failure, "a plan is tried again");
                 }
                 self.timer(key.clone(), wait);
+                // What outran it may be here already.
+                if is_stale && was_outrun {
+                    self.make_ready(key.clone());
+                }
             }
         }
     }
 
+    /// One for each key: the last one that was set.
     fn timer(&mut self, key: Key, wait: Duration) {
+        self.timers.retain(|(_, other)| *other != key);
         self.timers.insert((clock::now() + wait, key));
     }
 

@@ -161,7 +161,7 @@ fn object_text<'a>(about: &'a Value, field: &str) -> &'a str {
 /// How long an Event is kept after it came last.
 const KEPT_MS: u64 = 3_600_000;
 /// So many are deleted at a time.
-const DELETED_MAX: usize = 200;
+const DELETED_MAX: usize = 5_000;
 
 /// Events whose time is over.
 pub(crate) fn over(events: &[Arc<Value>], now_ms: u64) -> Vec<Name> {

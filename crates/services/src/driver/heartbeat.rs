@@ -1,8 +1,16 @@
 //! Agents tell the leader that they are there, once a second, and nothing is written for it. The
 //! answer renews the lease under which an agent lets its pods run; the silence is what the leader
 //! judges nodes by ([`crate::core::nodes`]).
+//!
+//! Who answers has led after it was asked, and a majority has confirmed it: a leader that was cut
+//! off does not know that there is another one, which may give the same pods to other nodes.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
@@ -15,7 +23,13 @@ use atoll_world::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::core::nodes::{HEARTBEAT_MS, LEASE_MS, SOLE_LEASE_MS, Silence};
+use super::{agent::NODE_ID, mirror::Mirror};
+use crate::core::{
+    controllers::world::View as _,
+    kinds,
+    nodes::{HEARTBEAT_MS, LEASE_MS, SOLE_LEASE_MS, Silence},
+    object,
+};
 
 /// Heartbeats between nodes: the name of the agent's Node; answered `1` by the leader.
 const SERVICE: Service = Service(56);
@@ -39,6 +53,8 @@ struct Ears {
     /// Since when this node leads; none if it does not.
     since: Option<clock::Instant>,
     last: BTreeMap<String, clock::Instant>,
+    /// Those whose pods are being given away; they are not heard until that is done.
+    given_up: BTreeSet<String>,
 }
 
 impl Heard {
@@ -46,7 +62,7 @@ impl Heard {
     pub(crate) fn begin(&self) {
         *self.0.lock() = Ears {
             since: Some(clock::now()),
-            last: BTreeMap::new(),
+            ..Ears::default()
         };
     }
 
@@ -55,10 +71,16 @@ impl Heard {
         *self.0.lock() = Ears::default();
     }
 
+    /// The pods of these nodes are given away from now on, and until this is called again.
+    pub(crate) fn give_up(&self, names: BTreeSet<String>) {
+        self.0.lock().given_up = names;
+    }
+
     /// Notes that an agent is there; whether this node leads.
-    pub(crate) fn hear(&self, name: &str) -> bool {
+    fn hear(&self, name: &str) -> bool {
         let mut ears = self.0.lock();
-        if ears.since.is_none() || name.len() > NAME_BYTES_MAX {
+        let is_given_up = ears.given_up.contains(name);
+        if ears.since.is_none() || is_given_up || name.len() > NAME_BYTES_MAX {
             return false;
         }
         if ears.last.len() < NAMES_MAX || ears.last.contains_key(name) {
@@ -79,29 +101,87 @@ impl Heard {
     }
 }
 
-struct Ear(Heard);
+/// The leader's side. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Ear<C> {
+    pub(crate) control: C,
+    pub(crate) mirror: Mirror,
+    pub(crate) node: NodeId,
+    pub(crate) heard: Heard,
+}
 
-impl Handler for Ear {
-    fn handle(&self, _: NodeId, payload: Bytes, reply: Reply) {
-        let is_heard = std::str::from_utf8(&payload).is_ok_and(|name| self.0.hear(name));
-        reply.send(match is_heard {
-            true => Bytes::from_static(HEARD),
-            false => Bytes::new(),
+impl<C: ControlApi> Handler for Ear<C> {
+    fn handle(&self, from: NodeId, payload: Bytes, reply: Reply) {
+        let ear = self.clone();
+        task::spawn(async move {
+            let name = std::str::from_utf8(&payload).unwrap_or_default();
+            let answered = clock::timeout(ANSWER_MAX, ear.answer(from, name)).await;
+            reply.send(match answered {
+                Ok(true) => Bytes::from_static(HEARD),
+                _ => Bytes::new(),
+            });
         });
     }
 }
 
+impl<C: ControlApi> Ear<C> {
+    /// Whether this node has led after it was asked, and has heard the agent of a node.
+    async fn answer(&self, from: NodeId, name: &str) -> bool {
+        let before = self.control.standing();
+        if before.leader != Some(self.node) || !self.is_its_own(from, name) {
+            return false;
+        }
+        // Asks a majority. Those that come together share the round.
+        if self.control.barrier().await.is_err() {
+            return false;
+        }
+        let after = self.control.standing();
+        let leads = after.leader == Some(self.node) && after.term == before.term;
+        leads && self.heard.hear(name)
+    }
+
+    /// Two nodes never run the pods of one name.
+    fn is_its_own(&self, from: NodeId, name: &str) -> bool {
+        let node = self.mirror.look().get(&kinds::NODES, "", name);
+        node.is_none_or(|node| object::label(&node, NODE_ID) == Some(&from.to_string()))
+    }
+}
+
 /// Begins to hear other nodes' agents.
-pub(crate) fn listen(peers: &Arc<dyn Peers>, heard: Heard) {
-    peers.serve(SERVICE, Arc::new(Ear(heard)));
+pub(crate) fn listen<C: ControlApi>(peers: &Arc<dyn Peers>, ear: Ear<C>) {
+    peers.serve(SERVICE, Arc::new(ear));
+}
+
+/// For how long an agent may let its pods run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    until: clock::Instant,
+    /// The same by the clock that goes on while the machine is suspended.
+    until_boot: Duration,
+    /// Another number stands for a gap between this lease and the one before.
+    pub(crate) number: u64,
+}
+
+impl Lease {
+    /// Whether it has not ended yet.
+    pub(crate) fn is_held(&self) -> bool {
+        clock::now() < self.until && lease::now() < self.until_boot
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ends(&self) {
+        while self.is_held() {
+            let left = self.until_boot.saturating_sub(lease::now());
+            clock::sleep_until(self.until.min(clock::now() + left)).await;
+        }
+    }
 }
 
 /// An agent's side.
 pub(crate) struct Heart<C> {
-    pub(crate) control: C,
     pub(crate) peers: Arc<dyn Peers>,
-    pub(crate) node: NodeId,
-    pub(crate) heard: Heard,
+    /// This node's own, if it leads.
+    pub(crate) ear: Ear<C>,
     /// The name of the agent's Node.
     pub(crate) name: String,
     /// The file by which programs know how long they may run.
@@ -109,14 +189,21 @@ pub(crate) struct Heart<C> {
 }
 
 impl<C: ControlApi> Heart<C> {
-    /// Tells the leader that this agent is there; until when the lease runs then. None if nobody
+    /// Tells the leader that this agent is there; the lease that it has then. None if nobody
     /// answered. How long to wait before the next time.
-    pub(crate) async fn beat(&self) -> (Option<clock::Instant>, Duration) {
+    pub(crate) async fn beat(&self, had: Option<Lease>) -> (Option<Lease>, Duration) {
         let (asked, asked_boot) = (clock::now(), lease::now());
         match clock::timeout(ANSWER_MAX, self.is_heard()).await {
             Ok(true) if self.renew(asked_boot).await => {
-                let until = asked + Duration::from_millis(LEASE_MS);
-                (Some(until), Duration::from_millis(HEARTBEAT_MS))
+                let span = Duration::from_millis(LEASE_MS);
+                let is_gap = had.is_none_or(|had| !had.is_held());
+                let number = had.map_or(0, |had| had.number) + u64::from(is_gap);
+                let lease = Lease {
+                    until: asked + span,
+                    until_boot: asked_boot + span,
+                    number,
+                };
+                (Some(lease), Duration::from_millis(HEARTBEAT_MS))
             }
             _ => (None, AGAIN),
         }
@@ -126,7 +213,7 @@ impl<C: ControlApi> Heart<C> {
     /// end them: that they know is what others rely on.
     async fn renew(&self, asked: Duration) -> bool {
         let file = self.lease.clone();
-        let lasts_ms = match self.control.members().len() {
+        let lasts_ms = match self.ear.control.members().len() {
             1 => SOLE_LEASE_MS,
             _ => LEASE_MS,
         };
@@ -141,11 +228,11 @@ impl<C: ControlApi> Heart<C> {
     }
 
     async fn is_heard(&self) -> bool {
-        let Some(leader) = self.control.standing().leader else {
+        let Some(leader) = self.ear.control.standing().leader else {
             return false;
         };
-        if leader == self.node {
-            return self.heard.hear(&self.name);
+        if leader == self.ear.node {
+            return self.ear.answer(leader, &self.name).await;
         }
         let payload = Bytes::from(self.name.clone());
         let answer = self.peers.call(leader, SERVICE, payload).await;

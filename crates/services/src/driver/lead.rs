@@ -4,32 +4,28 @@
 //! It begins from a mirror that has all that leaders before it wrote. One that leads no more but
 //! does not know it yet does no harm: every write compares what it was planned from.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
 use atoll_world::{clock, task};
-use serde_json::{Value, json};
 
 use super::{
-    controllers, execute::Executor, heartbeat::Heard, mirror::Mirror, objects::Objects, scheduling,
+    controllers, execute::Executor, heartbeat::Heard, mirror::Mirror, objects::NAMESPACES,
+    scheduling,
 };
-use crate::core::{
-    kinds, nodes, scheduler,
-    status::{Failure, Reason},
-};
+use crate::core::{nodes, scheduler, status::Failure};
 
 /// How often a node looks whether it leads.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the leader looks at the nodes.
 const NODES_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the mirror may take to have what was written before it is asked anew.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// A leader that did not look for so long has stood still.
 const STANDSTILL: Duration = Duration::from_millis(1_500);
 /// How long to wait before beginning anew when something failed.
 const REST: Duration = Duration::from_millis(500);
-
-/// What is there from the beginning.
-const NAMESPACES: [&str; 3] = ["default", "kube-public", "kube-system"];
 
 /// Leads whenever this node does.
 pub(super) struct Lead<C> {
@@ -79,9 +75,14 @@ impl<C: ControlApi> Lead<C> {
         let revision = objects.store.revision().await?;
         self.heard.begin();
         for name in NAMESPACES {
-            make_namespace(objects, &self.executor, name).await?;
+            objects.make_namespace(name).await?;
         }
-        self.mirror.reaches(revision).await;
+        while clock::timeout(ASK_INTERVAL, self.mirror.reaches(revision))
+            .await
+            .is_err()
+        {
+            // It asks how far it is each time.
+        }
         tracing::debug!(revision, "this node looks after services");
         tokio::join!(
             controllers::run(self.mirror.clone(), self.executor.clone()),
@@ -103,27 +104,22 @@ impl<C: ControlApi> Lead<C> {
             self.mirror.reaches(written).await;
             let (silence, unheard_ms) = self.heard.silence();
             let plan = nodes::plan(&self.mirror.look(), &silence, unheard_ms, clock::wall_ms());
-            if !plan.steps.is_empty() {
-                let mut done = self.executor.run(plan.steps).await;
-                written = done.revision;
-                if let Some(failure) = done.failure.take() {
+            // Who comes back while its pods are given away must not run them again.
+            let is_over = |silent_ms: u64| silent_ms >= nodes::GIVEN_UP_MS;
+            let given_up = silence
+                .into_iter()
+                .filter(|(_, silent_ms)| is_over(*silent_ms));
+            self.heard.give_up(given_up.map(|(name, _)| name).collect());
+            // One that fails has nothing to do with the others.
+            for step in plan.steps {
+                let done = self.executor.run(vec![step]).await;
+                written = written.max(done.revision);
+                if let Some(failure) = done.failure {
                     tracing::debug!(%failure, "nodes are looked at again");
                 }
             }
+            self.heard.give_up(BTreeSet::new());
             clock::sleep(NODES_INTERVAL).await;
         }
-    }
-}
-
-async fn make_namespace<C: ControlApi>(
-    objects: &Objects<C>,
-    executor: &Executor<C>,
-    name: &str,
-) -> Result<(), Failure> {
-    let namespace: Value = json!({"metadata": {"name": name}});
-    let made = objects.create(&kinds::NAMESPACES, "", namespace, &executor.writer);
-    match made.await {
-        Err(failure) if failure.reason == Reason::AlreadyExists => Ok(()),
-        made => made.map(drop),
     }
 }

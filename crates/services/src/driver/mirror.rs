@@ -33,7 +33,7 @@ use crate::core::{
 };
 
 /// So many changes are kept for those who are slow.
-const CHANGES_MAX: usize = 16 << 10;
+const CHANGES_MAX: usize = 4 << 10;
 /// So many objects are read at a time.
 const PAGE: i64 = 500;
 /// How long to wait when the control plane can't be followed.

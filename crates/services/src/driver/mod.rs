@@ -31,7 +31,7 @@ use self::{
     agent::{Machine, process::Process},
     events::Events,
     execute::Executor,
-    heartbeat::{Heard, Heart},
+    heartbeat::{Ear, Heard, Heart},
     lead::Lead,
     logs::Everywhere,
     mirror::Mirror,
@@ -89,12 +89,18 @@ pub fn start<C: ControlApi>(setup: Setup<C>) -> Services<C> {
         writer: Writer::own("atoll"),
     };
     let heard = Heard::default();
-    heartbeat::listen(&setup.peers, heard.clone());
+    let ear = Ear {
+        control: setup.control.clone(),
+        mirror: mirror.clone(),
+        node: setup.node,
+        heard: heard.clone(),
+    };
+    heartbeat::listen(&setup.peers, ear.clone());
     Lead {
         node: setup.node,
         mirror: mirror.clone(),
         executor: executor.clone(),
-        heard: heard.clone(),
+        heard,
         scheduling: scheduler::Settings::default(),
     }
     .start();
@@ -103,10 +109,8 @@ pub fn start<C: ControlApi>(setup: Setup<C>) -> Services<C> {
         let (folder, lease) = (pods.folder.clone(), pods.lease.clone());
         let runtime = Process::new(folder, lease, pods.launcher, pods.cgroups);
         let heart = Heart {
-            control: setup.control.clone(),
             peers: setup.peers.clone(),
-            node: setup.node,
-            heard,
+            ear,
             name: setup.name.clone(),
             lease: pods.lease,
         };

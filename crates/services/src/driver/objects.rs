@@ -185,7 +185,14 @@ impl<C: ControlApi> Objects<C> {
             namespace: String::new(),
             name: namespace.to_owned(),
         };
-        let found = self.get(&space).await?;
+        let found = match self.get(&space).await {
+            // Nobody should have to wait until the leader has made it.
+            Err(failure) if failure.reason == Reason::NotFound && is_needed(namespace) => {
+                Box::pin(self.make_namespace(namespace)).await?;
+                self.get(&space).await?
+            }
+            found => found?,
+        };
         if object::is_being_deleted(&found.object) {
             let why = format!(
                 "unable to create new content in namespace {namespace} because it is being terminated"
@@ -203,6 +210,22 @@ impl<C: ControlApi> Objects<C> {
             expected: Some(found.revision),
             to: To::Same,
         })
+    }
+
+    /// Makes one of the namespaces that are there from the beginning, if it is not.
+    ///
+    /// # Errors
+    /// Those of the cluster.
+    pub(crate) async fn make_namespace(&self, name: &str) -> Result<(), Failure> {
+        let namespace = serde_json::json!({"metadata": {"name": name}});
+        let writer = Writer::own("atoll");
+        match self
+            .create(&kinds::NAMESPACES, "", namespace, &writer)
+            .await
+        {
+            Err(failure) if failure.reason == Reason::AlreadyExists => Ok(()),
+            made => made.map(drop),
+        }
     }
 
     /// Changes an object. `change` makes the new state of the present one; a resourceVersion in
@@ -250,7 +273,8 @@ impl<C: ControlApi> Objects<C> {
             defaults::default(kind, new);
         }
         lifecycle::update(kind, old, new, subresource)?;
-        if !is_status {
+        // A pod's node is none of its fields that clients write.
+        if !is_status && subresource != Some(Subresource::Binding) {
             let errors = validate::update(kind, new, old);
             if !errors.is_empty() {
                 return Err(Failure::invalid(kind.group, kind.kind, &name.name, &errors));
@@ -323,7 +347,7 @@ impl<C: ControlApi> Objects<C> {
             let (to, beside) = match &deleted {
                 Deleted::Unchanged => return Ok(Removed::Going(old.object)),
                 Deleted::Gone => (To::Gone, admission::deleted(name, &old.object)),
-                Deleted::Marked(marked) => (To::Value(store::encode(marked)?), Vec::new()),
+                Deleted::Marked(marked) => (To::Value(store::encode_marked(marked)?), Vec::new()),
             };
             let mut changes = vec![Change {
                 key: store::key(name),
@@ -420,14 +444,16 @@ pub(crate) fn check_name(name: &Name) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is there from the beginning.
+pub(crate) const NAMESPACES: [&str; 3] = ["default", "kube-public", "kube-system"];
+
+fn is_needed(namespace: &str) -> bool {
+    NAMESPACES.contains(&namespace)
+}
+
 /// Namespaces that everything needs stay.
 fn check_deletion(name: &Name) -> Result<(), Failure> {
-    let is_needed = name.kind == &kinds::NAMESPACES
-        && matches!(
-            name.name.as_str(),
-            "default" | "kube-system" | "kube-public"
-        );
-    match is_needed {
+    match name.kind == &kinds::NAMESPACES && is_needed(&name.name) {
         true => Err(Failure::forbidden(
             "",
             "namespaces",

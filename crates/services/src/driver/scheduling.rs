@@ -6,6 +6,7 @@
 
 use atoll_control::api::ControlApi;
 use atoll_world::clock;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{
@@ -27,6 +28,8 @@ use crate::core::{
 const TURNS_MAX: usize = 512;
 /// So many bindings go into one entry.
 const BINDINGS_MAX: usize = 64;
+/// So many pods are told at a time why they have no node.
+const TOLD_MAX: usize = 16;
 /// How long a look takes at most if nothing changes.
 const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -85,33 +88,45 @@ async fn carry_out<C: ControlApi>(
     now_ms: u64,
 ) {
     let mut bindings = Vec::new();
+    let mut others = Vec::new();
     for decision in decisions {
         match decision {
             Decision::Bind { pod, node } => bindings.push((pod, node)),
-            Decision::Unschedulable {
-                pod,
-                message,
-                nominated,
-            } => {
-                tell(executor, &pod, &message, nominated).await;
-            }
-            Decision::Preempt {
-                pod,
-                node,
-                message,
-                victims,
-            } => {
-                tell(executor, &pod, &message, Some(node)).await;
-                for victim in victims {
-                    preempt(executor, &pod, victim).await;
-                }
-            }
+            other => others.push(other),
         }
     }
     for bindings in bindings.chunks(BINDINGS_MAX) {
         for (pod, is_written) in bind(mirror, executor, bindings).await {
             scheduler.bound(&pod, is_written, now_ms);
         }
+    }
+    stream::iter(others)
+        .for_each_concurrent(TOLD_MAX, |decision| tell_of(executor, decision))
+        .await;
+}
+
+/// Tells why a pod has no node, and makes room for it if that is decided.
+async fn tell_of<C: ControlApi>(executor: &Executor<C>, decision: Decision) {
+    match decision {
+        Decision::Unschedulable {
+            pod,
+            message,
+            nominated,
+        } => {
+            tell(executor, &pod, &message, nominated).await;
+        }
+        Decision::Preempt {
+            pod,
+            node,
+            message,
+            victims,
+        } => {
+            tell(executor, &pod, &message, Some(node)).await;
+            for victim in victims {
+                preempt(executor, &pod, victim).await;
+            }
+        }
+        Decision::Bind { .. } => {}
     }
 }
 

@@ -57,6 +57,16 @@ pub(crate) fn key(name: &Name) -> Bytes {
     format!("{}{}", prefix(name.kind, namespace), name.name).into()
 }
 
+/// The key right behind an object's.
+pub(crate) fn key_after(kind: &'static Kind, object: &Value) -> Bytes {
+    let name = Name {
+        kind,
+        namespace: object::namespace(object).to_owned(),
+        name: object::name(object).to_owned(),
+    };
+    [&key(&name)[..], &[0]].concat().into()
+}
+
 /// The name in a key; none if the key is no object's, or of a kind that is not known here.
 pub(crate) fn name_in(key: &[u8]) -> Option<Name> {
     let rest = std::str::from_utf8(key).ok()?.strip_prefix(PREFIX)?;
@@ -284,6 +294,20 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
 /// # Errors
 /// It is too large, or nested too deep to be read again.
 pub(crate) fn encode(object: &Value) -> Result<Bytes, Failure> {
+    encode_within(object, OBJECT_BYTES_MAX)
+}
+
+/// What is kept of an object on which the server has noted that it is being deleted: one that was
+/// taken must not become too large to go.
+///
+/// # Errors
+/// As for any.
+pub(crate) fn encode_marked(object: &Value) -> Result<Bytes, Failure> {
+    const MARK_BYTES_MAX: usize = 4 << 10;
+    encode_within(object, OBJECT_BYTES_MAX + MARK_BYTES_MAX)
+}
+
+fn encode_within(object: &Value, bytes_max: usize) -> Result<Bytes, Failure> {
     if is_deeper(object, DEPTH_MAX) {
         let message = format!("the object is nested deeper than {DEPTH_MAX} levels");
         return Err(Failure::new(Reason::RequestEntityTooLarge, message));
@@ -291,11 +315,11 @@ pub(crate) fn encode(object: &Value) -> Result<Bytes, Failure> {
     let mut kept = object.clone();
     object::meta_mut(&mut kept).remove("resourceVersion");
     let encoded = kept.to_string();
-    if encoded.len() > OBJECT_BYTES_MAX {
+    if encoded.len() > bytes_max {
         return Err(Failure::new(
             Reason::RequestEntityTooLarge,
             format!(
-                "the object takes {} bytes as JSON, and may take {OBJECT_BYTES_MAX}",
+                "the object takes {} bytes as JSON, and may take {bytes_max}",
                 encoded.len()
             ),
         ));

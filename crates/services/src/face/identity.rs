@@ -13,7 +13,10 @@ use atoll_control::{
     face::Connection,
     proto::internal::{Identity, identity::Who},
 };
-use axum::http::{HeaderMap, header::AUTHORIZATION};
+use axum::http::{
+    HeaderMap,
+    header::{AUTHORIZATION, ORIGIN},
+};
 
 use super::route::Resource;
 use crate::{
@@ -60,6 +63,24 @@ pub(crate) fn identify<C: ControlApi>(
         }),
         false => Err(unauthorized()),
     }
+}
+
+/// Refuses who speaks for somebody else, and pages of browsers, which send their user's
+/// certificate along unasked.
+///
+/// # Errors
+/// `Forbidden`.
+pub(crate) fn refuse_others(headers: &HeaderMap) -> Result<(), Failure> {
+    let is_other = |name: &str| name.starts_with("impersonate-");
+    if headers.keys().any(|name| is_other(name.as_str())) {
+        let message = "impersonation is not served: ask with the credential of who it is";
+        return Err(Failure::new(Reason::Forbidden, message));
+    }
+    if headers.contains_key(ORIGIN) {
+        let message = "pages of browsers are not served here";
+        return Err(Failure::new(Reason::Forbidden, message));
+    }
+    Ok(())
 }
 
 fn known(identity: Identity) -> Result<User, Failure> {

@@ -97,6 +97,7 @@ impl<C: ControlApi> Api<C> {
             // Whoever watches over a node asks these without a credential.
             return self.answer_page(page, &parts.headers).await;
         }
+        identity::refuse_others(&parts.headers)?;
         let user = identity::identify(control, &parts.headers, connection)?;
         let options = Options::parse(parts.uri.query());
         match target {

@@ -22,15 +22,16 @@ use crate::{
     core::{
         kinds::{Kind, Subresource},
         lifecycle::{Deletion, Propagation},
+        names,
         object::{self, Name},
         patch::{self, PatchType, apply},
         schema::{check, schema},
-        status::{Failure, Reason},
+        status::{Cause, Failure, Reason},
         time::format_rfc3339,
     },
     driver::{
         objects::{self, Removed, Writer},
-        store::{Page, Stored},
+        store::{self, Page, Stored},
     },
 };
 
@@ -124,8 +125,11 @@ impl<C: ControlApi> Api<C> {
         let mut shown: Vec<Value> = Vec::new();
         let mut left;
         loop {
-            // One more than is shown tells nothing that `left` does not.
-            let wanted = i64::try_from(limit - shown.len()).unwrap_or(PAGE).min(PAGE);
+            // Few are asked for where all are shown; else many are looked at for one.
+            let wanted = match selection.is_everything() {
+                true => i64::try_from(limit - shown.len()).unwrap_or(PAGE).min(PAGE),
+                false => PAGE,
+            };
             let store = &self.objects.store;
             let page = store
                 .list(kind, namespace, from.take(), revision, wanted)
@@ -133,8 +137,13 @@ impl<C: ControlApi> Api<C> {
             let page = page.map_err(|failure| expired(failure, options))?;
             revision = page.revision;
             (from, left) = (page.next.clone(), page.left);
-            let chosen = page.objects.into_iter().map(|stored| stored.object);
-            shown.extend(chosen.filter(|object| selection.chooses(object)));
+            let objects = page.objects.into_iter().map(|stored| stored.object);
+            let mut chosen = objects.filter(|object| selection.chooses(object));
+            shown.extend(chosen.by_ref().take(limit - shown.len()));
+            if let (true, Some(last)) = (chosen.next().is_some(), shown.last()) {
+                // The rest begins behind what is shown.
+                from = Some(store::key_after(kind, last));
+            }
             if from.is_none() || shown.len() >= limit {
                 break;
             }
@@ -142,8 +151,7 @@ impl<C: ControlApi> Api<C> {
         if let Some(asked_for) = options.revision()?
             && asked_for > revision
         {
-            let message = format!("Too large resource version: {asked_for}, current: {revision}");
-            return Err(Failure::new(Reason::Timeout, message).retry_after(1));
+            return Err(too_large(asked_for, revision));
         }
         let mut meta = json!({"resourceVersion": revision.to_string()});
         if let Some(next) = from {
@@ -159,6 +167,12 @@ impl<C: ControlApi> Api<C> {
         let (kind, options) = (resource.kind, &asked.options);
         let sends_initial = options.flag("sendInitialEvents")?;
         let revision = options.revision()?.filter(|revision| *revision > 0);
+        if let Some(revision) = revision {
+            let present = self.objects.store.revision().await?;
+            if revision > present {
+                return Err(too_large(revision, present));
+            }
+        }
         let default_s = random::range(WATCH_S);
         let seconds = options.number("timeoutSeconds")?.filter(|it| *it > 0);
         let wants_bookmarks = options.flag("allowWatchBookmarks")?;
@@ -261,6 +275,14 @@ impl<C: ControlApi> Api<C> {
         let warnings = body::check(kind, &applied, &parsed.duplicates, options)?;
         let part = resource.subresource.map_or("", Subresource::name);
         let name = name(resource)?;
+        let told = object::name(&applied);
+        if !told.is_empty() && told != name.name {
+            // Whoever asks may write the one that the path names.
+            return Err(Failure::bad_request(format!(
+                "the name of the object ({told}) does not match the name on the URL ({})",
+                name.name
+            )));
+        }
         let merged = |live: Option<&Value>| {
             let owner = apply::Writer {
                 manager: &writer.manager,
@@ -284,8 +306,7 @@ impl<C: ControlApi> Api<C> {
                     return Err(objects::not_found(&name));
                 }
                 let mut made = merged(None)?;
-                let meta = object::meta_mut(&mut made);
-                meta.entry("name").or_insert_with(|| json!(name.name));
+                object::meta_mut(&mut made).insert("name".to_owned(), json!(name.name));
                 let made = self
                     .objects
                     .create(kind, &name.namespace, made, &writer)
@@ -299,11 +320,9 @@ impl<C: ControlApi> Api<C> {
     }
 
     async fn delete(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
-        let deletion = asked.deletion()?;
-        let removed = self
-            .objects
-            .delete(&name(resource)?, &deletion, &asked.writer()?)
-            .await?;
+        let (deletion, writer) = asked.deletion()?;
+        let name = name(resource)?;
+        let removed = self.objects.delete(&name, &deletion, &writer).await?;
         match removed {
             Removed::Going(object) => Ok(asked.rendered.one(resource.kind, &object)),
             Removed::Gone(object) => Ok(Answer::json(&gone(resource.kind, &object))),
@@ -312,7 +331,7 @@ impl<C: ControlApi> Api<C> {
 
     async fn delete_all(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
         let kind = resource.kind;
-        let (deletion, writer) = (asked.deletion()?, asked.writer()?);
+        let (deletion, writer) = asked.deletion()?;
         let selection = Selection::of(kind, &asked.options)?;
         let (mut from, mut revision, mut removed) = (None, 0, Vec::new());
         loop {
@@ -390,8 +409,8 @@ impl<C: ControlApi> Api<C> {
     /// Deletes a pod at somebody's wish who would rather not break anything.
     async fn evict(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
         let sent = body::parse(&asked.media_type, &asked.body)?.object;
-        let deletion = deletion(&sent["deleteOptions"], &asked.options)?;
-        let writer = asked.writer()?;
+        let wanted = &sent["deleteOptions"];
+        let (deletion, writer) = (deletion(wanted, &asked.options)?, asked.writer_of(wanted)?);
         self.objects
             .delete(&name(resource)?, &deletion, &writer)
             .await?;
@@ -405,14 +424,39 @@ impl<C: ControlApi> Api<C> {
         if node.is_empty() {
             return Err(Failure::bad_request("target.name: Required value"));
         }
+        let errors = names::dns1123_subdomain(node);
+        if let Some(error) = errors.first() {
+            return Err(Failure::bad_request(format!(
+                "target.name: Invalid value: {node:?}: {error}"
+            )));
+        }
+        let (uid, version) = (object::uid(&sent), object::meta(&sent, "resourceVersion"));
         let name = name(resource)?;
         let change = |old: &Value| {
+            if !uid.is_empty() && uid != object::uid(old) {
+                let why = format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                    object::uid(old)
+                );
+                return Err(Failure::conflict("", "pods/binding", &name.name, &why));
+            }
+            if object::is_being_deleted(old) {
+                let why = format!(
+                    "pod {} is being deleted, cannot be assigned to a host",
+                    name.name
+                );
+                return Err(Failure::conflict("", "pods/binding", &name.name, &why));
+            }
             let present = old["spec"]["nodeName"].as_str().unwrap_or_default();
             if !present.is_empty() {
                 let why = format!("pod {} is already assigned to node {present:?}", name.name);
                 return Err(Failure::conflict("", "pods/binding", &name.name, &why));
             }
             let mut bound = old.clone();
+            if !version.is_empty() {
+                let meta = object::meta_mut(&mut bound);
+                meta.insert("resourceVersion".to_owned(), json!(version));
+            }
             object::child_mut(&mut bound, "spec").insert("nodeName".to_owned(), json!(node));
             Ok(bound)
         };
@@ -447,13 +491,27 @@ impl Asked {
         PatchType::from_content_type(&self.media_type)
     }
 
-    /// How something is to be deleted: the body says it, or the query.
-    fn deletion(&self) -> Result<Deletion, Failure> {
+    /// How something is to be deleted, and by whom: the body says it, or the query.
+    fn deletion(&self) -> Result<(Deletion, Writer), Failure> {
         let sent = match self.body.is_empty() {
             true => Value::Null,
             false => body::parse(&self.media_type, &self.body)?.object,
         };
-        deletion(&sent, &self.options)
+        Ok((deletion(&sent, &self.options)?, self.writer_of(&sent)?))
+    }
+
+    /// Who writes, where the options of a deletion may say that nothing is to be written.
+    fn writer_of(&self, wanted: &Value) -> Result<Writer, Failure> {
+        let mut writer = self.writer()?;
+        for one in wanted["dryRun"].as_array().into_iter().flatten() {
+            if one != "All" {
+                return Err(Failure::bad_request(format!(
+                    "Invalid value: {one}: dryRun is All or nothing"
+                )));
+            }
+            writer.is_dry_run = true;
+        }
+        Ok(writer)
     }
 }
 
@@ -491,6 +549,18 @@ pub(super) fn name(resource: &Resource) -> Result<Name, Failure> {
         namespace: resource.namespace.clone().unwrap_or_default(),
         name,
     })
+}
+
+/// A revision that has not been yet.
+fn too_large(asked_for: i64, present: i64) -> Failure {
+    let message = format!("Too large resource version: {asked_for}, current: {present}");
+    let mut failure = Failure::new(Reason::Timeout, message).retry_after(1);
+    failure.details.causes.push(Cause {
+        reason: "ResourceVersionTooLarge",
+        message: "Too large resource version".to_owned(),
+        field: String::new(),
+    });
+    failure
 }
 
 /// The revision that a list is to show: 0 is the present.

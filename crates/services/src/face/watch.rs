@@ -110,6 +110,10 @@ async fn step<C: ControlApi>(
 impl<C: ControlApi> Watch<C> {
     /// Waits for the next thing to tell.
     async fn advance(&mut self) -> Result<(), Failure> {
+        if clock::now() >= self.until {
+            self.has_ended = true;
+            return Ok(());
+        }
         if let Some(from) = self.initial.take() {
             return self.read_page(Some(from)).await;
         }
@@ -168,7 +172,7 @@ impl<C: ControlApi> Watch<C> {
         let create = pb::WatchCreateRequest {
             range_end: store::range_end(&prefix),
             key: prefix.into(),
-            start_revision: self.revision + 1,
+            start_revision: self.revision.saturating_add(1),
             prev_kv: true,
             ..pb::WatchCreateRequest::default()
         };
@@ -213,6 +217,13 @@ impl<C: ControlApi> Watch<C> {
             let object = store::read(kv)?.object;
             Ok(self.wanted.selection.chooses(&object).then_some(object))
         };
+        if event.prev_kv.is_none() && (!is_put || kv.create_revision != revision) {
+            // It was compacted meanwhile, so nobody knows whether the client has seen it.
+            return Err(Failure::new(
+                Reason::Expired,
+                "what was before this event is not kept any more",
+            ));
+        }
         let before = event.prev_kv.map(chosen).transpose()?.flatten();
         let after = match is_put {
             true => chosen(kv)?,

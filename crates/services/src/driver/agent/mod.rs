@@ -27,7 +27,7 @@ use self::{ports::Ports, runtime::Runtime, statuses::Statuses, works::Works};
 use super::{
     events::Events,
     execute::Executor,
-    heartbeat::Heart,
+    heartbeat::{Heart, Lease},
     mirror::{Changed, Mirror},
     store::Store,
 };
@@ -79,11 +79,12 @@ pub(crate) fn start<C: ControlApi, R: Runtime>(
 }
 
 /// Renews the lease as long as the leader answers.
-async fn beat<C: ControlApi>(heart: Heart<C>, lease: watch::Sender<Option<clock::Instant>>) {
+async fn beat<C: ControlApi>(heart: Heart<C>, lease: watch::Sender<Option<Lease>>) {
     loop {
-        let (until, wait) = heart.beat().await;
-        if until.is_some() {
-            lease.send_replace(until);
+        let had = *lease.borrow();
+        let (now, wait) = heart.beat(had).await;
+        if now.is_some() {
+            lease.send_replace(now);
         }
         clock::sleep(wait).await;
     }
@@ -94,7 +95,7 @@ async fn run<C: ControlApi, R: Runtime>(
     executor: Executor<C>,
     machine: Machine,
     runtime: R,
-    mut leases: watch::Receiver<Option<clock::Instant>>,
+    mut leases: watch::Receiver<Option<Lease>>,
 ) {
     let (sender, mut inputs) = mpsc::channel(INPUTS_MAX);
     let found = runtime.found().await;
@@ -111,30 +112,33 @@ async fn run<C: ControlApi, R: Runtime>(
         ports: Ports::new(executor.objects.clone()),
         name: machine.name.clone(),
         uids: BTreeMap::new(),
-        has_lease: false,
+        lease: None,
         is_fenced: false,
         seen: 0,
     };
     let mut news = mirror.news();
     loop {
-        let until = *leases.borrow_and_update();
+        let lease = *leases.borrow_and_update();
         let wakeup = agent.wakeup();
-        let is_held = |until: clock::Instant| clock::now() < until;
-        if !agent.has_lease && until.is_some_and(is_held) {
+        if agent.lease.is_some() && agent.lease != lease.map(|it| it.number) {
+            // It had none for a while, and others may have run its pods.
+            agent.fence();
+        }
+        if let Some(lease) = lease.filter(|it| agent.lease.is_none() && it.is_held()) {
             // What this node knew when it had its last lease may be old.
             let store = &executor.objects.store;
             let caught_up = clock::timeout(CATCH_UP_MAX, catch_up(&mirror, store)).await;
-            if caught_up.is_ok_and(|it| it) && until.is_some_and(is_held) {
-                agent.unfence(&mirror);
+            if caught_up.is_ok_and(|it| it) && lease.is_held() {
+                agent.unfence(&mirror, lease.number);
             }
         }
         tokio::select! {
             biased;
-            () = until_is_over(until), if agent.has_lease => {
+            () = ends(lease), if agent.lease.is_some() => {
                 tracing::warn!("the leader has not answered in time: this node's pods are stopped, others may run them now");
                 agent.fence();
             }
-            changed = leases.changed(), if !agent.has_lease => {
+            changed = leases.changed(), if agent.lease.is_none() => {
                 if changed.is_err() {
                     return;
                 }
@@ -165,9 +169,9 @@ async fn catch_up<C: ControlApi>(mirror: &Mirror, store: &Store<C>) -> bool {
     }
 }
 
-async fn until_is_over(until: Option<clock::Instant>) {
-    match until {
-        Some(until) => clock::sleep_until(until).await,
+async fn ends(lease: Option<Lease>) {
+    match lease {
+        Some(lease) => lease.ends().await,
         None => std::future::pending().await,
     }
 }
@@ -182,7 +186,8 @@ struct Agent<C: ControlApi, R: Runtime> {
     name: String,
     /// What is known to be bound here, by namespace and name.
     uids: BTreeMap<(String, String), String>,
-    has_lease: bool,
+    /// The number of the lease that it runs under.
+    lease: Option<u64>,
     is_fenced: bool,
     /// So many changes of the mirror were looked at.
     seen: u64,
@@ -201,15 +206,15 @@ impl<C: ControlApi, R: Runtime> Agent<C, R> {
     }
 
     fn fence(&mut self) {
-        self.has_lease = false;
+        self.lease = None;
         self.is_fenced = true;
         self.handle(Input::Fence);
     }
 
     /// Programs that were there before the agent was started are not killed for its sake: their
     /// shims look at the lease themselves.
-    fn unfence(&mut self, mirror: &Mirror) {
-        self.has_lease = true;
+    fn unfence(&mut self, mirror: &Mirror, number: u64) {
+        self.lease = Some(number);
         if std::mem::take(&mut self.is_fenced) {
             self.handle(Input::Unfence);
         }

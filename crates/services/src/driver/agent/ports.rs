@@ -1,10 +1,10 @@
 //! Finds ports for pods that take any: notes them in the API first, so that Services and the next
 //! life of this agent know them, and has the pod run when the note has come back.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use atoll_control::api::ControlApi;
-use atoll_world::{net, task};
+use atoll_world::{clock, net, task};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -17,6 +17,10 @@ use crate::{
     },
     driver::objects::{Objects, Writer},
 };
+
+/// The first and the longest wait before ports are looked for again.
+const BACKOFF: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(10);
 
 /// Finds ports.
 pub(super) struct Ports<C> {
@@ -50,8 +54,11 @@ impl<C: ControlApi> Ports<C> {
         if self.finding.lock().insert(uid.clone()) {
             let (objects, finding) = (self.objects.clone(), self.finding.clone());
             task::spawn(async move {
-                if let Err(failure) = find(&objects, &pod).await {
-                    tracing::warn!(pod = object::name(&pod), %failure, "no ports were found for a pod");
+                let mut wait = *BACKOFF.start();
+                while let Err(failure) = find(&objects, &pod).await {
+                    tracing::warn!(pod = object::name(&pod), %failure, "no ports were found for a pod yet");
+                    clock::sleep(wait).await;
+                    wait = wait.saturating_mul(2).min(*BACKOFF.end());
                 }
                 finding.lock().remove(&uid);
             });

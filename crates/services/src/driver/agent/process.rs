@@ -291,6 +291,7 @@ impl Inner {
     }
 
     fn cleanup(&self, uid: &str) -> Result<(), String> {
+        exits::end_execs(&self.places, uid);
         for container in self.places.containers(uid) {
             for number in self.places.numbers(uid, &container) {
                 let id = AttemptId {

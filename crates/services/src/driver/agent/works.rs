@@ -1,9 +1,14 @@
 //! Carries out what the core wants done to containers. Each pod has a task that does it in order;
 //! probes, hooks and kills do not wait for it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use atoll_world::{clock, net, task};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -39,6 +44,15 @@ struct Shared<R> {
     inputs: mpsc::Sender<Input>,
     mirror: Mirror,
     node: Arc<Node>,
+    /// Attempts that are being started, and those that must not be: a kill may come before the
+    /// start that it is about.
+    attempts: Arc<Mutex<Attempts>>,
+}
+
+#[derive(Default)]
+struct Attempts {
+    starting: BTreeSet<AttemptId>,
+    killed: BTreeSet<AttemptId>,
 }
 
 impl<R: Runtime> Works<R> {
@@ -53,6 +67,7 @@ impl<R: Runtime> Works<R> {
             inputs,
             mirror,
             node,
+            attempts: Arc::default(),
         };
         Works {
             shared,
@@ -104,7 +119,13 @@ impl<R: Runtime> Works<R> {
             }
             Effect::Kill { id } => {
                 task::spawn(async move {
-                    if shared.runtime.kill(id.clone()).await {
+                    let is_starting = {
+                        let mut attempts = shared.attempts.lock();
+                        attempts.killed.insert(id.clone());
+                        attempts.starting.contains(&id)
+                    };
+                    // Whoever starts it ends it at once, and tells.
+                    if !is_starting && shared.runtime.kill(id.clone()).await {
                         let message = "it was ended before it had started".to_owned();
                         let failure = StartFailure::Create;
                         shared
@@ -120,6 +141,10 @@ impl<R: Runtime> Works<R> {
             effect => {
                 let Some(uid) = uid(&effect) else { return };
                 let is_last = matches!(effect, Effect::Cleanup { .. });
+                if is_last {
+                    let mut attempts = self.shared.attempts.lock();
+                    attempts.killed.retain(|id| id.uid != uid);
+                }
                 let line = self.lines.entry(uid.clone());
                 let line = line.or_insert_with(|| {
                     // The core has a few effects of one pod under way at a time.
@@ -234,7 +259,24 @@ impl<R: Runtime> Shared<R> {
             environment::run(&pod, &id.container, &around)
         };
         let run = run.map_err(|error| (StartFailure::Config, error.to_string()))?;
-        self.runtime.start(id.clone(), pod, run).await
+        {
+            let mut attempts = self.attempts.lock();
+            if attempts.killed.contains(id) {
+                let message = "it was ended before it had started".to_owned();
+                return Err((StartFailure::Create, message));
+            }
+            attempts.starting.insert(id.clone());
+        }
+        let started = self.runtime.start(id.clone(), pod, run).await;
+        let is_killed = {
+            let mut attempts = self.attempts.lock();
+            attempts.starting.remove(id);
+            attempts.killed.contains(id)
+        };
+        if is_killed && started.is_ok() {
+            self.runtime.kill(id.clone()).await;
+        }
+        started
     }
 
     /// Finds what a pod may refer to.

@@ -47,6 +47,15 @@ impl Places {
         self.pod(&id.uid).join("exec").join(number.to_string())
     }
 
+    /// All programs that are run beside a pod's containers.
+    pub(super) fn execs(&self, uid: &str) -> Vec<PathBuf> {
+        let folder = self.pod(uid).join("exec");
+        names(&folder)
+            .iter()
+            .map(|name| folder.join(name))
+            .collect()
+    }
+
     fn container(&self, uid: &str, name: &str) -> PathBuf {
         self.pod(uid).join("containers").join(name)
     }
