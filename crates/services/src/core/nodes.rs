@@ -26,9 +26,8 @@ pub const HEARTBEAT_MS: u64 = 1_000;
 /// How long an agent lets its pods run after the last answer that it had, counted from when it
 /// asked, in milliseconds of its own clock.
 pub const LEASE_MS: u64 = 4_000;
-/// The same, for programs whose agent is gone, where there is only one node: nobody can take over
-/// from it, so there is time to start it again; but what nobody looks after does not go on for
-/// ever.
+/// The same where there is only one node: nobody can take over from it, so there is time to start
+/// it again; but what nobody looks after does not go on for ever.
 pub const SOLE_LEASE_MS: u64 = 60_000;
 /// How much the clocks of two machines may differ in a lease's time: 5 %.
 pub const DRIFT_MS: u64 = 200;

@@ -193,9 +193,12 @@ impl<C: ControlApi> Heart<C> {
     /// answered. How long to wait before the next time.
     pub(crate) async fn beat(&self, had: Option<Lease>) -> (Option<Lease>, Duration) {
         let (asked, asked_boot) = (clock::now(), lease::now());
+        let span = Duration::from_millis(match self.ear.control.members().len() {
+            1 => SOLE_LEASE_MS,
+            _ => LEASE_MS,
+        });
         match clock::timeout(ANSWER_MAX, self.is_heard()).await {
-            Ok(true) if self.renew(asked_boot).await => {
-                let span = Duration::from_millis(LEASE_MS);
+            Ok(true) if self.renew(asked_boot + span).await => {
                 let is_gap = had.is_none_or(|had| !had.is_held());
                 let number = had.map_or(0, |had| had.number) + u64::from(is_gap);
                 let lease = Lease {
@@ -211,13 +214,8 @@ impl<C: ControlApi> Heart<C> {
 
     /// Tells the programs' shims how long they may let them run, should this process not live to
     /// end them: that they know is what others rely on.
-    async fn renew(&self, asked: Duration) -> bool {
+    async fn renew(&self, until: Duration) -> bool {
         let file = self.lease.clone();
-        let lasts_ms = match self.ear.control.members().len() {
-            1 => SOLE_LEASE_MS,
-            _ => LEASE_MS,
-        };
-        let until = asked + Duration::from_millis(lasts_ms);
         match task::blocking(move || lease::renew_until(&file, until)).await {
             Ok(()) => true,
             Err(error) => {

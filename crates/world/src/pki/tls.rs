@@ -159,7 +159,7 @@ pub fn joiner_config(root: Fingerprint, alpn: &[&[u8]]) -> Result<Arc<ClientConf
     let mut config = ClientConfig::builder_with_provider(RING.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(JoinerVerifier { root }))
+        .with_custom_certificate_verifier(Arc::new(StrangersVerifier { root: Some(root) }))
         .with_no_client_auth();
     config.alpn_protocols = names(alpn);
     config.resumption = Resumption::disabled();
@@ -175,7 +175,7 @@ pub fn unverified_config(alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, PkiError> 
     let mut config = ClientConfig::builder_with_provider(RING.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnybodyVerifier))
+        .with_custom_certificate_verifier(Arc::new(StrangersVerifier { root: None }))
         .with_no_client_auth();
     config.alpn_protocols = names(alpn);
     Ok(Arc::new(config))
@@ -189,52 +189,14 @@ fn roots(certificates: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>,
     Ok(Arc::new(store))
 }
 
+/// Knows nobody by name.
 #[derive(Debug)]
-struct AnybodyVerifier;
-
-impl ServerCertVerifier for AnybodyVerifier {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &RING.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &RING.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        RING.signature_verification_algorithms.supported_schemes()
-    }
+struct StrangersVerifier {
+    /// Whoever answers is a node under this root; none: it may be anybody.
+    root: Option<Fingerprint>,
 }
 
-#[derive(Debug)]
-struct JoinerVerifier {
-    root: Fingerprint,
-}
-
-impl ServerCertVerifier for JoinerVerifier {
+impl ServerCertVerifier for StrangersVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -243,10 +205,13 @@ impl ServerCertVerifier for JoinerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(root) = self.root else {
+            return Ok(ServerCertVerified::assertion());
+        };
         let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let mut presented = intermediates.iter();
         let root = presented
-            .find(|one| Fingerprint::of(one) == self.root)
+            .find(|one| Fingerprint::of(one) == root)
             .ok_or(unknown)?;
         let mut trusted = RootCertStore::empty();
         trusted.add(root.clone())?;
