@@ -5,12 +5,7 @@
 //! Who answers has led after it was asked, and a majority has confirmed it: a leader that was cut
 //! off does not know that there is another one, which may give the same pods to other nodes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
@@ -27,7 +22,7 @@ use super::{agent::NODE_ID, mirror::Mirror};
 use crate::core::{
     controllers::world::View as _,
     kinds,
-    nodes::{HEARTBEAT_MS, LEASE_MS, SOLE_LEASE_MS, Silence},
+    nodes::{GIVEN_UP_MS, HEARTBEAT_MS, LEASE_MS, SOLE_LEASE_MS, Silence},
     object,
 };
 
@@ -53,8 +48,20 @@ struct Ears {
     /// Since when this node leads; none if it does not.
     since: Option<clock::Instant>,
     last: BTreeMap<String, clock::Instant>,
-    /// Those whose pods are being given away; they are not heard until that is done.
-    given_up: BTreeSet<String>,
+    /// When it was judged whose pods are given away; while they are, those are not heard.
+    judged: Option<clock::Instant>,
+}
+
+impl Ears {
+    /// For how long an agent had been silent at a time.
+    fn silent_ms(&self, name: &str, at: clock::Instant) -> u64 {
+        let last = self.last.get(name).copied().or(self.since);
+        last.map_or(0, |last| ms(at.saturating_duration_since(last)))
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Heard {
@@ -71,15 +78,32 @@ impl Heard {
         *self.0.lock() = Ears::default();
     }
 
-    /// The pods of these nodes are given away from now on, and until this is called again.
-    pub(crate) fn give_up(&self, names: BTreeSet<String>) {
-        self.0.lock().given_up = names;
+    /// For how long each agent has been silent, and for how long those who were never heard. Who
+    /// comes back now is not heard until [`Heard::is_done`], if its pods may be given away.
+    pub(crate) fn judge(&self) -> (Silence, u64) {
+        let mut ears = self.0.lock();
+        let now = clock::now();
+        ears.judged = Some(now);
+        let silence = ears
+            .last
+            .iter()
+            .map(|(name, at)| (name.clone(), ms(now.duration_since(*at))));
+        (
+            silence.collect(),
+            ears.since.map_or(0, |at| ms(now.duration_since(at))),
+        )
+    }
+
+    /// What follows from what was judged is done.
+    pub(crate) fn is_done(&self) {
+        self.0.lock().judged = None;
     }
 
     /// Notes that an agent is there; whether this node leads.
     fn hear(&self, name: &str) -> bool {
         let mut ears = self.0.lock();
-        let is_given_up = ears.given_up.contains(name);
+        let is_over = |at| ears.silent_ms(name, at) >= GIVEN_UP_MS;
+        let is_given_up = ears.judged.is_some_and(is_over);
         if ears.since.is_none() || is_given_up || name.len() > NAME_BYTES_MAX {
             return false;
         }
@@ -87,17 +111,6 @@ impl Heard {
             ears.last.insert(name.to_owned(), clock::now());
         }
         true
-    }
-
-    /// For how long each agent has been silent, and for how long those who were never heard.
-    pub(crate) fn silence(&self) -> (Silence, u64) {
-        let ears = self.0.lock();
-        let now = clock::now();
-        let ms = |at: clock::Instant| {
-            u64::try_from(now.duration_since(at).as_millis()).unwrap_or(u64::MAX)
-        };
-        let silence = ears.last.iter().map(|(name, at)| (name.clone(), ms(*at)));
-        (silence.collect(), ears.since.map_or(0, ms))
     }
 }
 
@@ -235,5 +248,50 @@ impl<C: ControlApi> Heart<C> {
         let payload = Bytes::from(self.name.clone());
         let answer = self.peers.call(leader, SERVICE, payload).await;
         answer.is_ok_and(|answer| answer == HEARD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_given_up_is_not_heard_until_that_is_done() {
+        let heard = Heard::default();
+        assert!(!heard.hear("a"), "this node does not lead");
+        heard.begin();
+        assert!(heard.hear("a"));
+        clock::sleep(Duration::from_millis(GIVEN_UP_MS)).await;
+        let (silence, unheard_ms) = heard.judge();
+        assert_eq!((silence["a"], unheard_ms), (GIVEN_UP_MS, GIVEN_UP_MS));
+        assert!(!heard.hear("a"), "its pods are being given away");
+        assert!(!heard.hear("b"), "and so are those of who was never heard");
+        heard.is_done();
+        assert!(heard.hear("a"));
+        heard.judge();
+        assert!(heard.hear("a"), "it is there");
+        heard.end();
+        assert!(!heard.hear("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_ends_in_time() {
+        let span = Duration::from_secs(1);
+        let given = Lease {
+            until: clock::now() + span,
+            until_boot: lease::now() + Duration::from_secs(3_600),
+            number: 1,
+        };
+        assert!(given.is_held());
+        let begun = clock::now();
+        given.ends().await;
+        assert_eq!(clock::now() - begun, span);
+        assert!(!given.is_held());
+        let suspended = Lease {
+            until: clock::now() + span,
+            until_boot: Duration::ZERO,
+            number: 1,
+        };
+        assert!(!suspended.is_held(), "the machine's time went on");
     }
 }

@@ -4,7 +4,7 @@
 //! It begins from a mirror that has all that leaders before it wrote. One that leads no more but
 //! does not know it yet does no harm: every write compares what it was planned from.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
@@ -22,7 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const NODES_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the mirror may take to have what was written before it is asked anew.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// A leader that did not look for so long has stood still.
+/// A leader that took so long from one look to the next, or for one step, has stood still.
 const STANDSTILL: Duration = Duration::from_millis(1_500);
 /// How long to wait before beginning anew when something failed.
 const REST: Duration = Duration::from_millis(500);
@@ -94,32 +94,36 @@ impl<C: ControlApi> Lead<C> {
 
     async fn look_after_nodes(&self) {
         let mut written = 0;
-        let mut looked = clock::now();
         loop {
-            if clock::now().duration_since(looked) > STANDSTILL {
-                // Who stood still itself heard nobody, and must not take that for their silence.
-                self.heard.begin();
-            }
-            looked = clock::now();
+            let begun = clock::now();
+            clock::sleep(NODES_INTERVAL).await;
             self.mirror.reaches(written).await;
-            let (silence, unheard_ms) = self.heard.silence();
+            self.stood_still(begun);
+            let (silence, unheard_ms) = self.heard.judge();
             let plan = nodes::plan(&self.mirror.look(), &silence, unheard_ms, clock::wall_ms());
-            // Who comes back while its pods are given away must not run them again.
-            let is_over = |silent_ms: u64| silent_ms >= nodes::GIVEN_UP_MS;
-            let given_up = silence
-                .into_iter()
-                .filter(|(_, silent_ms)| is_over(*silent_ms));
-            self.heard.give_up(given_up.map(|(name, _)| name).collect());
             // One that fails has nothing to do with the others.
             for step in plan.steps {
+                let begun = clock::now();
                 let done = self.executor.run(vec![step]).await;
                 written = written.max(done.revision);
                 if let Some(failure) = done.failure {
                     tracing::debug!(%failure, "nodes are looked at again");
                 }
+                if self.stood_still(begun) {
+                    break;
+                }
             }
-            self.heard.give_up(BTreeSet::new());
-            clock::sleep(NODES_INTERVAL).await;
+            self.heard.is_done();
         }
+    }
+
+    /// Who stood still itself heard nobody, and must not take that for their silence: everybody
+    /// is given the whole time anew.
+    fn stood_still(&self, since: clock::Instant) -> bool {
+        let is_so = clock::now().duration_since(since) > STANDSTILL;
+        if is_so {
+            self.heard.begin();
+        }
+        is_so
     }
 }
