@@ -71,6 +71,31 @@ Nobody can take it back before its time but by deleting the user.",
     }
 }
 
+/// Makes a key here and has it certified as a user's, for so many seconds.
+///
+/// # Errors
+/// The cluster refused.
+pub(crate) async fn issue(
+    client: &Client,
+    user: &str,
+    ttl_s: Option<u64>,
+) -> Result<(Identity, IssueCertificateResponse), CliError> {
+    let key = KeyRequest::new().map_err(pki_failed)?;
+    let request = IssueCertificateRequest {
+        user: user.to_owned(),
+        csr_pem: key.csr_pem().to_owned(),
+        life_s: ttl_s.unwrap_or(0),
+    };
+    // Asked twice, there are two certificates of one key: no harm.
+    let answer = client
+        .call(Retry::Safe, request, |node, request| async move {
+            node.certificates().issue(request).await
+        })
+        .await?;
+    let identity = key.certified(&answer.certificate_pem).map_err(pki_failed)?;
+    Ok((identity, answer))
+}
+
 /// Makes a key here, has it certified, and writes both.
 ///
 /// # Errors
@@ -81,19 +106,7 @@ pub(crate) async fn run(
     output: Format,
 ) -> Result<(), CliError> {
     check_file_name(&args.name)?;
-    let key = KeyRequest::new().map_err(pki_failed)?;
-    let request = IssueCertificateRequest {
-        user: args.name.clone(),
-        csr_pem: key.csr_pem().to_owned(),
-        life_s: args.ttl_s.unwrap_or(0),
-    };
-    // Asked twice, there are two certificates of one key: no harm.
-    let answer = client
-        .call(Retry::Safe, request, |node, request| async move {
-            node.certificates().issue(request).await
-        })
-        .await?;
-    let identity = key.certified(&answer.certificate_pem).map_err(pki_failed)?;
+    let (identity, answer) = issue(client, &args.name, args.ttl_s).await?;
     files::save_client(
         &args.out,
         &args.name,

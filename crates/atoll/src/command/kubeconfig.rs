@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use atoll_base::config::Config;
-use atoll_control::{core::auth::ROOT_USER, proto::cluster::IssueCertificateRequest};
+use atoll_control::core::auth::ROOT_USER;
 use atoll_world::{
     disk,
     pki::{self, Identity, KeyRequest, Keyring},
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::Global,
-    client::Retry,
+    command::certificate,
     error::CliError,
     node::{API_FILE, PKI_DIR, pki_failed},
     output,
@@ -134,22 +134,11 @@ async fn from_cluster(args: &KubeconfigArgs, global: &Global) -> Result<Access, 
             "Name the folder with --dir, or log in with --user NAME.",
         ));
     };
-    let key = KeyRequest::new().map_err(pki_failed)?;
-    let request = IssueCertificateRequest {
-        user: user.clone(),
-        csr_pem: key.csr_pem().to_owned(),
-        life_s: args.ttl_s.unwrap_or(0),
-    };
-    // Asked twice, there are two certificates of one key: no harm.
-    let answer = client
-        .call(Retry::Safe, request, |node, request| async move {
-            node.certificates().issue(request).await
-        })
-        .await?;
+    let (identity, answer) = certificate::issue(&client, &user, args.ttl_s).await?;
     let endpoint = client.endpoints().first().cloned().unwrap_or_default();
     Ok(Access {
         server: args.server.clone().unwrap_or_else(|| beside(&endpoint)),
-        identity: key.certified(&answer.certificate_pem).map_err(pki_failed)?,
+        identity,
         roots_pem: answer.roots_pem,
         user,
     })

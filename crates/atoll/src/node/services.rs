@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use atoll_base::config::Config;
+use atoll_base::config::{Address, Config};
 use atoll_control::driver::control::Control;
 use atoll_gateway::{
     Gateway,
@@ -74,10 +74,13 @@ pub(super) fn start(
 ) -> Result<Services, CliError> {
     let host = reached_at(config, &config.listen.kubernetes.host);
     let port = door.listener.local_address().port();
-    let url = match host.contains(':') {
-        true => format!("https://[{host}]:{port}"),
-        false => format!("https://{host}:{port}"),
-    };
+    let url = format!(
+        "https://{}",
+        Address {
+            host: host.clone(),
+            port
+        }
+    );
     let written = directory.disk.write_atomic(
         &directory.path.join(API_FILE),
         format!("v1 {url}\n").as_bytes(),

@@ -93,11 +93,7 @@ pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) ->
 
 fn evict(pod: &Value, is_forced: bool) -> Step {
     Step::Delete {
-        name: Name {
-            kind: &kinds::PODS,
-            namespace: object::namespace(pod).to_owned(),
-            name: object::name(pod).to_owned(),
-        },
+        name: Name::of(&kinds::PODS, pod),
         deletion: Deletion {
             uid: Some(object::uid(pod).to_owned()),
             grace_s: is_forced.then_some(0),

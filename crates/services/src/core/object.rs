@@ -16,6 +16,22 @@ pub struct Name {
     pub name: String,
 }
 
+impl Name {
+    /// The name of an object of a kind.
+    pub fn of(kind: &'static Kind, object: &Value) -> Name {
+        Name {
+            kind,
+            namespace: namespace(object).to_owned(),
+            name: name(object).to_owned(),
+        }
+    }
+}
+
+/// A list's items; none if it is no list.
+pub fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
 /// A text of `metadata`; empty if it is not there.
 pub fn meta<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()

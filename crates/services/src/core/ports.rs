@@ -20,15 +20,11 @@ pub fn are_free(pod: &Value) -> bool {
     object::annotation(pod, FREE) == Some("true") && wanted(pod) <= PORTS_MAX
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
 /// The ports that a pod's containers declare: number and name.
 fn declared(pod: &Value) -> Vec<(u64, Option<String>)> {
     let lists = ["initContainers", "containers"].into_iter();
-    let containers = lists.flat_map(|field| list(&pod["spec"][field]));
-    let ports = containers.flat_map(|container| list(&container["ports"]));
+    let containers = lists.flat_map(|field| object::items(&pod["spec"][field]));
+    let ports = containers.flat_map(|container| object::items(&container["ports"]));
     ports
         .filter_map(|port| {
             let name = port["name"].as_str().map(str::to_owned);

@@ -171,11 +171,7 @@ pub(crate) fn over(events: &[Arc<Value>], now_ms: u64) -> Vec<Name> {
         let last_ms = crate::core::time::parse_rfc3339(last).unwrap_or(0);
         now_ms >= last_ms.saturating_add(KEPT_MS)
     };
-    let name = |event: &Arc<Value>| Name {
-        kind: &kinds::EVENTS,
-        namespace: object::namespace(event).to_owned(),
-        name: object::name(event).to_owned(),
-    };
+    let name = |event: &Arc<Value>| Name::of(&kinds::EVENTS, event);
     events
         .iter()
         .filter(is_over)

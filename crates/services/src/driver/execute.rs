@@ -94,11 +94,7 @@ impl<C: ControlApi> Executor<C> {
         part: Option<Subresource>,
         object: Value,
     ) -> Result<i64, Failure> {
-        let name = Name {
-            kind,
-            namespace: object::namespace(&object).to_owned(),
-            name: object::name(&object).to_owned(),
-        };
+        let name = Name::of(kind, &object);
         let new = |_: &Value| Ok(object.clone());
         let written = self.objects.update(&name, part, &self.writer, new).await?;
         Ok(written.revision)

@@ -59,12 +59,7 @@ pub(crate) fn key(name: &Name) -> Bytes {
 
 /// The key right behind an object's.
 pub(crate) fn key_after(kind: &'static Kind, object: &Value) -> Bytes {
-    let name = Name {
-        kind,
-        namespace: object::namespace(object).to_owned(),
-        name: object::name(object).to_owned(),
-    };
-    [&key(&name)[..], &[0]].concat().into()
+    [&key(&Name::of(kind, object))[..], &[0]].concat().into()
 }
 
 /// The name in a key; none if the key is no object's, or of a kind that is not known here.

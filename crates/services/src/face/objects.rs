@@ -342,11 +342,7 @@ impl<C: ControlApi> Api<C> {
                 if !selection.chooses(&object) {
                     continue;
                 }
-                let name = Name {
-                    kind,
-                    namespace: object::namespace(&object).to_owned(),
-                    name: object::name(&object).to_owned(),
-                };
+                let name = Name::of(kind, &object);
                 match self.objects.delete(&name, &deletion, &writer).await {
                     Ok(Removed::Gone(object) | Removed::Going(object)) => removed.push(object),
                     Err(failure) if failure.reason == Reason::NotFound => {}

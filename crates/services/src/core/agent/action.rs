@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::environment::expand;
+use crate::core::object;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Action {
                 Some((one["name"].as_str()?.to_owned(), value.to_owned()))
             };
             let known: BTreeMap<String, String> =
-                items(&container["env"]).filter_map(pair).collect();
+                object::items(&container["env"]).filter_map(pair).collect();
             for word in argv {
                 let whole = expand(word, |name| known.get(name).map(String::as_str));
                 *word = whole.ok_or("an argument is too long")?;
@@ -117,20 +118,15 @@ impl Action {
     }
 }
 
-/// A list's items; none if it is no list.
-pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
-}
-
 /// The texts of a list.
 pub(super) fn texts(list: &Value) -> impl Iterator<Item = &str> {
-    items(list).filter_map(Value::as_str)
+    object::items(list).filter_map(Value::as_str)
 }
 
 fn headers(list: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let pair = |one: &Value| (text(&one["name"]), text(&one["value"]));
-    items(list).map(pair).collect()
+    object::items(list).map(pair).collect()
 }
 
 /// A number, or the name of one of the container's ports.
@@ -138,7 +134,7 @@ fn port(port: &Value, container: &Value) -> Result<u16, String> {
     let name = port.as_str().unwrap_or_default();
     let number = match port.as_i64().or_else(|| name.parse().ok()) {
         Some(number) => Some(number),
-        None => items(&container["ports"])
+        None => object::items(&container["ports"])
             .find(|one| one["name"] == *port)
             .and_then(|one| one["containerPort"].as_i64()),
     };

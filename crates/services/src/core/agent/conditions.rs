@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    action::items,
     container::{Container, Role},
     pod::Pod,
 };
-use crate::core::time::{format_rfc3339, parse_rfc3339};
+use crate::core::{
+    object,
+    time::{format_rfc3339, parse_rfc3339},
+};
 
 const READY_TO_START: &str = "PodReadyToStartContainers";
 const INITIALIZED: &str = "Initialized";
@@ -53,7 +55,7 @@ impl Told {
 
 /// A status's condition of that type.
 pub(super) fn find<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
-    items(&status["conditions"]).find(|one| one["type"] == kind)
+    object::items(&status["conditions"]).find(|one| one["type"] == kind)
 }
 
 struct Condition {
@@ -165,7 +167,7 @@ fn ready(pod: &Pod, containers: &Condition) -> Condition {
         return Condition::new(READY, false).because(containers.reason, containers.message.clone());
     }
     let mut closed = Vec::new();
-    for gate in items(&pod.object["spec"]["readinessGates"]) {
+    for gate in object::items(&pod.object["spec"]["readinessGates"]) {
         let gate = gate["conditionType"].as_str().unwrap_or_default();
         match find(&pod.object["status"], gate) {
             None => closed.push(format!(

@@ -12,10 +12,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::{
-    action::{items, texts},
-    messages::Node,
-};
+use super::{action::texts, messages::Node};
+use crate::core::object;
 
 /// Longest argument or variable that Linux passes to a program (`MAX_ARG_STRLEN`).
 pub const WORD_BYTES_MAX: usize = 131_072;
@@ -138,12 +136,14 @@ pub fn run(
 
 fn find<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
     let lists = ["initContainers", "containers"];
-    let mut all = lists.into_iter().flat_map(|list| items(&pod["spec"][list]));
+    let mut all = lists
+        .into_iter()
+        .flat_map(|list| object::items(&pod["spec"][list]));
     all.find(|container| container["name"] == name)
 }
 
 fn declared_port(container: &Value) -> Option<u16> {
-    let first = items(&container["ports"]).next()?["containerPort"].as_u64()?;
+    let first = object::items(&container["ports"]).next()?["containerPort"].as_u64()?;
     u16::try_from(first).ok().filter(|&port| port != 0)
 }
 
@@ -161,10 +161,10 @@ fn variables(
         container,
         around,
     };
-    for from in items(&container["envFrom"]) {
+    for from in object::items(&container["envFrom"]) {
         env.extend(source.all_of(from)?);
     }
-    for variable in items(&container["env"]) {
+    for variable in object::items(&container["env"]) {
         let name = variable["name"].as_str().unwrap_or_default();
         let value = match (variable["value"].as_str(), variable.get("valueFrom")) {
             (None | Some(""), Some(from)) => source.one(from)?,

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    action::items,
     backoff::Backoff,
     conditions::Told,
     container::{Container, RestartPolicy, Role, Site},
@@ -88,8 +87,10 @@ impl Pod {
         let policy = RestartPolicy::read(&object["spec"]["restartPolicy"]);
         let policy = policy.unwrap_or(RestartPolicy::Always);
         let spec = &object["spec"];
-        let init = items(&spec["initContainers"]).map(|one| Container::read(one, true, policy));
-        let main = items(&spec["containers"]).map(|one| Container::read(one, false, policy));
+        let init =
+            object::items(&spec["initContainers"]).map(|one| Container::read(one, true, policy));
+        let main =
+            object::items(&spec["containers"]).map(|one| Container::read(one, false, policy));
         let mut containers: Vec<Container> = init.chain(main).collect();
         let strays = match is_over {
             true => restore::live(&found),
@@ -98,7 +99,7 @@ impl Pod {
         let has_run =
             |one: &Container| one.role == Role::Main && (one.is_live() || one.ended.is_some());
         let started = status["startTime"].as_str().and_then(parse_rfc3339);
-        let ips = items(&status["podIPs"]).filter_map(|one| one["ip"].as_str());
+        let ips = object::items(&status["podIPs"]).filter_map(|one| one["ip"].as_str());
         let told = Told::read(status);
         let ending = Ending {
             why: Why::Completed,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::action::items;
+use crate::core::object;
 use crate::core::quantity;
 
 /// A pod's class, which never changes: what its status says, else what its requests and limits
@@ -12,7 +12,11 @@ pub(super) fn class(pod: &Value) -> Value {
         return known.clone();
     }
     let lists = ["initContainers", "containers"];
-    let all = || lists.iter().flat_map(|list| items(&pod["spec"][*list]));
+    let all = || {
+        lists
+            .iter()
+            .flat_map(|list| object::items(&pod["spec"][*list]))
+    };
     let amount = |one: &Value, kind: &str, name: &str| {
         let amount = quantity::of(&one["resources"][kind][name]);
         amount.filter(|amount| !amount.is_zero())

@@ -5,11 +5,10 @@
 use serde_json::Value;
 
 use super::{
-    action::items,
     container::{Container, End, Life},
     messages::{AttemptId, Found, ProbeKind},
 };
-use crate::core::time::parse_rfc3339;
+use crate::core::{object, time::parse_rfc3339};
 
 const UNKNOWN_CODE: i32 = 137;
 const UNKNOWN_REASON: &str = "ContainerStatusUnknown";
@@ -36,7 +35,9 @@ pub(super) fn take_over(
             .partition(|of| of.id.container == one.name);
         found = others;
         let lists = ["initContainerStatuses", "containerStatuses"];
-        let mut statuses = lists.into_iter().flat_map(|list| items(&status[list]));
+        let mut statuses = lists
+            .into_iter()
+            .flat_map(|list| object::items(&status[list]));
         let told = statuses.find(|status| status["name"] == one.name.as_str());
         let told = Told::read(told.unwrap_or(&Value::Null), now_ms);
         strays.extend(take_over_one(one, told, its, now_ms));

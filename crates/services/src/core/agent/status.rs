@@ -5,7 +5,6 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    action::items,
     backoff::told,
     conditions::{self, find},
     container::{Container, End, Life, Refusal, Role},
@@ -15,7 +14,7 @@ use super::{
     qos,
     turn::Turn,
 };
-use crate::core::time::format_rfc3339;
+use crate::core::{object, time::format_rfc3339};
 
 /// The reason of a pod that ran for too long, and what is said about it.
 pub(super) const DEADLINE_REASON: &str = "DeadlineExceeded";
@@ -35,8 +34,11 @@ pub fn merged(object: &Value, own: &Value) -> Value {
         let kind = one["type"].as_str().unwrap_or_default();
         find(own, kind).is_none()
     };
-    let others = items(&object["status"]["conditions"]).filter(is_others);
-    let conditions: Value = items(&own["conditions"]).chain(others).cloned().collect();
+    let others = object::items(&object["status"]["conditions"]).filter(is_others);
+    let conditions: Value = object::items(&own["conditions"])
+        .chain(others)
+        .cloned()
+        .collect();
     status.extend(own.as_object().cloned().unwrap_or_default());
     status.insert("conditions".to_owned(), conditions);
     Value::Object(status)

@@ -195,14 +195,14 @@ fn deployments_of(view: &dyn View, set: &Value, keys: &mut Vec<Name>) {
         let deployment = view.get(&DEPLOYMENTS, namespace, name);
         let deployment = deployment.filter(|it| owner["uid"] == object::uid(it));
         if let Some(deployment) = deployment {
-            world::push_once(keys, world::name_of(&DEPLOYMENTS, &deployment));
+            world::push_once(keys, Name::of(&DEPLOYMENTS, &deployment));
         }
         return;
     }
     for deployment in view.list(&DEPLOYMENTS, Some(namespace)) {
         let selector = LabelSelector::from_json(&deployment["spec"]["selector"]);
         if selector.is_ok_and(|selector| owners::selects(&selector, set)) {
-            world::push_once(keys, world::name_of(&DEPLOYMENTS, &deployment));
+            world::push_once(keys, Name::of(&DEPLOYMENTS, &deployment));
         }
     }
 }

@@ -150,7 +150,7 @@ pub(super) fn touched(view: &dyn View, change: &Change<'_>) -> Vec<Name> {
                 continue;
             };
             if let Some(service) = view.get(&SERVICES, object::namespace(slice), name) {
-                world::push_once(&mut keys, world::name_of(&SERVICES, &service));
+                world::push_once(&mut keys, Name::of(&SERVICES, &service));
             }
         }
     } else if change.kind == &PODS {
@@ -160,7 +160,7 @@ pub(super) fn touched(view: &dyn View, change: &Change<'_>) -> Vec<Name> {
         for service in view.list(&SERVICES, Some(&name.namespace)) {
             let selector = selector(&service).unwrap_or_else(LabelSelector::nothing);
             if change.sides().any(|pod| owners::selects(&selector, pod)) {
-                keys.push(world::name_of(&SERVICES, &service));
+                keys.push(Name::of(&SERVICES, &service));
             }
         }
     }

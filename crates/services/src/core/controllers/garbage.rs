@@ -128,7 +128,7 @@ fn of_dependent(view: &dyn View, kind: &'static Kind, found: &Value) -> Option<S
         false => None,
     };
     Some(Step::Delete {
-        name: world::name_of(kind, found),
+        name: Name::of(kind, found),
         deletion: Deletion {
             uid: Some(object::uid(found).to_owned()),
             // If its owners change meanwhile, it may have one that stays.
@@ -217,12 +217,12 @@ pub(super) fn touched(view: &dyn View, change: &Change<'_>) -> Vec<Name> {
     if let Some(new) = change.new {
         let ends = object::is_being_deleted(new) && (waits || has_finalizer(new, ORPHAN));
         if ends || has_other_owners {
-            keys.push(world::name_of(change.kind, new));
+            keys.push(Name::of(change.kind, new));
         }
     }
     let is_replaced = change.sides().any(|side| object::uid(side) != uid);
     if change.new.is_none() || is_replaced || (waits && !waited) {
-        keys.extend(dependents(view, uid).map(|(kind, it)| world::name_of(kind, &it)));
+        keys.extend(dependents(view, uid).map(|(kind, it)| Name::of(kind, &it)));
     }
     if has_other_owners || change.new.is_none() || (waits && !waited) {
         waiting_owners(view, change, &mut keys);
@@ -242,7 +242,7 @@ fn waiting_owners(view: &dyn View, change: &Change<'_>, keys: &mut Vec<Name>) {
     for side in change.sides() {
         for (kind, owner) in owners_of(view, side) {
             if is_waiting(&owner) {
-                world::push_once(keys, world::name_of(kind, &owner));
+                world::push_once(keys, Name::of(kind, &owner));
             }
         }
     }
@@ -251,7 +251,7 @@ fn waiting_owners(view: &dyn View, change: &Change<'_>, keys: &mut Vec<Name>) {
 fn letting_go(view: &dyn View, dependent: &Value, keys: &mut Vec<Name>) {
     for (kind, owner) in owners_of(view, dependent) {
         if object::is_being_deleted(&owner) && has_finalizer(&owner, ORPHAN) {
-            world::push_once(keys, world::name_of(kind, &owner));
+            world::push_once(keys, Name::of(kind, &owner));
         }
     }
 }

@@ -141,6 +141,6 @@ pub(super) fn touched(view: &dyn View, change: &Change<'_>) -> Vec<Name> {
     }
     let space = view.get(&NAMESPACES, "", &name.namespace);
     let space = space.filter(|space| object::is_being_deleted(space));
-    let key = space.map(|space| world::name_of(&NAMESPACES, &space));
+    let key = space.map(|space| Name::of(&NAMESPACES, &space));
     key.into_iter().collect()
 }

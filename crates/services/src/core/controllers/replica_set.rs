@@ -148,7 +148,7 @@ fn delete(set: &Value, pod: &Value, now_ms: u64) -> Step {
     let is_idle = !pods::is_available(pod, min_ready_s(set), now_ms);
     let version = object::meta(pod, "resourceVersion").to_owned();
     Step::Delete {
-        name: world::name_of(&PODS, pod),
+        name: Name::of(&PODS, pod),
         deletion: Deletion {
             uid: Some(object::uid(pod).to_owned()),
             resource_version: is_idle.then_some(version),
@@ -213,14 +213,14 @@ pub(super) fn touched(view: &dyn View, change: &Change<'_>) -> Vec<Name> {
                 let set = view.get(&REPLICA_SETS, object::namespace(pod), name);
                 let set = set.filter(|set| owner["uid"] == object::uid(set));
                 if let Some(set) = set {
-                    world::push_once(&mut keys, world::name_of(&REPLICA_SETS, &set));
+                    world::push_once(&mut keys, Name::of(&REPLICA_SETS, &set));
                 }
             }
             None => {
                 for set in view.list(&REPLICA_SETS, Some(object::namespace(pod))) {
                     let selector = LabelSelector::from_json(&set["spec"]["selector"]);
                     if selector.is_ok_and(|selector| owners::selects(&selector, pod)) {
-                        world::push_once(&mut keys, world::name_of(&REPLICA_SETS, &set));
+                        world::push_once(&mut keys, Name::of(&REPLICA_SETS, &set));
                     }
                 }
             }

@@ -70,7 +70,7 @@ impl<'a> Change<'a> {
 
     /// What names the object.
     pub(super) fn name(&self) -> Option<Name> {
-        Some(name_of(self.kind, self.new.or(self.old)?))
+        Some(Name::of(self.kind, self.new.or(self.old)?))
     }
 }
 
@@ -189,15 +189,6 @@ impl Plan {
     }
 }
 
-/// What names an object.
-pub(super) fn name_of(kind: &'static Kind, object: &Value) -> Name {
-    Name {
-        kind,
-        namespace: object::namespace(object).to_owned(),
-        name: object::name(object).to_owned(),
-    }
-}
-
 /// `involvedObject` of an Event.
 pub(super) fn reference(kind: &'static Kind, object: &Value) -> Value {
     json!({
@@ -213,7 +204,7 @@ pub(super) fn reference(kind: &'static Kind, object: &Value) -> Value {
 /// Deletes this very object; its dependents go as its finalizers say.
 pub(super) fn delete(kind: &'static Kind, object: &Value) -> Step {
     Step::Delete {
-        name: name_of(kind, object),
+        name: Name::of(kind, object),
         deletion: Deletion {
             uid: Some(object::uid(object).to_owned()),
             ..Deletion::default()

@@ -46,11 +46,7 @@ use self::{
     pod::{Key, Pod},
     queue::{News, Queue},
 };
-use crate::core::{
-    controllers::world::View,
-    kinds,
-    object::{self, Name},
-};
+use crate::core::{controllers::world::View, kinds, object::Name};
 
 /// How to choose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,11 +165,7 @@ impl Scheduler {
     pub fn resync(&mut self, view: &dyn View) {
         for kind in [&kinds::NAMESPACES, &kinds::NODES, &kinds::PODS] {
             let objects = view.list(kind, None);
-            let name = |object: &Value| Name {
-                kind,
-                namespace: object::namespace(object).to_owned(),
-                name: object::name(object).to_owned(),
-            };
+            let name = |object: &Value| Name::of(kind, object);
             let there: BTreeSet<(String, String)> = objects
                 .iter()
                 .map(|object| name(object))

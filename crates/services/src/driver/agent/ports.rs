@@ -79,11 +79,7 @@ async fn find<C: ControlApi>(objects: &Objects<C>, pod: &Value) -> Result<(), Fa
         .map(|it| it.local_address().port())
         .collect();
     drop(listeners);
-    let name = Name {
-        kind: &kinds::PODS,
-        namespace: object::namespace(pod).to_owned(),
-        name: object::name(pod).to_owned(),
-    };
+    let name = Name::of(&kinds::PODS, pod);
     let noted = ports::note(pod, &found);
     let change = |old: &Value| {
         if object::uid(old) != object::uid(pod) {

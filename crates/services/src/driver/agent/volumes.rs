@@ -18,15 +18,10 @@ const FILE_MODE: u32 = 0o644;
 /// Finds an object of the pod's namespace by its kind and name.
 type Lookup = dyn Fn(&str, &str) -> Option<std::sync::Arc<Value>> + Send + Sync;
 
-/// A list's items; none if it is no list.
-pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
 /// A container of a pod, whichever list it is in; null if there is none.
 pub(super) fn container<'a>(pod: &'a Value, name: &str) -> &'a Value {
     let lists = ["containers", "initContainers"].into_iter();
-    let mut all = lists.flat_map(|field| list(&pod["spec"][field]));
+    let mut all = lists.flat_map(|field| object::items(&pod["spec"][field]));
     all.find(|it| it["name"] == name).unwrap_or(&Value::Null)
 }
 
@@ -36,7 +31,7 @@ pub(super) fn container<'a>(pod: &'a Value, name: &str) -> &'a Value {
 /// One can't be made.
 pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), PrepareFailure> {
     let uid = object::uid(pod);
-    for volume in list(&pod["spec"]["volumes"]) {
+    for volume in object::items(&pod["spec"]["volumes"]) {
         let name = volume["name"].as_str().unwrap_or_default();
         let made = make_one(places, uid, volume, name, lookup);
         made.map_err(|why| {
@@ -46,7 +41,7 @@ pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), 
         })?;
     }
     for field in ["initContainers", "containers"] {
-        for container in list(&pod["spec"][field]) {
+        for container in object::items(&pod["spec"][field]) {
             link(places, uid, pod, container).map_err(failed)?;
         }
     }
@@ -189,7 +184,7 @@ fn below(folder: &Path, path: &str) -> Result<PathBuf, String> {
 
 /// Where what is mounted under a name lies.
 pub(super) fn place(places: &Places, uid: &str, pod: &Value, name: &str) -> Option<PathBuf> {
-    let volume = list(&pod["spec"]["volumes"]).find(|volume| volume["name"] == name)?;
+    let volume = object::items(&pod["spec"]["volumes"]).find(|volume| volume["name"] == name)?;
     match volume["hostPath"]["path"].as_str() {
         Some(path) => Some(PathBuf::from(path)),
         None => Some(places.volume(uid, name)),
@@ -201,7 +196,7 @@ fn link(places: &Places, uid: &str, pod: &Value, container: &Value) -> Result<()
     let work = places.work(uid, container["name"].as_str().unwrap_or_default());
     let told = |error: TreeError| error.to_string();
     tree::make_folder(&work, 0o777).map_err(told)?;
-    for mount in list(&container["volumeMounts"]) {
+    for mount in object::items(&container["volumeMounts"]) {
         let name = mount["name"].as_str().unwrap_or_default();
         let Some(mut target) = place(places, uid, pod, name) else {
             return Err(format!("volume {name:?} is not there"));

@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use crate::core::{
-    agent::action::items,
-    object::{name, namespace},
-};
+use crate::core::object::{self, name, namespace};
 
 /// The service of the API itself, which all pods know.
 const API: (&str, &str) = ("default", "kubernetes");
@@ -36,7 +33,7 @@ fn add(env: &mut BTreeMap<String, String>, service: &Value) {
     }
     let own = variable(name(service));
     let mut set = |name: String, value: String| env.insert(name, value);
-    for (at, port) in items(&service["spec"]["ports"]).enumerate() {
+    for (at, port) in object::items(&service["spec"]["ports"]).enumerate() {
         let number = port["port"].as_i64().unwrap_or(0);
         let protocol = port["protocol"].as_str().unwrap_or("TCP");
         let low = protocol.to_lowercase();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::core::{
     controllers::{
         Controller,
-        world::{self, Change, Step, View},
+        world::{Change, Step, View},
     },
     defaults,
     kinds::{KINDS, Kind, NAMESPACES, PODS, Subresource},
@@ -179,7 +179,7 @@ impl Cluster {
         };
         lifecycle::create(kind, &namespace, &mut object, birth)?;
         defaults::default(kind, &mut object);
-        self.put(place(&world::name_of(kind, &object)), Some(object));
+        self.put(place(&Name::of(kind, &object)), Some(object));
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl Cluster {
         mut new: Value,
         subresource: Option<Subresource>,
     ) -> Result<(), Failure> {
-        let at = place(&world::name_of(kind, &new));
+        let at = place(&Name::of(kind, &new));
         let fail = |reason| Failure::new(reason, at.2.clone());
         let old = self
             .now
@@ -270,7 +270,7 @@ impl Cluster {
             object["metadata"]["generation"] = json!(generation + 1);
         }
         let is_over = lifecycle::is_over(kind, &object);
-        let at = place(&world::name_of(kind, &object));
+        let at = place(&Name::of(kind, &object));
         self.put(at, (!is_over).then_some(object));
     }
 
@@ -281,7 +281,7 @@ impl Cluster {
                 grace_s: Some(0),
                 ..Deletion::default()
             };
-            let _ = self.delete(&world::name_of(&PODS, pod), &deletion);
+            let _ = self.delete(&Name::of(&PODS, pod), &deletion);
             return;
         }
         let now = format_rfc3339(self.now_ms);

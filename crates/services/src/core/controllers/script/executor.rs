@@ -8,9 +8,10 @@ use super::cluster::{Cluster, Done, Place, Task, name, place};
 use crate::core::{
     controllers::{
         Controller,
-        world::{self, Change, Plan, Step, View},
+        world::{Change, Plan, Step, View},
     },
     kinds::{KINDS, NAMESPACES},
+    object::Name,
     status::{Failure, Reason},
 };
 
@@ -80,8 +81,8 @@ impl Cluster {
             Step::Delete { name, .. } => name.clone(),
             Step::Create { kind, object }
             | Step::Update { kind, object }
-            | Step::UpdateStatus { kind, object } => world::name_of(kind, object),
-            Step::Finalize { namespace } => world::name_of(&NAMESPACES, namespace),
+            | Step::UpdateStatus { kind, object } => Name::of(kind, object),
+            Step::Finalize { namespace } => Name::of(&NAMESPACES, namespace),
             Step::Event(_) => return None,
         };
         self.now.objects.get(&place(&name)).cloned()

@@ -13,11 +13,11 @@ use super::cluster::{Cluster, Task, deployment, set_ready};
 use crate::core::{
     controllers::{
         pods,
-        world::{self, Step, View},
+        world::{Step, View},
     },
     kinds::{DEPLOYMENTS, PODS, REPLICA_SETS, SERVICES},
     lifecycle::Deletion,
-    object,
+    object::{self, Name},
     time::format_rfc3339,
 };
 
@@ -113,7 +113,7 @@ impl History {
             Happening::DeletePod(pod) => {
                 if let Some(pod) = self.pod(pod) {
                     self.is_disturbed = true;
-                    let name = world::name_of(&PODS, &pod);
+                    let name = Name::of(&PODS, &pod);
                     self.cluster.delete(&name, &Deletion::default()).unwrap();
                 }
             }
@@ -121,7 +121,7 @@ impl History {
                 let sets = self.cluster.list(&REPLICA_SETS, None);
                 if let Some(set) = sets.get(set) {
                     self.is_disturbed = true;
-                    let name = world::name_of(&REPLICA_SETS, set);
+                    let name = Name::of(&REPLICA_SETS, set);
                     self.cluster.delete(&name, &Deletion::default()).unwrap();
                 }
             }

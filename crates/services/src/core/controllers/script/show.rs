@@ -44,7 +44,7 @@ impl Names {
         *count += 1;
         let short = format!("{letter}{count}");
         self.by_uid.insert(uid, short.clone());
-        let name = crate::core::controllers::world::name_of(kind, object);
+        let name = Name::of(kind, object);
         self.by_short.insert(short.clone(), name);
         short
     }

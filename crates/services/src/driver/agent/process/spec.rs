@@ -90,7 +90,7 @@ fn oom_score_adj(pod: &Value) -> i32 {
             amounts.is_some_and(|amounts| !amounts.is_empty())
         })
     };
-    match volumes::list(&pod["spec"]["containers"]).any(asks) {
+    match object::items(&pod["spec"]["containers"]).any(asks) {
         true => ASKED,
         false => NOTHING_ASKED,
     }
@@ -164,7 +164,7 @@ fn writable(
 ) -> Vec<PathBuf> {
     let mut writable: Vec<PathBuf> = SHARED.iter().map(PathBuf::from).collect();
     writable.push(work.to_path_buf());
-    for mount in volumes::list(&container["volumeMounts"]) {
+    for mount in object::items(&container["volumeMounts"]) {
         let name = mount["name"].as_str().unwrap_or_default();
         if mount["readOnly"] != true
             && let Some(path) = volumes::place(places, &id.uid, pod, name)
