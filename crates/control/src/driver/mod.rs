@@ -28,6 +28,7 @@ pub(crate) mod services;
 pub mod swap;
 pub mod tokens;
 pub mod users;
+pub mod vault;
 pub mod watch;
 
 pub use members::peer_address;

@@ -24,7 +24,11 @@ use atoll_world::{
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{swap::swap, system_identity, tokens};
+use super::{
+    swap::swap,
+    system_identity, tokens,
+    vault::{self, VaultError},
+};
 use crate::{
     api::ControlApi,
     core::error::Error,
@@ -62,6 +66,9 @@ pub enum RotationError {
     /// Certificates or keys cannot be read or made.
     #[error("{0}")]
     Pki(#[from] PkiError),
+    /// What is sealed can't be sealed for the new authority.
+    #[error("what the cluster has sealed can't be sealed for the new authority: {0}")]
+    Vault(#[from] VaultError),
     /// A rotation is under way.
     #[error(
         "a rotation is under way: `atoll ca status` shows what it waits for; `atoll ca finish` or `atoll ca abort` ends it"
@@ -268,7 +275,9 @@ pub async fn abort<C: ControlApi>(control: &C) -> Result<(), RotationError> {
         Phase::Switched => Err(RotationError::TooLate),
         Phase::Preparing => {
             let (current, other) = (&decided.current, decided.other.as_ref());
-            decide(control, decided.revision, Phase::Steady, current, other).await
+            decide(control, decided.revision, Phase::Steady, current, other).await?;
+            forget(control, other).await;
+            Ok(())
         }
     }
 }
@@ -292,6 +301,7 @@ pub async fn finish<C: ControlApi>(control: &C, force: bool) -> Result<(), Rotat
     }
     let (current, other) = (&decided.current, decided.other.as_ref());
     decide(control, decided.revision, Phase::Steady, current, other).await?;
+    forget(control, other).await;
     let root = decided.current.fingerprint().to_string();
     match tokens::revoke_of_other_roots(control, &root).await {
         Ok(()) => {}
@@ -299,6 +309,14 @@ pub async fn finish<C: ControlApi>(control: &C, force: bool) -> Result<(), Rotat
         Err(error) => tracing::warn!(%error, "join tokens of the old authority are listed still"),
     }
     Ok(())
+}
+
+/// Nothing is sealed for an authority that was dropped.
+async fn forget<C: ControlApi>(control: &C, dropped: Option<&Trust>) {
+    let Some(dropped) = dropped else { return };
+    if let Err(error) = vault::forget(control, dropped.fingerprint()).await {
+        tracing::warn!(%error, "the keys of the vault are still sealed for the authority that was dropped, too");
+    }
 }
 
 /// What the leader does about it: decides to switch once every member is ready for it, and
@@ -327,6 +345,8 @@ pub async fn advance<C: ControlApi>(
     if decided.phase != Phase::Preparing || !rotation.waiting(control).is_empty() {
         return Ok(());
     }
+    // Once members turn to the new authority, it alone opens what is sealed.
+    vault::seal_for(control, keyring, next.fingerprint()).await?;
     let before = Some(&decided.current);
     decide(control, decided.revision, Phase::Switched, next, before).await
 }

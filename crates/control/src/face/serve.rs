@@ -177,7 +177,7 @@ where
         deadline: Some(Box::pin(tokio::time::sleep(limits.header_read_timeout))),
         awaited_bytes: PREFACE_BYTES,
     });
-    let mut serving = pin!(builder.serve_connection(io, service));
+    let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
     let served = tokio::select! {
         biased;
         served = serving.as_mut() => served,

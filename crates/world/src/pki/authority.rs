@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{
     BACKDATE, Facts, Fingerprint, ISSUER_LIFE, Identity, PEM_BYTES_MAX, PkiError, ROOT_LIFE, Trust,
-    certificates_to_pem, node_dns_name, to_pem,
+    certificates_to_pem, node_dns_name, sealing::SealingKey, to_pem,
 };
 use crate::{clock, random};
 
@@ -204,6 +204,13 @@ impl Authority {
         life: Duration,
     ) -> Result<String, PkiError> {
         self.sign(&self.clients, csr_pem, client_params(user, life))
+    }
+
+    /// The key with which this authority's cluster seals its own secrets: whoever holds the
+    /// authority can open them, and nobody else.
+    pub fn sealing_key(&self) -> SealingKey {
+        let secret = Zeroizing::new(self.root.issuer.key().serialize_der());
+        SealingKey::derived(&secret, b"atoll authority v1")
     }
 
     /// All of it, private keys included, as one PEM text.

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::{
     Authority, Facts, Fingerprint, Identity, LEAF_LIFE, PkiError, Trust, certificates_to_pem,
     files::{self, Which},
+    sealing::SealingKey,
 };
 
 /// The name of the node's own certificate.
@@ -178,6 +179,14 @@ impl Keyring {
             authority_pem: authority.to_pem(),
             next_pem: held.next.as_ref().map(Authority::to_pem),
         })
+    }
+
+    /// The key with which an authority that is held seals the cluster's secrets.
+    pub fn sealing_key(&self, root: Fingerprint) -> Option<SealingKey> {
+        let held = self.held.read();
+        let mut authorities = [&held.authority, &held.next].into_iter().flatten();
+        let found = authorities.find(|authority| authority.fingerprint() == root);
+        found.map(Authority::sealing_key)
     }
 
     /// An authority with its keys, for another member.

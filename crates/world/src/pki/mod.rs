@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 mod authority;
 pub mod files;
 mod keyring;
+pub mod sealing;
 #[cfg(test)]
 mod tests;
 pub mod tls;
