@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod disk;
 pub mod golden;
 pub mod journal;
+pub mod layer;
 pub mod machine;
 pub mod net;
 pub mod peers;

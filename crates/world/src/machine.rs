@@ -51,11 +51,45 @@ pub fn facts(folder: &Path) -> Facts {
     }
 }
 
-/// `MemTotal` of /proc/meminfo.
+/// What all of a machine uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time since the machine was started, of all processors, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Memory that could not be had for something else now, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What all of this machine uses.
+pub fn usage() -> Usage {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let ns_per_tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let free = meminfo_bytes(&meminfo, "MemAvailable:");
+    Usage {
+        cpu_ns: busy_ticks(&stat).saturating_mul(ns_per_tick),
+        memory_bytes: memory_bytes(&meminfo).saturating_sub(free),
+    }
+}
+
+/// All but idle and waiting for disks, of the first line of /proc/stat (proc(5)).
+fn busy_ticks(stat: &str) -> u64 {
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks = line.strip_prefix("cpu ").unwrap_or_default();
+    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted there, too.
+    let ticks = ticks.split_whitespace().take(8).enumerate();
+    let busy = ticks.filter(|(at, _)| !matches!(at, 3 | 4));
+    busy.filter_map(|(_, ticks)| ticks.parse::<u64>().ok())
+        .sum()
+}
+
 fn memory_bytes(meminfo: &str) -> u64 {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"));
+    meminfo_bytes(meminfo, "MemTotal:")
+}
+
+/// A line of /proc/meminfo.
+fn meminfo_bytes(meminfo: &str, what: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(what));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kib.unwrap_or(0).saturating_mul(1_024)
 }
@@ -85,6 +119,10 @@ mod tests {
             "Some System 1"
         );
         assert_eq!(os_name(""), "Linux");
+        assert_eq!(busy_ticks("cpu  1 2 3 40 50 6 7 8 9\ncpu0 1 1"), 27);
+        assert_eq!(busy_ticks("garbage"), 0);
+        let used = usage();
+        assert!(used.cpu_ns > 0 && used.memory_bytes > 0);
         let facts = facts(Path::new("/"));
         assert!(facts.processors > 0 && facts.memory_bytes > 0 && facts.disk_bytes > 0);
     }

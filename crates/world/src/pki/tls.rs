@@ -3,7 +3,11 @@
 //! Always ring, whatever else is linked in. Peers speak TLS 1.3 only and never resume, so
 //! that every connection shows its certificate anew.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use rustls::{
     CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore,
@@ -14,13 +18,15 @@ use rustls::{
         verify_server_cert_signed_by_trust_anchor,
     },
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::{
-        NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier,
+        ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert,
+        WebPkiClientVerifier, danger::ClientCertVerifier,
     },
+    sign::CertifiedKey,
 };
 
-use super::{Fingerprint, Identity, PkiError, Trust};
+use super::{Facts, Fingerprint, Identity, PEM_BYTES_MAX, PkiError, Trust, certificates_from_pem};
 
 /// The protocol that peer links ask for, so that they can share a listener with clients.
 pub const PEER_ALPN: &[u8] = b"atoll-peer/1";
@@ -97,6 +103,135 @@ pub fn listener_config(
     let mut config = server_config(identity, verifier, rustls::DEFAULT_VERSIONS, alpn)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// A certificate that people brought, with its chain and its key: of any issuer, and with a key
+/// in any of the usual forms (PKCS #8, PKCS #1, SEC 1).
+#[derive(Clone)]
+pub struct ShownCertificate {
+    certified: Arc<CertifiedKey>,
+    facts: Arc<Facts>,
+}
+
+impl ShownCertificate {
+    /// Puts a chain (the holder's own first) and its key together.
+    ///
+    /// # Errors
+    /// `Malformed`; `Tls`: they don't belong together.
+    pub fn from_pem(chain_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
+        let chain = certificates_from_pem("a certificate", chain_pem)?;
+        if key_pem.len() > PEM_BYTES_MAX {
+            return Err(PkiError::malformed("a private key", "it is too long"));
+        }
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+            .map_err(|error| PkiError::malformed("a private key", error))?;
+        let facts = Arc::new(Facts::of(&chain[0])?);
+        let certified = Arc::new(CertifiedKey::from_der(chain, key, &RING)?);
+        Ok(ShownCertificate { certified, facts })
+    }
+
+    /// One that nobody trusts, made now, for callers whom there is none to show.
+    ///
+    /// # Errors
+    /// `Make`.
+    pub fn self_signed(name: &str) -> Result<Self, PkiError> {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()])?;
+        let key_pem = zeroize::Zeroizing::new(made.signing_key.serialize_pem());
+        Self::from_pem(&made.cert.pem(), &key_pem)
+    }
+
+    /// What it says.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The chain, the holder's own certificate first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
+    }
+}
+
+impl fmt::Debug for ShownCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShownCertificate")
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The same chain; its key is then the same as well.
+impl PartialEq for ShownCertificate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.certified, &other.certified) || self.chain() == other.chain()
+    }
+}
+
+/// Certificates by the server name that is asked for, in small letters.
+#[derive(Clone, Debug, Default)]
+pub struct ByName {
+    /// For this name.
+    pub exact: BTreeMap<String, ShownCertificate>,
+    /// For names of exactly one label more than this.
+    pub wildcard: BTreeMap<String, ShownCertificate>,
+    /// For other names, and for who asks for none; without it the handshake fails.
+    pub fallback: Option<ShownCertificate>,
+}
+
+impl ByName {
+    /// Which one is shown to who asks for this name.
+    pub fn choose(&self, name: Option<&str>) -> Option<&ShownCertificate> {
+        let found = name.map(str::to_ascii_lowercase).and_then(|name| {
+            let parent = name.split_once('.').map(|(_, parent)| parent);
+            let wildcard = || self.wildcard.get(parent?);
+            self.exact.get(&name).or_else(wildcard)
+        });
+        found.or(self.fallback.as_ref())
+    }
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let chosen = self.choose(hello.server_name());
+        chosen.map(|chosen| chosen.certified.clone())
+    }
+}
+
+/// A listener whose certificate is chosen by server name. `clients`: the roots that clients'
+/// certificates are to be of, and whether they have to show one; then nobody is let in by a
+/// session of before.
+///
+/// # Errors
+/// `Tls`, `Malformed`.
+pub fn named_listener_config(
+    certificates: ByName,
+    clients: Option<(&[CertificateDer<'static>], ClientCertificate)>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, PkiError> {
+    let builder = ServerConfig::builder_with_provider(RING.clone())
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)?;
+    let asks = clients.is_some();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some((trusted, demand)) => {
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(roots(trusted)?, RING.clone());
+            let verifier = match demand {
+                ClientCertificate::Optional => verifier.allow_unauthenticated(),
+                ClientCertificate::Required => verifier,
+            };
+            let verifier = verifier.build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| {
+                PkiError::malformed("the certificate of the clients' issuer", error)
+            })?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
+    config.alpn_protocols = names(alpn);
+    if asks {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(Arc::new(config))
 }
 

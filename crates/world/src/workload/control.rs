@@ -10,9 +10,8 @@ use std::{
 use rustix::process::Signal;
 
 use super::{
-    KILL_WAIT, Launcher, Pauses, Running, START_WAIT, State, Usage, WorkloadError,
-    members::Members,
-    proc::{Identity, Stat},
+    KILL_WAIT, Launcher, Pauses, Running, START_WAIT, State, WorkloadError,
+    proc::Identity,
     settle::{self, LOCK_WAIT},
     spec::Spec,
     state::{self, StateFile},
@@ -170,45 +169,6 @@ pub fn remove(dir: &Path) -> Result<(), WorkloadError> {
     removed
         .and_then(|()| fs::remove_dir_all(dir))
         .map_err(|source| WorkloadError::file("remove", dir, source))
-}
-
-/// What a running workload has used; `None` if it does not run. Without a control group,
-/// processes that were ended by others than their parents are not counted any more.
-pub fn usage(dir: &Path) -> Option<Usage> {
-    if !state::is_locked(dir).ok()? {
-        return None;
-    }
-    state::read::<StateFile>(dir, state::STATE)?;
-    let members = settle::members(dir);
-    let of_group = members.group.usage();
-    if let (Some(cpu_ns), Some(memory_bytes)) = (of_group.cpu_ns, of_group.memory_bytes) {
-        return Some(Usage {
-            cpu_ns,
-            memory_bytes,
-        });
-    }
-    let of_processes = usage_of(&members);
-    Some(Usage {
-        cpu_ns: of_group.cpu_ns.unwrap_or(of_processes.cpu_ns),
-        memory_bytes: of_group.memory_bytes.unwrap_or(of_processes.memory_bytes),
-    })
-}
-
-fn usage_of(members: &Members) -> Usage {
-    let ns_per_tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
-    // Orphans that ended count among the shim's children.
-    let shim = members.shim.and_then(|shim| Stat::of(shim.pid));
-    let mut ticks = shim.map_or(0, |shim| shim.children_ticks);
-    let mut pages = 0_u64;
-    let pids = members.list().into_iter().map(|member| member.pid);
-    for stat in pids.filter_map(Stat::of) {
-        ticks = ticks.saturating_add(stat.own_ticks.saturating_add(stat.children_ticks));
-        pages = pages.saturating_add(stat.resident_pages);
-    }
-    Usage {
-        cpu_ns: ticks.saturating_mul(ns_per_tick),
-        memory_bytes: pages.saturating_mul(rustix::param::page_size() as u64),
-    }
 }
 
 fn lock_patiently(dir: &Path) -> Result<Option<File>, WorkloadError> {

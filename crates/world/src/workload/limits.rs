@@ -3,7 +3,7 @@
 
 use rustix::process::{Resource, Rlimit};
 
-use super::spec::RlimitSpec;
+use super::{proc, spec::RlimitSpec};
 
 /// A limit ready to be set.
 pub(super) type Limit = (Resource, Rlimit);
@@ -37,6 +37,22 @@ pub(super) fn of_memory(bytes: u64) -> Limit {
         maximum: Some(bytes),
     };
     (Resource::Data, both)
+}
+
+/// Stands in for a limit of processes: so many more than the user has now. It does not hold for
+/// one who may pass over it, such as root.
+pub(super) fn of_processes(max: u64, user: u32) -> Option<Limit> {
+    if user == 0 {
+        return None;
+    }
+    let own = rustix::process::getrlimit(Resource::Nproc).maximum;
+    let max = proc::tasks_of(user).saturating_add(max);
+    let max = Some(own.map_or(max, |own| own.min(max)));
+    let both = Rlimit {
+        current: max,
+        maximum: max,
+    };
+    Some((Resource::Nproc, both))
 }
 
 /// A mark as [`super::members`] tells, from anything that differs between workloads.
@@ -90,5 +106,9 @@ mod tests {
         assert!(of_spec(&[spec("NOFILE")]).unwrap_err().contains("NOFILE"));
         assert!(mark(0) >= MARK_BASE && mark(u64::MAX) < i64::MAX as u64);
         assert_ne!(mark(1), mark(2));
+        assert_eq!(of_processes(5, 0), None);
+        // A user who has nothing.
+        let (_, limit) = of_processes(5, u32::MAX - 7).unwrap();
+        assert_eq!(limit.maximum, Some(5));
     }
 }

@@ -9,7 +9,7 @@
 //!   every descendant inherits it, through any fork and exec. So even when the shim was killed,
 //!   what has left the session of the program is found.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use rustix::process::Signal;
 
@@ -21,6 +21,29 @@ use super::{
 /// So many times the list is read again for processes that were born meanwhile, before all that
 /// were stopped are killed.
 const STOP_ROUNDS_MAX: u32 = 32;
+
+/// All processes of the machine at a moment.
+#[derive(Debug)]
+pub(super) struct Processes {
+    all: BTreeMap<u32, Stat>,
+    /// Those of them that were asked for; reading one takes as long as the rest.
+    marks: RefCell<BTreeMap<u32, Option<u64>>>,
+}
+
+impl Processes {
+    pub(super) fn now() -> Processes {
+        let all = Stat::all().into_iter();
+        Processes {
+            all: all.map(|stat| (stat.identity.pid, stat)).collect(),
+            marks: RefCell::default(),
+        }
+    }
+
+    fn mark_of(&self, pid: u32) -> Option<u64> {
+        let mut marks = self.marks.borrow_mut();
+        *marks.entry(pid).or_insert_with(|| proc::mark_of(pid))
+    }
+}
 
 /// The processes of a workload; its shim is not one of them.
 #[derive(Debug)]
@@ -34,23 +57,25 @@ pub(super) struct Members {
 impl Members {
     /// Those that live now.
     pub(super) fn list(&self) -> Vec<Identity> {
+        self.list_among(&Processes::now())
+    }
+
+    /// Those among the processes of a moment, and those of the group of now.
+    pub(super) fn list_among(&self, processes: &Processes) -> Vec<Identity> {
         let (spared, shim_pid) = (std::process::id(), self.shim.map(|shim| shim.pid));
-        let all: BTreeMap<u32, Stat> = Stat::all()
-            .into_iter()
-            .map(|stat| (stat.identity.pid, stat))
-            .collect();
-        let shim_lives = self.shim.is_some_and(|shim| lives(&all, shim));
+        let all = &processes.all;
+        let shim_lives = self.shim.is_some_and(|shim| lives(all, shim));
         let mark = self.mark.filter(|_| !self.group.is_joined());
         let mut found: Vec<Identity> = all
             .values()
             .filter(|stat| !stat.ended)
             .filter(|stat| {
-                let descends = shim_lives && descends(&all, stat, shim_pid.unwrap_or_default());
-                descends || mark.is_some() && proc::mark_of(stat.identity.pid) == mark
+                let descends = shim_lives && descends(all, stat, shim_pid.unwrap_or_default());
+                descends || mark.is_some() && processes.mark_of(stat.identity.pid) == mark
             })
             .map(|stat| stat.identity)
             .collect();
-        found.extend(self.main.filter(|main| lives(&all, *main)));
+        found.extend(self.main.filter(|main| lives(all, *main)));
         // The group is read last, so a process that was born since may be missing in `all`.
         let in_group = self.group.pids().into_iter().filter_map(Stat::of);
         found.extend(

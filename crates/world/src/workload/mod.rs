@@ -11,8 +11,12 @@
 //! - a workload whose spec names a [lease](lease::renew) does not outlive it, whatever became of
 //!   the node's agent.
 //!
-//! Calls block, but for a bounded time. Nothing here is simulated: a simulation has a runtime
-//! of its own in place of processes.
+//! While it runs, the shim answers at a socket in the directory: it runs further programs
+//! beside the first ([`exec::start`]) and lets people see and write what goes through that one's
+//! streams ([`attach::connect`]).
+//!
+//! Calls block, but for a bounded time; those of a [`Session`](exec::Session) are asynchronous. Nothing here is
+//! simulated: a simulation has a runtime of its own in place of processes.
 
 #![allow(
     clippy::disallowed_methods,
@@ -20,8 +24,11 @@
 )]
 
 mod access;
+pub mod attach;
+mod attachers;
 mod cgroup;
 mod control;
+pub mod exec;
 mod guard;
 mod launch;
 pub mod lease;
@@ -29,12 +36,16 @@ mod limits;
 pub mod log;
 mod members;
 mod proc;
+mod pty;
+mod session;
 mod settle;
 mod shim;
 mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod wire;
 
 use std::{
     ffi::OsString,
@@ -44,10 +55,14 @@ use std::{
 };
 
 pub use cgroup::{Cgroups, Controller, Interface, Tree};
-pub use control::{kill, look, remove, signal, start, usage};
-pub use shim::shim_main;
-pub use spec::{CgroupSpec, LOG_BYTES_MAX, LOG_FILES_MAX, LandlockSpec, RlimitSpec, Spec, VERSION};
+pub use control::{kill, look, remove, signal, start};
+pub use pty::Size;
+pub use shim::{ATTACHERS_MAX, EXECS_MAX, shim_main};
+pub use spec::{
+    CgroupSpec, LOG_BYTES_MAX, LOG_FILES_MAX, LandlockSpec, PIDS_MAX, RlimitSpec, Spec, VERSION,
+};
 pub use state::{Enforced, Force};
+pub use usage::{usage, usages};
 
 /// [`start`] waits no longer for the program to run.
 pub const START_WAIT: Duration = Duration::from_secs(10);

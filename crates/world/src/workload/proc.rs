@@ -24,6 +24,8 @@ pub(super) struct Stat {
     /// It has ended, and its parent has not looked yet.
     pub(super) ended: bool,
     pub(super) parent: u32,
+    /// The process that began its session.
+    pub(super) session: u32,
     /// Processor time of itself.
     pub(super) own_ticks: u64,
     /// Processor time of those children whose end it has seen.
@@ -61,6 +63,7 @@ fn parse(stat: &str) -> Option<Stat> {
         },
         ended: matches!(*fields.first()?, "Z" | "X" | "x"),
         parent: u32::try_from(field(4)?).ok()?,
+        session: u32::try_from(field(6)?).ok()?,
         own_ticks: field(14)?.saturating_add(field(15)?),
         children_ticks: field(16)?.saturating_add(field(17)?),
         resident_pages: field(24)?,
@@ -128,6 +131,27 @@ fn pid(pid: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(pid).ok().filter(|pid| *pid > 1)?)
 }
 
+/// How many processes and threads a user has, as the kernel counts them for RLIMIT_NPROC.
+pub(super) fn tasks_of(user: u32) -> u64 {
+    let statuses = Stat::all()
+        .into_iter()
+        .filter_map(|stat| fs::read_to_string(format!("/proc/{}/status", stat.identity.pid)).ok());
+    statuses.map(|status| tasks_in(&status, user)).sum()
+}
+
+fn tasks_in(status: &str, user: u32) -> u64 {
+    let field = |name: &str| {
+        let mut lines = status.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name))?;
+        value.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    // The first of its users is the real one, which counts.
+    match field("Uid:") {
+        Some(of) if of == u64::from(user) => field("Threads:").unwrap_or(1),
+        _ => 0,
+    }
+}
+
 /// Differs with each start of the machine; empty if the kernel doesn't tell.
 pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -154,7 +178,7 @@ mod tests {
 
     #[test]
     fn processes_with_odd_names_are_understood() {
-        let line = "42 (a) R ) S 7 42 42 0 -1 4194304 1 2 3 4 10 20 30 40 20 0 1 0 12345 999 55 \
+        let line = "42 (a) R ) S 7 42 43 0 -1 4194304 1 2 3 4 10 20 30 40 20 0 1 0 12345 999 55 \
                     18446744073709551615 1 1";
         let stat = parse(line).unwrap();
         let identity = Identity {
@@ -167,11 +191,14 @@ mod tests {
                 identity,
                 ended: false,
                 parent: 7,
+                session: 43,
                 own_ticks: 30,
                 children_ticks: 70,
                 resident_pages: 55,
             }
         );
+        let status = "Name:\tx\nUid:\t5\t0\t0\t0\nThreads:\t3\n";
+        assert_eq!((tasks_in(status, 5), tasks_in(status, 0)), (3, 0));
         for garbage in ["", "42", "42 (x", "42 (x) S 1", "x (x) Z"] {
             assert_eq!(parse(garbage), None);
         }

@@ -5,26 +5,39 @@
 //! standard input is the workload's lock. It starts the program, moves what it prints into the
 //! log, takes note of the end of all its descendants, ends what the program leaves behind, and
 //! writes down how it ended: after `exit.json` is there, no process of the workload is. When its
-//! node's lease ends, it ends them all.
+//! node's lease ends, it ends them all. Meanwhile it [serves](service) whoever wants to run
+//! something beside the program, or to see and write what goes through its streams.
+//!
+//! The first thread starts programs and takes note of their ends; `log` moves what is printed;
+//! `lease`, if there is one, ends everything in time. None waits for another that may hang.
 
-use std::{
-    fs, os::unix::fs::MetadataExt, path::Path, process::ExitCode, sync::Arc, time::Duration,
-};
+mod audience;
+mod birth;
+mod execs;
+mod input;
+mod service;
+
+use std::{fs, os::fd::OwnedFd, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use rustix::{
-    fs::FlockOperation,
     io::Errno,
     process::{Pid, WaitOptions, WaitStatus},
 };
 
+pub use self::{audience::ATTACHERS_MAX, execs::EXECS_MAX};
+use self::{
+    birth::Wake,
+    input::Input,
+    service::{Place, Service},
+};
 use super::{
     Pauses, WorkloadError,
     cgroup::Group,
     guard::{Guard, LEASE_ENDED},
-    launch::{self, CODE_NOT_RUN, Launched, Refusal},
+    launch::{self, CODE_NOT_RUN, Refusal, Streams, Surroundings},
     lease::Watch,
     limits,
-    log::{Pump, Writer},
+    log::{Pump, Stream, Writer},
     members::Members,
     now_ms, now_ns,
     proc::{self, Identity},
@@ -54,21 +67,23 @@ pub fn shim_main(dir: &Path) -> ExitCode {
 
 fn run(dir: &Path) -> Result<(), WorkloadError> {
     let dir = &fs::canonicalize(dir).map_err(|source| WorkloadError::file("find", dir, source))?;
-    close_inherited();
-    hold_lock(dir)?;
-    detach()?;
+    birth::close_inherited();
+    birth::hold_lock(dir)?;
+    birth::detach()?;
     let shim = Identity::of(std::process::id())
         .ok_or_else(|| WorkloadError::Shim("/proc can't be read".to_owned()))?;
     let mark = limits::mark(now_ns() ^ u64::from(shim.pid) << 32);
+    let place = Place::new(dir);
     let file = ShimFile {
         version: super::VERSION,
         shim,
         boot_id: proc::boot_id(),
         mark: Some(mark),
+        key: Some(place.key().to_owned()),
     };
     state::write(dir, state::SHIM, &file)?;
-    let exit = match prepare(dir, mark) {
-        Ok(started) => attend(dir, started, shim, mark),
+    let exit = match prepare(dir, mark, place) {
+        Ok(started) => attend(dir, started, shim),
         Err(refusal) => ExitFile {
             code: refusal.code,
             message: refusal.message,
@@ -80,25 +95,26 @@ fn run(dir: &Path) -> Result<(), WorkloadError> {
 
 /// A program that was started.
 struct Started {
-    launched: Launched,
-    group: Group,
+    main: Identity,
+    around: Surroundings,
     oom_kills: u64,
     enforced: Enforced,
     writer: Writer,
+    outputs: Vec<(Stream, OwnedFd)>,
     lease: Option<Watch>,
+    wake: Wake,
+    service: Service,
 }
 
-fn prepare(dir: &Path, mark: u64) -> Result<Started, Refusal> {
+fn prepare(dir: &Path, mark: u64, place: Place) -> Result<Started, Refusal> {
     let refuse = |message: String| Refusal::new(CODE_NOT_RUN, message);
-    let spec = state::read_bytes(dir, state::SPEC).map_err(|error| error.to_string());
-    let spec: Spec = spec
-        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
-        .map_err(|error| refuse(format!("{} can't be read: {error}", state::SPEC)))?;
+    let spec = Spec::read(dir).map_err(refuse)?;
     spec.check().map_err(refuse)?;
     let writer = Writer::open(spec.log_path(dir), spec.log_bytes_max, spec.log_files_max)
         .map_err(|error| refuse(format!("the log can't be opened: {error}")))?;
     let mut enforced = Enforced {
         cgroup: "none".to_owned(),
+        pids: Force::None,
         ..Enforced::default()
     };
     let group = match &spec.cgroup {
@@ -110,40 +126,65 @@ fn prepare(dir: &Path, mark: u64) -> Result<Started, Refusal> {
     if lease.as_mut().is_some_and(|lease| lease.look().is_none()) {
         return Err(Refusal::new(CODE_KILLED, LEASE_ENDED));
     }
-    let launched = launch::launch(&spec, &group, mark, &mut enforced)?;
-    Ok(Started {
-        launched,
+    let around = Surroundings {
+        processes: match enforced.pids {
+            Force::Full => None,
+            _ => limits::of_processes(spec.pids_max(), user(&spec)),
+        },
         group,
+        mark,
+    };
+    let wake = Wake::new().map_err(|error| refuse(format!("no signal can be had: {error}")))?;
+    let listener = place.listen(&mut enforced);
+    let (streams, ends) = Streams::of(&spec)
+        .map_err(|error| refuse(format!("the program can't be given streams: {error}")))?;
+    let launched = launch::launch(&spec, &around, streams, &mut enforced)?;
+    let input = Input::new(ends.input, &spec);
+    let service = Service::new(place, listener, around.clone(), enforced.clone(), input);
+    Ok(Started {
+        main: launched.main,
+        around,
         oom_kills,
         enforced,
         writer,
+        outputs: ends.outputs,
         lease,
+        wake,
+        service,
     })
 }
 
+fn user(spec: &Spec) -> u32 {
+    let own = || rustix::process::geteuid().as_raw();
+    spec.user.unwrap_or_else(own)
+}
+
 /// Stays with the program until it and all that it left behind has ended.
-fn attend(dir: &Path, started: Started, shim: Identity, mark: u64) -> ExitFile {
+fn attend(dir: &Path, started: Started, shim: Identity) -> ExitFile {
     let Started {
-        launched,
-        group,
+        main,
+        around,
         oom_kills,
         enforced,
         writer,
+        outputs,
         lease,
+        mut wake,
+        mut service,
     } = started;
     let has_memory_limit = enforced.memory == Force::Full;
     let state = StateFile {
         version: super::VERSION,
-        main: launched.main,
+        main,
         started_ms: now_ms(),
         enforced,
     };
     let started_ms = Some(state.started_ms);
     let members = Arc::new(Members {
-        group,
+        group: around.group,
         shim: Some(shim),
-        main: Some(launched.main),
-        mark: Some(mark),
+        main: Some(main),
+        mark: Some(around.mark),
     });
     // Before all that a slow disk may hold up.
     let guard = lease.map(|lease| Guard::start(lease, members.clone()));
@@ -151,7 +192,7 @@ fn attend(dir: &Path, started: Started, shim: Identity, mark: u64) -> ExitFile {
     let attended = || -> Result<_, String> {
         let guard = guard.transpose();
         let guard = guard.map_err(|error| format!("the lease can't be watched: {error}"))?;
-        let pump = Pump::start(launched.stdout, launched.stderr, writer)
+        let pump = Pump::start(outputs, service.attachers(), writer)
             .map_err(|error| format!("the log can't be written: {error}"))?;
         state::write(dir, state::STATE, &state).map_err(|error| error.to_string())?;
         Ok((guard, pump))
@@ -160,7 +201,7 @@ fn attend(dir: &Path, started: Started, shim: Identity, mark: u64) -> ExitFile {
         Ok(attended) => attended,
         Err(message) => {
             // Without its state, the node could neither find nor stop it.
-            end_all(&members);
+            end_all(&members, &mut service);
             return ExitFile {
                 code: CODE_NOT_RUN,
                 started_ms,
@@ -169,10 +210,10 @@ fn attend(dir: &Path, started: Started, shim: Identity, mark: u64) -> ExitFile {
             };
         }
     };
-    let status = wait_for(launched.main);
+    let status = wait_for(main, &mut wake, &mut service);
     let finished_ms = now_ms();
     let lease_ended = guard.is_some_and(|guard| guard.lease_ended());
-    end_all(&members);
+    end_all(&members, &mut service);
     let (code, signal, message) = if lease_ended {
         (CODE_KILLED, Some(libc::SIGKILL), LEASE_ENDED.to_owned())
     } else {
@@ -182,6 +223,7 @@ fn attend(dir: &Path, started: Started, shim: Identity, mark: u64) -> ExitFile {
     let has_run_out = has_memory_limit && code != 0 && !lease_ended;
     let oom_killed = has_run_out && members.group.oom_kills() > oom_kills;
     let writer = pump.stop();
+    service.end(code, signal);
     ExitFile {
         code,
         signal,
@@ -205,14 +247,20 @@ fn how_it_ended(status: Option<WaitStatus>) -> (i32, Option<i32>) {
     }
 }
 
-/// Waits for the end of the program, and takes note of that of its orphans meanwhile.
-fn wait_for(main: Identity) -> Option<WaitStatus> {
+/// Waits for the end of the program, takes note of that of its orphans meanwhile, and serves.
+fn wait_for(main: Identity, wake: &mut Wake, service: &mut Service) -> Option<WaitStatus> {
     loop {
-        match rustix::process::wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if is(pid, main) => return Some(status),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return None,
+        wake.clear();
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if is(pid, main) => return Some(status),
+                Ok(Some((pid, status))) => service.ended(pid, how_it_ended(Some(status))),
+                Ok(None) => break,
+                Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
         }
+        service.wait(wake.pipe());
     }
 }
 
@@ -222,10 +270,10 @@ fn is(pid: Pid, identity: Identity) -> bool {
 
 /// Ends what is left, however long that takes: a process that hangs in the kernel still belongs
 /// to the workload, which is not over before it.
-fn end_all(members: &Members) {
+fn end_all(members: &Members, service: &mut Service) {
     let mut pauses = Pauses::new();
     loop {
-        let no_child = reap_all();
+        let no_child = reap_all(service);
         // Orphans become our children, so without one there can be no descendant.
         let found_in_group = members.group.is_joined() && members.group.pids().is_empty();
         if no_child && (found_in_group || members.list().is_empty()) {
@@ -237,10 +285,11 @@ fn end_all(members: &Members) {
 }
 
 /// `true` if there is no child any more.
-fn reap_all() -> bool {
+fn reap_all(service: &mut Service) -> bool {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(Some((pid, status))) => service.ended(pid, how_it_ended(Some(status))),
+            Err(Errno::INTR) => {}
             Ok(None) => return false,
             Err(_) => return true,
         }
@@ -263,63 +312,3 @@ fn write_exit(dir: &Path, mut exit: ExitFile) -> Result<(), WorkloadError> {
         }
     }
 }
-
-/// Whatever the node had open beside the three that are given: its sockets would stay open for
-/// as long as the program runs.
-fn close_inherited() {
-    let entries = fs::read_dir("/proc/self/fd")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let open: Vec<i32> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd > 2)
-        .collect();
-    for fd in open {
-        #[allow(unsafe_code, reason = "there is no handle to what was inherited")]
-        // SAFETY: this process has opened nothing yet, so no part of it relies on any of these.
-        // (One was that of the listing itself, and is closed already.)
-        unsafe {
-            libc::close(fd);
-        }
-    }
-}
-
-/// The lock was taken by who started us, and is ours as long as our input is open.
-fn hold_lock(dir: &Path) -> Result<(), WorkloadError> {
-    let refuse = || {
-        let message = "a shim is started by its node only, with the workload's lock as its input";
-        WorkloadError::Shim(message.to_owned())
-    };
-    let input = std::io::stdin();
-    let given = rustix::fs::fstat(&input).map_err(|_| refuse())?;
-    let lock = fs::metadata(dir.join(state::LOCK)).map_err(|_| refuse())?;
-    if (given.st_dev, given.st_ino) != (lock.dev(), lock.ino()) {
-        return Err(refuse());
-    }
-    rustix::fs::flock(&input, FlockOperation::NonBlockingLockExclusive).map_err(|_| refuse())
-}
-
-/// Leaves the node's session, its directory, and the reach of signals meant for it.
-fn detach() -> Result<(), WorkloadError> {
-    // It fails where we lead a session already.
-    let _ = rustix::process::setsid();
-    let _ = rustix::process::chdir("/");
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
-        #[allow(unsafe_code, reason = "there is no safe call for it without a runtime")]
-        // SAFETY: the handler does nothing at all. As it is a handler, and the signal not
-        // ignored, it does not pass on to the program through exec.
-        unsafe {
-            libc::signal(
-                signal,
-                pass as extern "C" fn(libc::c_int) as libc::sighandler_t,
-            );
-        }
-    }
-    rustix::process::set_child_subreaper(Pid::from_raw(1))
-        .map_err(|errno| WorkloadError::Shim(format!("it can't be a subreaper: {errno}")))
-}
-
-/// When the machine is shut down, all processes are asked to end. The program decides for
-/// itself; we have to see it.
-extern "C" fn pass(_signal: libc::c_int) {}

@@ -1,20 +1,31 @@
 //! What a container's program is to be: the content of `spec.json`.
 //!
-//! Written by the node, read by the shim, which is the same binary; so a version that is not
-//! known here is an error and not a guess.
+//! Written by the node, read by the shim, which is the same binary, and by nodes of newer
+//! versions as long as the workload is there. What an older version wrote is read as if this one
+//! had; a version that is not known here is an error and not a guess.
+//!
+//! | version | since then there are |
+//! |---|---|
+//! | 1 | all but the following |
+//! | 2 | `stdin`, `stdin_once`, `tty`: false where nothing is said |
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::cgroup::{Cgroups, Group};
+use super::{
+    cgroup::{Cgroups, Group},
+    state,
+};
 
 /// The version of the files of this module.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// A log file is closed and a new one begun at this size, unless the spec says otherwise.
 pub const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
 /// So many log files are kept, unless the spec says otherwise.
 pub const LOG_FILES_MAX: u32 = 5;
+/// So many processes and threads a workload has at most, unless the spec says otherwise.
+pub const PIDS_MAX: u64 = 4_096;
 /// A group's name may have so many parts.
 const GROUP_PARTS_MAX: usize = 8;
 /// A part of a group's name may have so many bytes.
@@ -24,6 +35,7 @@ const GROUP_PART_BYTES_MAX: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// [`VERSION`].
+    #[serde(deserialize_with = "upgraded")]
     pub version: u32,
     /// The program and its arguments. A program without a slash is looked for in the `PATH` of
     /// `env`.
@@ -71,6 +83,15 @@ pub struct Spec {
     /// The file of the node's [lease](super::lease::renew), with whose end the program is killed.
     #[serde(default)]
     pub lease: Option<PathBuf>,
+    /// Its input stays open for who [attaches](super::attach::connect); it is empty otherwise.
+    #[serde(default)]
+    pub stdin: bool,
+    /// One may write to it, and when that one goes, the input ends. That of a terminal does not.
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// It runs on a terminal. There is one stream of output then.
+    #[serde(default)]
+    pub tty: bool,
 }
 
 /// A container's control group. Limits that can't be had are told in the state, and not errors.
@@ -90,7 +111,7 @@ pub struct CgroupSpec {
     /// At most so much memory, in bytes.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
-    /// At most so many processes and threads.
+    /// At most so many processes and threads; [`PIDS_MAX`] if none is given.
     #[serde(default)]
     pub pids_max: Option<u64>,
 }
@@ -118,6 +139,12 @@ pub struct LandlockSpec {
     /// Directories and files that can be read although they are under `denied`.
     #[serde(default)]
     pub readable: Vec<PathBuf>,
+}
+
+fn upgraded<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let version = u32::deserialize(from)?;
+    // All that is new has a default.
+    Ok(if version == 1 { VERSION } else { version })
 }
 
 fn default_log() -> PathBuf {
@@ -153,7 +180,24 @@ impl Spec {
             no_new_privs: false,
             landlock: None,
             lease: None,
+            stdin: false,
+            stdin_once: false,
+            tty: false,
         }
+    }
+
+    /// How many processes and threads it may have.
+    pub(super) fn pids_max(&self) -> u64 {
+        let asked = self.cgroup.as_ref().and_then(|cgroup| cgroup.pids_max);
+        asked.unwrap_or(PIDS_MAX)
+    }
+
+    /// That of the workload in `dir`.
+    pub(super) fn read(dir: &Path) -> Result<Self, String> {
+        let read = state::read_bytes(dir, state::SPEC).map_err(|error| error.to_string());
+        let spec = read
+            .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+        spec.map_err(|error| format!("{} can't be read: {error}", state::SPEC))
     }
 
     /// The value of an environment variable.
@@ -232,77 +276,4 @@ fn check_group_name(name: &str) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec() -> Spec {
-        Spec::new(vec!["true".to_owned()], PathBuf::from("/"))
-    }
-
-    type Change = fn(&mut Spec);
-
-    #[test]
-    fn what_no_process_can_have_is_refused() {
-        assert_eq!(spec().check(), Ok(()));
-        let cases: [(&str, Change); 9] = [
-            ("version 2", |spec| spec.version = 2),
-            ("no command", |spec| spec.argv.clear()),
-            ("NUL", |spec| spec.argv.push("a\0b".to_owned())),
-            ("NUL", |spec| {
-                spec.env.push(("A".to_owned(), "\0".to_owned()));
-            }),
-            ("variable", |spec| {
-                spec.env.push(("A=B".to_owned(), String::new()));
-            }),
-            ("absolute", |spec| spec.cwd = PathBuf::from("here")),
-            ("lease here", |spec| {
-                spec.lease = Some(PathBuf::from("here"));
-            }),
-            ("log_files_max", |spec| spec.log_files_max = 0),
-            ("control group", |spec| {
-                spec.cgroup = Some(CgroupSpec {
-                    cgroups: Cgroups::default(),
-                    name: "a/../../b".to_owned(),
-                    cpu_milli: None,
-                    cpu_request_milli: None,
-                    memory_bytes: None,
-                    pids_max: None,
-                });
-            }),
-        ];
-        for (text, change) in cases {
-            let mut spec = spec();
-            change(&mut spec);
-            let message = spec.check().unwrap_err();
-            assert!(message.contains(text), "{message} should tell of {text}");
-        }
-    }
-
-    #[test]
-    fn group_names_stay_below_their_place() {
-        for name in ["a", "pod1/c-1_x.y"] {
-            assert!(check_group_name(name).is_ok(), "{name}");
-        }
-        let long = "x".repeat(300);
-        for name in [
-            "", "/a", "a/", "a//b", ".", "..", "a/..", "a b", "ä", "a\0", &long,
-        ] {
-            assert!(check_group_name(name).is_err(), "{name}");
-        }
-    }
-
-    /// A spec as it was first written must be read for as long as its version is.
-    #[test]
-    fn version_1_is_read() {
-        let text = r#"{"version":1,"argv":["sh"],"env":[["A","1"],["A","2"]],"cwd":"/"}"#;
-        let read: Spec = serde_json::from_str(text).unwrap();
-        let mut expected = Spec::new(vec!["sh".to_owned()], PathBuf::from("/"));
-        expected.env = vec![
-            ("A".to_owned(), "1".to_owned()),
-            ("A".to_owned(), "2".to_owned()),
-        ];
-        assert_eq!(read, expected);
-        assert_eq!(read.env("A"), Some("2"));
-        assert_eq!(read.log_path(Path::new("/w/c")), PathBuf::from("/w/c/log"));
-    }
-}
+mod tests;

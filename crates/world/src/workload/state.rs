@@ -5,6 +5,7 @@
 //! | `lock` | the node, then held by the shim | nothing; locked as long as the shim lives |
 //! | `shim.json` | the shim, first of all | [`ShimFile`] |
 //! | `state.json` | the shim, once the program runs | [`StateFile`] |
+//! | `shim.sock` | the shim | nothing; see [`super::wire`] |
 //! | `exit.json` | the shim at the end, or the node when the shim is lost | [`ExitFile`] |
 //! | `shim.err` | the shim | what it printed when something went wrong inside it |
 //!
@@ -41,6 +42,9 @@ pub(super) struct ShimFile {
     pub(super) boot_id: String,
     /// See [`super::members`].
     pub(super) mark: Option<u64>,
+    /// Who knows it may ask at the socket. Shims of version 1 have no socket.
+    #[serde(default)]
+    pub(super) key: Option<String>,
 }
 
 /// The running program.

@@ -20,7 +20,9 @@ use super::{
     *,
 };
 
+mod attach;
 mod ends;
+mod exec;
 mod lease;
 mod limits;
 mod runs;

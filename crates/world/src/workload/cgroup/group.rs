@@ -7,7 +7,7 @@ use std::{
 
 use super::{Cgroups, Controller, Interface, Tree, detect, field, make_dir, number, put};
 use crate::workload::{
-    spec::CgroupSpec,
+    spec::{CgroupSpec, PIDS_MAX},
     state::{Enforced, Force},
 };
 
@@ -123,7 +123,7 @@ impl Group {
             "memory",
         );
         enforced.pids = set(
-            spec.pids_max,
+            Some(spec.pids_max.unwrap_or(PIDS_MAX)),
             Controller::Pids,
             Branch::limit_pids,
             "the number of processes",

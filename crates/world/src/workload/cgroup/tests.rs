@@ -226,3 +226,62 @@ fn groups_are_removed_up_to_their_place() {
     assert!(base.exists() && !base.join("pod").exists());
     Group::of(&cgroups, "pod/b").remove().unwrap();
 }
+
+/// What is in use, as kubelet counts it: without what the kernel could take back at once.
+#[test]
+fn use_is_read_in_all_layouts() {
+    let machine = Machine::new(
+        "31 31 0:28 / ROOT/cpuacct rw - cgroup cgroup rw,cpuacct\n\
+         32 31 0:29 / ROOT/cpu rw - cgroup cgroup rw,cpu\n\
+         35 31 0:32 / ROOT/memory rw - cgroup cgroup rw,memory\n\
+         41 31 0:38 / ROOT/unified rw - cgroup2 cgroup2 rw\n",
+        "3:cpuacct:/\n2:cpu:/\n1:memory:/\n0::/\n",
+    );
+    for tree in ["cpuacct", "cpu", "memory", "unified"] {
+        machine.file(&format!("{tree}/atoll/cgroup.procs"), "");
+    }
+    let cgroups = machine.detect();
+    assert_eq!((cgroups.label(), cgroups.trees.len()), ("hybrid", 4));
+    let group = Group::of(&cgroups, "pod/c");
+    assert_eq!(
+        group.usage(),
+        group::GroupUsage::default(),
+        "nothing is there"
+    );
+    let leaf = |tree: &str| format!("{tree}/atoll/pod/c");
+    machine.file(&format!("{}/cpuacct.usage", leaf("cpuacct")), "123456\n");
+    machine.file(&format!("{}/cpu.stat", leaf("cpu")), "nr_periods 7\n");
+    let memory = leaf("memory");
+    machine.file(&format!("{memory}/memory.usage_in_bytes"), "1000\n");
+    machine.file(
+        &format!("{memory}/memory.stat"),
+        "inactive_file 5\ntotal_inactive_file 300\n",
+    );
+    // The tree of version 2 counts processor time, too, and here nothing else.
+    machine.file(&format!("{}/cpu.stat", leaf("unified")), "usage_usec 123\n");
+    let usage = group.usage();
+    assert_eq!(
+        (usage.cpu_ns, usage.memory_bytes),
+        (Some(123_456), Some(700))
+    );
+    machine.file(&format!("{memory}/memory.usage_in_bytes"), "200\n");
+    assert_eq!(group.usage().memory_bytes, Some(0));
+}
+
+#[test]
+fn a_group_has_a_bound_of_processes_where_none_is_asked_for() {
+    let machine = Machine::new(
+        "36 31 0:33 / ROOT/pids rw - cgroup cgroup rw,pids\n",
+        "3:pids:/\n",
+    );
+    machine.file("pids/atoll/cgroup.procs", "");
+    machine.file("pids/atoll/pod/c/pids.max", "max\n");
+    let spec = CgroupSpec {
+        pids_max: None,
+        ..spec(&machine.detect())
+    };
+    let mut enforced = Enforced::default();
+    Group::create(&spec, &mut enforced);
+    assert_eq!(enforced.pids, Force::Full);
+    assert_eq!(machine.text("pids/atoll/pod/c/pids.max"), "4096");
+}

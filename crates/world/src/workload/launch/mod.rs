@@ -6,31 +6,45 @@
 //! that shells have for it and the text that Kubernetes' runtimes have.
 
 mod setup;
+mod streams;
 
 use std::{
     fs,
-    io::{self, PipeReader, Read},
+    io::{self, Read},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use super::{cgroup::Group, proc::Identity, spec::Spec, state::Enforced};
+use super::{cgroup::Group, limits::Limit, proc::Identity, spec::Spec, state::Enforced};
 use setup::{Setup, Step, read_reports};
+pub(super) use streams::{InputEnd, Streams};
 
 /// Where programs are looked for if the environment doesn't say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The kind of terminal that everyone knows (as containerd has it).
+const TERM: &str = "xterm";
 /// There is no such program.
 pub(super) const CODE_NOT_FOUND: i32 = 127;
 /// It is there, but can't be run.
 pub(super) const CODE_NOT_RUN: i32 = 126;
 
-/// A running program and what it prints to.
+/// What all programs of a workload have in common beside its spec.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) group: Group,
+    /// See [`super::members`].
+    pub(super) mark: u64,
+    /// How many processes there may be, where no group limits it.
+    pub(super) processes: Option<Limit>,
+}
+
+/// A running program.
 #[derive(Debug)]
 pub(super) struct Launched {
     pub(super) main: Identity,
-    pub(super) stdout: PipeReader,
-    pub(super) stderr: PipeReader,
+    /// It is in all groups of the workload.
+    pub(super) has_joined: bool,
 }
 
 /// Why it does not run.
@@ -53,22 +67,19 @@ impl Refusal {
     }
 }
 
-/// Starts the program of a spec in its group. Must be called while this process has one thread.
+/// Starts the program of a spec in its group. It is killed when the calling thread ends.
 pub(super) fn launch(
     spec: &Spec,
-    group: &Group,
-    mark: u64,
+    around: &Surroundings,
+    streams: Streams,
     enforced: &mut Enforced,
 ) -> Result<Launched, Refusal> {
     let program = find(spec)?;
-    let (stdout, stdout_end) = io::pipe().map_err(Refusal::of("no pipe"))?;
-    let (stderr, stderr_end) = io::pipe().map_err(Refusal::of("no pipe"))?;
     let (mut reports, report) = io::pipe().map_err(Refusal::of("no pipe"))?;
-    let mut setup = Setup::new(spec, group, mark, report, enforced)?;
+    let mut setup = Setup::new(spec, around, report, enforced)?;
     if let Some(owner) = &setup.owner {
-        // It can open /dev/stdout only if that is its own.
-        for end in [&stdout_end, &stderr_end] {
-            let owned = rustix::fs::fchown(end, Some(owner.user), Some(owner.group));
+        for stream in streams.all() {
+            let owned = rustix::fs::fchown(stream, Some(owner.user), Some(owner.group));
             owned.map_err(|errno| Refusal::of("cannot set user")(errno.into()))?;
         }
     }
@@ -78,16 +89,18 @@ pub(super) fn launch(
     }
     command
         .env_clear()
+        .envs(terminal_kind(spec))
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(stdout_end)
-        .stderr(stderr_end);
+        .stdin(streams::stdio(streams.stdin))
+        .stdout(streams::stdio(streams.stdout))
+        .stderr(streams::stdio(streams.stderr));
+    setup.terminal = streams.terminal;
     #[allow(
         unsafe_code,
         reason = "nothing else runs code in a new process before exec"
     )]
-    // SAFETY: the process that forks has one thread, so no lock is held by a thread that is not
-    // there any more; besides, all that is needed was made before.
+    // SAFETY: all that is needed was made before, so the new process calls the kernel and nothing
+    // else: it takes no lock, which a thread might hold that is not there any more, and no memory.
     unsafe {
         command.pre_exec(move || setup.apply());
     }
@@ -96,16 +109,17 @@ pub(super) fn launch(
     drop(command);
     let mut told = Vec::new();
     let _ = reports.read_to_end(&mut told);
-    let failed = read_reports(&told, group, enforced);
+    let (failed, has_joined) = read_reports(&told, &around.group, enforced);
     let child = spawned.map_err(|error| refusal(spec, failed, &error))?;
     // Even if it ended at once, it is there until its end is taken note of.
     let main = Identity::of(child.id())
         .ok_or_else(|| Refusal::new(CODE_NOT_RUN, "the new process can't be seen in /proc"))?;
-    Ok(Launched {
-        main,
-        stdout,
-        stderr,
-    })
+    Ok(Launched { main, has_joined })
+}
+
+/// What a program expects to be told of its terminal; the spec may say otherwise.
+fn terminal_kind(spec: &Spec) -> Option<(&'static str, &'static str)> {
+    spec.tty.then_some(("TERM", TERM))
 }
 
 fn refusal(spec: &Spec, failed: Option<Step>, error: &io::Error) -> Refusal {

@@ -1,8 +1,10 @@
 //! The new process between fork and exec: a list of steps, all of whose means were made before.
 
 use std::{
+    ffi::CString,
     fs::{File, OpenOptions},
     io::{self, PipeWriter},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::PathBuf,
 };
 
@@ -13,7 +15,7 @@ use rustix::{
     process::{Pid, Signal},
 };
 
-use super::{CODE_NOT_RUN, Refusal};
+use super::{CODE_NOT_RUN, Refusal, Surroundings};
 use crate::workload::{
     access,
     cgroup::Group,
@@ -34,16 +36,18 @@ pub(super) enum Step {
     Cwd,
     Parent,
     Privileges,
+    Terminal,
 }
 
 impl Step {
-    const ALL: [Step; 6] = [
+    const ALL: [Step; 7] = [
         Step::Session,
         Step::Limits,
         Step::User,
         Step::Cwd,
         Step::Parent,
         Step::Privileges,
+        Step::Terminal,
     ];
 
     pub(super) fn verb(self) -> &'static str {
@@ -54,6 +58,7 @@ impl Step {
             Step::Cwd => "change directory",
             Step::Parent => "follow its shim",
             Step::Privileges => "give up privileges",
+            Step::Terminal => "take its terminal",
         }
     }
 }
@@ -68,12 +73,19 @@ mod report {
     pub(super) const LANDLOCK: u8 = b'L';
     /// The limit of memory of a single process: whether it is set.
     pub(super) const MEMORY: u8 = b'M';
+    /// The limit of processes of its user: whether it is set.
+    pub(super) const PROCESSES: u8 = b'P';
     /// The order in which processes are ended when memory runs out could not be set.
     pub(super) const OOM: u8 = b'O';
 }
 
-pub(super) fn read_reports(told: &[u8], group: &Group, enforced: &mut Enforced) -> Option<Step> {
-    let mut failed = None;
+/// Which step has failed, if one has; and whether the process is in all groups.
+pub(super) fn read_reports(
+    told: &[u8],
+    group: &Group,
+    enforced: &mut Enforced,
+) -> (Option<Step>, bool) {
+    let (mut failed, mut has_joined) = (None, true);
     for told in told.chunks_exact(2) {
         let (kind, value) = (told[0], told[1]);
         match kind {
@@ -83,6 +95,7 @@ pub(super) fn read_reports(told: &[u8], group: &Group, enforced: &mut Enforced) 
             report::GROUP => {
                 let why = Errno::from_raw_os_error(i32::from(value));
                 group.leave_unjoined(why, enforced);
+                has_joined = false;
             }
             report::LANDLOCK => {
                 enforced.landlock = match value {
@@ -96,6 +109,11 @@ pub(super) fn read_reports(told: &[u8], group: &Group, enforced: &mut Enforced) 
                 let note = "memory is limited for each process, not for all together";
                 enforced.notes.push(note.to_owned());
             }
+            report::PROCESSES if value == 1 => {
+                enforced.pids = Force::Partly;
+                let note = "processes are limited for all of the user's together";
+                enforced.notes.push(note.to_owned());
+            }
             report::OOM => {
                 let note = "oom_score_adj can't be set";
                 enforced.notes.push(note.to_owned());
@@ -107,7 +125,7 @@ pub(super) fn read_reports(told: &[u8], group: &Group, enforced: &mut Enforced) 
         let note = "the kernel does not know all of Landlock";
         enforced.notes.push(note.to_owned());
     }
-    failed
+    (failed, has_joined)
 }
 
 #[derive(Debug)]
@@ -124,10 +142,12 @@ pub(super) struct Setup {
     oom_score_adj: Option<String>,
     limits: Vec<Limit>,
     memory: Option<Limit>,
+    processes: Option<Limit>,
     mark: Limit,
+    pub(super) terminal: Option<OwnedFd>,
     umask: Option<Mode>,
     pub(super) owner: Option<Owner>,
-    cwd: PathBuf,
+    cwd: CString,
     shim: Option<Pid>,
     no_new_privs: bool,
     landlock: Option<RulesetCreated>,
@@ -136,8 +156,7 @@ pub(super) struct Setup {
 impl Setup {
     pub(super) fn new(
         spec: &Spec,
-        group: &Group,
-        mark: u64,
+        around: &Surroundings,
         report: PipeWriter,
         enforced: &mut Enforced,
     ) -> Result<Setup, Refusal> {
@@ -151,19 +170,23 @@ impl Setup {
             None => None,
         };
         let memory_bytes = spec.cgroup.as_ref().and_then(|cgroup| cgroup.memory_bytes);
+        let cwd = CString::new(spec.cwd.as_os_str().as_bytes())
+            .map_err(|_| Refusal::new(CODE_NOT_RUN, "cwd holds a NUL byte"))?;
         let limits = limits::of_spec(&spec.rlimits);
         Ok(Setup {
             report,
-            join: open_all(group, enforced),
+            join: open_all(&around.group, enforced),
             oom_score_adj: spec.oom_score_adj.map(|score| score.to_string()),
             limits: limits.map_err(|why| Refusal::new(CODE_NOT_RUN, why))?,
             memory: memory_bytes
-                .filter(|_| enforced.memory == Force::None)
+                .filter(|_| matches!(enforced.memory, Force::None | Force::Partly))
                 .map(limits::of_memory),
-            mark: limits::of_mark(mark),
+            processes: around.processes,
+            mark: limits::of_mark(around.mark),
+            terminal: None,
             umask: spec.umask.map(|mask| Mode::from_raw_mode(mask & 0o777)),
             owner: owner(spec)?,
-            cwd: spec.cwd.clone(),
+            cwd,
             shim: Pid::from_raw(i32::try_from(std::process::id()).unwrap_or_default()),
             no_new_privs: spec.no_new_privs || spec.landlock.is_some(),
             landlock,
@@ -176,13 +199,16 @@ impl Setup {
 
     pub(super) fn apply(&mut self) -> io::Result<()> {
         self.step(Step::Session, |_| rustix::process::setsid().map(drop))?;
+        self.step(Step::Terminal, Setup::take_terminal)?;
         self.join_groups();
         self.step(Step::Limits, Setup::set_limits)?;
         if let Some(mask) = self.umask {
             rustix::process::umask(mask);
         }
         self.step(Step::User, Setup::become_owner)?;
-        self.step(Step::Cwd, |setup| rustix::process::chdir(&setup.cwd))?;
+        self.step(Step::Cwd, |setup| {
+            rustix::process::chdir(setup.cwd.as_c_str())
+        })?;
         self.step(Step::Parent, Setup::follow_shim)?;
         self.step(Step::Privileges, Setup::give_up_privileges)?;
         if let Some(rules) = self.landlock.take() {
@@ -226,12 +252,23 @@ impl Setup {
         }
     }
 
+    fn take_terminal(&mut self) -> Result<(), Errno> {
+        match &self.terminal {
+            Some(terminal) => rustix::process::ioctl_tiocsctty(terminal),
+            None => Ok(()),
+        }
+    }
+
     fn set_limits(&mut self) -> Result<(), Errno> {
         // The mark is no right of anyone's: without it, only less can be found again.
         let _ = rustix::process::setrlimit(self.mark.0, self.mark.1);
         if let Some((resource, limit)) = self.memory {
             let set = rustix::process::setrlimit(resource, limit).is_ok();
             self.tell(report::MEMORY, u8::from(set));
+        }
+        if let Some((resource, limit)) = self.processes {
+            let set = rustix::process::setrlimit(resource, limit).is_ok();
+            self.tell(report::PROCESSES, u8::from(set));
         }
         self.limits
             .iter()

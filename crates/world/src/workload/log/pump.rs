@@ -1,7 +1,10 @@
-//! Moves what a program prints from its pipes into its log, on a thread of its own.
+//! Moves what a program prints from its pipes or its terminal into its log and to who is
+//! attached, on a thread of its own.
 
 use std::{
+    fs::File,
     io::{self, PipeReader, PipeWriter, Read},
+    os::fd::OwnedFd,
     thread::JoinHandle,
 };
 
@@ -12,7 +15,7 @@ use rustix::{
 };
 
 use super::{Stream, write::Writer};
-use crate::workload::now_ns;
+use crate::workload::{attachers::Attachers, now_ns};
 
 /// Read from a pipe at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -30,19 +33,21 @@ pub(in super::super) struct Pump {
 
 impl Pump {
     pub(in super::super) fn start(
-        stdout: PipeReader,
-        stderr: PipeReader,
+        outputs: Vec<(Stream, OwnedFd)>,
+        attachers: Attachers,
         writer: Writer,
     ) -> io::Result<Pump> {
         let (stopped, stop) = io::pipe()?;
-        for pipe in [&stdout, &stderr] {
-            // This end only: the program's end of a pipe has flags of its own.
-            rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK)?;
+        let mut sources = Vec::new();
+        for (stream, output) in outputs {
+            // This end only: the program's end has flags of its own.
+            rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
+            sources.push((stream, File::from(output)));
         }
-        let sources = vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
+        let sinks = Sinks { writer, attachers };
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || run(sources, &stopped, writer))?;
+            .spawn(move || run(sources, &stopped, sinks))?;
         Ok(Pump { thread, stop })
     }
 
@@ -54,7 +59,13 @@ impl Pump {
     }
 }
 
-fn run(mut sources: Vec<(Stream, PipeReader)>, stopped: &PipeReader, mut writer: Writer) -> Writer {
+/// Where it goes.
+struct Sinks {
+    writer: Writer,
+    attachers: Attachers,
+}
+
+fn run(mut sources: Vec<(Stream, File)>, stopped: &PipeReader, mut sinks: Sinks) -> Writer {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut stopping = false;
     while !stopping && !sources.is_empty() {
@@ -67,7 +78,7 @@ fn run(mut sources: Vec<(Stream, PipeReader)>, stopped: &PipeReader, mut writer:
         };
         stopping = ready.last().copied().unwrap_or(true);
         let mut ready = ready.into_iter();
-        sources.retain_mut(|(stream, pipe)| {
+        sources.retain_mut(|(stream, source)| {
             let budget = if stopping {
                 REST_BYTES_MAX
             } else {
@@ -75,19 +86,19 @@ fn run(mut sources: Vec<(Stream, PipeReader)>, stopped: &PipeReader, mut writer:
             };
             let is_ready = ready.next().unwrap_or(true);
             let look = is_ready || stopping;
-            !look || transfer(*stream, pipe, budget, &mut chunk, &mut writer)
+            !look || transfer(*stream, source, budget, &mut chunk, &mut sinks)
         });
     }
-    writer.finish(now_ns());
-    writer
+    sinks.writer.finish(now_ns());
+    sinks.writer
 }
 
 /// Waits until there is something to read, and says for each source, and last for the order to
 /// stop, whether it is there.
-fn wait(sources: &[(Stream, PipeReader)], stopped: &PipeReader) -> Result<Vec<bool>, Errno> {
+fn wait(sources: &[(Stream, File)], stopped: &PipeReader) -> Result<Vec<bool>, Errno> {
     let mut polled: Vec<PollFd<'_>> = sources
         .iter()
-        .map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN))
+        .map(|(_, source)| PollFd::new(source, PollFlags::IN))
         .collect();
     polled.push(PollFd::new(stopped, PollFlags::IN));
     poll(&mut polled, None)?;
@@ -98,20 +109,23 @@ fn wait(sources: &[(Stream, PipeReader)], stopped: &PipeReader) -> Result<Vec<bo
 /// `false` once the stream has ended.
 fn transfer(
     stream: Stream,
-    pipe: &mut PipeReader,
+    source: &mut File,
     budget: usize,
     chunk: &mut [u8],
-    writer: &mut Writer,
+    sinks: &mut Sinks,
 ) -> bool {
     let mut taken = 0;
     while taken < budget {
-        match pipe.read(chunk) {
+        match source.read(chunk) {
             Ok(0) => return false,
             Ok(bytes) => {
-                writer.take(now_ns(), stream, &chunk[..bytes]);
+                let bytes_now = &chunk[..bytes];
+                sinks.writer.take(now_ns(), stream, bytes_now);
+                sinks.attachers.send(stream, bytes_now);
                 taken += bytes;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A terminal whose session is over says EIO.
             Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
         }
     }

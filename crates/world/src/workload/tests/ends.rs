@@ -167,6 +167,7 @@ fn garbage_in_the_files_does_no_harm() {
         shim: me,
         boot_id: "another".to_owned(),
         mark: None,
+        key: None,
     };
     state::write(&place.dir, state::SHIM, &file).unwrap();
     let State::Lost(lost) = place.look() else {

@@ -72,13 +72,18 @@ fn without_groups_each_process_is_limited_and_that_is_told() {
         ..groups.spec()
     });
     let enforced = running(place.start(&spec)).enforced;
+    // Root may have as many processes as it likes.
+    let without_group = match rustix::process::geteuid().is_root() {
+        true => Force::None,
+        false => Force::Partly,
+    };
     assert_eq!(
         (enforced.memory, enforced.cpu),
         (Force::Partly, Force::None)
     );
     assert_eq!(
         (enforced.pids, enforced.cgroup.as_str()),
-        (Force::NotAsked, "none")
+        (without_group, "none")
     );
     assert!(
         enforced
@@ -91,6 +96,109 @@ fn without_groups_each_process_is_limited_and_that_is_told() {
     });
     let used = usage(&place.dir).unwrap();
     assert!(used.memory_bytes > 0);
+}
+
+const PROCESSES: u64 = 40;
+/// Children that fork without end; each ends when it fails for the first time, and makes room.
+const BOMB: &str = "bomb() { while :; do (bomb) & done; }; (bomb) & exec sleep 1000";
+
+#[test]
+fn a_program_that_forks_without_end_is_bounded() {
+    let groups = TestGroups::new();
+    if !groups.0.limits(Controller::Pids) {
+        eprintln!("not tested: {:?}", groups.0.shortcoming());
+        return;
+    }
+    let place = Place::new();
+    let mut spec = place.shell(BOMB);
+    spec.cgroup = Some(CgroupSpec {
+        pids_max: Some(PROCESSES),
+        ..groups.spec()
+    });
+    let enforced = running(place.start(&spec)).enforced;
+    assert_eq!(enforced.pids, Force::Full, "{enforced:?}");
+    until("it fails to fork", || {
+        place.log().contains("fork").then_some(())
+    });
+    let limiting = |tree: &&Tree| tree.controllers.contains(&Controller::Pids);
+    let tree = groups.0.trees.iter().find(limiting).unwrap();
+    let count = fs::read_to_string(tree.base.join("pod/container/pids.current")).unwrap();
+    let count: u64 = count.trim().parse().unwrap();
+    assert!((1..=PROCESSES).contains(&count), "{count}");
+    kill(&place.dir).unwrap();
+    assert!(settle::members(&place.dir).list().is_empty());
+}
+
+#[test]
+fn without_groups_a_user_s_processes_are_bounded() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tested: there is no user with nothing else");
+        return;
+    }
+    /// One who has no other process.
+    const USER: u32 = 54_321;
+    let place = Place::new();
+    let mut spec = place.shell(BOMB);
+    (spec.user, spec.cwd) = (Some(USER), PathBuf::from("/"));
+    let groups = TestGroups(Cgroups::default());
+    spec.cgroup = Some(CgroupSpec {
+        pids_max: Some(PROCESSES),
+        ..groups.spec()
+    });
+    let enforced = running(place.start(&spec)).enforced;
+    assert_eq!(enforced.pids, Force::Partly, "{enforced:?}");
+    let is_told = |note: &String| note.contains("for all of the user's");
+    assert!(enforced.notes.iter().any(is_told), "{enforced:?}");
+    until("it fails to fork", || {
+        place.log().contains("fork").then_some(())
+    });
+    // Some end and others begin while they are counted.
+    assert!((1..=PROCESSES * 2).contains(&proc::tasks_of(USER)));
+    kill(&place.dir).unwrap();
+    assert_eq!(proc::tasks_of(USER), 0);
+}
+
+#[test]
+fn processes_are_bounded_where_nothing_is_said() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    let mut spec = place.shell("ulimit -p || ulimit -u");
+    (spec.user, spec.cwd) = (Some(54_322), PathBuf::from("/"));
+    place.start(&spec);
+    place.exited();
+    assert_eq!(place.log(), format!("{PIDS_MAX}\n"));
+}
+
+#[test]
+fn the_use_of_many_is_told_at_once() {
+    let groups = TestGroups::new();
+    let places = [Place::new(), Place::new(), Place::new()];
+    for (place, cgroup) in places.iter().zip([None, Some(groups.spec())]) {
+        // Memory that can't be taken back, and some work.
+        let mut spec = place.shell(
+            "x=$(head -c 8000000 /dev/zero | tr '\\0' x); i=0; \
+             while [ $i -lt 100000 ]; do i=$((i+1)); done; echo yes >ready; (exec sleep 1000)",
+        );
+        spec.cgroup = cgroup;
+        place.start(&spec);
+        place.file("ready");
+    }
+    let dirs = places.iter().map(|place| place.dir.as_path());
+    let used = usages(dirs);
+    assert_eq!((used.len(), used[2]), (3, None), "it was not started");
+    for used in &used[..2] {
+        let used = used.unwrap();
+        assert!(
+            (8_000_000..200_000_000).contains(&used.memory_bytes),
+            "{used:?}"
+        );
+        assert!(
+            (1_000_000..60_000_000_000).contains(&used.cpu_ns),
+            "{used:?}"
+        );
+    }
 }
 
 #[test]
