@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::SocketAddr,
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -18,10 +20,21 @@ use crate::{
     driver::{
         Shared, Stage, Start,
         gateway::{Addresses, Follower},
-        state::Table,
         stats::Stats,
+        table::Table,
     },
 };
+
+/// What a counter came to.
+pub type Counted<'a> = Pin<Box<dyn Future<Output = Option<u64>> + Send + 'a>>;
+
+/// Counters that all nodes of the cluster share, for rates of requests.
+pub trait SharedCounter: fmt::Debug + Send + Sync + 'static {
+    /// Adds to a counter and says what it came to; `None`: that can't be told now. A counter is 0
+    /// until somebody adds to it, and may be forgotten `life_ms` milliseconds later. It is not
+    /// waited for longer than a tenth of a second.
+    fn add<'a>(&'a self, counter: &'a str, amount: u32, life_ms: u64) -> Counted<'a>;
+}
 
 /// A gateway that runs.
 #[derive(Debug)]
@@ -52,8 +65,12 @@ pub struct EndpointStatus {
 impl Gateway {
     /// Starts a gateway that does what the newest snapshot says. Listeners open and close as
     /// snapshots come; a connection never ends because of one, but by draining when its listener
-    /// is gone. A snapshot that contradicts itself is refused, and the one before stays.
-    pub fn start(config: watch::Receiver<Arc<Config>>) -> Self {
+    /// is gone. A snapshot that contradicts itself is refused, and the one before stays. Rates of
+    /// the whole cluster are counted by `counter`; without one, each node counts for itself.
+    pub fn start(
+        config: watch::Receiver<Arc<Config>>,
+        counter: Option<Arc<dyn SharedCounter>>,
+    ) -> Self {
         let (table, tables) = watch::channel(Arc::new(Table::empty()));
         let (addresses, heard) = watch::channel(Addresses::new());
         let (stop, stopped) = watch::channel(Stage::Open);
@@ -61,6 +78,8 @@ impl Gateway {
             table: tables,
             stats: Arc::default(),
             start: Start::now(),
+            passwords: Arc::default(),
+            counter,
         };
         let follower = Follower {
             shared: shared.clone(),

@@ -7,6 +7,7 @@
 mod api;
 pub mod core;
 mod driver;
+pub mod fuzzing;
 
-pub use api::{EndpointStatus, Gateway};
+pub use api::{Counted, EndpointStatus, Gateway, SharedCounter};
 pub use driver::stats::{Counter, Stats};

@@ -18,6 +18,11 @@ impl Bucket {
         Bucket::default()
     }
 
+    /// Whether nothing was taken for so long that it is as a new one.
+    pub fn is_full(&self, now_us: u64) -> bool {
+        self.0.load(Ordering::Relaxed) <= now_us
+    }
+
     /// Whether there is a token; it is then taken.
     pub fn take(&self, rate: Rate, now_us: u64) -> bool {
         if rate.per_second == 0 || rate.burst == 0 {

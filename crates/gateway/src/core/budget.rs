@@ -79,6 +79,7 @@ mod tests {
             attempts_max: 2,
             budget_percent: 20,
             budget_per_second: 5,
+            ..Retries::default()
         };
         let budget = Budget::new(&retries, 0);
         assert_eq!(spent(&budget, &retries, 0), 5);
@@ -105,6 +106,7 @@ mod tests {
             attempts_max: 2,
             budget_percent: 0,
             budget_per_second: 0,
+            ..Retries::default()
         };
         let budget = Budget::new(&retries, 0);
         budget.deposit(&retries);

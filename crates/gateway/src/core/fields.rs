@@ -11,11 +11,15 @@ use hyper::{
     },
 };
 
+#[cfg(test)]
+mod tests;
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_USER: HeaderName = HeaderName::from_static("x-forwarded-user");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The fields that always belong to one connection.
@@ -181,6 +185,7 @@ impl Client {
         if !self.is_trusted {
             headers.remove(FORWARDED);
             headers.remove(X_REAL_IP);
+            headers.remove(X_FORWARDED_USER);
             headers.insert(X_FORWARDED_FOR, self.address.clone());
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
             headers.insert(X_FORWARDED_HOST, host.clone());
@@ -202,6 +207,36 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Whether a request came with TLS, be it to a proxy in front.
+    pub fn came_by_tls(&self, headers: &HeaderMap) -> bool {
+        let told = || only(headers, X_FORWARDED_PROTO);
+        self.is_tls || (self.is_trusted && told().is_some_and(|it| it == "https"))
+    }
+}
+
+/// Tells an endpoint who asks, as the gateway found it out.
+pub fn tell_user(headers: &mut HeaderMap, user: &str) {
+    match HeaderValue::from_str(user) {
+        Ok(user) => headers.insert(X_FORWARDED_USER, user),
+        // A name that no field can hold is nobody's.
+        Err(_) => headers.remove(X_FORWARDED_USER),
+    };
+}
+
+/// The value of a field that is there once.
+pub fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// The token of an `Authorization` field (RFC 6750 section 2.1).
+pub fn bearer(field: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = field.to_str().ok()?.split_once(' ')?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    Some(token.trim()).filter(|token| is_bearer && !token.is_empty())
+}
+
 /// A cookie's value.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let pairs = headers
@@ -212,164 +247,4 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
         let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
         value.strip_prefix(b"=")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(fields: &[(&str, &str)]) -> HeaderMap {
-        let pairs = fields.iter().map(|(name, value)| {
-            let name: HeaderName = name.parse().unwrap();
-            (name, HeaderValue::from_str(value).unwrap())
-        });
-        pairs.fold(HeaderMap::new(), |mut map, (name, value)| {
-            map.append(name, value);
-            map
-        })
-    }
-
-    fn names(map: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<_> = map.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        names
-    }
-
-    #[test]
-    fn what_belongs_to_one_connection_stays_there() {
-        let mut headers = map(&[
-            ("connection", "close, X-Own"),
-            ("connection", "host,x-other , content-length"),
-            ("x-own", "1"),
-            ("x-other", "1"),
-            ("x-kept", "1"),
-            ("host", "a"),
-            ("content-length", "3"),
-            ("keep-alive", "timeout=5"),
-            ("proxy-connection", "close"),
-            ("te", "trailers"),
-            ("transfer-encoding", "chunked"),
-            ("upgrade", "h2c"),
-            ("trailer", "x-sum"),
-            ("traceparent", "00-1-2-01"),
-        ]);
-        strip_hop_by_hop(&mut headers);
-        let kept = ["content-length", "host", "traceparent", "trailer", "x-kept"];
-        assert_eq!(names(&headers), kept);
-    }
-
-    #[test]
-    fn websockets_are_told_from_other_upgrades() {
-        let cases = [
-            (
-                vec![
-                    ("connection", "keep-alive, Upgrade"),
-                    ("upgrade", "WebSocket"),
-                ],
-                true,
-            ),
-            (vec![("connection", "upgrade"), ("upgrade", "h2c")], false),
-            (
-                vec![("connection", "upgrade"), ("upgrade", "websocket, h2c")],
-                false,
-            ),
-            (
-                vec![("connection", "close"), ("upgrade", "websocket")],
-                false,
-            ),
-            (
-                vec![
-                    ("connection", "upgrade"),
-                    ("upgrade", "websocket"),
-                    ("content-length", "1"),
-                ],
-                false,
-            ),
-        ];
-        for (fields, expected) in cases {
-            let wants = wants_websocket(&Method::GET, Version::HTTP_11, &map(&fields));
-            assert_eq!(wants, expected, "{fields:?}");
-        }
-        let fields = map(&[("connection", "upgrade"), ("upgrade", "websocket")]);
-        assert!(!wants_websocket(&Method::POST, Version::HTTP_11, &fields));
-        assert!(!wants_websocket(&Method::GET, Version::HTTP_10, &fields));
-    }
-
-    #[test]
-    fn one_host_or_none() {
-        use HostError::{Malformed, Missing, Several};
-        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
-        type Case<'a> = (Version, &'a str, &'a [&'a str], Result<&'a str, HostError>);
-        let cases: [Case<'_>; 12] = [
-            (one, "/", &["a:1"], Ok("a:1")),
-            (one, "/", &[""], Ok("")),
-            (one, "/", &[], Err(Missing)),
-            (Version::HTTP_10, "/", &[], Ok("")),
-            (one, "/", &["a", "a"], Err(Several)),
-            (one, "/", &["a/b"], Err(Malformed)),
-            (one, "/", &["u@a"], Err(Malformed)),
-            (one, "/", &["a b"], Err(Malformed)),
-            (one, "http://b/", &["a"], Ok("b")),
-            (one, "http://b/", &["a", "b"], Err(Several)),
-            (two, "http://b/", &["a"], Err(Several)),
-            (two, "http://b/", &["B"], Ok("b")),
-        ];
-        for (version, uri, hosts, expected) in cases {
-            let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
-            let mut headers = map(&fields);
-            let uri: Uri = uri.parse().unwrap();
-            let host = settle_host(version, &uri, &mut headers);
-            let host = host.as_ref().map(|it| it.to_str().unwrap());
-            assert_eq!(
-                host,
-                expected.as_ref().copied(),
-                "{version:?} {uri} {hosts:?}"
-            );
-            if let (Some(_), Ok(expected)) = (uri.authority(), expected) {
-                assert_eq!(headers[HOST], expected);
-            }
-        }
-    }
-
-    #[test]
-    fn clients_can_t_say_who_they_are_but_proxies_can() {
-        let came = [
-            ("x-forwarded-for", "10.0.0.1"),
-            ("x-forwarded-for", "10.0.0.2"),
-            ("x-forwarded-proto", "https"),
-            ("forwarded", "for=10.0.0.1"),
-        ];
-        let mut client = Client {
-            address: HeaderValue::from_static("192.0.2.1"),
-            is_tls: false,
-            is_trusted: false,
-        };
-        let host = HeaderValue::from_static("a");
-        let mut headers = map(&came);
-        client.tell(&mut headers, &host);
-        assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.1");
-        assert_eq!(headers[X_FORWARDED_PROTO], "http");
-        assert_eq!(headers[X_FORWARDED_HOST], "a");
-        assert!(!headers.contains_key(FORWARDED));
-
-        client.is_trusted = true;
-        let mut headers = map(&came);
-        client.tell(&mut headers, &host);
-        let chain: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
-        assert_eq!(chain, ["10.0.0.1, 10.0.0.2, 192.0.2.1"]);
-        assert_eq!(headers[X_FORWARDED_PROTO], "https");
-        assert_eq!(headers[X_FORWARDED_HOST], "a");
-        assert!(headers.contains_key(FORWARDED));
-    }
-
-    #[test]
-    fn cookies_are_found() {
-        let headers = map(&[("cookie", "a=1; bb=2"), ("cookie", "b=3; c==")]);
-        let found = |name| cookie(&headers, name).map(|it| std::str::from_utf8(it).unwrap());
-        assert_eq!(
-            (found("a"), found("b"), found("c")),
-            (Some("1"), Some("3"), Some("="))
-        );
-        assert_eq!(found("d"), None);
-    }
 }

@@ -2,14 +2,20 @@
 //! as milliseconds or microseconds of one clock that does not go back, chance as a number.
 
 pub mod balance;
+pub mod basic;
 pub mod breaker;
 pub mod bucket;
 pub mod budget;
 pub mod config;
 pub mod fields;
+pub mod file;
 pub mod health;
+pub mod jwt;
+pub mod limiter;
 pub mod outlier;
 pub mod proxy_header;
 pub mod route;
 pub mod services;
+pub mod sources;
 pub mod strict;
+pub mod trace;

@@ -55,12 +55,10 @@ impl<T> Router<T> {
         router
     }
 
-    /// Where a request goes. `host` may have a port.
-    pub fn find(&self, host: &str, path: &str, method: &Method, headers: &HeaderMap) -> Option<&T> {
-        let find = |list: &'_ [Entry<T>]| {
-            list.iter()
-                .position(|entry| matches(&entry.route, path, method, headers))
-        };
+    /// Where a request goes.
+    pub fn find(&self, asked: &Asked<'_>) -> Option<&T> {
+        let find = |list: &'_ [Entry<T>]| list.iter().position(|it| asked.fits(&it.route));
+        let host = asked.host;
         if !(self.exact.is_empty() && self.wildcard.is_empty()) {
             let lower;
             let mut host = without_port(host);
@@ -81,6 +79,35 @@ impl<T> Router<T> {
     }
 }
 
+/// What of a request tells its route.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The name of the listener that it came to.
+    pub listener: &'a str,
+    /// The host, which may have a port.
+    pub host: &'a str,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// The method.
+    pub method: &'a Method,
+    /// The fields.
+    pub headers: &'a HeaderMap,
+}
+
+impl Asked<'_> {
+    /// Whether it fits a route, but for the host.
+    fn fits(&self, route: &Route) -> bool {
+        let listeners = &route.listeners;
+        is_path(&route.path, self.path)
+            && (listeners.is_empty() || listeners.iter().any(|it| it == self.listener))
+            && route.method.as_ref().is_none_or(|it| it == self.method)
+            && route.headers.iter().all(|(name, value)| {
+                let mut found = self.headers.get_all(name).iter();
+                found.any(|it| it.as_bytes() == value.as_bytes())
+            })
+    }
+}
+
 /// The greater, the earlier a route of a host is tried.
 fn rank(route: &Route) -> (bool, usize, bool, usize) {
     let (is_exact, length) = match &route.path {
@@ -93,15 +120,6 @@ fn rank(route: &Route) -> (bool, usize, bool, usize) {
         route.method.is_some(),
         route.headers.len(),
     )
-}
-
-fn matches(route: &Route, path: &str, method: &Method, headers: &HeaderMap) -> bool {
-    is_path(&route.path, path)
-        && route.method.as_ref().is_none_or(|wanted| wanted == method)
-        && route.headers.iter().all(|(name, value)| {
-            let mut found = headers.get_all(name).iter();
-            found.any(|it| it.as_bytes() == value.as_bytes())
-        })
 }
 
 fn is_path(wanted: &PathMatch, path: &str) -> bool {
@@ -141,13 +159,7 @@ mod tests {
             Some(exact) => PathMatch::Exact(exact.to_owned()),
             None => PathMatch::Prefix(path.to_owned()),
         };
-        Route {
-            host,
-            path,
-            headers: Vec::new(),
-            method: None,
-            cluster: String::new(),
-        }
+        Route::new(host, path, "")
     }
 
     #[test]
@@ -184,12 +196,48 @@ mod tests {
             ("", "/", "all"),
         ];
         for (host, path, expected) in cases {
-            let found = router.find(host, path, &Method::GET, &HeaderMap::new());
+            let headers = HeaderMap::new();
+            let found = router.find(&asked(host, path, &Method::GET, &headers));
             assert_eq!(found, Some(&expected), "{host} {path}");
         }
         let none = Router::new([(route("a", "/x"), ())]);
-        let find = |host, path| none.find(host, path, &Method::GET, &HeaderMap::new());
+        let headers = HeaderMap::new();
+        let find = |host, path| none.find(&asked(host, path, &Method::GET, &headers));
         assert_eq!((find("a", "/"), find("b", "/x")), (None, None));
+    }
+
+    fn asked<'a>(
+        host: &'a str,
+        path: &'a str,
+        method: &'a Method,
+        headers: &'a HeaderMap,
+    ) -> Asked<'a> {
+        Asked {
+            listener: "web",
+            host,
+            path,
+            method,
+            headers,
+        }
+    }
+
+    #[test]
+    fn routes_are_those_of_their_listeners() {
+        let of = |listeners: &[&str]| Route {
+            listeners: listeners.iter().map(|it| (*it).to_owned()).collect(),
+            ..route("*", "/")
+        };
+        let headers = HeaderMap::new();
+        for (listeners, expected) in [
+            (&["web"][..], true),
+            (&["inner", "web"], true),
+            (&["inner"], false),
+            (&[], true),
+        ] {
+            let router = Router::new([(of(listeners), ())]);
+            let found = router.find(&asked("a", "/", &Method::GET, &headers));
+            assert_eq!(found.is_some(), expected, "{listeners:?}");
+        }
     }
 
     #[test]
@@ -205,7 +253,8 @@ mod tests {
             (with_method, "method"),
         ]);
         let mut headers = HeaderMap::new();
-        let find = |method, headers: &HeaderMap| *router.find("", "/a", &method, headers).unwrap();
+        let find =
+            |method, headers: &HeaderMap| *router.find(&asked("", "/a", &method, headers)).unwrap();
         assert_eq!(find(Method::GET, &headers), "plain");
         assert_eq!(find(Method::POST, &headers), "method");
         headers.append(canary.clone(), HeaderValue::from_static("no"));

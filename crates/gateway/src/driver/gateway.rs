@@ -13,7 +13,7 @@ use atoll_world::{
 };
 use tokio::sync::watch;
 
-use super::{Shared, Stage, health, listener, state::Table};
+use super::{Shared, Stage, health, listener, table::Table};
 use crate::core::config::Config;
 
 /// How often connections that nobody uses are looked for, and listeners that could not be
@@ -80,6 +80,13 @@ impl Follower {
         }
         let now_ms = self.shared.start.elapsed_ms();
         let next = Table::next(config, &self.table.borrow(), now_ms);
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(%error, "the gateway's certificates are refused; the last ones stay");
+                return;
+            }
+        };
         self.table.send_replace(Arc::new(next));
         self.settle_listeners().await;
         self.settle_checks();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use atoll_world::{
-    net::{Incoming, Listener as Socket},
+    net::{Incoming, Listener as Socket, TlsAcceptor},
     task,
 };
 use hyper::header::HeaderValue;
@@ -50,6 +50,7 @@ pub(crate) async fn run(
         let counted = shared.stats.connections_open.enter();
         let connection = Connection {
             config: config.clone(),
+            acceptor: table.acceptor(&name).cloned(),
             shared: shared.clone(),
             stages: stages.clone(),
             local: socket.local_address(),
@@ -63,6 +64,7 @@ pub(crate) async fn run(
 
 struct Connection {
     config: Listener,
+    acceptor: Option<TlsAcceptor>,
     shared: Shared,
     stages: watch::Receiver<Stage>,
     local: std::net::SocketAddr,
@@ -77,14 +79,22 @@ impl Connection {
             source: peer,
             destination: self.local,
         };
-        let mut stream = match &protocol {
-            Protocol::Http { tls: Some(tls), .. } => match incoming.handshake(tls).await {
+        let sources = &self.config.sources;
+        let is_proxied = self.config.expects_proxy_header;
+        if !is_proxied && !sources.permit(peer.ip()) {
+            return self.shared.stats.forbidden.add_one();
+        }
+        let mut stream = match &self.acceptor {
+            Some(acceptor) => match incoming.handshake(acceptor).await {
                 Ok(stream) => stream,
-                Err(error) => return tracing::debug!(%peer, %error, "no TLS"),
+                Err(error) => {
+                    self.shared.stats.handshake_failures.add_one();
+                    return tracing::debug!(%peer, %error, "no TLS");
+                }
             },
-            _ => incoming.plain(),
+            None => incoming.plain(),
         };
-        if self.config.expects_proxy_header {
+        if is_proxied {
             match tcp::read_proxy_header(&mut stream, limits.head_ms).await {
                 Ok(Header::Local) => {}
                 Ok(Header::Proxied {
@@ -99,6 +109,9 @@ impl Connection {
                 Err(error) => return tracing::debug!(%peer, %error, "no PROXY header"),
             }
         }
+        if is_proxied && !sources.permit(ends.source.ip()) {
+            return self.shared.stats.forbidden.add_one();
+        }
         match protocol {
             Protocol::Tcp { cluster } => {
                 let served = tcp::serve(stream, ends, &cluster, &self.shared, self.stages).await;
@@ -107,7 +120,8 @@ impl Connection {
                 }
             }
             Protocol::Http {
-                trusts_forwarded, ..
+                trusts_forwarded,
+                traces_percent,
             } => {
                 let address = ends.source.ip().to_canonical().to_string();
                 let client = Client {
@@ -118,6 +132,8 @@ impl Connection {
                     },
                     shared: self.shared,
                     address: ends.source,
+                    listener: self.config.name,
+                    traces_percent,
                     gate: Arc::default(),
                     stages: self.stages,
                 };

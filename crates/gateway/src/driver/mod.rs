@@ -1,6 +1,6 @@
 //! Moves bytes: connections in, requests on, answers back. Decisions are `core`'s.
 //!
-//! The binary's snapshots come in at `gateway.rs`, which makes a [`state::Table`] of each and
+//! The binary's snapshots come in at `gateway.rs`, which makes a [`table::Table`] of each and
 //! opens and closes listeners; everything else looks at the newest table when it needs one and
 //! keeps what it has begun with.
 
@@ -9,17 +9,22 @@ use std::sync::Arc;
 use atoll_world::clock::{self, Instant};
 use tokio::sync::watch;
 
-use self::{state::Table, stats::Stats};
+use self::{passwords::Passwords, stats::Stats, table::Table};
+use crate::api::SharedCounter;
 
 pub(crate) mod gateway;
 mod guarded;
 mod health;
 mod http;
 mod idle;
+mod limit;
 mod listener;
+mod passwords;
 pub(crate) mod state;
 pub(crate) mod stats;
+pub(crate) mod table;
 mod tcp;
+mod tls;
 
 /// What every connection of a gateway knows.
 #[derive(Clone, Debug)]
@@ -27,6 +32,9 @@ pub(crate) struct Shared {
     pub(crate) table: watch::Receiver<Arc<Table>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) start: Start,
+    pub(crate) passwords: Arc<Passwords>,
+    /// What all nodes count together.
+    pub(crate) counter: Option<Arc<dyn SharedCounter>>,
 }
 
 impl Shared {

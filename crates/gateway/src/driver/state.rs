@@ -1,7 +1,7 @@
-//! A snapshot with what is remembered about its endpoints.
+//! The clusters of a snapshot with what is remembered about their endpoints.
 //!
-//! A [`Table`] is made of a snapshot and of the table before it: an endpoint (a cluster's name
-//! and an address) that is in both keeps its connections, its latency, and what is known about
+//! They are made of a snapshot and of those before it: an endpoint (a cluster's name and an
+//! address) that is in both keeps its connections, its latency, and what is known about
 //! its health. One that is gone lives on in the requests that it has.
 
 use std::{
@@ -24,19 +24,10 @@ use crate::core::{
     breaker::Gauge,
     bucket::Bucket,
     budget::Budget,
-    config::{Cluster, Config, HealthCheck},
+    config::{Cluster, HealthCheck},
     health::Health,
     outlier::Record,
-    route::Router,
 };
-
-/// One snapshot in force.
-#[derive(Debug)]
-pub(crate) struct Table {
-    pub(crate) config: Arc<Config>,
-    pub(crate) router: Router<Arc<ClusterState>>,
-    pub(crate) clusters: BTreeMap<String, Arc<ClusterState>>,
-}
 
 /// A cluster and its endpoints.
 #[derive(Debug)]
@@ -75,42 +66,9 @@ pub(crate) struct EndpointState {
     record: Mutex<Record>,
 }
 
-impl Table {
-    /// Nothing at all.
-    pub(crate) fn empty() -> Self {
-        Table {
-            config: Arc::default(),
-            router: Router::new([]),
-            clusters: BTreeMap::new(),
-        }
-    }
-
-    /// This snapshot, which was checked, after `before`.
-    pub(crate) fn next(config: Arc<Config>, before: &Table, now_ms: u64) -> Self {
-        let clusters: BTreeMap<_, _> = config
-            .clusters
-            .iter()
-            .map(|(name, cluster)| {
-                let old = before.clusters.get(name);
-                let zone = config.zone.as_deref();
-                let state = ClusterState::next(name, cluster, zone, old, now_ms);
-                (name.clone(), Arc::new(state))
-            })
-            .collect();
-        let routes = config.routes.iter().filter_map(|route| {
-            let cluster = clusters.get(&route.cluster)?;
-            Some((route.clone(), cluster.clone()))
-        });
-        Table {
-            router: Router::new(routes),
-            config: config.clone(),
-            clusters,
-        }
-    }
-}
-
 impl ClusterState {
-    fn next(
+    /// A cluster of a snapshot after what it was before.
+    pub(crate) fn next(
         name: &str,
         config: &Cluster,
         zone: Option<&str>,

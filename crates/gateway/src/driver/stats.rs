@@ -42,6 +42,14 @@ pub struct Stats {
     pub malformed: Counter,
     /// Requests and connections that were refused because a limit was reached.
     pub limited: Counter,
+    /// Second attempts beside a first one that took long.
+    pub hedges: Counter,
+    /// Requests without a password or token that is good.
+    pub unauthorized: Counter,
+    /// Requests and connections from addresses that may not come.
+    pub forbidden: Counter,
+    /// TLS handshakes with clients that failed.
+    pub handshake_failures: Counter,
     /// Connections of TCP listeners.
     pub tcp_connections: Counter,
     /// Clients that are connected.

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use atoll_gateway::core::config::{Cluster, Protocol};
+use atoll_gateway::core::config::{Certificate, Cluster, Tls};
 use atoll_world::{
-    net::{self, TlsAcceptor},
+    net,
     pki::{Authority, LEAF_LIFE, tls},
     task,
 };
@@ -110,14 +110,16 @@ async fn tls_with_both_versions_of_http() {
         .unwrap();
     let client = authority.issue_client("alice", LEAF_LIFE).unwrap();
     let alpn: [&[u8]; 2] = [b"h2", b"http/1.1"];
-    let optional = tls::ClientCertificate::Optional;
-    let served = tls::listener_config(&server, &trust, optional, &alpn).unwrap();
+    let shown = tls::ShownCertificate::from_pem(&server.chain_pem(), server.key_pem()).unwrap();
     let endpoint = tells_scheme().await;
     let mut config = web(cluster(&[endpoint.address]));
-    config.listeners[0].protocol = Protocol::Http {
-        tls: Some(TlsAcceptor::new(Some(served), None)),
-        trusts_forwarded: false,
-    };
+    config.listeners[0].tls = Some(Tls {
+        certificates: vec![Certificate {
+            names: Vec::new(),
+            shown,
+        }],
+        ..Tls::default()
+    });
     let rig = Rig::start(config);
     let address = rig.address("web").await.to_string();
     let limit = Duration::from_secs(5);

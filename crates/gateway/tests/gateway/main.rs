@@ -2,14 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod access;
+mod bad_input;
 mod clients;
+mod cluster_rate;
 mod endpoints;
 mod health;
+mod hedge;
 mod http;
 mod limits;
 mod listeners;
+mod policies;
 mod retries;
 mod rig;
 mod smuggling;
 mod streams;
 mod tcp;
+mod tls;
+mod traces;

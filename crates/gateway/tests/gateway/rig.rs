@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, tim
 
 use atoll_gateway::{
     Gateway, Stats,
-    core::config::{
-        Cluster, Config, Endpoint, HostMatch, Listener, ListenerLimits, PathMatch, Protocol, Route,
-    },
+    core::config::{Cluster, Config, Endpoint, HostMatch, Listener, PathMatch, Protocol, Route},
 };
 use atoll_world::clock;
 use tokio::sync::watch;
@@ -38,19 +36,13 @@ pub(crate) struct Rig {
 }
 
 pub(crate) fn listener(name: &str, protocol: Protocol) -> Listener {
-    Listener {
-        name: name.to_owned(),
-        address: "127.0.0.1:0".to_owned(),
-        protocol,
-        expects_proxy_header: false,
-        limits: ListenerLimits::default(),
-    }
+    Listener::new(name, "127.0.0.1:0", protocol)
 }
 
 pub(crate) fn plain_http() -> Protocol {
     Protocol::Http {
-        tls: None,
         trusts_forwarded: false,
+        traces_percent: 100,
     }
 }
 
@@ -62,13 +54,7 @@ pub(crate) fn cluster(endpoints: &[SocketAddr]) -> Cluster {
 }
 
 pub(crate) fn route(path: &str, cluster: &str) -> Route {
-    Route {
-        host: HostMatch::Any,
-        path: PathMatch::Prefix(path.to_owned()),
-        headers: Vec::new(),
-        method: None,
-        cluster: cluster.to_owned(),
-    }
+    Route::new(HostMatch::Any, PathMatch::Prefix(path.to_owned()), cluster)
 }
 
 /// One listener `web`, whose requests all go to the cluster `a`.
@@ -98,7 +84,7 @@ impl Rig {
         config.check().unwrap();
         let (sender, receiver) = watch::channel(Arc::new(config.clone()));
         Rig {
-            gateway: Gateway::start(receiver),
+            gateway: Gateway::start(receiver, None),
             sender,
             config,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cluster, Config, ENDPOINTS_MAX, Listener, PathMatch, Protocol, WEIGHT_MAX};
+use super::{Cluster, Config, ENDPOINTS_MAX, Fallback, Listener, PathMatch, Protocol, WEIGHT_MAX};
 
 /// Why a snapshot contradicts itself.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum ConfigError {
     /// The PROXY protocol in front of TLS.
     #[error("listener {0:?} has TLS behind a PROXY header, which is not supported")]
     ProxyBeforeTls(String),
+    /// TLS with nothing to show.
+    #[error("listener {0:?} has TLS and no certificate")]
+    NoCertificate(String),
 }
 
 impl Config {
@@ -83,10 +86,15 @@ impl Config {
         let user = || format!("listener {:?}", listener.name);
         match &listener.protocol {
             Protocol::Tcp { cluster } => self.check_cluster_is_there(cluster, user)?,
-            Protocol::Http { tls: Some(_), .. } if listener.expects_proxy_header => {
+            Protocol::Http { .. } => {}
+        }
+        if let Some(tls) = &listener.tls {
+            if listener.expects_proxy_header {
                 return Err(ConfigError::ProxyBeforeTls(listener.name.clone()));
             }
-            Protocol::Http { .. } => {}
+            if tls.certificates.is_empty() && tls.fallback != Fallback::SelfSigned {
+                return Err(ConfigError::NoCertificate(listener.name.clone()));
+            }
         }
         let limits = &listener.limits;
         let fields = limits.fields_max as u64;
@@ -155,6 +163,9 @@ fn check_cluster(name: &str, cluster: &Cluster) -> Result<(), ConfigError> {
         1,
     )?;
     at_least(user, "timeouts.idle_ms", cluster.timeouts.idle_ms, 1)?;
+    if let Some(hedge) = &cluster.hedge {
+        at_least(user, "hedge.after_ms", hedge.after_ms, 1)?;
+    }
     if let Some(health) = &cluster.health {
         at_least(user, "health.interval_ms", health.interval_ms, 1)?;
         at_least(user, "health.timeout_ms", health.timeout_ms, 1)?;
@@ -164,19 +175,11 @@ fn check_cluster(name: &str, cluster: &Cluster) -> Result<(), ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use atoll_world::net::TlsAcceptor;
-
     use super::*;
-    use crate::core::config::{Endpoint, HostMatch, ListenerLimits, Route};
+    use crate::core::config::{Endpoint, HostMatch, ListenerLimits, Route, Tls};
 
     fn listener(name: &str, protocol: Protocol) -> Listener {
-        Listener {
-            name: name.to_owned(),
-            address: "127.0.0.1:0".to_owned(),
-            protocol,
-            expects_proxy_header: false,
-            limits: ListenerLimits::default(),
-        }
+        Listener::new(name, "127.0.0.1:0", protocol)
     }
 
     #[test]
@@ -208,10 +211,8 @@ mod tests {
         );
         config.listeners[0].limits = ListenerLimits::default();
 
-        config.listeners[0].protocol = Protocol::Http {
-            tls: Some(TlsAcceptor::default()),
-            trusts_forwarded: false,
-        };
+        config.listeners[0].tls = Some(Tls::default());
+        assert!(matches!(config.check(), Err(ConfigError::NoCertificate(_))));
         config.listeners[0].expects_proxy_header = true;
         assert!(matches!(
             config.check(),
@@ -219,13 +220,8 @@ mod tests {
         ));
         config.listeners.clear();
 
-        config.routes.push(Route {
-            host: HostMatch::Any,
-            path: PathMatch::Prefix("a".to_owned()),
-            headers: Vec::new(),
-            method: None,
-            cluster: "a".to_owned(),
-        });
+        let path = PathMatch::Prefix("a".to_owned());
+        config.routes.push(Route::new(HostMatch::Any, path, "a"));
         assert_eq!(config.check(), Err(ConfigError::Path("a".to_owned())));
         config.routes.clear();
 

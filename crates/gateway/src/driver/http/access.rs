@@ -11,7 +11,7 @@ use hyper::{
     header::{HeaderMap, HeaderValue, USER_AGENT},
 };
 
-use crate::driver::Start;
+use crate::{core::trace::TraceId, driver::Start};
 
 const TARGET: &str = "atoll_gateway::access";
 
@@ -21,6 +21,8 @@ pub(super) struct Entry {
     start: Start,
     began_us: u64,
     client: SocketAddr,
+    trace: TraceId,
+    user: Option<String>,
     method: Method,
     uri: Uri,
     version: Version,
@@ -38,6 +40,7 @@ impl Entry {
         start: Start,
         began_us: u64,
         client: SocketAddr,
+        trace: TraceId,
         request: &hyper::Request<impl Sized>,
     ) -> Option<Box<Self>> {
         if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
@@ -48,6 +51,8 @@ impl Entry {
             start,
             began_us,
             client,
+            trace,
+            user: None,
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
@@ -58,6 +63,11 @@ impl Entry {
             answer_bytes: 0,
             is_whole: true,
         }))
+    }
+
+    /// It is this user's.
+    pub(super) fn asked_by(&mut self, user: &str) {
+        self.user = Some(user.to_owned());
     }
 
     /// It was answered.
@@ -99,6 +109,8 @@ impl Drop for Entry {
             answer_bytes = self.answer_bytes,
             is_whole = self.is_whole,
             taken_us,
+            trace = %self.trace,
+            user = self.user,
         );
     }
 }

@@ -2,11 +2,13 @@
 
 use hyper::{
     Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{
+        ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 
 use super::{body::Answer, send::SendError};
-use crate::core::fields::HostError;
+use crate::{core::fields::HostError, driver::stats::Stats};
 
 /// Why a request is answered by the gateway.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,24 @@ pub(super) enum Refusal {
     /// More requests in a second than the cluster takes.
     #[error("too many requests")]
     Rate,
+    /// The route's conditions can't be understood.
+    #[error("this route is not set up as it should be")]
+    BrokenRoute,
+    /// It is to be asked there.
+    #[error("this is served with TLS only")]
+    Elsewhere(HeaderValue),
+    /// Not from this address.
+    #[error("forbidden")]
+    Forbidden,
+    /// Nobody said who asks, or nobody believes it; with what is asked for.
+    #[error("unauthorized")]
+    Unauthorized(HeaderValue),
+    /// Too many passwords are being checked.
+    #[error("too many logins at the same time")]
+    Busy,
+    /// More than the route takes.
+    #[error("the request's body is too long")]
+    BodyTooLarge,
     /// The endpoint wants to speak something else, unasked.
     #[error("the endpoint switched protocols unasked")]
     Switched,
@@ -38,7 +58,15 @@ impl Refusal {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Rate => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Send(SendError::NoEndpoint | SendError::Limited) => {
+            Refusal::Elsewhere(_) => StatusCode::PERMANENT_REDIRECT,
+            Refusal::Forbidden => StatusCode::FORBIDDEN,
+            Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Refusal::BodyTooLarge | Refusal::Send(SendError::BodyTooLarge) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Refusal::BrokenRoute
+            | Refusal::Busy
+            | Refusal::Send(SendError::NoEndpoint | SendError::Limited) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Refusal::Switched | Refusal::Send(SendError::Unreachable | SendError::Broke(_)) => {
@@ -48,9 +76,16 @@ impl Refusal {
         }
     }
 
-    /// Whether a limit was reached.
-    pub(super) fn is_limit(&self) -> bool {
-        matches!(self, Refusal::Rate | Refusal::Send(SendError::Limited))
+    /// Counts it among its like.
+    pub(super) fn count(&self, stats: &Stats) {
+        match self {
+            Refusal::Rate | Refusal::Busy | Refusal::Send(SendError::Limited) => {
+                stats.limited.add_one();
+            }
+            Refusal::Unauthorized(_) => stats.unauthorized.add_one(),
+            Refusal::Forbidden => stats.forbidden.add_one(),
+            _ => {}
+        }
     }
 
     /// The answer. What an endpoint did in detail is not told to clients.
@@ -70,13 +105,19 @@ impl Refusal {
             Refusal::Rate => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
+            Refusal::Elsewhere(location) => {
+                headers.insert(LOCATION, location.clone());
+            }
+            Refusal::Unauthorized(challenge) => {
+                headers.insert(WWW_AUTHENTICATE, challenge.clone());
+            }
             Refusal::Method => {
                 let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
                 headers.insert(ALLOW, HeaderValue::from_static(methods));
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             // What is left of the body can't be told from the next request.
-            Refusal::Send(SendError::BadBody) => {
+            Refusal::BodyTooLarge | Refusal::Send(SendError::BadBody | SendError::BodyTooLarge) => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

@@ -5,9 +5,9 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -16,6 +16,46 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{access::Entry, pool::Lease};
 use crate::{core::breaker::Permit, driver::guarded::Busy};
+
+/// What became of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing bad.
+    Good,
+    /// The client broke it off.
+    Broken,
+    /// It is longer than the route takes.
+    TooLong,
+}
+
+/// The fate of a body, for who sent it on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watched(Arc<AtomicU8>);
+
+impl Watched {
+    fn set(&self, fate: Fate) {
+        self.0.store(fate as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn fate(&self) -> Fate {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Fate::Good,
+            1 => Fate::Broken,
+            _ => Fate::TooLong,
+        }
+    }
+}
+
+/// Why a body ended too early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The client's fault, or the network's.
+    #[error("{0}")]
+    Client(#[source] hyper::Error),
+    /// It is longer than the route takes.
+    #[error("the body is too long")]
+    TooLong,
+}
 
 /// The body of a request on its way to an endpoint.
 #[derive(Debug)]
@@ -26,29 +66,44 @@ pub(crate) enum Outgoing {
     Streamed {
         /// Where it comes from.
         body: Incoming,
-        /// Set when the client broke it off.
-        is_broken: Arc<AtomicBool>,
+        /// As many bytes may still come.
+        left: u64,
+        /// Set when it ends badly.
+        watched: Watched,
     },
 }
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Outgoing::Empty => Poll::Ready(None),
-            Outgoing::Streamed { body, is_broken } => {
-                let polled = Pin::new(body).poll_frame(context);
-                if matches!(polled, Poll::Ready(Some(Err(_)))) {
-                    is_broken.store(true, Ordering::Relaxed);
-                }
-                polled
-            }
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Outgoing::Streamed {
+            body,
+            left,
+            watched,
+        } = self.get_mut()
+        else {
+            return Poll::Ready(None);
+        };
+        let Some(came) = ready!(Pin::new(body).poll_frame(context)) else {
+            return Poll::Ready(None);
+        };
+        let passed = came.map_err(BodyError::Client).and_then(|frame| {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            *left = left.checked_sub(bytes).ok_or(BodyError::TooLong)?;
+            Ok(frame)
+        });
+        if let Err(error) = &passed {
+            watched.set(match error {
+                BodyError::Client(_) => Fate::Broken,
+                BodyError::TooLong => Fate::TooLong,
+            });
         }
+        Poll::Ready(Some(passed))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,11 +1,12 @@
 //! One request: from its head to the head of its answer.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
+use atoll_world::random;
 use hyper::{
     Method, Request, Response, StatusCode, Uri, Version,
     body::{Body, Incoming},
-    header::{EXPECT, HeaderValue, TE},
+    header::{EXPECT, HeaderValue, SET_COOKIE, TE},
     http::{request, uri},
     upgrade::{self, OnUpgrade},
 };
@@ -13,10 +14,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     access::Entry,
+    admit::admit,
     answer::Refusal,
-    body::{Answer, Held, Open, Outgoing},
+    body::{Answer, Held, Open, Outgoing, Watched},
     send::{SendError, Sending, Sent},
     serve::Client,
+    session,
     tunnel::Tunnel,
 };
 use crate::{
@@ -24,8 +27,10 @@ use crate::{
         breaker::Permit,
         config::{Backend, HashKey, Policy},
         fields,
+        route::Asked,
+        trace,
     },
-    driver::state::ClusterState,
+    driver::{state::ClusterState, table::Target},
 };
 
 /// A request as it goes to an endpoint, and what came with it.
@@ -37,19 +42,29 @@ struct Prepared {
     permit: Permit,
     /// The client's side of a WebSocket, if it asks for one.
     upgrade: Option<OnUpgrade>,
+    /// Who asks, if the route wants to know.
+    user: Option<String>,
+    /// What the client is to send with its next requests.
+    cookie: Option<HeaderValue>,
 }
 
 /// Answers a request.
-pub(super) async fn answer(client: &Client, request: Request<Incoming>) -> Response<Answer> {
+pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> Response<Answer> {
     let shared = &client.shared;
     let began_us = shared.start.elapsed_us();
+    let trace = trace::settle(request.headers_mut(), client.traces_percent, random::u64);
     let mut open = Open {
         _busy: client.gate.enter(),
         _request: shared.stats.requests_open.enter(),
-        entry: Entry::begin(shared.start, began_us, client.address, &request),
+        entry: Entry::begin(shared.start, began_us, client.address, trace, &request),
     };
-    let answered = match prepare(client, request, began_us) {
-        Ok(prepared) => exchange(client, prepared).await,
+    let answered = match prepare(client, request, began_us).await {
+        Ok(prepared) => {
+            if let (Some(entry), Some(user)) = (&mut open.entry, &prepared.user) {
+                entry.asked_by(user);
+            }
+            exchange(client, prepared).await
+        }
         Err(refusal) => Err(refusal),
     };
     let (mut response, by) = match answered {
@@ -73,9 +88,7 @@ pub(super) async fn answer(client: &Client, request: Request<Incoming>) -> Respo
         }
         Err(refusal) => {
             tracing::debug!(%refusal, "a request is answered by the gateway");
-            if refusal.is_limit() {
-                shared.stats.limited.add_one();
-            }
+            refusal.count(&shared.stats);
             (refusal.answer(), None)
         }
     };
@@ -89,7 +102,7 @@ pub(super) async fn answer(client: &Client, request: Request<Incoming>) -> Respo
     response
 }
 
-fn prepare(
+async fn prepare(
     client: &Client,
     mut request: Request<Incoming>,
     now_us: u64,
@@ -102,7 +115,9 @@ fn prepare(
     let upgrade = wants_websocket.then(|| upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     let host = fields::settle_host(head.version, &head.uri, &mut head.headers)?;
-    let cluster = route(client, &head, &host).ok_or(Refusal::NoRoute)?;
+    let taken = route(client, &head, &host).ok_or(Refusal::NoRoute)?;
+    let user = admit(client, &head, &host, &taken).await?;
+    let cluster = taken.cluster.clone();
     let limits = &cluster.config.limits;
     if limits
         .rate
@@ -113,16 +128,19 @@ fn prepare(
     let permit = cluster.load.requests.take(limits.requests_max);
     let permit = permit.ok_or(SendError::Limited)?;
     cluster.load.budget.deposit(&cluster.config.retries);
-    let key = hash_key(&cluster.config.policy, client, &head);
+    let (key, cookie) = hash_key(&cluster.config.policy, client, &head);
 
     let backend = cluster.config.backend;
     change_fields(client, &mut head, &host, backend);
+    if let Some(user) = &user {
+        fields::tell_user(&mut head.headers, user);
+    }
     // A WebSocket is a thing of HTTP/1.1.
     let upgrade = upgrade.filter(|_| backend == Backend::Http1);
     if upgrade.is_some() {
         fields::set_websocket(&mut head.headers);
     }
-    let mut forwarded = Request::new(outgoing(body));
+    let mut forwarded = Request::new(outgoing(body, taken.policy.body_bytes_max));
     *forwarded.method_mut() = head.method;
     *forwarded.uri_mut() = target(head.uri, backend, &host, client.fields.is_tls);
     *forwarded.version_mut() = match backend {
@@ -136,25 +154,39 @@ fn prepare(
         key,
         permit,
         upgrade,
+        user,
+        cookie,
     })
 }
 
-fn route(client: &Client, head: &request::Parts, host: &HeaderValue) -> Option<Arc<ClusterState>> {
+fn route(client: &Client, head: &request::Parts, host: &HeaderValue) -> Option<Arc<Target>> {
     let table = client.shared.table.borrow();
-    let host = host.to_str().expect("a settled host is ASCII");
-    let path = head.uri.path();
-    let found = table.router.find(host, path, &head.method, &head.headers);
-    found.cloned()
+    let asked = Asked {
+        listener: &client.listener,
+        host: host.to_str().expect("a settled host is ASCII"),
+        path: head.uri.path(),
+        method: &head.method,
+        headers: &head.headers,
+    };
+    table.router.find(&asked).cloned()
 }
 
-fn hash_key(policy: &Policy, client: &Client, head: &request::Parts) -> u64 {
-    let Policy::Maglev(of) = policy else { return 0 };
+/// What a consistent hash goes by, and a cookie to go by next time.
+fn hash_key(policy: &Policy, client: &Client, head: &request::Parts) -> (u64, Option<HeaderValue>) {
+    let Policy::Maglev(of) = policy else {
+        return (0, None);
+    };
     let value = match of {
         HashKey::Source => None,
         HashKey::Header(name) => head.headers.get(name).map(HeaderValue::as_bytes),
         HashKey::Cookie(name) => fields::cookie(&head.headers, name),
+        HashKey::Session(name) => {
+            let is_tls = client.fields.came_by_tls(&head.headers);
+            return session::key(&head.headers, name, is_tls);
+        }
     };
-    xxh3_64(value.unwrap_or_else(|| client.fields.address.as_bytes()))
+    let key = xxh3_64(value.unwrap_or_else(|| client.fields.address.as_bytes()));
+    (key, None)
 }
 
 fn change_fields(client: &Client, head: &mut request::Parts, host: &HeaderValue, backend: Backend) {
@@ -170,13 +202,14 @@ fn change_fields(client: &Client, head: &mut request::Parts, host: &HeaderValue,
     client.fields.tell(&mut head.headers, host);
 }
 
-fn outgoing(body: Incoming) -> Outgoing {
+fn outgoing(body: Incoming, bytes_max: Option<u64>) -> Outgoing {
     if body.is_end_stream() {
         return Outgoing::Empty;
     }
     Outgoing::Streamed {
         body,
-        is_broken: Arc::new(AtomicBool::new(false)),
+        left: bytes_max.unwrap_or(u64::MAX),
+        watched: Watched::default(),
     }
 }
 
@@ -265,6 +298,9 @@ async fn exchange(client: &Client, prepared: Prepared) -> Result<Exchanged, Refu
     head.extensions.clear();
     // Whatever the endpoint spoke, the client's connection knows what it speaks itself.
     head.version = Version::HTTP_11;
+    if let Some(cookie) = prepared.cookie {
+        head.headers.append(SET_COOKIE, cookie);
+    }
     let answer = Answer::streamed(body, lease, held);
     Ok(Exchanged::Answer(Response::from_parts(head, answer), by))
 }

@@ -5,12 +5,15 @@ use atoll_world::task;
 use hyper::rt::Executor;
 
 mod access;
+mod admit;
 mod answer;
 mod body;
 mod forward;
+mod hedge;
 pub(crate) mod pool;
 mod send;
 pub(crate) mod serve;
+mod session;
 mod tunnel;
 
 /// Spawns what HTTP/2 needs through the world, so that a simulated crash takes it along.

@@ -2,12 +2,7 @@
 //! safe. It is safe as long as nothing of the request went out; afterwards only if the method
 //! is idempotent (RFC 9110 section 9.2.2), there is no body, and no answer has begun.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use atoll_world::{
     clock::{self, Instant},
@@ -16,7 +11,8 @@ use atoll_world::{
 use hyper::{Method, Request, Response, body::Incoming, client::conn::TrySendError};
 
 use super::{
-    body::Outgoing,
+    body::{Fate, Outgoing, Watched},
+    hedge::Attempts,
     pool::{Http2, Lease, connect_http1, connect_http2},
 };
 use crate::{
@@ -59,6 +55,9 @@ pub(super) enum SendError {
     /// The client's body broke off, or is none.
     #[error("the request's body broke off")]
     BadBody,
+    /// The client's body is longer than the route takes.
+    #[error("the request's body is too long")]
+    BodyTooLarge,
     /// It took too long.
     #[error("the endpoint did not answer in time")]
     Timeout,
@@ -75,7 +74,7 @@ pub(super) struct Sent {
 }
 
 /// What became of one attempt.
-enum Failure {
+pub(super) enum Failure {
     /// Nothing was sent; the request is here again.
     NotSent(Box<Request<Outgoing>>, ConnectError),
     /// It was sent, and no answer came. `is_stale`: the connection had been kept, so that the
@@ -84,6 +83,16 @@ enum Failure {
     /// The time is over.
     Timeout,
 }
+
+/// One attempt that has ended.
+pub(super) struct Attempt {
+    pub(super) place: usize,
+    pub(super) open: Permit,
+    pub(super) result: Result<Answered, Failure>,
+}
+
+/// An answer, and its connection if it may be kept afterwards.
+pub(super) type Answered = (Response<Incoming>, Option<Lease>);
 
 /// A request on its way to a cluster.
 pub(super) struct Sending<'a> {
@@ -100,81 +109,123 @@ impl Sending<'_> {
     /// Nobody answered.
     pub(super) async fn send(&self, mut request: Request<Outgoing>) -> Result<Sent, SendError> {
         let config = &self.cluster.config;
-        let broken = match request.body() {
+        let watched = match request.body() {
             Outgoing::Empty => None,
-            Outgoing::Streamed { is_broken, .. } => Some(is_broken.clone()),
+            Outgoing::Streamed { watched, .. } => Some(watched.clone()),
         };
-        let may_repeat = broken.is_none() && is_idempotent(request.method());
+        let may_repeat = watched.is_none() && is_idempotent(request.method());
         let response_limit = Duration::from_millis(config.timeouts.response_ms);
         let deadline = clock::now() + response_limit;
         let mut tried = Vec::new();
         for attempt in 0.. {
-            let started_us = self.shared.start.elapsed_us();
-            let picked = self.cluster.pick(self.key, &tried, started_us / 1_000);
+            let now_ms = self.shared.start.elapsed_ms();
+            let picked = self.cluster.pick(self.key, &tried, now_ms);
             let Some(place) = picked else {
                 return Err(SendError::NoEndpoint);
             };
-            let endpoint = &self.cluster.endpoints[place];
-            let open = endpoint.open.enter();
             let is_last = attempt >= config.retries.attempts_max;
             let copy = (may_repeat && !is_last).then(|| head_of(&request));
-            let failure = match self.attempt(endpoint, request, deadline).await {
-                Ok((response, lease)) => {
-                    self.observe(endpoint, &response, started_us);
-                    return Ok(Sent {
-                        response,
-                        lease,
-                        open,
-                        endpoint: endpoint.address,
-                        attempts: attempt + 1,
-                    });
+            let second = self.hedge(&request, may_repeat);
+            let Attempts { ended, beside } = match second {
+                None => self.once(place, request, deadline).await.into(),
+                Some(second) => {
+                    let hedged = self.hedged(place, [request, second], deadline, &tried);
+                    hedged.await
                 }
-                Err(failure) => failure,
             };
-            let (again, error) = self.judge(endpoint, failure, copy, broken.as_ref());
+            tried.extend([ended.place].into_iter().chain(beside));
+            let (again, error) = match ended.result {
+                Ok((response, lease)) => {
+                    let is_none = config
+                        .retries
+                        .statuses
+                        .contains(&response.status().as_u16());
+                    match copy.filter(|_| is_none && self.may_retry()) {
+                        Some(again) => {
+                            request = again;
+                            continue;
+                        }
+                        None => {
+                            return Ok(Sent {
+                                response,
+                                lease,
+                                open: ended.open,
+                                endpoint: self.cluster.endpoints[ended.place].address,
+                                attempts: attempt + 1,
+                            });
+                        }
+                    }
+                }
+                Err(failure) => self.judge(failure, copy, watched.as_ref()),
+            };
             match again {
                 Some(again) if !is_last && self.may_retry() => request = again,
                 _ => return Err(error),
             }
-            tried.push(place);
         }
         unreachable!("the last attempt returns");
+    }
+
+    /// Asks one endpoint, and remembers how it answered.
+    pub(super) async fn once(
+        &self,
+        place: usize,
+        request: Request<Outgoing>,
+        deadline: Instant,
+    ) -> Attempt {
+        let endpoint = &self.cluster.endpoints[place];
+        let watched = match request.body() {
+            Outgoing::Empty => None,
+            Outgoing::Streamed { watched, .. } => Some(watched.clone()),
+        };
+        let open = endpoint.open.enter();
+        let started_us = self.shared.start.elapsed_us();
+        let result = self.attempt(endpoint, request, deadline).await;
+        let is_clients_fault = watched.is_some_and(|it| it.fate() != Fate::Good);
+        match &result {
+            Ok((response, _)) => self.observe(endpoint, response, started_us),
+            Err(
+                Failure::Timeout
+                | Failure::Broke {
+                    is_stale: false, ..
+                },
+            ) if !is_clients_fault => {
+                let now_ms = self.shared.start.elapsed_ms();
+                self.cluster.failed(endpoint, now_ms, &self.shared.stats);
+            }
+            // Connecting has told the cluster already.
+            Err(_) => {}
+        }
+        Attempt {
+            place,
+            open,
+            result,
+        }
     }
 
     /// What a failed attempt means, and what can be sent again.
     fn judge(
         &self,
-        endpoint: &EndpointState,
         failure: Failure,
         copy: Option<Request<Outgoing>>,
-        broken: Option<&Arc<AtomicBool>>,
+        watched: Option<&Watched>,
     ) -> (Option<Request<Outgoing>>, SendError) {
-        let now_ms = self.shared.start.elapsed_ms();
-        let failed = || self.cluster.failed(endpoint, now_ms, &self.shared.stats);
         match failure {
             Failure::NotSent(_, ConnectError::Limited) => (None, SendError::Limited),
-            // Connecting has told the cluster already.
             Failure::NotSent(request, error) => {
-                tracing::debug!(endpoint = %endpoint.address, %error, "no connection");
+                tracing::debug!(%error, "no connection");
                 (Some(*request), SendError::Unreachable)
             }
-            Failure::Broke { .. } if broken.is_some_and(|it| it.load(Ordering::Relaxed)) => {
-                (None, SendError::BadBody)
-            }
-            Failure::Broke { error, is_stale } => {
-                if !is_stale {
-                    failed();
-                }
-                (copy, SendError::Broke(error))
-            }
-            Failure::Timeout => {
-                failed();
-                (None, SendError::Timeout)
-            }
+            Failure::Broke { error, .. } => match watched.map_or(Fate::Good, Watched::fate) {
+                Fate::Good => (copy, SendError::Broke(error)),
+                Fate::Broken => (None, SendError::BadBody),
+                Fate::TooLong => (None, SendError::BodyTooLarge),
+            },
+            Failure::Timeout => (None, SendError::Timeout),
         }
     }
 
-    fn may_retry(&self) -> bool {
+    pub(super) fn may_retry(&self) -> bool {
         let retries = &self.cluster.config.retries;
         let now_ms = self.shared.start.elapsed_ms();
         let may = self.cluster.load.budget.withdraw(retries, now_ms);
@@ -299,7 +350,7 @@ fn is_idempotent(method: &Method) -> bool {
 }
 
 /// The same request; it has no body.
-fn head_of(request: &Request<Outgoing>) -> Request<Outgoing> {
+pub(super) fn head_of(request: &Request<Outgoing>) -> Request<Outgoing> {
     let mut copy = Request::new(Outgoing::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();

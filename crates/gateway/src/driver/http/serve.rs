@@ -42,6 +42,10 @@ pub(crate) struct ConnectionError(#[source] Box<dyn std::error::Error + Send + S
 pub(crate) struct Client {
     pub(crate) shared: Shared,
     pub(crate) address: SocketAddr,
+    /// The listener that it came to.
+    pub(crate) listener: String,
+    /// New traces that are recorded, of a hundred.
+    pub(crate) traces_percent: u32,
     /// What endpoints are told about it.
     pub(crate) fields: fields::Client,
     pub(crate) gate: Arc<Gate>,
