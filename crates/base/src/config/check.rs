@@ -94,6 +94,12 @@ fn rules(config: &Config) -> Vec<Rule> {
             "clients of the Kubernetes API, other clients, and nodes, come in through different ports",
         ),
         (
+            too_high(listen.https.port),
+            "listen.https",
+            "node.port_offset",
+            "the port and the offset together must not be above 65535",
+        ),
+        (
             too_high(listen.http.port),
             "listen.http",
             "node.port_offset",

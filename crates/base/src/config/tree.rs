@@ -103,6 +103,8 @@ tree! {
         kubernetes: Address = "127.0.0.1:6443", Kind::Address;
         /// Where requests come in that Ingresses lead to Services. Nobody listens there as long as there are no Ingresses.
         http: Address = "127.0.0.1:8080", Kind::Address;
+        /// Where the same requests come in by TLS, for Ingresses that name a certificate. Nobody listens there as long as there are none.
+        https: Address = "127.0.0.1:8443", Kind::Address;
         /// Where the other nodes come in. Always mutual TLS.
         peer: Address = "127.0.0.1:2380", Kind::Address;
         /// The name or address under which others are told to reach this node; the listener's own host where it is empty.
@@ -200,6 +202,13 @@ tree! {
         network: String = "127.64.0.0/12", Kind::Text { bytes_max: 18 };
         /// The ports that nodes listen on for services of type NodePort and LoadBalancer, at the host of listen.http: FIRST-LAST. They should be the same on every node.
         node_ports: String = "30000-32767", Kind::Text { bytes_max: 11 };
+        /// The host at which this node listens on the own ports of services of type LoadBalancer, as 0.0.0.0; empty: on their node ports only.
+        balancer_host: String = "", Kind::Text { bytes_max: 253 };
+    }
+    /// The gateway, beside what Services and Ingresses ask of it.
+    gateway: Gateway {
+        /// A TOML file with listeners, routes, backends and policies: docs/gateway.md. It is read again when it changes; empty: there is none.
+        file: String = "", Kind::Text { bytes_max: 4_096 };
     }
     /// The write-ahead log on the disk.
     journal: Journal {
@@ -255,6 +264,11 @@ impl Config {
         self.offset(&self.listen.http)
     }
 
+    /// Where requests for Ingresses come in by TLS, the offset added.
+    pub fn https_address(&self) -> Address {
+        self.offset(&self.listen.https)
+    }
+
     /// Whether any listener can be reached from another machine.
     pub fn leaves_loopback(&self) -> bool {
         let listen = &self.listen;
@@ -264,6 +278,7 @@ impl Config {
             &listen.redis_cluster,
             &listen.kubernetes,
             &listen.http,
+            &listen.https,
             &listen.peer,
         ];
         listeners.iter().any(|listener| !listener.is_loopback())
