@@ -1,8 +1,10 @@
 //! What fuzz targets call: every parser here of bytes that come from outside, with what must
 //! hold whatever the bytes are. The same functions replay the corpora in a normal test.
 
+mod image;
 mod kept;
 mod request;
+mod streams;
 
 use std::{path::Path, sync::LazyLock};
 
@@ -10,7 +12,11 @@ use atoll_world::{disk, workload::log};
 use serde_json::{Value, json};
 
 use self::kept::{NOW_MS, WRITER, held, in_json, kept, made, written};
-pub use self::request::request;
+pub use self::{
+    image::{image_challenge, image_document, image_entry, image_reference, image_secret},
+    request::request,
+    streams::{streams_channels, streams_spdy},
+};
 use crate::core::{
     discovery::{Endpoint, negotiate},
     kinds::{self, KINDS, Kind},
@@ -371,6 +377,13 @@ mod tests {
         replay("api_request", super::request);
         replay("api_selectors", super::selectors);
         replay("api_words", super::words);
+        replay("image_reference", super::image_reference);
+        replay("image_document", super::image_document);
+        replay("image_challenge", super::image_challenge);
+        replay("image_entry", super::image_entry);
+        replay("image_secret", super::image_secret);
+        replay("streams_spdy", super::streams_spdy);
+        replay("streams_channels", super::streams_channels);
         replay("workload_log", super::workload_log);
     }
 }

@@ -9,3 +9,4 @@ pub mod driver;
 pub mod face;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod proto;

@@ -10,6 +10,12 @@ pub enum Subresource {
     Scale,
     /// What a container wrote.
     Log,
+    /// Runs a program in a container.
+    Exec,
+    /// What a container writes from now on, and what it reads.
+    Attach,
+    /// Connections to ports of a pod.
+    PortForward,
     /// Which node a pod runs on.
     Binding,
     /// Deletes a pod, as far as disruption budgets allow.
@@ -25,11 +31,24 @@ impl Subresource {
             Subresource::Status,
             Subresource::Scale,
             Subresource::Log,
+            Subresource::Exec,
+            Subresource::Attach,
+            Subresource::PortForward,
             Subresource::Binding,
             Subresource::Eviction,
             Subresource::Finalize,
         ];
         all.into_iter().find(|it| it.name() == name)
+    }
+
+    /// Whether it is no document: the connection is upgraded and carries a session.
+    pub fn is_session(self) -> bool {
+        let sessions = [
+            Subresource::Exec,
+            Subresource::Attach,
+            Subresource::PortForward,
+        ];
+        sessions.contains(&self)
     }
 
     /// Its last part of a path.
@@ -38,6 +57,9 @@ impl Subresource {
             Subresource::Status => "status",
             Subresource::Scale => "scale",
             Subresource::Log => "log",
+            Subresource::Exec => "exec",
+            Subresource::Attach => "attach",
+            Subresource::PortForward => "portforward",
             Subresource::Binding => "binding",
             Subresource::Eviction => "eviction",
             Subresource::Finalize => "finalize",
@@ -114,17 +136,28 @@ macro_rules! kinds {
 
 kinds! {
     CONFIG_MAPS: "" "v1" "ConfigMap" "configmaps" "configmap" ["cm"] namespaced apart "core.v1.ConfigMap" [];
+    ENDPOINTS: "" "v1" "Endpoints" "endpoints" "endpoints" ["ep"] namespaced apart "core.v1.Endpoints" [];
     EVENTS: "" "v1" "Event" "events" "event" ["ev"] namespaced apart "core.v1.Event" [];
     NAMESPACES: "" "v1" "Namespace" "namespaces" "namespace" ["ns"] cluster apart "core.v1.Namespace" [Status Finalize];
     NODES: "" "v1" "Node" "nodes" "node" ["no"] cluster apart "core.v1.Node" [Status];
-    PODS: "" "v1" "Pod" "pods" "pod" ["po"] namespaced all "core.v1.Pod" [Status Log Binding Eviction];
+    PODS: "" "v1" "Pod" "pods" "pod" ["po"] namespaced all "core.v1.Pod" [Status Log Exec Attach PortForward Binding Eviction];
+    REPLICATION_CONTROLLERS: "" "v1" "ReplicationController" "replicationcontrollers" "replicationcontroller" ["rc"] namespaced all "core.v1.ReplicationController" [Status Scale];
+    SECRETS: "" "v1" "Secret" "secrets" "secret" [] namespaced apart "core.v1.Secret" [];
     SERVICES: "" "v1" "Service" "services" "service" ["svc"] namespaced all "core.v1.Service" [Status];
     SERVICE_ACCOUNTS: "" "v1" "ServiceAccount" "serviceaccounts" "serviceaccount" ["sa"] namespaced apart "core.v1.ServiceAccount" [];
+    CONTROLLER_REVISIONS: "apps" "v1" "ControllerRevision" "controllerrevisions" "controllerrevision" [] namespaced apart "apps.v1.ControllerRevision" [];
+    DAEMON_SETS: "apps" "v1" "DaemonSet" "daemonsets" "daemonset" ["ds"] namespaced all "apps.v1.DaemonSet" [Status];
     DEPLOYMENTS: "apps" "v1" "Deployment" "deployments" "deployment" ["deploy"] namespaced all "apps.v1.Deployment" [Status Scale];
     REPLICA_SETS: "apps" "v1" "ReplicaSet" "replicasets" "replicaset" ["rs"] namespaced all "apps.v1.ReplicaSet" [Status Scale];
+    STATEFUL_SETS: "apps" "v1" "StatefulSet" "statefulsets" "statefulset" ["sts"] namespaced all "apps.v1.StatefulSet" [Status Scale];
+    AUTOSCALERS: "autoscaling" "v2" "HorizontalPodAutoscaler" "horizontalpodautoscalers" "horizontalpodautoscaler" ["hpa"] namespaced all "autoscaling.v2.HorizontalPodAutoscaler" [Status];
+    CRON_JOBS: "batch" "v1" "CronJob" "cronjobs" "cronjob" ["cj"] namespaced all "batch.v1.CronJob" [Status];
+    JOBS: "batch" "v1" "Job" "jobs" "job" [] namespaced all "batch.v1.Job" [Status];
+    LEASES: "coordination.k8s.io" "v1" "Lease" "leases" "lease" [] namespaced apart "coordination.v1.Lease" [];
     ENDPOINT_SLICES: "discovery.k8s.io" "v1" "EndpointSlice" "endpointslices" "endpointslice" [] namespaced apart "discovery.v1.EndpointSlice" [];
     INGRESSES: "networking.k8s.io" "v1" "Ingress" "ingresses" "ingress" ["ing"] namespaced apart "networking.v1.Ingress" [Status];
-    LEASES: "coordination.k8s.io" "v1" "Lease" "leases" "lease" [] namespaced apart "coordination.v1.Lease" [];
+    DISRUPTION_BUDGETS: "policy" "v1" "PodDisruptionBudget" "poddisruptionbudgets" "poddisruptionbudget" ["pdb"] namespaced apart "policy.v1.PodDisruptionBudget" [Status];
+    PRIORITY_CLASSES: "scheduling.k8s.io" "v1" "PriorityClass" "priorityclasses" "priorityclass" ["pc"] cluster apart "scheduling.v1.PriorityClass" [];
 }
 
 /// The kind of a resource.

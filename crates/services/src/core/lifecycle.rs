@@ -3,7 +3,7 @@
 //! finalizers (Kubernetes API conventions, "Metadata" and "Object lifecycle"; garbage collection
 //! documentation).
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     kinds::{self, Kind, Subresource},
@@ -18,6 +18,9 @@ pub const FOREGROUND: &str = "foregroundDeletion";
 pub const ORPHAN: &str = "orphan";
 /// What keeps a namespace until it is empty, in `spec.finalizers`.
 pub const NAMESPACE_FINALIZER: &str = "kubernetes";
+
+/// Which Job a pod belongs to, in a label.
+const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 
 /// What the server decides when an object is made.
 #[derive(Clone, Debug)]
@@ -80,6 +83,9 @@ pub fn create(
             None => object.remove("status"),
         };
     }
+    if kind == &kinds::JOBS {
+        select_own_pods(object);
+    }
     if kind == &kinds::NAMESPACES {
         object::child_mut(object, "spec")
             .insert("finalizers".to_owned(), json!([NAMESPACE_FINALIZER]));
@@ -89,6 +95,47 @@ pub fn create(
             .or_insert_with(|| json!({}))["kubernetes.io/metadata.name"] = name;
     }
     Ok(())
+}
+
+/// A Job's pods are labelled with what it is, and it selects them by that; unless its client says
+/// that it does this itself.
+fn select_own_pods(job: &mut Value) {
+    let (name, uid) = (json!(object::name(job)), json!(object::uid(job)));
+    let spec = object::child_mut(job, "spec");
+    if spec.get("manualSelector") == Some(&json!(true)) {
+        return;
+    }
+    // Others select by those without a prefix, too.
+    let own = [
+        ("job-name", &name),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        (CONTROLLER_UID, &uid),
+    ];
+    // What is there already and differs is refused by validation.
+    if let Some(labels) = path(spec, ["template", "metadata", "labels"]) {
+        for (key, value) in own {
+            labels.entry(key).or_insert_with(|| value.clone());
+        }
+    }
+    if let Some(labels) = path(spec, ["selector", "matchLabels"]) {
+        labels.entry(CONTROLLER_UID).or_insert(uid);
+    }
+}
+
+/// An object deep inside, made if it is not there; none if something else is.
+fn path<'a, const N: usize>(
+    mut object: &'a mut Map<String, Value>,
+    fields: [&str; N],
+) -> Option<&'a mut Map<String, Value>> {
+    for field in fields {
+        let child = object.entry(field).or_insert(Value::Null);
+        if child.is_null() {
+            *child = json!({});
+        }
+        object = child.as_object_mut()?;
+    }
+    Some(object)
 }
 
 /// A name with something random behind it, as long as a name may be.
@@ -109,8 +156,12 @@ fn initial_status(kind: &'static Kind) -> Option<Value> {
         "Pod" => Some(json!({"phase": "Pending"})),
         "Namespace" => Some(json!({"phase": "Active"})),
         "Service" => Some(json!({"loadBalancer": {}})),
-        "Deployment" | "StatefulSet" => Some(json!({})),
+        "Deployment" | "StatefulSet" | "Job" | "CronJob" => Some(json!({})),
         "ReplicaSet" | "ReplicationController" => Some(json!({"replicas": 0})),
+        "DaemonSet" => Some(json!({
+            "currentNumberScheduled": 0, "desiredNumberScheduled": 0,
+            "numberMisscheduled": 0, "numberReady": 0,
+        })),
         _ => None,
     }
 }
@@ -423,6 +474,30 @@ mod tests {
         assert!(create(&kinds::PODS, "default", &mut stray, birth()).is_err());
         let mut stray = json!({"kind": "Node"});
         assert!(create(&kinds::PODS, "default", &mut stray, birth()).is_err());
+    }
+
+    #[test]
+    fn a_job_selects_its_own_pods() {
+        let mut job = json!({
+            "metadata": {"name": "sum"},
+            "spec": {"template": {"metadata": {"labels": {"app": "sum", "job-name": "other"}}}},
+        });
+        create(&kinds::JOBS, "default", &mut job, birth()).unwrap();
+        let own = json!({"batch.kubernetes.io/controller-uid": "u-1"});
+        assert_eq!(job["spec"]["selector"]["matchLabels"], own);
+        let labels = json!({
+            "app": "sum",
+            "batch.kubernetes.io/controller-uid": "u-1",
+            "batch.kubernetes.io/job-name": "sum",
+            "controller-uid": "u-1",
+            "job-name": "other",
+        });
+        assert_eq!(job["spec"]["template"]["metadata"]["labels"], labels);
+        assert_eq!(job["status"], json!({}));
+        let spec = json!({"manualSelector": true, "selector": {"matchLabels": {"a": "b"}}});
+        let mut manual = json!({"metadata": {"name": "sum"}, "spec": spec});
+        create(&kinds::JOBS, "default", &mut manual, birth()).unwrap();
+        assert_eq!(manual["spec"], spec);
     }
 
     #[test]

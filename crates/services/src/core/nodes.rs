@@ -77,6 +77,12 @@ pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) ->
                 Some((now_ms + left_ms, true))
             }
         };
+        // Who stays although the node is given up answers nobody now.
+        let is_given_up = at_ms.is_none_or(|(at_ms, _)| at_ms > now_ms)
+            && taints.get(node).is_some_and(|(_, ms)| *ms >= GIVEN_UP_MS);
+        if is_given_up {
+            plan.steps.extend(unready(&pod, now_ms));
+        }
         let Some((at_ms, is_forced)) = at_ms else {
             continue;
         };
@@ -89,6 +95,21 @@ pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) ->
         }
     }
     plan
+}
+
+/// Says that a pod is not ready, if it says that it is.
+fn unready(pod: &Value, now_ms: u64) -> Option<Step> {
+    let mut object = pod.clone();
+    let conditions = object["status"]["conditions"].as_array_mut()?;
+    let is_ready = |one: &&mut Value| one["type"] == "Ready" && one["status"] == "True";
+    let ready = conditions.iter_mut().find(is_ready)?;
+    ready["status"] = json!("False");
+    ready["reason"] = json!("NodeUnreachable");
+    ready["lastTransitionTime"] = json!(format_rfc3339(now_ms));
+    Some(Step::UpdateStatus {
+        kind: &kinds::PODS,
+        object,
+    })
 }
 
 fn evict(pod: &Value, is_forced: bool) -> Step {

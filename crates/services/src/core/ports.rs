@@ -68,6 +68,15 @@ pub fn note(pod: &Value, found: &[u16]) -> String {
     Value::Object(noted).to_string()
 }
 
+/// The port that a pod's program really listens on, where it declares another one.
+pub fn real(pod: &Value, declared: u16) -> u16 {
+    let noted = object::annotation(pod, REAL);
+    let noted = noted.and_then(|it| serde_json::from_str::<Value>(it).ok());
+    let real = noted.and_then(|noted| noted[declared.to_string()].as_u64());
+    real.and_then(|port| u16::try_from(port).ok())
+        .unwrap_or(declared)
+}
+
 /// The pod as it runs: with the real ports that it has; none if they are not known yet.
 pub fn with_real(pod: &Value) -> Option<Value> {
     let noted: Map<String, Value> = serde_json::from_str(object::annotation(pod, REAL)?).ok()?;

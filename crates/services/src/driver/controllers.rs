@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::{
     events,
     execute::{Done, Executor},
+    meter::Usages,
     mirror::{Changed, Mirror},
     store,
 };
@@ -65,7 +66,7 @@ struct Keys {
 }
 
 /// Runs until leadership ends, which drops this future.
-pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>) {
+pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, usages: Usages) {
     let (done_sender, mut done) = mpsc::channel::<(Key, Option<u64>, Done)>(RUNNING_MAX);
     let mut news = mirror.news();
     let mut keys = Keys::new();
@@ -79,9 +80,12 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>) {
         {
             let entry = keys.entries.entry(key.clone()).or_default();
             let failed = entry.failed.clone();
-            let plan = key
-                .0
-                .plan(&mirror.look(), &name, clock::wall_ms(), failed.as_deref());
+            let plan = {
+                let look = mirror.look();
+                let view = usages.beside(&look);
+                key.0
+                    .plan(&view, &name, clock::wall_ms(), failed.as_deref())
+            };
             if plan.steps.is_empty() {
                 keys.planned(&key, plan.again_in_ms);
                 continue;

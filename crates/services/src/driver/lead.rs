@@ -11,7 +11,13 @@ use atoll_control::api::ControlApi;
 use atoll_world::{clock, task};
 
 use super::{
-    controllers, execute::Executor, heartbeat::Heard, mirror::Mirror, objects::NAMESPACES,
+    controllers,
+    execute::Executor,
+    heartbeat::Heard,
+    meter::{Meters, Usages},
+    mirror::Mirror,
+    objects::NAMESPACES,
+    offers::counter::Hatch,
     scheduling,
 };
 use crate::core::{nodes, scheduler, status::Failure};
@@ -33,7 +39,9 @@ pub(super) struct Lead<C> {
     pub(super) mirror: Mirror,
     pub(super) executor: Executor<C>,
     pub(super) heard: Heard,
+    pub(super) meter: Meters,
     pub(super) scheduling: scheduler::Settings,
+    pub(super) hatch: Hatch,
 }
 
 impl<C: ControlApi> Lead<C> {
@@ -84,9 +92,16 @@ impl<C: ControlApi> Lead<C> {
             // It asks how far it is each time.
         }
         tracing::debug!(revision, "this node looks after services");
+        let usages = Usages::default();
         tokio::join!(
-            controllers::run(self.mirror.clone(), self.executor.clone()),
-            scheduling::run(self.mirror.clone(), self.executor.clone(), self.scheduling),
+            controllers::run(self.mirror.clone(), self.executor.clone(), usages.clone()),
+            usages.follow(&self.mirror, &self.meter),
+            scheduling::run(
+                self.mirror.clone(),
+                self.executor.clone(),
+                self.scheduling,
+                &self.hatch,
+            ),
             self.look_after_nodes(),
         );
         Ok(())

@@ -13,18 +13,13 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    agent::{
-        NODE_ID,
-        runtime::{LogPiece, Runtime},
-    },
+    agent::runtime::{LogPiece, Runtime},
     mirror::Mirror,
 };
 use crate::{
     api::{LogQuery, LogStream, Logs, OpeningLog},
     core::{
-        controllers::world::View as _,
-        kinds,
-        object::{self, Name},
+        object::Name,
         status::{Failure, Reason},
     },
 };
@@ -145,12 +140,7 @@ impl<R: Runtime> Logs for Everywhere<R> {
 
 impl<R: Runtime> Shared<R> {
     async fn piece(&self, node: &str, asked: &Asked) -> Result<LogPiece, Failure> {
-        let found = self.mirror.look().get(&kinds::NODES, "", node);
-        let id = found.and_then(|node| {
-            let id = object::label(&node, NODE_ID)?;
-            u64::from_str_radix(id, 16).ok().map(NodeId)
-        });
-        let Some(id) = id else {
+        let Some(id) = self.mirror.node_id(node) else {
             let message = format!("node {node:?} is not there any more, and the log with it");
             return Err(Failure::new(Reason::NotFound, message));
         };

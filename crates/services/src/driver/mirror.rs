@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use atoll_base::id::NodeId;
 use atoll_control::{
     api::{ControlApi, Watches as _},
     driver::system_identity,
@@ -25,7 +26,10 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
-use super::store;
+use super::{
+    agent::NODE_ID,
+    store::{self, Store},
+};
 use crate::core::{
     controllers::world::View,
     kinds::{self, Kind},
@@ -82,7 +86,7 @@ struct State {
 
 impl Mirror {
     /// A mirror that keeps itself up to date as long as the node runs.
-    pub(crate) fn start<C: ControlApi>(control: C) -> Mirror {
+    pub(crate) fn start<C: ControlApi>(store: Store<C>) -> Mirror {
         let state = State {
             objects: kinds::KINDS.iter().map(|_| Kept::new()).collect(),
             ..State::default()
@@ -92,7 +96,7 @@ impl Mirror {
             news: watch::Sender::new(Standing::default()),
             asked: Notify::new(),
         }));
-        task::spawn(follow(mirror.clone(), control));
+        task::spawn(follow(mirror.clone(), store));
         mirror
     }
 
@@ -125,6 +129,13 @@ impl Mirror {
             .filter(|behind| *behind <= kept)
             .map(|behind| state.changes.range(kept - behind..).cloned().collect());
         (changes, standing)
+    }
+
+    /// Which node of the cluster a Node is; none if it is not there.
+    pub(crate) fn node_id(&self, name: &str) -> Option<NodeId> {
+        let node = self.look().get(&kinds::NODES, "", name)?;
+        let id = object::label(&node, NODE_ID)?;
+        u64::from_str_radix(id, 16).ok().map(NodeId)
     }
 
     fn apply(&self, revision: i64, events: impl Iterator<Item = (Name, Option<Value>)>) {
@@ -236,6 +247,12 @@ impl Look<'_> {
     pub(crate) fn standing(&self) -> Standing {
         self.0.standing
     }
+
+    /// The pod of a uid.
+    pub(crate) fn pod_of_uid(&self, uid: &str) -> Option<Arc<Value>> {
+        let pods = &self.0.objects[place_of(&kinds::PODS)];
+        pods.values().find(|pod| object::uid(pod) == uid).cloned()
+    }
 }
 
 impl View for Look<'_> {
@@ -271,9 +288,9 @@ impl View for Look<'_> {
     }
 }
 
-async fn follow<C: ControlApi>(mirror: Mirror, control: C) {
+async fn follow<C: ControlApi>(mirror: Mirror, store: Store<C>) {
     loop {
-        if let Err(error) = follow_once(&mirror, &control).await {
+        if let Err(error) = follow_once(&mirror, &store).await {
             tracing::debug!(%error, "objects can't be followed");
         }
         clock::sleep(REST).await;
@@ -283,8 +300,9 @@ async fn follow<C: ControlApi>(mirror: Mirror, control: C) {
 /// Reads everything, then what changes; returns when it has to be read anew.
 async fn follow_once<C: ControlApi>(
     mirror: &Mirror,
-    control: &C,
+    store: &Store<C>,
 ) -> Result<(), atoll_control::core::error::Error> {
+    let control = store.control();
     let (mut key, mut revision) = (Bytes::from(store::PREFIX), 0);
     let mut read = Vec::new();
     loop {
@@ -304,7 +322,11 @@ async fn follow_once<C: ControlApi>(
         if let Some(last) = page.kvs.last() {
             key = [&last.key[..], &[0]].concat().into();
         }
-        read.extend(page.kvs.into_iter().filter_map(object_in));
+        if store.is_shut(page.kvs.iter()) {
+            store.unlock().await?;
+        }
+        let objects = page.kvs.into_iter();
+        read.extend(objects.filter_map(|kv| object_in(store, kv)));
         if !page.more {
             break;
         }
@@ -341,11 +363,15 @@ async fn follow_once<C: ControlApi>(
             (None, false) => news.header.map_or(0, |header| header.revision),
             (None, true) => 0,
         };
+        let values = news.events.iter().filter_map(|event| event.kv.as_ref());
+        if store.is_shut(values) {
+            store.unlock().await?;
+        }
         let events = news.events.into_iter().filter_map(|event| {
             let is_put = event.r#type() == EventType::Put;
             let kv = event.kv?;
             match is_put {
-                true => object_in(kv).map(|(name, object)| (name, Some(object))),
+                true => object_in(store, kv).map(|(name, object)| (name, Some(object))),
                 false => store::name_in(&kv.key).map(|name| (name, None)),
             }
         });
@@ -353,10 +379,10 @@ async fn follow_once<C: ControlApi>(
     }
 }
 
-fn object_in(kv: KeyValue) -> Option<(Name, Value)> {
+fn object_in<C: ControlApi>(store: &Store<C>, kv: KeyValue) -> Option<(Name, Value)> {
     let name = store::name_in(&kv.key)?;
     // One that can't be read was told of there.
-    let object = store::read(kv).ok()?.object;
+    let object = store.read(kv).ok()?.object;
     debug_assert_eq!(object::name(&object), name.name);
     Some((name, object))
 }

@@ -7,20 +7,26 @@ pub mod admission;
 mod agent;
 mod controllers;
 mod events;
+mod eviction;
 mod execute;
 mod heartbeat;
+pub mod images;
 mod lead;
 mod logs;
+mod meter;
 mod mirror;
 pub(crate) mod objects;
+pub(crate) mod offers;
+mod pipes;
 mod scheduling;
 pub(crate) mod store;
+mod streams;
 mod traffic;
 
 use std::{path::PathBuf, sync::Arc};
 
 use atoll_base::id::NodeId;
-use atoll_control::api::ControlApi;
+use atoll_control::{api::ControlApi, face::Guest};
 use atoll_world::{
     peers::Peers,
     workload::{Cgroups, Launcher},
@@ -34,10 +40,16 @@ use self::{
     heartbeat::{Ear, Heard, Heart},
     lead::Lead,
     logs::Everywhere,
+    meter::Meters,
     mirror::Mirror,
     objects::{Objects, Writer},
+    offers::{Offers, counter::Hatch},
 };
-use crate::{api::Traffic, core::scheduler, face::Api};
+use crate::{
+    api::{Doors, Traffic},
+    core::scheduler,
+    face::{self, Api},
+};
 
 /// What this node's part of services is made of.
 pub struct Setup<C> {
@@ -51,6 +63,8 @@ pub struct Setup<C> {
     pub name: String,
     /// Where it is reached, as an IP address.
     pub address: String,
+    /// Where its gateway listens.
+    pub doors: Doors,
     /// From where Services get addresses and ports.
     pub addresses: admission::Settings,
     /// How pods are run here; none: they are not.
@@ -77,18 +91,21 @@ pub struct Services<C> {
     pub api: Api<C>,
     /// What a gateway has to know, as it changes.
     pub traffic: watch::Receiver<Arc<Traffic>>,
+    /// Offers to frameworks, for the control plane's listener.
+    pub offers: Guest,
 }
 
 /// Starts this node's part of services, which runs as long as the node does.
 pub fn start<C: ControlApi>(setup: Setup<C>) -> Services<C> {
-    let mirror = Mirror::start(setup.control.clone());
     let objects = Objects::new(setup.control.clone(), setup.addresses);
+    let mirror = Mirror::start(objects.store.clone());
     let executor = Executor {
         events: Events::new(objects.clone(), &setup.name),
         objects: objects.clone(),
         writer: Writer::own("atoll"),
     };
     let heard = Heard::default();
+    let hatch = Hatch::default();
     let ear = Ear {
         control: setup.control.clone(),
         mirror: mirror.clone(),
@@ -96,14 +113,6 @@ pub fn start<C: ControlApi>(setup: Setup<C>) -> Services<C> {
         heard: heard.clone(),
     };
     heartbeat::listen(&setup.peers, ear.clone());
-    Lead {
-        node: setup.node,
-        mirror: mirror.clone(),
-        executor: executor.clone(),
-        heard,
-        scheduling: scheduler::Settings::default(),
-    }
-    .start();
     let runtime = setup.pods.map(|pods| {
         let shortcoming = pods.cgroups.shortcoming().unwrap_or_default();
         let (folder, lease) = (pods.folder.clone(), pods.lease.clone());
@@ -120,14 +129,43 @@ pub fn start<C: ControlApi>(setup: Setup<C>) -> Services<C> {
             setup.address,
             &pods.folder,
             (pods.version, shortcoming),
+            setup.doors,
         );
-        agent::start(mirror.clone(), executor, heart, machine, runtime.clone());
+        agent::start(
+            mirror.clone(),
+            executor.clone(),
+            heart,
+            machine,
+            runtime.clone(),
+        );
         runtime
     });
     let traffic = traffic::follow(mirror.clone());
-    let logs = Everywhere::new(runtime, mirror, setup.peers, setup.node);
+    let (peers, node) = (setup.peers, setup.node);
+    let meters = Meters::start(runtime.clone(), mirror.clone(), peers.clone(), node);
+    Lead {
+        node: setup.node,
+        mirror: mirror.clone(),
+        executor: executor.clone(),
+        heard,
+        meter: meters.clone(),
+        scheduling: scheduler::Settings::default(),
+        hatch: hatch.clone(),
+    }
+    .start();
+    let sessions = streams::Everywhere::new(runtime.clone(), mirror.clone(), peers.clone(), node);
+    let logs = Everywhere::new(runtime, mirror, peers.clone(), node);
+    let offers = Offers::new(setup.control.clone(), peers, node, hatch);
+    let offers = face::offers::guest(setup.control, offers);
     Services {
-        api: Api::new(objects, Arc::new(logs)),
+        api: Api::new(
+            objects,
+            Arc::new(logs),
+            Arc::new(sessions),
+            Arc::new(meters),
+            offers.clone(),
+        ),
         traffic,
+        offers,
     }
 }

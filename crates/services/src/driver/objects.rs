@@ -20,6 +20,7 @@ use crate::core::{
     names,
     object::{self, Name},
     patch::apply,
+    priority,
     schema::schema,
     status::{Failure, Reason},
     time::format_rfc3339,
@@ -138,6 +139,7 @@ impl<C: ControlApi> Objects<C> {
             name: object::name(&object).to_owned(),
         };
         check_name(&name)?;
+        self.prioritize(kind, &mut object).await?;
         defaults::default(kind, &mut object);
         // What is chosen for it belongs to nobody.
         writer.note(kind, None, &mut object, "");
@@ -176,6 +178,23 @@ impl<C: ControlApi> Objects<C> {
             }
         }
         Err(too_busy(&name))
+    }
+
+    /// Gives a pod its priority, and sees to it that one class at most is the default.
+    async fn prioritize(&self, kind: &'static Kind, object: &mut Value) -> Result<(), Failure> {
+        if kind == &kinds::PRIORITY_CLASSES {
+            return priority::admit_class(object, &self.all(kind, None).await?);
+        }
+        if kind != &kinds::PODS {
+            return Ok(());
+        }
+        let classes = &kinds::PRIORITY_CLASSES;
+        // What this node knows will do, unless the class was only just made.
+        let known = self.store.known(classes).await?;
+        match priority::resolve(object, &known) {
+            Ok(()) => Ok(()),
+            Err(_) => priority::resolve(object, &self.all(classes, None).await?),
+        }
     }
 
     /// That a namespace is there when something in it is made.

@@ -2,7 +2,9 @@
 //! written, many bindings in one entry of the log.
 //!
 //! A binding compares the pod with what was decided from. Where one pod of many has changed, each
-//! is written by itself.
+//! is written by itself. What pods leave is offered to frameworks, between turns.
+
+use std::time::Duration;
 
 use atoll_control::api::ControlApi;
 use atoll_world::clock;
@@ -12,13 +14,14 @@ use serde_json::{Value, json};
 use super::{
     execute::Executor,
     mirror::Mirror,
+    offers::counter::Hatch,
     store::{self, Change, To},
 };
 use crate::core::{
     controllers::world::{Event, View as _},
     kinds::{self, Subresource},
     lifecycle::Deletion,
-    object,
+    object::{self, Name},
     scheduler::{Decision, Scheduler, Settings, Target},
     status::{Failure, Reason},
     time::format_rfc3339,
@@ -31,11 +34,18 @@ const BINDINGS_MAX: usize = 64;
 /// So many pods are told at a time why they have no node.
 const TOLD_MAX: usize = 16;
 /// How long a look takes at most if nothing changes.
-const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs until leadership ends, which drops this future.
-pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, settings: Settings) {
+pub(super) async fn run<C: ControlApi>(
+    mirror: Mirror,
+    executor: Executor<C>,
+    settings: Settings,
+    hatch: &Hatch,
+) {
     let mut scheduler = Scheduler::new(settings);
+    let mut counter = hatch.open();
+    let mut has_changed = true;
     let begun = clock::now();
     let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut news = mirror.news();
@@ -44,12 +54,17 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, se
         let decisions = scheduler.schedule(TURNS_MAX, now_ms());
         let is_busy = !decisions.is_empty();
         carry_out(&mut scheduler, &mirror, &executor, decisions, now_ms()).await;
+        has_changed |= is_busy;
+        counter.turn(&mut scheduler, &mirror, &executor, has_changed, now_ms());
         if !is_busy {
-            let wait = match scheduler.next_ms() {
-                Some(at_ms) => std::time::Duration::from_millis(at_ms.saturating_sub(now_ms()))
-                    .min(LOOK_INTERVAL),
-                None => LOOK_INTERVAL,
-            };
+            let next = [scheduler.next_ms(), counter.next_ms()];
+            let wait = next
+                .into_iter()
+                .flatten()
+                .min()
+                .map_or(LOOK_INTERVAL, |at_ms| {
+                    Duration::from_millis(at_ms.saturating_sub(now_ms())).min(LOOK_INTERVAL)
+                });
             tokio::select! {
                 biased;
                 changed = news.changed() => {
@@ -57,10 +72,12 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, se
                         return;
                     }
                 }
+                () = counter.arrival() => {}
                 () = clock::sleep(wait) => {}
             }
         }
         let (changes, standing) = mirror.changes_since(seen);
+        has_changed = standing.changes != seen;
         seen = match changes {
             Some(changes) => {
                 for changed in &changes {
@@ -166,11 +183,7 @@ async fn bind<C: ControlApi>(
             }
         };
         if is_written {
-            let name = object_name(pod);
-            let message = format!("Successfully assigned {name} to {node}");
-            executor
-                .events
-                .tell(event(pod, false, "Scheduled", message));
+            executor.events.tell(assigned(pod, node));
         }
         outcome.push((pod.clone(), is_written));
     }
@@ -266,8 +279,13 @@ async fn preempt<C: ControlApi>(executor: &Executor<C>, pod: &Target, victim: Ta
     }
 }
 
-fn object_name(pod: &Target) -> String {
-    format!("{}/{}", pod.name.namespace, pod.name.name)
+/// Tells that a pod has a node.
+pub(super) fn assigned(pod: &Target, node: &str) -> Event {
+    let Name {
+        namespace, name, ..
+    } = &pod.name;
+    let message = format!("Successfully assigned {namespace}/{name} to {node}");
+    event(pod, false, "Scheduled", message)
 }
 
 fn event(pod: &Target, is_warning: bool, reason: &'static str, message: String) -> Event {
@@ -289,7 +307,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::object::Name;
 
     #[test]
     fn a_binding_is_of_the_pod_that_was_decided_about() {

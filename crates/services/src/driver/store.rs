@@ -3,13 +3,19 @@
 //!
 //! A key is `/atoll/objects/GROUP/RESOURCE/NAMESPACE/NAME`, with `core` for the core's group and
 //! no namespace where the kind has none. A value carries its version as every object does: in
-//! its `apiVersion`. Rights on objects are rights on these keys.
+//! its `apiVersion`. Rights on objects are rights on these keys. Secrets are sealed as a whole
+//! ([`atoll_control::driver::vault`]): here alone they are opened.
+
+use std::sync::Arc;
 
 use atoll_base::id::Revision;
 use atoll_control::{
     api::{ControlApi, Reply},
     core::error::Error,
-    driver::system_identity,
+    driver::{
+        system_identity,
+        vault::{Vault, VaultError},
+    },
     proto::{
         etcdserverpb::{
             self as pb,
@@ -140,11 +146,15 @@ pub(crate) enum To {
 #[derive(Clone)]
 pub(crate) struct Store<C> {
     control: C,
+    vault: Arc<Vault>,
 }
 
 impl<C: ControlApi> Store<C> {
     pub(crate) fn new(control: C) -> Self {
-        Store { control }
+        Store {
+            control,
+            vault: Arc::default(),
+        }
     }
 
     pub(crate) fn control(&self) -> &C {
@@ -157,7 +167,10 @@ impl<C: ControlApi> Store<C> {
     /// Those of the cluster; an object that can't be read.
     pub(crate) async fn get(&self, name: &Name) -> Result<Option<Stored>, Failure> {
         let found = self.value(key(name)).await?;
-        found.map(read).transpose()
+        if self.is_shut(found.iter()) {
+            self.unlock().await.map_err(|error| failure(&error))?;
+        }
+        found.map(|kv| self.read(kv)).transpose()
     }
 
     /// A key's value as it is now.
@@ -216,7 +229,10 @@ impl<C: ControlApi> Store<C> {
         let next = found.kvs.last().filter(|_| found.more);
         let next = next.map(|last| Bytes::from([&last.key[..], &[0]].concat()));
         let shown = i64::try_from(found.kvs.len()).unwrap_or(i64::MAX);
-        let objects = found.kvs.into_iter().map(read);
+        if self.is_shut(found.kvs.iter()) {
+            self.unlock().await.map_err(|error| failure(&error))?;
+        }
+        let objects = found.kvs.into_iter().map(|kv| self.read(kv));
         Ok(Page {
             objects: objects.collect::<Result<_, _>>()?,
             next,
@@ -225,11 +241,39 @@ impl<C: ControlApi> Store<C> {
         })
     }
 
+    /// All objects of a kind that has few, as this node knows them: perhaps not the newest.
+    ///
+    /// # Errors
+    /// Those of the cluster.
+    pub(crate) async fn known(&self, kind: &'static Kind) -> Result<Vec<Arc<Value>>, Failure> {
+        let prefix = prefix(kind, None);
+        let request = pb::RangeRequest {
+            range_end: range_end(&prefix),
+            key: prefix.into(),
+            serializable: true,
+            ..pb::RangeRequest::default()
+        };
+        let found = self.control.range(system_identity(), request).await;
+        let found = found.map_err(|error| failure(&error))?;
+        let objects = found.kvs.into_iter().map(|kv| self.read(kv));
+        objects.map(|read| Ok(Arc::new(read?.object))).collect()
+    }
+
     /// Writes all of it if every key is as expected, or nothing; the revision of the write.
     ///
     /// # Errors
     /// Those of the cluster. After `Timeout` nobody knows whether it is done.
     pub(crate) async fn commit(&self, changes: &[Change]) -> Result<Option<i64>, Failure> {
+        let sealed = prefix(&kinds::SECRETS, None);
+        let is_secret = |change: &Change| change.key.starts_with(sealed.as_bytes());
+        if changes.iter().any(is_secret) {
+            let prepared = self.vault.prepare(&self.control).await;
+            prepared.map_err(|error| shut(&error))?;
+        }
+        let seal = |change: &Change, value: &Bytes| match is_secret(change) {
+            true => self.vault.seal(&change.key, value),
+            false => Ok(value.clone()),
+        };
         let unchanged = |change: &Change| {
             Some(pb::Compare {
                 result: CompareResult::Equal.into(),
@@ -247,19 +291,22 @@ impl<C: ControlApi> Store<C> {
                     key,
                     ..pb::DeleteRangeRequest::default()
                 }),
-                To::Value(value) => Request::RequestPut(pb::PutRequest {
-                    key,
-                    value: value.clone(),
-                    ..pb::PutRequest::default()
-                }),
+                To::Value(value) => match seal(change, value) {
+                    Ok(value) => Request::RequestPut(pb::PutRequest {
+                        key,
+                        value,
+                        ..pb::PutRequest::default()
+                    }),
+                    Err(error) => return Some(Err(shut(&error))),
+                },
             };
-            Some(pb::RequestOp {
+            Some(Ok(pb::RequestOp {
                 request: Some(request),
-            })
+            }))
         });
         let txn = pb::TxnRequest {
             compare: changes.iter().filter_map(unchanged).collect(),
-            success: written.collect(),
+            success: written.collect::<Result<_, _>>()?,
             failure: Vec::new(),
         };
         let applied = self.control.propose(system_identity(), Op::Txn(txn)).await;
@@ -271,6 +318,77 @@ impl<C: ControlApi> Store<C> {
             }
             other => unreachable!("a transaction is answered with {other:?}"),
         }
+    }
+}
+
+impl<C: ControlApi> Store<C> {
+    /// Whether one of these values wants a key of the vault that was not opened yet.
+    pub(crate) fn is_shut<'a>(&self, mut kvs: impl Iterator<Item = &'a KeyValue>) -> bool {
+        kvs.any(|kv| is_sealed(kv) && self.vault.lacks_key_of(&kv.value))
+    }
+
+    /// Opens the keys of the vault, as far as this cluster can.
+    ///
+    /// # Errors
+    /// Those of the cluster: then it is not known what can be opened.
+    pub(crate) async fn unlock(&self) -> Result<(), Error> {
+        match self.vault.load(&self.control).await {
+            Ok(()) => Ok(()),
+            Err(VaultError::Cluster(error)) => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "the keys of the vault can't be read");
+                Ok(())
+            }
+        }
+    }
+
+    /// An object that is kept; if it [is shut](Store::is_shut), [`Store::unlock`] comes first.
+    /// One that was sealed by another cluster is there, and empty: so it can be replaced.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub(crate) fn read(&self, mut kv: KeyValue) -> Result<Stored, Failure> {
+        if is_sealed(&kv) {
+            kv.value = match self.vault.open(&kv.key, &kv.value) {
+                Ok(value) => value.into(),
+                Err(error @ VaultError::UnknownKey { .. }) => {
+                    return shell(&kv, &error).ok_or_else(|| unreadable(&kv, &error.to_string()));
+                }
+                Err(error) => return Err(unreadable(&kv, &error.to_string())),
+            };
+        }
+        read(&kv)
+    }
+}
+
+/// What is known of an object that can't be opened.
+fn shell(kv: &KeyValue, why: &VaultError) -> Option<Stored> {
+    let name = name_in(&kv.key)?;
+    let object = json!({
+        "apiVersion": name.kind.api_version(), "kind": name.kind.kind, "type": "atoll.dev/shut",
+        "metadata": {
+            "name": name.name, "namespace": name.namespace,
+            "annotations": {"atoll.dev/shut": why.to_string()},
+        },
+    });
+    Some(Stored {
+        object: with_revision(object, kv.mod_revision),
+        revision: kv.mod_revision,
+    })
+}
+
+/// Objects are JSON objects, unless they are sealed.
+fn is_sealed(kv: &KeyValue) -> bool {
+    !kv.value.is_empty() && kv.value[0] != b'{'
+}
+
+fn shut(error: &VaultError) -> Failure {
+    match error {
+        VaultError::Cluster(error) => failure(error),
+        VaultError::Changed => {
+            Failure::new(Reason::ServiceUnavailable, error.to_string()).retry_after(1)
+        }
+        error => Failure::internal(error.to_string()),
     }
 }
 
@@ -329,15 +447,11 @@ pub(crate) fn with_revision(mut object: Value, revision: i64) -> Value {
     object
 }
 
-/// An object that is kept.
-///
-/// # Errors
-/// It can't be read.
-pub(crate) fn read(kv: KeyValue) -> Result<Stored, Failure> {
+fn read(kv: &KeyValue) -> Result<Stored, Failure> {
     let object: Value = match serde_json::from_slice(&kv.value) {
         Ok(object @ Value::Object(_)) => object,
-        Ok(_) => return Err(unreadable(&kv, "it is no object")),
-        Err(error) => return Err(unreadable(&kv, &error.to_string())),
+        Ok(_) => return Err(unreadable(kv, "it is no object")),
+        Err(error) => return Err(unreadable(kv, &error.to_string())),
     };
     Ok(Stored {
         object: with_revision(object, kv.mod_revision),
@@ -408,7 +522,7 @@ mod tests {
             value: kept,
             ..KeyValue::default()
         };
-        read(kv).unwrap();
+        read(&kv).unwrap();
         assert_eq!(encode(&nested(DEPTH_MAX + 1)).unwrap_err().code(), 413);
     }
 

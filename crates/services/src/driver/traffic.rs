@@ -21,7 +21,12 @@ pub(super) fn follow(mirror: Mirror) -> watch::Receiver<Arc<Traffic>> {
         while news.changed().await.is_ok() {
             let (changes, standing) = mirror.changes_since(seen);
             let is_news = changes.is_none_or(|changes| {
-                let kinds = [&kinds::SERVICES, &kinds::ENDPOINT_SLICES, &kinds::INGRESSES];
+                let kinds = [
+                    &kinds::SERVICES,
+                    &kinds::ENDPOINT_SLICES,
+                    &kinds::INGRESSES,
+                    &kinds::SECRETS,
+                ];
                 changes
                     .iter()
                     .any(|changed| kinds.contains(&changed.name.kind))
@@ -42,6 +47,7 @@ fn tell(mirror: &Mirror, sender: &watch::Sender<Arc<Traffic>>) -> u64 {
         services: look.list(&kinds::SERVICES, None),
         slices: look.list(&kinds::ENDPOINT_SLICES, None),
         ingresses: look.list(&kinds::INGRESSES, None),
+        secrets: look.list(&kinds::SECRETS, None),
     };
     sender.send_replace(Arc::new(traffic));
     look.standing().changes

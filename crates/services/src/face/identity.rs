@@ -65,6 +65,26 @@ pub(crate) fn identify<C: ControlApi>(
     }
 }
 
+/// Who asks on the control plane's listener, which has found out who is logged in there, and
+/// perhaps nobody is.
+///
+/// # Errors
+/// `Unauthorized`.
+pub(crate) fn identified<C: ControlApi>(
+    control: &C,
+    identity: Identity,
+    common_name: Option<&str>,
+) -> Result<User, Failure> {
+    let is_on = control.auth_status().0;
+    match is_on || common_name != Some(ROOT_USER) {
+        true => known(identity),
+        false => Ok(User {
+            name: ROOT_USER.to_owned(),
+            identity: Identity::default(),
+        }),
+    }
+}
+
 /// Refuses who speaks for somebody else, and pages of browsers, which send their user's
 /// certificate along unasked.
 ///

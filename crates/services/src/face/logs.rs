@@ -84,7 +84,7 @@ fn query(options: &Options) -> Result<LogQuery, Failure> {
 }
 
 /// The container that is meant: the only one, where none is named.
-fn container(pod: &Value, wanted: &str) -> Result<String, Failure> {
+pub(super) fn container(pod: &Value, wanted: &str) -> Result<String, Failure> {
     let names = |field: &str| -> Vec<&str> {
         let list = pod["spec"][field].as_array().into_iter().flatten();
         list.filter_map(|it| it["name"].as_str()).collect()

@@ -10,7 +10,9 @@ mod body;
 pub(crate) mod continuing;
 mod identity;
 mod logs;
+mod metrics;
 mod objects;
+pub(crate) mod offers;
 pub(crate) mod options;
 mod pages;
 mod render;
@@ -18,11 +20,16 @@ mod reviews;
 pub(crate) mod route;
 mod scale;
 mod select;
+mod sessions;
+mod streams;
 mod watch;
 
 use std::{convert::Infallible, sync::Arc};
 
-use atoll_control::{api::ControlApi, face::Connection};
+use atoll_control::{
+    api::ControlApi,
+    face::{Connection, Guest},
+};
 use axum::{
     body::Body,
     http::{HeaderMap, Request, Response, header::ACCEPT},
@@ -35,7 +42,7 @@ use self::{
     route::{Page, Target},
 };
 use crate::{
-    api::Logs,
+    api::{Logs, Meter, Sessions},
     core::{
         discovery::{self, Endpoint},
         status::Failure,
@@ -48,6 +55,9 @@ use crate::{
 pub struct Api<C> {
     objects: Objects<C>,
     logs: Arc<dyn Logs>,
+    sessions: Arc<dyn Sessions>,
+    meter: Arc<dyn Meter>,
+    offers: Guest,
     pages: Arc<pages::Pages>,
 }
 
@@ -61,10 +71,19 @@ pub(crate) struct Asked {
 }
 
 impl<C: ControlApi> Api<C> {
-    pub(crate) fn new(objects: Objects<C>, logs: Arc<dyn Logs>) -> Self {
+    pub(crate) fn new(
+        objects: Objects<C>,
+        logs: Arc<dyn Logs>,
+        sessions: Arc<dyn Sessions>,
+        meter: Arc<dyn Meter>,
+        offers: Guest,
+    ) -> Self {
         Api {
             objects,
             logs,
+            sessions,
+            meter,
+            offers,
             pages: Arc::default(),
         }
     }
@@ -75,42 +94,54 @@ impl<C: ControlApi> Api<C> {
         request: Request<Body>,
         connection: Arc<Connection>,
     ) -> Result<Response<Body>, Infallible> {
+        if offers::is_call(request.uri().path()) {
+            let control = self.objects.store.control();
+            return Ok(offers::answer(&self.offers, control, request, &connection).await);
+        }
         let answered = self.try_answer(request, &connection).await;
-        let answer = answered.unwrap_or_else(|failure| {
+        Ok(answered.unwrap_or_else(|failure| {
             if failure.code() >= 500 {
                 tracing::debug!(%failure, "a request was not answered");
             }
-            Answer::failure(&failure)
-        });
-        Ok(answer.into_response())
+            Answer::failure(&failure).into_response()
+        }))
     }
 
     async fn try_answer(
         &self,
         request: Request<Body>,
         connection: &Connection,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Response<Body>, Failure> {
         let (parts, body) = request.into_parts();
         let target = route::parse(parts.uri.path())?;
         let control = self.objects.store.control();
         if let Target::Page(page @ (Page::Alive | Page::Ready | Page::Version)) = &target {
             // Whoever watches over a node asks these without a credential.
-            return self.answer_page(page, &parts.headers).await;
+            let answer = self.answer_page(page, &parts.headers).await?;
+            return Ok(answer.into_response());
         }
         identity::refuse_others(&parts.headers)?;
         let user = identity::identify(control, &parts.headers, connection)?;
         let options = Options::parse(parts.uri.query());
-        match target {
-            Target::Page(page) => self.answer_page(&page, &parts.headers).await,
+        let answer = match target {
+            Target::Page(page) => self.answer_page(&page, &parts.headers).await?,
             Target::Review(review) => {
                 let media_type = body::media_type(&parts.headers).to_owned();
                 let bytes = body::read(body).await?;
                 let sent = body::parse(&media_type, &bytes)?.object;
-                Ok(reviews::answer(control, &user, review, &sent))
+                reviews::answer(control, &user, review, &sent)
+            }
+            Target::Measured(resource) => {
+                let verb = objects::verb(&parts.method, &resource, &options)?;
+                identity::permit(control, &user, verb, &resource)?;
+                self.answer_measured(&resource, verb, &options).await?
             }
             Target::Objects(resource) => {
                 let verb = objects::verb(&parts.method, &resource, &options)?;
                 identity::permit(control, &user, verb, &resource)?;
+                if let Some(part) = resource.subresource.filter(|part| part.is_session()) {
+                    return self.answer_session(parts, &resource, part).await;
+                }
                 let accept = parts.headers.get(ACCEPT).and_then(|it| it.to_str().ok());
                 let endpoint = match verb.0 {
                     "watch" => Endpoint::Watch,
@@ -125,8 +156,9 @@ impl<C: ControlApi> Api<C> {
                     options,
                     rendered,
                 };
-                self.answer_objects(asked, &resource, verb).await
+                self.answer_objects(asked, &resource, verb).await?
             }
-        }
+        };
+        Ok(answer.into_response())
     }
 }

@@ -51,6 +51,11 @@ pub(super) fn verb(
     options: &Options,
 ) -> Result<Verb, Failure> {
     let is_one = resource.name.is_some();
+    let is_session = resource.subresource.is_some_and(Subresource::is_session);
+    if is_session && matches!(*method, Method::GET | Method::POST) {
+        // WebSockets begin with a GET, which must not need less than the others' POST.
+        return Ok(Verb("create"));
+    }
     let verb = match (method, is_one) {
         (&Method::GET | &Method::HEAD, true) => "get",
         (&Method::GET | &Method::HEAD, false) if options.flag("watch")? => "watch",
@@ -360,7 +365,7 @@ impl<C: ControlApi> Api<C> {
 
     async fn get_scale(&self, resource: &Resource) -> Result<Answer, Failure> {
         let found = self.objects.get(&name(resource)?).await?;
-        Ok(Answer::json(&scale::of(&found.object)))
+        Ok(Answer::json(&scale::of(resource.kind, &found.object)))
     }
 
     async fn update_scale(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
@@ -389,7 +394,7 @@ impl<C: ControlApi> Api<C> {
         sent: impl Fn(&Value) -> Result<Value, Failure>,
     ) -> Result<Answer, Failure> {
         let kind = resource.kind;
-        let change = |old: &Value| scale::with(kind, old, &sent(&scale::of(old))?);
+        let change = |old: &Value| scale::with(kind, old, &sent(&scale::of(kind, old))?);
         let scaled = self
             .objects
             .update(
@@ -399,7 +404,7 @@ impl<C: ControlApi> Api<C> {
                 change,
             )
             .await?;
-        Ok(Answer::json(&scale::of(&scaled.object)))
+        Ok(Answer::json(&scale::of(resource.kind, &scaled.object)))
     }
 
     /// Deletes a pod at somebody's wish who would rather not break anything.
@@ -408,7 +413,7 @@ impl<C: ControlApi> Api<C> {
         let wanted = &sent["deleteOptions"];
         let (deletion, writer) = (deletion(wanted, &asked.options)?, asked.writer_of(wanted)?);
         self.objects
-            .delete(&name(resource)?, &deletion, &writer)
+            .evict(&name(resource)?, &deletion, &writer)
             .await?;
         Ok(Answer::json(&success()).with_status(StatusCode::CREATED))
     }

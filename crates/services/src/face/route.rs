@@ -3,6 +3,7 @@
 //! URIs").
 
 use crate::core::{
+    discovery::METRICS,
     kinds::{self, Kind, Subresource},
     status::{Failure, Reason},
 };
@@ -14,6 +15,8 @@ pub(crate) enum Target {
     Page(Page),
     /// Objects of a kind, or one of them, or a part of that one.
     Objects(Resource),
+    /// What objects use, as it is measured: nodes or pods.
+    Measured(Resource),
     /// A question that is asked by making an object that nobody keeps.
     Review(Review),
 }
@@ -117,6 +120,13 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Target, Failure>
     if let Some(review) = review(group, version, rest) {
         return Ok(Target::Review(review));
     }
+    if (group, version) == METRICS {
+        // The same paths as those of the objects themselves.
+        return match objects("", "v1", rest)? {
+            Target::Objects(resource) if is_measured(&resource) => Ok(Target::Measured(resource)),
+            _ => Err(nothing()),
+        };
+    }
     // A namespace's own parts look like what is in it.
     let in_namespace = |rest: &[&str]| rest.len() >= 3 && !matches!(rest[2], "status" | "finalize");
     let (namespace, rest) = match rest {
@@ -152,6 +162,11 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Target, Failure>
         name,
         subresource,
     }))
+}
+
+fn is_measured(resource: &Resource) -> bool {
+    let kinds = [&kinds::NODES, &kinds::PODS];
+    kinds.contains(&resource.kind) && resource.subresource.is_none()
 }
 
 fn review(group: &str, version: &str, rest: &[&str]) -> Option<Review> {
@@ -215,6 +230,18 @@ mod tests {
         assert_eq!(space.subresource, Some(Subresource::Finalize));
         let set = resource("/apis/apps/v1/namespaces/shop/deployments/web/scale");
         assert_eq!(set.subresource, Some(Subresource::Scale));
+    }
+
+    #[test]
+    fn what_is_measured_has_the_paths_of_objects() {
+        let parsed = parse("/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods/web").unwrap();
+        let Target::Measured(pod) = parsed else {
+            panic!("{parsed:?}");
+        };
+        assert_eq!((pod.kind.kind, pod.name.as_deref()), ("Pod", Some("web")));
+        for wrong in ["services", "namespaces/shop/pods/web/log"] {
+            assert!(parse(&format!("/apis/metrics.k8s.io/v1beta1/{wrong}")).is_err());
+        }
     }
 
     #[test]

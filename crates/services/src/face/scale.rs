@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::core::{
+    controllers::scale,
     kinds::Kind,
     object,
-    selector::LabelSelector,
     status::{Failure, FieldError},
 };
 
 /// The scale of an object.
-pub(super) fn of(object: &Value) -> Value {
+pub(super) fn of(kind: &Kind, object: &Value) -> Value {
     let meta = &object["metadata"];
     let mut scale = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
@@ -25,8 +25,7 @@ pub(super) fn of(object: &Value) -> Value {
     if let Some(replicas) = object["spec"]["replicas"].as_i64().filter(|it| *it > 0) {
         scale["spec"]["replicas"] = json!(replicas);
     }
-    let selector = LabelSelector::from_json(&object["spec"]["selector"]);
-    if let Ok(selector) = selector {
+    if let Ok(selector) = scale::selector(kind, object) {
         scale["status"]["selector"] = json!(selector.to_string());
     }
     scale

@@ -123,7 +123,7 @@ impl<C: ControlApi> Watch<C> {
         let bookmarks = self.wanted.wants_bookmarks;
         tokio::select! {
             biased;
-            news = watches.next() => self.hear(news),
+            news = watches.next() => self.hear(news).await,
             () = clock::sleep_until(self.until) => {
                 self.has_ended = true;
                 Ok(())
@@ -184,7 +184,7 @@ impl<C: ControlApi> Watch<C> {
         Ok(())
     }
 
-    fn hear(&mut self, news: pb::WatchResponse) -> Result<(), Failure> {
+    async fn hear(&mut self, news: pb::WatchResponse) -> Result<(), Failure> {
         if news.canceled {
             if news.compact_revision > 0 {
                 let message = format!(
@@ -196,6 +196,12 @@ impl<C: ControlApi> Watch<C> {
             return Err(Failure::new(Reason::ServiceUnavailable, news.cancel_reason));
         }
         let is_progress = news.events.is_empty() && !news.created;
+        let events = news.events.iter();
+        let values = events.flat_map(|event| event.kv.iter().chain(&event.prev_kv));
+        if self.store.is_shut(values) {
+            let unlocked = self.store.unlock().await;
+            unlocked.map_err(|error| store::failure(&error))?;
+        }
         for event in news.events {
             self.hear_event(event)?;
         }
@@ -214,7 +220,7 @@ impl<C: ControlApi> Watch<C> {
         let revision = kv.mod_revision;
         self.revision = self.revision.max(revision);
         let chosen = |kv: KeyValue| -> Result<Option<Value>, Failure> {
-            let object = store::read(kv)?.object;
+            let object = self.store.read(kv)?.object;
             Ok(self.wanted.selection.chooses(&object).then_some(object))
         };
         if event.prev_kv.is_none() && (!is_put || kv.create_revision != revision) {

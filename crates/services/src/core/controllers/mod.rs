@@ -11,16 +11,25 @@
 //! Objects are read as JSON values: they have passed validation, and where a field is not there
 //! or is of another type, a planner takes its default.
 
+mod autoscaler;
 mod conditions;
+mod cron_job;
+mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod garbage;
+mod job;
+pub mod load_balancer;
 mod namespace;
 mod owners;
 mod pods;
 mod replica_set;
+mod revisions;
+pub mod scale;
 #[cfg(test)]
 mod script;
+mod stateful_set;
 pub mod world;
 
 use self::world::{Change, Plan, View};
@@ -30,12 +39,26 @@ use crate::core::object::Name;
 /// given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Controller {
-    /// ReplicaSets have pods.
+    /// ReplicaSets and ReplicationControllers have pods.
     ReplicaSet,
     /// Deployments have ReplicaSets.
     Deployment,
+    /// StatefulSets have pods with names and places of their own.
+    StatefulSet,
+    /// DaemonSets have a pod on each node.
+    DaemonSet,
+    /// Jobs have pods that come to an end.
+    Job,
+    /// CronJobs have Jobs.
+    CronJob,
+    /// Autoscalers say how many pods there are to be.
+    Autoscaler,
+    /// Disruption budgets say how many pods may be taken away.
+    Disruption,
     /// Services have EndpointSlices.
     EndpointSlice,
+    /// Services and Ingresses say where they are reached.
+    LoadBalancer,
     /// Namespaces end.
     Namespace,
     /// Objects end with their owners.
@@ -44,10 +67,17 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 5] = [
+    pub const ALL: [Controller; 12] = [
         Controller::ReplicaSet,
         Controller::Deployment,
+        Controller::StatefulSet,
+        Controller::DaemonSet,
+        Controller::Job,
+        Controller::CronJob,
+        Controller::Autoscaler,
+        Controller::Disruption,
         Controller::EndpointSlice,
+        Controller::LoadBalancer,
         Controller::Namespace,
         Controller::Garbage,
     ];
@@ -58,7 +88,14 @@ impl Controller {
         match self {
             Controller::ReplicaSet => replica_set::plan(view, key, now_ms, failed),
             Controller::Deployment => deployment::plan(view, key, now_ms, failed),
+            Controller::StatefulSet => stateful_set::plan(view, key, now_ms, failed),
+            Controller::DaemonSet => daemon_set::plan(view, key, now_ms, failed),
+            Controller::Job => job::plan(view, key, now_ms, failed),
+            Controller::CronJob => cron_job::plan(view, key, now_ms, failed),
+            Controller::Autoscaler => autoscaler::plan(view, key, now_ms, failed),
+            Controller::Disruption => disruption::plan(view, key, now_ms, failed),
             Controller::EndpointSlice => endpoint_slice::plan(view, key),
+            Controller::LoadBalancer => load_balancer::plan(view, key),
             Controller::Namespace => namespace::plan(view, key, now_ms),
             Controller::Garbage => garbage::plan(view, key),
         }
@@ -69,7 +106,14 @@ impl Controller {
         match self {
             Controller::ReplicaSet => replica_set::touched(view, change),
             Controller::Deployment => deployment::touched(view, change),
+            Controller::StatefulSet => stateful_set::touched(view, change),
+            Controller::DaemonSet => daemon_set::touched(view, change),
+            Controller::Job => job::touched(view, change),
+            Controller::CronJob => cron_job::touched(view, change),
+            Controller::Autoscaler => autoscaler::touched(view, change),
+            Controller::Disruption => disruption::touched(view, change),
             Controller::EndpointSlice => endpoint_slice::touched(view, change),
+            Controller::LoadBalancer => load_balancer::touched(view, change),
             Controller::Namespace => namespace::touched(view, change),
             Controller::Garbage => garbage::touched(view, change),
         }

@@ -1,9 +1,11 @@
-//! ReplicaSets: so many pods of one template. Pods come in by their controller reference, what is
-//! missing is made, what is too many is deleted, and the status says how many there are.
+//! ReplicaSets, and ReplicationControllers, which are the same with a plain map as their selector:
+//! so many pods of one template. Pods come in by their controller reference, what is missing is
+//! made, what is too many is deleted, and the status says how many there are.
 //!
 //! A pod counts while it has not ended and is not being deleted. The status is written before
 //! pods are made and deleted: it says what was seen, and an error that comes again and again does
-//! not keep it from being said. (Kubernetes documentation, "ReplicaSet".)
+//! not keep it from being said. (Kubernetes documentation, "ReplicaSet" and
+//! "ReplicationController".)
 
 mod victims;
 
@@ -14,30 +16,39 @@ use serde_json::{Value, json};
 use super::{
     conditions::{self, Condition, Times},
     owners::{self, Claims},
-    pods,
+    pods, scale,
     world::{self, BURST, Change, Event, Plan, Step, View},
 };
 use crate::core::{
-    kinds::{self, PODS, REPLICA_SETS},
+    kinds::{self, Kind, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS},
     lifecycle::Deletion,
     object::{self, Name},
     selector::LabelSelector,
     time::format_rfc3339,
 };
 
-const COMPONENT: &str = "replicaset-controller";
+/// The kinds that are planned for here.
+const KINDS: [&Kind; 2] = [&REPLICA_SETS, &REPLICATION_CONTROLLERS];
 const REPLICA_FAILURE: &str = "ReplicaFailure";
 
-/// What to do about one ReplicaSet. `failed`: why the last plan for it could not be carried out.
+/// Who tells of what was done.
+fn component(kind: &Kind) -> &'static str {
+    match kind == &REPLICATION_CONTROLLERS {
+        true => "replication-controller",
+        false => "replicaset-controller",
+    }
+}
+
+/// What to do about one of them. `failed`: why the last plan for it could not be carried out.
 pub(super) fn plan(view: &dyn View, key: &Name, now_ms: u64, failed: Option<&str>) -> Plan {
     let Some(set) = view.get(key.kind, &key.namespace, &key.name) else {
         return Plan::default();
     };
     let about = || world::reference(key.kind, &set);
-    let selector = match LabelSelector::from_json(&set["spec"]["selector"]) {
+    let selector = match scale::selector(key.kind, &set) {
         Ok(selector) => selector,
         Err(why) => {
-            let event = Event::warning(COMPONENT, about(), "InvalidSelector", why);
+            let event = Event::warning(component(key.kind), about(), "InvalidSelector", why);
             return Plan::of(vec![event]);
         }
     };
@@ -49,7 +60,7 @@ pub(super) fn plan(view: &dyn View, key: &Name, now_ms: u64, failed: Option<&str
         .collect();
     let wanted = wanted(&set);
     let mut plan = Plan::default();
-    let status = status(&set, &owned, &active, now_ms, failed);
+    let status = status(key.kind, &set, &owned, &active, now_ms, failed);
     if set["status"] != status {
         let mut object = (*set).clone();
         object["status"] = status;
@@ -71,7 +82,7 @@ pub(super) fn plan(view: &dyn View, key: &Name, now_ms: u64, failed: Option<&str
         let victims = victims::choose(view, key.kind, &set, active, count, now_ms);
         plan.steps.extend(victims.iter().flat_map(|pod| {
             let message = format!("Deleted pod: {}", object::name(pod));
-            let event = Event::normal(COMPONENT, about(), "SuccessfulDelete", message);
+            let event = Event::normal(component(key.kind), about(), "SuccessfulDelete", message);
             [delete(&set, pod, now_ms), event]
         }));
     }
@@ -101,6 +112,7 @@ fn next_available_ms(set: &Value, active: &[Arc<Value>], now_ms: u64) -> Option<
 }
 
 fn status(
+    kind: &Kind,
     set: &Value,
     owned: &[Arc<Value>],
     active: &[Arc<Value>],
@@ -122,8 +134,10 @@ fn status(
     let generation = set["metadata"]["generation"].as_i64().unwrap_or_default();
     conditions::set_count(&mut status, "observedGeneration", generation);
     status["replicas"] = json!(active.len());
-    let terminating = owned.iter().filter(|pod| pods::is_terminating(pod));
-    status["terminatingReplicas"] = json!(terminating.count());
+    if kind == &REPLICA_SETS {
+        let terminating = owned.iter().filter(|pod| pods::is_terminating(pod));
+        status["terminatingReplicas"] = json!(terminating.count());
+    }
     match failed {
         Some(message) => {
             let condition = Condition {
@@ -163,7 +177,12 @@ fn create(view: &dyn View, key: &Name, set: &Value, count: usize) -> Vec<Step> {
     let steps = owners::free_names(set, is_taken).take(count);
     let steps = steps.flat_map(|name| {
         let message = format!("Created pod: {name}");
-        let event = Event::normal(COMPONENT, about.clone(), "SuccessfulCreate", message);
+        let event = Event::normal(
+            component(key.kind),
+            about.clone(),
+            "SuccessfulCreate",
+            message,
+        );
         let object = new_pod(key, set, &name);
         [
             Step::Create {
@@ -197,34 +216,41 @@ fn new_pod(key: &Name, set: &Value, name: &str) -> Value {
     pod
 }
 
-/// Which ReplicaSets a change is about.
+/// Which of them a change is about.
 pub(super) fn touched(view: &dyn View, change: &Change<'_>) -> Vec<Name> {
+    if KINDS.contains(&change.kind) {
+        return change.name().into_iter().collect();
+    }
     let mut keys = Vec::new();
-    if change.kind == &REPLICA_SETS {
-        keys.extend(change.name());
-    }
-    if change.kind != &PODS {
-        return keys;
-    }
-    for pod in change.sides() {
-        match object::controller(pod) {
-            Some(owner) => {
-                let name = owner["name"].as_str().unwrap_or_default();
-                let set = view.get(&REPLICA_SETS, object::namespace(pod), name);
-                let set = set.filter(|set| owner["uid"] == object::uid(set));
-                if let Some(set) = set {
-                    world::push_once(&mut keys, Name::of(&REPLICA_SETS, &set));
-                }
-            }
-            None => {
-                for set in view.list(&REPLICA_SETS, Some(object::namespace(pod))) {
-                    let selector = LabelSelector::from_json(&set["spec"]["selector"]);
-                    if selector.is_ok_and(|selector| owners::selects(&selector, pod)) {
-                        world::push_once(&mut keys, Name::of(&REPLICA_SETS, &set));
-                    }
-                }
+    if change.kind == &PODS {
+        for pod in change.sides() {
+            match object::controller(pod) {
+                Some(owner) => touched_owner(view, pod, owner, &mut keys),
+                None => touched_adopters(view, pod, &mut keys),
             }
         }
     }
     keys
+}
+
+fn touched_owner(view: &dyn View, pod: &Value, owner: &Value, keys: &mut Vec<Name>) {
+    let name = owner["name"].as_str().unwrap_or_default();
+    for kind in KINDS {
+        let set = view.get(kind, object::namespace(pod), name);
+        if let Some(set) = set.filter(|set| owner["uid"] == object::uid(set)) {
+            world::push_once(keys, Name::of(kind, &set));
+        }
+    }
+}
+
+/// Those that may take a pod that nobody controls.
+fn touched_adopters(view: &dyn View, pod: &Value, keys: &mut Vec<Name>) {
+    for kind in KINDS {
+        for set in view.list(kind, Some(object::namespace(pod))) {
+            let selector = scale::selector(kind, &set);
+            if selector.is_ok_and(|selector| owners::selects(&selector, pod)) {
+                world::push_once(keys, Name::of(kind, &set));
+            }
+        }
+    }
 }

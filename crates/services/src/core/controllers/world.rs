@@ -27,6 +27,7 @@ use crate::core::{
     kinds::Kind,
     lifecycle::Deletion,
     object::{self, Name},
+    usage::PodUsage,
 };
 
 /// How many objects one plan creates or deletes at most; the rest follows in the plans after it.
@@ -48,6 +49,11 @@ pub trait View {
         let mut found = self.list(kind, Some(namespace));
         found.retain(|object| object::controller(object).is_none());
         found
+    }
+
+    /// What a pod uses, if it was measured lately.
+    fn usage(&self, _pod_uid: &str) -> Option<Arc<PodUsage>> {
+        None
     }
 }
 

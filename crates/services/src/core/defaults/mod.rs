@@ -10,6 +10,7 @@ mod pod;
 mod service;
 mod workload;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::{kinds::Kind, quantity};
@@ -24,9 +25,10 @@ pub fn default(kind: &Kind, object: &mut Value) {
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::pod(object),
         ("", "Service") => service::service(object),
+        ("", "Endpoints") => service::endpoints(object),
         ("", "Namespace") => namespace(object),
         ("", "Node") => node(object),
-        ("", "Secret") => text(object, "type", "Opaque"),
+        ("", "Secret") => secret(object),
         ("", "ReplicationController") => workload::replication_controller(object),
         ("apps", "Deployment") => workload::deployment(object),
         ("apps", "ReplicaSet") => workload::replica_set(object),
@@ -41,6 +43,23 @@ pub fn default(kind: &Kind, object: &mut Value) {
             text(object, "preemptionPolicy", "PreemptLowerPriority");
         }
         _ => {}
+    }
+}
+
+/// Data may be written as text, and is kept as bytes only.
+fn secret(object: &mut Object) {
+    text(object, "type", "Opaque");
+    if !object.get("stringData").is_some_and(Value::is_object) {
+        return;
+    }
+    let Some(Value::Object(written)) = object.remove("stringData") else {
+        return;
+    };
+    if let Some(data) = child(object, "data") {
+        let texts = written
+            .iter()
+            .filter_map(|(key, text)| Some((key, text.as_str()?)));
+        data.extend(texts.map(|(key, text)| (key.clone(), json!(STANDARD.encode(text)))));
     }
 }
 

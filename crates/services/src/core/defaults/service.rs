@@ -83,6 +83,14 @@ pub(super) fn endpoint_slice(object: &mut Object) {
     }
 }
 
+/// Endpoints.
+pub(super) fn endpoints(object: &mut Object) {
+    let ports = items(object, "subsets").flat_map(|subset| items(subset, "ports"));
+    for port in ports {
+        text(port, "protocol", "TCP");
+    }
+}
+
 /// A NetworkPolicy: it is about what comes in, and about what goes out if it says so.
 pub(super) fn network_policy(object: &mut Object) {
     let Some(spec) = present(object, "spec") else {

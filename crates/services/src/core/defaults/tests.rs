@@ -288,6 +288,12 @@ fn other_kinds() {
             json!("cpu"),
         ),
         (
+            kind("", "v1", "Endpoints"),
+            json!({"subsets": [{"ports": [{"port": 80}]}]}),
+            "/subsets/0/ports/0/protocol",
+            json!("TCP"),
+        ),
+        (
             kind("networking.k8s.io", "v1", "NetworkPolicy"),
             spec(json!({})),
             "/spec/policyTypes/0",

@@ -10,8 +10,8 @@ mod resources;
 use serde_json::{Value, json};
 
 pub use negotiate::{Encoding, Endpoint, Form, Wanted, negotiate};
+pub use resources::{METRICS, VIRTUALS, Virtual, group_versions};
 use resources::{Resource, Subentry, resources};
-pub use resources::{VIRTUALS, Virtual, group_versions};
 
 /// The release of Kubernetes whose API this is.
 const RELEASE: &str = "v1.37.0";

@@ -59,12 +59,22 @@ pub static VIRTUALS: &[Virtual] = &[
     },
 ];
 
+/// What is measured, as resources that can only be read: their kinds, plurals, and whether they
+/// are in namespaces.
+const MEASURED: [(&str, &str, bool); 2] = [
+    ("NodeMetrics", "nodes", false),
+    ("PodMetrics", "pods", true),
+];
+
+/// The group and version of what is measured.
+pub const METRICS: (&str, &str) = ("metrics.k8s.io", "v1beta1");
+
 /// Every group and version that is served, each once, in order of preference.
 pub fn group_versions() -> Vec<(&'static str, &'static str)> {
     let kinds = KINDS.iter().map(|kind| (kind.group, kind.version));
     let virtuals = VIRTUALS.iter().map(|one| (one.group, one.version));
     let mut all = Vec::new();
-    for one in kinds.chain(virtuals) {
+    for one in kinds.chain(virtuals).chain([METRICS]) {
         if !all.contains(&one) {
             all.push(one);
         }
@@ -104,9 +114,11 @@ pub(super) fn resources(group: &str, version: &str) -> Vec<Resource> {
     let virtuals = VIRTUALS
         .iter()
         .filter(|one| is_of((one.group, one.version)));
+    let measured = MEASURED.into_iter().filter(|_| is_of(METRICS));
     kinds
         .map(|kind| of_kind(kind))
         .chain(virtuals.map(of_virtual))
+        .chain(measured.map(of_measured))
         .collect()
 }
 
@@ -144,12 +156,30 @@ fn of_virtual(one: &'static Virtual) -> Resource {
     }
 }
 
+fn of_measured((kind, plural, is_namespaced): (&'static str, &'static str, bool)) -> Resource {
+    Resource {
+        group: METRICS.0,
+        version: METRICS.1,
+        kind,
+        plural,
+        singular: "",
+        is_namespaced,
+        is_in_all: false,
+        short_names: &[],
+        verbs: &["get", "list"],
+        subentries: Vec::new(),
+    }
+}
+
 fn subentry(kind: &'static Kind, subresource: Subresource) -> Subentry {
     let own = (kind.group, kind.version, kind.kind);
     let ((group, version, kind), verbs): (_, &[&str]) = match subresource {
         Subresource::Status => (own, &["get", "patch", "update"]),
         Subresource::Scale => (("autoscaling", "v1", "Scale"), &["get", "patch", "update"]),
         Subresource::Log => (own, &["get"]),
+        Subresource::Exec => (("", "v1", "PodExecOptions"), &["create", "get"]),
+        Subresource::Attach => (("", "v1", "PodAttachOptions"), &["create", "get"]),
+        Subresource::PortForward => (("", "v1", "PodPortForwardOptions"), &["create", "get"]),
         Subresource::Binding => (("", "v1", "Binding"), &["create"]),
         Subresource::Eviction => (("policy", "v1", "Eviction"), &["create"]),
         Subresource::Finalize => (own, &["update"]),

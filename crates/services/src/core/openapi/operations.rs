@@ -3,7 +3,7 @@
 use super::{
     GroupVersionKind,
     definitions::Definition,
-    parameters::{DELETE, LIST, LOG, PATCH, Parameter, WRITE},
+    parameters::{ATTACH, DELETE, EXEC, LIST, LOG, PATCH, PORT_FORWARD, Parameter, WRITE},
     path,
 };
 use crate::core::{
@@ -314,6 +314,7 @@ fn of_part(
         actions.iter().map(operation).collect::<Vec<Operation>>()
     };
     let read_and_write = &[Action::Get, Action::Put, Action::Patch];
+    let connect = &[Action::Get, Action::Post];
     match part {
         Subresource::Status => of(read_and_write, own, one),
         Subresource::Scale => {
@@ -341,13 +342,19 @@ fn of_part(
             )
         }
         Subresource::Finalize => of(&[Action::Put], own, one),
-        Subresource::Log => {
-            let mut read = of(&[Action::Get], own, one);
-            for operation in &mut read {
-                operation.parameters = LOG.iter().collect();
-                operation.response = None;
-            }
-            read
-        }
+        Subresource::Log => streamed(of(&[Action::Get], own, one), LOG),
+        Subresource::Exec => streamed(of(connect, own, one), EXEC),
+        Subresource::Attach => streamed(of(connect, own, one), ATTACH),
+        Subresource::PortForward => streamed(of(connect, own, one), PORT_FORWARD),
     }
+}
+
+/// What is answered is no object.
+fn streamed(mut operations: Vec<Operation>, parameters: &'static [Parameter]) -> Vec<Operation> {
+    for operation in &mut operations {
+        operation.parameters = parameters.iter().collect();
+        operation.response = None;
+        operation.body = Body::None;
+    }
+    operations
 }

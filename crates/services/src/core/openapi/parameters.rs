@@ -94,6 +94,29 @@ pub(super) const LIST: &[Parameter] = &[
     flag("watch", "Tell of changes as they come, in place of a list."),
 ];
 
+/// Of `exec`.
+pub(super) const EXEC: &[Parameter] = &[
+    text("command", "The program and its arguments, each of its own."),
+    text("container", "In which container, if there are several."),
+    flag("stderr", "Send what it tells as errors."),
+    flag("stdin", "Hand it what is sent."),
+    flag("stdout", "Send what it prints."),
+    flag("tty", "Give it a terminal."),
+];
+
+/// Of `attach`.
+pub(super) const ATTACH: &[Parameter] = &[
+    text("container", "Which container, if there are several."),
+    flag("stderr", "Send what it tells as errors."),
+    flag("stdin", "Hand it what is sent."),
+    flag("stdout", "Send what it prints."),
+    flag("tty", "It has a terminal."),
+];
+
+/// Of `portforward`.
+pub(super) const PORT_FORWARD: &[Parameter] =
+    &[count("ports", "To which ports, separated by commas.")];
+
 pub(super) const LOG: &[Parameter] = &[
     text("container", "Which container's log, if there are several."),
     flag("follow", "Go on as it is written."),

@@ -31,12 +31,15 @@ use std::{
 
 use serde_json::Value;
 
+pub(crate) use self::node_rule::NodeRule;
 pub use self::{
     amounts::Amounts,
     offers::{
-        CLAIM_MS, DECLINE_MS_MAX, FRAMEWORKS_MAX, OFFER_MS, OFFERS_MAX, Offer, OfferError, Round,
-        TASKS_MAX, WEIGHT_MAX,
+        Answers, CLAIM_MS, DECLINE_MS_MAX, Desk, FRAMEWORKS_MAX, OFFER_MS, OFFERS_MAX, Offer,
+        OfferError, OfferNews, POLL_MS, Poll, Round, SILENT_MS, TASKS_MAX, TOLD_MAX, Told,
+        WEIGHT_MAX,
     },
+    pod::FRAMEWORK,
     score::Packing,
     snapshot::Snapshot,
 };

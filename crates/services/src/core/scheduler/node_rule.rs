@@ -100,7 +100,7 @@ impl Term {
 
 /// Which nodes a pod is for, and which of them it likes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct NodeRule {
+pub(crate) struct NodeRule {
     selector: Vec<(String, String)>,
     /// None: any node.
     required: Option<Vec<Term>>,
@@ -109,7 +109,7 @@ pub(super) struct NodeRule {
 
 impl NodeRule {
     /// That of a pod.
-    pub(super) fn read(spec: &Value) -> NodeRule {
+    pub(crate) fn read(spec: &Value) -> NodeRule {
         let selector = spec["nodeSelector"].as_object().into_iter().flatten();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let affinity = &spec["affinity"]["nodeAffinity"];
@@ -132,7 +132,7 @@ impl NodeRule {
     }
 
     /// Whether a pod may come to a node.
-    pub(super) fn allows(&self, name: &str, labels: &Map<String, Value>) -> bool {
+    pub(crate) fn allows(&self, name: &str, labels: &Map<String, Value>) -> bool {
         let is = |(key, value): &(String, String)| {
             labels.get(key).and_then(Value::as_str) == Some(value.as_str())
         };

@@ -10,8 +10,10 @@
 //! [`CLAIM_MS`]. How much a framework has is the sum over the pods that have its label, so that
 //! it is known to whoever comes after.
 
+mod desk;
 mod error;
 mod fairness;
+mod framework;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,11 +22,15 @@ use std::{
 
 use serde_json::Value;
 
-pub use self::error::{FRAMEWORKS_MAX, OFFERS_MAX, OfferError, TASKS_MAX, WEIGHT_MAX};
-use self::fairness::Fairness;
+pub use self::{
+    desk::{Answers, Desk, OfferNews, POLL_MS, Poll, SILENT_MS, TOLD_MAX, Told},
+    error::{FRAMEWORKS_MAX, OFFERS_MAX, OfferError, TASKS_MAX, WEIGHT_MAX},
+};
+use self::{fairness::Fairness, framework::Framework};
 use super::{
     Scheduler,
     amounts::Amounts,
+    filter::Kept,
     pod::{Key, Pod},
     snapshot::{Slot, Snapshot},
 };
@@ -39,6 +45,9 @@ pub const DECLINE_MS_MAX: u64 = 86_400_000;
 /// Less is not worth an offer.
 const MILLI_CPU_MIN: u64 = 10;
 const MEMORY_BYTES_MIN: u64 = 32 << 20;
+
+/// What pods wait for whom others have been asked to go.
+type KeptRoom = BTreeMap<Slot, Kept>;
 
 /// Free room on a node, for one framework, for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,19 +71,6 @@ pub struct Round {
     pub made: Vec<Offer>,
     /// These are not valid any more.
     pub withdrawn: Vec<Offer>,
-}
-
-#[derive(Clone, Debug)]
-struct Declined {
-    until_ms: u64,
-    room: Amounts,
-}
-
-#[derive(Clone, Debug)]
-struct Framework {
-    weight: u32,
-    /// By node: what it does not want, unless there is more.
-    declined: BTreeMap<String, Declined>,
 }
 
 /// All frameworks and their offers.
@@ -113,35 +109,17 @@ impl Offers {
         Ok(offer)
     }
 
-    /// Takes back what has expired, and what is on nodes that take no pods any more.
-    fn withdraw(&mut self, snapshot: &Snapshot, now_ms: u64) -> Vec<Offer> {
-        let is_over =
-            |_: &u64, it: &mut Offer| it.until_ms <= now_ms || free(snapshot, &it.node).is_none();
+    /// Takes back what has expired, what is on nodes that take no pods any more, and what is much
+    /// less than what is free by now.
+    fn withdraw(&mut self, snapshot: &Snapshot, kept: &KeptRoom, now_ms: u64) -> Vec<Offer> {
+        let is_over = |_: &u64, it: &mut Offer| {
+            let room = room(snapshot, kept, &it.node);
+            it.until_ms <= now_ms || room.is_none_or(|room| is_outgrown(&it.room, &room))
+        };
         self.open
             .extract_if(.., is_over)
             .map(|(_, offer)| offer)
             .collect()
-    }
-}
-
-impl Framework {
-    fn wants(&self, node: &str, room: &Amounts, now_ms: u64) -> bool {
-        let declined = self
-            .declined
-            .get(node)
-            .filter(|declined| declined.until_ms > now_ms);
-        declined.is_none_or(|declined| !declined.room.has_room(&Amounts::default(), room))
-    }
-
-    fn decline(&mut self, offer: &Offer, room: Amounts, for_ms: u64, now_ms: u64) {
-        self.declined
-            .retain(|_, declined| declined.until_ms > now_ms);
-        if for_ms == 0 || self.declined.len() >= OFFERS_MAX {
-            return;
-        }
-        let until_ms = now_ms + for_ms.min(DECLINE_MS_MAX);
-        self.declined
-            .insert(offer.node.clone(), Declined { until_ms, room });
     }
 }
 
@@ -158,10 +136,9 @@ impl Scheduler {
         if !frameworks.contains_key(name) && frameworks.len() >= FRAMEWORKS_MAX {
             return Err(OfferError::TooManyFrameworks);
         }
-        let declined = BTreeMap::new();
         frameworks
             .entry(name.to_owned())
-            .or_insert(Framework { weight, declined })
+            .or_insert_with(|| Framework::new(weight))
             .weight = weight;
         Ok(())
     }
@@ -177,7 +154,7 @@ impl Scheduler {
     /// # Errors
     /// There is no such framework.
     pub fn revive(&mut self, framework: &str) -> Result<(), OfferError> {
-        self.offers.framework(framework)?.declined.clear();
+        self.offers.framework(framework)?.revive();
         Ok(())
     }
 
@@ -185,16 +162,16 @@ impl Scheduler {
     /// least and wants it. To be called when something changed, and now and then.
     pub fn offer(&mut self, now_ms: u64) -> Round {
         self.expire_claims(now_ms);
-        let withdrawn = self.offers.withdraw(&self.snapshot, now_ms);
-        let made = match self.offers.frameworks.is_empty() {
-            true => Vec::new(),
-            false => self.make_offers(now_ms),
-        };
+        if self.offers.frameworks.is_empty() {
+            return Round::default();
+        }
+        let kept = self.nominations.kept(&self.snapshot, |_| true);
+        let withdrawn = self.offers.withdraw(&self.snapshot, &kept, now_ms);
+        let made = self.make_offers(&kept, now_ms);
         Round { made, withdrawn }
     }
 
-    fn make_offers(&mut self, now_ms: u64) -> Vec<Offer> {
-        let kept = self.nominations.kept(&self.snapshot, |_| true);
+    fn make_offers(&mut self, kept: &KeptRoom, now_ms: u64) -> Vec<Offer> {
         let mut fairness = self.fairness();
         let offered: BTreeSet<String> = self
             .offers
@@ -203,17 +180,14 @@ impl Scheduler {
             .map(|offer| offer.node.clone())
             .collect();
         let mut made = Vec::new();
-        for (node, slot) in self.nodes_in_turn() {
+        for node in self.nodes_in_turn() {
             if self.offers.open.len() >= OFFERS_MAX {
                 break;
             }
-            let free = free(&self.snapshot, &node).filter(|_| !offered.contains(&node));
-            let Some(mut room) = free else {
+            let room = room(&self.snapshot, kept, &node).filter(|_| !offered.contains(&node));
+            let Some(room) = room else {
                 continue;
             };
-            if let Some(kept) = kept.get(&slot) {
-                room.subtract(&kept.amounts);
-            }
             let is_little = room.milli_cpu < MILLI_CPU_MIN && room.memory_bytes < MEMORY_BYTES_MIN;
             if is_little || room.pods == 0 {
                 continue;
@@ -256,17 +230,12 @@ impl Scheduler {
     }
 
     /// All nodes by name, beginning after the last that was offered.
-    fn nodes_in_turn(&self) -> Vec<(String, Slot)> {
-        let all = || {
-            self.snapshot
-                .names()
-                .map(|(name, slot)| (name.to_owned(), slot))
-        };
-        let last = &self.offers.next_node;
-        let after = all().filter(|(name, _)| name > last);
-        after
-            .chain(all().filter(|(name, _)| name <= last))
-            .collect()
+    fn nodes_in_turn(&self) -> Vec<String> {
+        let all = || self.snapshot.names().map(|(name, _)| name);
+        let last = self.offers.next_node.as_str();
+        let after = all().filter(|name| *name > last);
+        let all = after.chain(all().filter(|name| *name <= last));
+        all.map(str::to_owned).collect()
     }
 
     /// Starts pods in the room of an offer. They are to be created with `spec.nodeName` set to the
@@ -364,6 +333,17 @@ impl Scheduler {
         Ok(())
     }
 
+    /// A pod that was accepted is not made: nothing is kept for it any more.
+    pub fn unclaim(&mut self, namespace: &str, name: &str) {
+        let key = Key {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        if self.offers.is_claim(&key) {
+            self.give_back(&[key]);
+        }
+    }
+
     /// Takes back what was claimed.
     fn give_back(&mut self, claimed: &[Key]) {
         for key in claimed {
@@ -382,6 +362,23 @@ impl Scheduler {
         let over: Vec<Key> = over.map(|(key, _)| key).collect();
         self.give_back(&over);
     }
+}
+
+/// What is free on a node and kept for nobody; none if it takes no pods.
+fn room(snapshot: &Snapshot, kept: &KeptRoom, node: &str) -> Option<Amounts> {
+    let mut room = free(snapshot, node)?;
+    if let Some(kept) = kept.get(&snapshot.slot(node)?) {
+        room.subtract(&kept.amounts);
+    }
+    Some(room)
+}
+
+/// Whether there is twice as much room by now. Who answers an offer should not find each time
+/// that it was withdrawn because a little more is free.
+fn is_outgrown(offered: &Amounts, room: &Amounts) -> bool {
+    let is_so = |offered: u64, room: u64, min: u64| room >= offered.saturating_mul(2).max(min);
+    is_so(offered.milli_cpu, room.milli_cpu, MILLI_CPU_MIN)
+        || is_so(offered.memory_bytes, room.memory_bytes, MEMORY_BYTES_MIN)
 }
 
 /// What is free on a node; none if it takes no pods.

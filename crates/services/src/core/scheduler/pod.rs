@@ -21,7 +21,7 @@ const SCHEDULER: &str = "default-scheduler";
 /// A pod that has it bears that others on its machine have its ports.
 const FREE_PORTS: &str = "atoll.dev/free-ports";
 /// Which framework a pod is a task of; it counts for the framework's share.
-pub(super) const FRAMEWORK: &str = "atoll.dev/framework";
+pub const FRAMEWORK: &str = "atoll.dev/framework";
 /// The image of containers that are processes of their machine.
 const HOST_IMAGE: &str = "host";
 /// All addresses of a machine.

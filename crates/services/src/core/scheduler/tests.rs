@@ -1,6 +1,7 @@
 //! Tests of the whole scheduler, on small clusters.
 
 mod around;
+mod desk;
 mod filters;
 mod flow;
 mod offers;

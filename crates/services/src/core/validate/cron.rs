@@ -2,6 +2,8 @@
 //! `@hourly` and the like, or `@every 90m` (crontab(5); errors in the words of the parser that
 //! Kubernetes uses, robfig/cron).
 
+mod times;
+
 /// The longest text of a schedule.
 const TEXT_BYTES_MAX: usize = 1_024;
 
@@ -86,7 +88,11 @@ impl Schedule {
                 "expected exactly 5 fields, found {count}: [{fields}]"
             ));
         };
-        let is_any = |field: &str| field.starts_with(['*', '?']);
+        // With a step it is a choice of days, as any other.
+        let is_any = |field: &str| {
+            let mut parts = field.split(',');
+            parts.any(|part| matches!(part, "*" | "?" | "*/1" | "?/1"))
+        };
         Ok(Schedule::Calendar(Calendar {
             minutes: field(minutes, &MINUTES)?,
             hours: field(hours, &HOURS)?,
@@ -101,16 +107,24 @@ impl Schedule {
 impl Calendar {
     /// Whether a minute fits: of an hour (0–23), of a day of a month (1–31, 1–12) that is this day
     /// of the week (0–6, from Sunday).
-    pub fn fits(&self, minute: u32, hour: u32, day: u32, month: u32, weekday: u32) -> bool {
-        let has = |set: u64, number: u32| number < u64::BITS && set & (1 << number) != 0;
+    pub(crate) fn fits(&self, minute: u32, hour: u32, day: u32, month: u32, weekday: u32) -> bool {
+        self.fits_day(day, month, weekday) && has(self.minutes, minute) && has(self.hours, hour)
+    }
+
+    /// Whether any minute of a day fits.
+    fn fits_day(&self, day: u32, month: u32, weekday: u32) -> bool {
         let (day, weekday) = (has(self.days, day), has(self.weekdays, weekday));
         let is_day = if self.fits_both {
             day && weekday
         } else {
             day || weekday
         };
-        is_day && has(self.minutes, minute) && has(self.hours, hour) && has(self.months, month)
+        is_day && has(self.months, month)
     }
+}
+
+fn has(set: u64, number: u32) -> bool {
+    number < u64::BITS && set & (1 << number) != 0
 }
 
 fn descriptor(text: &str) -> Result<Schedule, String> {
@@ -252,6 +266,9 @@ mod tests {
             ("0 0 13 * 5", (0, 0, 1, 1, 5), true),
             ("0 0 13 * 5", (0, 0, 1, 1, 4), false),
             ("0 0 13 * *", (0, 0, 1, 1, 5), false),
+            ("0 0 */2 * 1", (0, 0, 3, 1, 4), true),
+            ("0 0 */2 * 1", (0, 0, 2, 1, 1), true),
+            ("0 0 */2 * 1", (0, 0, 2, 1, 2), false),
             ("@hourly", (0, 5, 1, 1, 1), true),
             ("@weekly", (0, 0, 1, 1, 0), true),
             ("@weekly", (0, 0, 1, 1, 1), false),

@@ -1,5 +1,9 @@
 //! Jobs and CronJobs.
 
+mod policy;
+
+use serde_json::{Value, json};
+
 use super::{
     super::{
         names,
@@ -11,6 +15,16 @@ use super::{
     cron::Schedule,
     labels, pod, workload,
 };
+
+/// Indexes that may fail before a Job does, as in Kubernetes.
+const FAILED_INDEXES_MAX: i64 = 100_000;
+/// From so many completions on, a Job that counts failures by index may have fewer of them.
+const COMPLETIONS_MANY: i64 = 100_000;
+const FAILED_INDEXES_OF_MANY_MAX: i64 = 10_000;
+/// Time zones of schedules: there is no table of the others.
+const TIME_ZONES: [&str; 2] = ["UTC", "Etc/UTC"];
+/// The longest name of another controller that takes care of a Job.
+const MANAGER_BYTES_MAX: usize = 63;
 
 /// A Job's spec.
 pub(super) fn job(object: &At<'_>, errors: &mut Errors) {
@@ -26,9 +40,13 @@ pub(super) fn job(object: &At<'_>, errors: &mut Errors) {
     }
 }
 
-/// The pods of an indexed job are named after it and their number.
+/// The pods of an indexed job are named after it and their number; a Job that does not select its
+/// pods itself has to have the labels that were made for it.
 pub(super) fn job_create(object: &At<'_>, errors: &mut Errors) {
     let (name, spec) = (object.under(&["metadata", "name"]), object.child("spec"));
+    if !spec.child("manualSelector").is_true() {
+        generated_selector(object, errors);
+    }
     let completions = spec.child("completions").number().unwrap_or_default();
     if !is_indexed(&spec) || completions < 1 {
         return;
@@ -37,6 +55,37 @@ pub(super) fn job_create(object: &At<'_>, errors: &mut Errors) {
     if !names::dns1123_label(&longest).is_empty() {
         let why = format!("will not able to create pod with invalid DNS label: {longest}");
         name.invalid(errors, why);
+    }
+}
+
+fn generated_selector(object: &At<'_>, errors: &mut Errors) {
+    let meta = object.child("metadata");
+    let selector = object.under(&["spec", "selector"]);
+    if !selector.is_present() {
+        return;
+    }
+    let own = [
+        ("controller-uid", meta.child("uid")),
+        ("job-name", meta.child("name")),
+        ("batch.kubernetes.io/controller-uid", meta.child("uid")),
+        ("batch.kubernetes.io/job-name", meta.child("name")),
+    ];
+    let labels = object.under(&["spec", "template", "metadata", "labels"]);
+    for (key, value) in &own {
+        let why = format!("must be '{}'", value.text());
+        let path = format!("{}[{key}]", labels.path());
+        match &labels.value()[*key] {
+            Value::Null => errors.push(FieldError::required(&path, &why)),
+            found if found != value.value() => {
+                errors.push(FieldError::invalid(&path, labels.value(), why));
+            }
+            _ => {}
+        }
+    }
+    let own = own.map(|(key, value)| (key.to_owned(), value.value().clone()));
+    let is_own = |found: LabelSelector| found.matches(Some(&own.into_iter().collect()));
+    if LabelSelector::from_json(selector.value()).is_ok_and(|found| !is_own(found)) {
+        selector.invalid(errors, "`selector` not auto-generated");
     }
 }
 
@@ -60,13 +109,46 @@ pub(super) fn job_update(spec: &At<'_>, old: &At<'_>, errors: &mut Errors) {
             "can only be modified in tandem with spec.parallelism",
         );
     }
-    // Where its pods run may still be decided as long as there are none.
-    if !old.child("suspend").is_true() {
-        fixed.push("template");
-    }
     for field in fixed {
         spec.child(field).immutable(errors, &old.child(field));
     }
+    template_update(spec, old, errors);
+}
+
+/// Where its pods run, and with what, may still be decided as long as there are none.
+fn template_update(spec: &At<'_>, old: &At<'_>, errors: &mut Errors) {
+    let template = spec.child("template");
+    if !old.child("suspend").is_true() {
+        return template.immutable(errors, &old.child("template"));
+    }
+    let (new, old) = (
+        undecided(template.value()),
+        undecided(old.child("template").value()),
+    );
+    if !super::equal::are_equal(&new, &old) {
+        template.invalid(errors, super::IMMUTABLE);
+    }
+}
+
+/// A template without what may be decided while its Job is suspended.
+fn undecided(template: &Value) -> Value {
+    let mut template = template.clone();
+    let mut take = |path: &str, fields: &[&str]| {
+        let object = template.pointer_mut(path).and_then(Value::as_object_mut);
+        if let Some(object) = object {
+            object.retain(|field, _| !fields.contains(&field.as_str()));
+        }
+    };
+    take("/metadata", &["annotations", "labels"]);
+    take("/spec", &["nodeSelector", "schedulingGates", "tolerations"]);
+    take("/spec/affinity", &["nodeAffinity"]);
+    for list in ["containers", "initContainers"] {
+        let containers = template["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            container["resources"] = json!({});
+        }
+    }
+    template
 }
 
 fn is_indexed(spec: &At<'_>) -> bool {
@@ -99,9 +181,10 @@ fn job_spec(spec: &At<'_>, errors: &mut Errors) {
     spec.child("completionMode")
         .one_of(errors, &["NonIndexed", "Indexed"]);
     indexes(spec, errors);
-    let policy = spec.child("podReplacementPolicy");
-    policy.one_of(errors, &["Failed", "TerminatingOrFailed"]);
-    failure_policy(spec, errors);
+    managed_by(&spec.child("managedBy"), errors);
+    policy::of_failure(spec, errors);
+    policy::of_success(spec, errors);
+    policy::of_replacement(spec, errors);
     let template = spec.child("template");
     pod::template(&template, None, errors);
     let restart = template.under(&["spec", "restartPolicy"]);
@@ -115,52 +198,66 @@ fn job_spec(spec: &At<'_>, errors: &mut Errors) {
     }
 }
 
+fn managed_by(at: &At<'_>, errors: &mut Errors) {
+    if !at.is_present() {
+        return;
+    }
+    if at.text().is_empty() {
+        return at.required(errors, "");
+    }
+    match at.text().split_once('/') {
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
+            for why in names::dns1123_subdomain(host) {
+                errors.push(FieldError::invalid(at.path(), &json!(host), why));
+            }
+        }
+        _ => at.invalid(
+            errors,
+            "must be a domain-prefixed path (such as \"acme.io/foo\")",
+        ),
+    }
+    if at.text().len() > MANAGER_BYTES_MAX {
+        at.too_long(errors, MANAGER_BYTES_MAX);
+    }
+}
+
 fn indexes(spec: &At<'_>, errors: &mut Errors) {
     let (completions, failed) = (spec.child("completions"), spec.child("maxFailedIndexes"));
     let per_index = spec.child("backoffLimitPerIndex");
     if failed.is_present() && !per_index.is_present() {
         per_index.required(errors, "when maxFailedIndexes is specified");
     }
-    if is_indexed(spec) {
-        if !completions.is_present() {
-            completions.required(errors, "when completion mode is Indexed");
-        }
-        let most = completions.number().unwrap_or(i64::MAX);
-        if failed.number().is_some_and(|count| count > most) {
-            failed.invalid(errors, "must be less than or equal to completions");
+    if !is_indexed(spec) {
+        for field in [&per_index, &failed, &spec.child("successPolicy")] {
+            if field.is_present() {
+                field.invalid(errors, "requires indexed completion mode");
+            }
         }
         return;
     }
-    for field in [&per_index, &failed, &spec.child("successPolicy")] {
-        if field.is_present() {
-            field.invalid(errors, "requires indexed completion mode");
+    if !completions.is_present() {
+        completions.required(errors, "when completion mode is Indexed");
+    }
+    let most = completions.number().unwrap_or(i64::MAX);
+    if failed.number().is_some_and(|count| count > most) {
+        failed.invalid(errors, "must be less than or equal to completions");
+    }
+    at_most(&failed, FAILED_INDEXES_MAX, "", errors);
+    if per_index.is_present() && completions.number().is_some_and(|it| it > COMPLETIONS_MANY) {
+        if !failed.is_present() {
+            let why = format!("must be specified when completions is above {COMPLETIONS_MANY}");
+            failed.required(errors, &why);
         }
+        let why = format!(
+            " when completions are above {COMPLETIONS_MANY} and used with backoff limit per index"
+        );
+        at_most(&failed, FAILED_INDEXES_OF_MANY_MAX, &why, errors);
     }
 }
 
-fn failure_policy(spec: &At<'_>, errors: &mut Errors) {
-    const RULES_MAX: usize = 20;
-    let rules = spec.child("podFailurePolicy").child("rules");
-    if !rules.at_most(errors, RULES_MAX) {
-        return;
-    }
-    for rule in rules.items() {
-        let action = rule.child("action");
-        let known = ["Count", "FailIndex", "FailJob", "Ignore"];
-        if action.text().is_empty() {
-            let known = known.map(|one| format!("{one:?}")).join(" ");
-            action.required(errors, &format!("valid values: [{known}]"));
-        } else {
-            action.one_of(errors, &known);
-        }
-        let has_codes = rule.child("onExitCodes").is_present();
-        let has_conditions = rule.child("onPodConditions").count() > 0;
-        let why = match (has_codes, has_conditions) {
-            (true, true) => "specifying both OnExitCodes and OnPodConditions is not supported",
-            (false, false) => "specifying one of OnExitCodes and OnPodConditions is required",
-            _ => continue,
-        };
-        rule.invalid(errors, why);
+fn at_most(at: &At<'_>, max: i64, when: &str, errors: &mut Errors) {
+    if at.number().is_some_and(|number| number > max) {
+        at.invalid(errors, format!("must be less than or equal to {max}{when}"));
     }
 }
 
@@ -238,6 +335,11 @@ fn time_zone(at: &At<'_>, errors: &mut Errors) {
     if at.text().eq_ignore_ascii_case("local") {
         let why =
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        return at.invalid(errors, why);
+    }
+    if !TIME_ZONES.contains(&at.text()) {
+        let known = TIME_ZONES.join(", ");
+        let why = format!("is not supported: only {known}; write the schedule in UTC");
         at.invalid(errors, why);
     }
 }

@@ -13,6 +13,7 @@ mod container;
 pub mod cron;
 mod env;
 mod equal;
+pub mod indexes;
 mod ingress;
 mod job;
 mod labels;
@@ -105,6 +106,10 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Vec<FieldError> {
         }
         ("", "Node") => others::node_update(&now, &was, &mut errors),
         ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => fixed("selector", &mut errors),
+        ("apps", "ControllerRevision") => {
+            let was = was.child("data");
+            now.child("data").immutable(&mut errors, &was);
+        }
         ("apps", "StatefulSet") => {
             workload::stateful_set_update(&spec, &old_spec, &mut errors);
         }
@@ -128,6 +133,7 @@ fn content(kind: &Kind, object: &Value, errors: &mut Errors) {
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::pod(object, errors),
         ("", "Service") => service::service(&spec, errors),
+        ("", "Endpoints") => service::endpoints(&root, errors),
         ("", "ConfigMap") => others::config_map(&root, errors),
         ("", "Secret") => others::secret(&root, errors),
         ("", "Namespace") => others::namespace(&root, errors),
@@ -138,6 +144,7 @@ fn content(kind: &Kind, object: &Value, errors: &mut Errors) {
         ("apps", "ReplicaSet") => workload::replica_set(&spec, errors),
         ("apps", "StatefulSet") => workload::stateful_set(&spec, errors),
         ("apps", "DaemonSet") => workload::daemon_set(&spec, errors),
+        ("apps", "ControllerRevision") => root.child("revision").not_negative(errors),
         ("batch", "Job") => job::job(&root, errors),
         ("batch", "CronJob") => job::cron_job(&root, errors),
         ("coordination.k8s.io", "Lease") => others::lease(&spec, errors),

@@ -1,4 +1,4 @@
-//! What leads to pods: Services and EndpointSlices.
+//! What leads to pods: Services, EndpointSlices and Endpoints.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{names, status::FieldError},
-    ENDPOINTS_MAX, PORTS_MAX,
+    ENDPOINTS_MAX, ITEMS_MAX, PORTS_MAX,
     at::{At, Errors},
     container::port_number,
     labels, probe,
@@ -309,4 +309,53 @@ fn endpoint(endpoint: &At<'_>, kind: &str, errors: &mut Errors) {
     endpoint
         .child("nodeName")
         .named_if_any(errors, names::dns1123_subdomain);
+}
+
+/// Endpoints. Addresses of a machine's own are good, as in slices: a cluster may have only one.
+pub(super) fn endpoints(endpoints: &At<'_>, errors: &mut Errors) {
+    let subsets = endpoints.child("subsets");
+    if !subsets.at_most(errors, ENDPOINTS_MAX) {
+        return;
+    }
+    for subset in subsets.items() {
+        let lists = ["addresses", "notReadyAddresses"].map(|field| subset.child(field));
+        if lists.iter().all(|list| list.count() == 0) {
+            subset.required(errors, "must specify `addresses` or `notReadyAddresses`");
+        }
+        for list in lists {
+            if list.at_most(errors, ITEMS_MAX) {
+                list.items().for_each(|one| subset_address(&one, errors));
+            }
+        }
+        let ports = subset.child("ports");
+        if ports.at_most(errors, PORTS_MAX) {
+            let is_one = ports.count() == 1;
+            ports
+                .items()
+                .for_each(|port| subset_port(&port, is_one, errors));
+        }
+    }
+}
+
+fn subset_address(address: &At<'_>, errors: &mut Errors) {
+    address.child("ip").named(errors, names::ip);
+    address
+        .child("hostname")
+        .named_if_any(errors, names::dns1123_label);
+    address
+        .child("nodeName")
+        .named_if_any(errors, names::dns1123_subdomain);
+}
+
+fn subset_port(port: &At<'_>, is_one: bool, errors: &mut Errors) {
+    let name = port.child("name");
+    if !is_one {
+        name.needed(errors);
+    }
+    name.named_if_any(errors, names::dns1123_label);
+    let number = port.child("port").number().unwrap_or_default();
+    port_number(&port.child("port"), number, errors);
+    port.child("protocol").one_of(errors, &PROTOCOLS);
+    port.child("appProtocol")
+        .named_if_any(errors, names::qualified_name);
 }

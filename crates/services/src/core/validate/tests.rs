@@ -1,5 +1,6 @@
 //! Objects are given as what differs from a good one: a JSON merge patch on it.
 
+mod jobs;
 mod pod_specs;
 mod pods;
 mod services;

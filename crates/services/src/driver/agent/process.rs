@@ -8,20 +8,13 @@
 //! | `containers/NAME/NUMBER/` | one attempt: its spec, state, exit and log |
 //! | `work/NAME/` | where the container's program starts; volumes are linked from there |
 //! | `volumes/NAME/` | what the pod's volumes hold |
-//! | `exec/…/` | programs that probes and hooks run |
 
 mod exits;
 mod places;
+mod sessions;
 mod spec;
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use atoll_world::{
     clock, task, tree,
@@ -32,23 +25,20 @@ use serde_json::Value;
 
 pub(super) use self::places::Places;
 use super::{
-    runtime::{LogPiece, Objects, PrepareFailure, Runtime},
+    runtime::{LogPiece, Objects, PrepareFailure, Runtime, Used},
     volumes,
 };
 use crate::{
-    api::LogQuery,
+    api::{Ends, LogQuery},
     core::{
         agent::{AttemptId, Exit, Found, StartFailure, environment::ContainerRun},
         status::{Failure, Reason},
+        streams::{FromContainer, ToContainer, options::ExecOptions},
     },
 };
 
 /// How often it is looked whether a program has ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(150);
-/// How often a program is looked at that a probe runs.
-const EXEC_INTERVAL: Duration = Duration::from_millis(20);
-/// So many bytes of what such a program says are told.
-const EXEC_SAID_BYTES_MAX: u64 = 1_024;
 /// So many attempts of a container are kept: the present one and the one before.
 const ATTEMPTS_KEPT: u32 = 2;
 
@@ -61,7 +51,6 @@ struct Inner {
     lease: PathBuf,
     launcher: Launcher,
     cgroups: Cgroups,
-    execs: AtomicU64,
 }
 
 impl Process {
@@ -78,8 +67,6 @@ impl Process {
             lease,
             launcher,
             cgroups,
-            // Names of before are not met again.
-            execs: AtomicU64::new(clock::wall_ms()),
         }))
     }
 
@@ -163,26 +150,54 @@ impl Runtime for Process {
     }
 
     async fn exec(&self, id: AttemptId, argv: Vec<String>, timeout_ms: u64) -> Result<(), String> {
-        let number = self.0.execs.fetch_add(1, Ordering::Relaxed);
-        let dir = self.0.places.exec(&id, number);
-        let until = clock::now() + Duration::from_millis(timeout_ms);
-        let begun = dir.clone();
-        let started = self
-            .blocking(move |inner| inner.exec(&id, &begun, argv))
-            .await;
-        let outcome = match started {
-            Ok(()) => self.exec_ends(&dir, until).await,
-            Err(error) => Err(error),
+        let dir = self.0.places.attempt(&id);
+        let limit = Duration::from_millis(timeout_ms);
+        let outcome = clock::timeout(limit, sessions::probe(&dir, argv)).await;
+        outcome.unwrap_or_else(|_| Err("it did not end in time".to_owned()))
+    }
+
+    async fn process(
+        &self,
+        uid: String,
+        options: ExecOptions,
+    ) -> Result<Ends<ToContainer, FromContainer>, Failure> {
+        let container = options.container.clone();
+        let latest = move |inner: &Inner| {
+            let number = inner.places.numbers(&uid, &container).pop();
+            number.map(|number| {
+                inner.places.attempt(&AttemptId {
+                    uid,
+                    container,
+                    number,
+                })
+            })
         };
-        self.blocking(move |_| {
-            // It may still be there if it did not end in time.
-            let removed = workload::kill(&dir).and_then(|()| workload::remove(&dir));
-            if let Err(error) = removed {
-                tracing::warn!(%error, "what a probe or hook has run is left");
-            }
+        match self.blocking(latest).await {
+            Some(dir) => sessions::begin(&dir, options).await,
+            None => Err(Failure::new(
+                Reason::NotFound,
+                format!("container not found ({:?})", options.container),
+            )),
+        }
+    }
+
+    async fn used(&self) -> Vec<(AttemptId, Used)> {
+        self.blocking(|inner| {
+            let ids = inner.places.latest();
+            let dirs: Vec<PathBuf> = ids.iter().map(|id| inner.places.attempt(id)).collect();
+            let usages = workload::usages(dirs.iter().map(PathBuf::as_path));
+            let used = ids.into_iter().zip(usages);
+            used.filter_map(|(id, usage)| {
+                let usage = usage?;
+                let used = Used {
+                    cpu_ns: usage.cpu_ns,
+                    memory_bytes: usage.memory_bytes,
+                };
+                Some((id, used))
+            })
+            .collect()
         })
-        .await;
-        outcome
+        .await
     }
 
     async fn cleanup(&self, uid: String) {
@@ -201,40 +216,6 @@ impl Runtime for Process {
         self.blocking(move |inner| inner.log(&uid, &query, &position))
             .await
     }
-}
-
-impl Process {
-    async fn exec_ends(&self, dir: &std::path::Path, until: clock::Instant) -> Result<(), String> {
-        loop {
-            let looked = dir.to_path_buf();
-            let state = self.blocking(move |_| workload::look(&looked)).await;
-            match state.map_err(|error| error.to_string())? {
-                State::Exited(exited) if exited.code == 0 => return Ok(()),
-                State::Exited(exited) => {
-                    let said = dir.to_path_buf();
-                    let said = self.blocking(move |_| said_in(&said)).await;
-                    return Err(format!(
-                        "exit code {}: {}{said}",
-                        exited.code, exited.message
-                    ));
-                }
-                State::Lost(lost) => return Err(lost.message),
-                _ if clock::now() >= until => return Err("it did not end in time".to_owned()),
-                _ => clock::sleep(EXEC_INTERVAL).await,
-            }
-        }
-    }
-}
-
-/// What a program has said, as far as it is told.
-fn said_in(dir: &std::path::Path) -> String {
-    let query = log::LogQuery {
-        limit_bytes: Some(EXEC_SAID_BYTES_MAX),
-        ..log::LogQuery::default()
-    };
-    let page = log::read(&dir.join("log"), &query);
-    let text = page.map(|page| page.text).unwrap_or_default();
-    String::from_utf8_lossy(&text).trim_end().to_owned()
 }
 
 impl Inner {
@@ -284,14 +265,7 @@ impl Inner {
         }
     }
 
-    fn exec(&self, id: &AttemptId, dir: &std::path::Path, argv: Vec<String>) -> Result<(), String> {
-        let spec = spec::beside(&self.places, id, argv, dir)?;
-        let started = workload::start(&self.launcher, dir, &spec);
-        started.map(drop).map_err(|error| error.to_string())
-    }
-
     fn cleanup(&self, uid: &str) -> Result<(), String> {
-        exits::end_execs(&self.places, uid);
         for container in self.places.containers(uid) {
             for number in self.places.numbers(uid, &container) {
                 let id = AttemptId {

@@ -10,9 +10,10 @@ use atoll_world::{clock, machine};
 use serde_json::{Value, json};
 
 use crate::{
+    api::Doors,
     core::{
         agent::Node,
-        controllers::world::View as _,
+        controllers::{load_balancer, world::View as _},
         kinds::{self, Subresource},
         object::{self, Name},
         quantity::{Format, Quantity},
@@ -52,6 +53,8 @@ pub(crate) struct Machine {
     pub(crate) version: String,
     /// What can't be limited on this machine, and why; empty if everything can.
     pub(crate) shortcoming: String,
+    /// Where its gateway listens.
+    pub(crate) doors: Doors,
 }
 
 impl Machine {
@@ -63,6 +66,7 @@ impl Machine {
         address: String,
         folder: &Path,
         (version, shortcoming): (String, String),
+        doors: Doors,
     ) -> Machine {
         let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let facts = machine::facts(folder);
@@ -80,7 +84,16 @@ impl Machine {
             boot_id: facts.boot_id,
             version,
             shortcoming,
+            doors,
         }
+    }
+
+    fn annotations(&self) -> Value {
+        json!({
+            load_balancer::BALANCES: self.doors.balances.to_string(),
+            load_balancer::HTTP_PORT: self.doors.http_port.to_string(),
+            load_balancer::HTTPS_PORT: self.doors.https_port.to_string(),
+        })
     }
 
     /// As the agent's core wants it.
@@ -208,7 +221,8 @@ async fn write<C: ControlApi>(objects: &Objects<C>, machine: &Machine) -> Result
     let found = match objects.get(&name).await {
         Err(failure) if failure.reason == Reason::NotFound => {
             let object = json!({
-                "metadata": {"name": machine.name, "labels": machine.labels()}, "spec": {},
+                "metadata": {"name": machine.name, "labels": machine.labels()},
+                "spec": {},
             });
             match objects.create(&kinds::NODES, "", object, &writer).await {
                 Err(failure) if failure.reason == Reason::AlreadyExists => return Ok(false),
@@ -220,18 +234,23 @@ async fn write<C: ControlApi>(objects: &Objects<C>, machine: &Machine) -> Result
     if object::label(&found.object, NODE_ID) != Some(&machine.id.to_string()) {
         return Ok(false);
     }
-    let labels = |old: &Value| {
+    let told = |old: &Value| {
         let mut new = old.clone();
-        let own = machine.labels();
-        let has = object::meta_mut(&mut new)
-            .entry("labels")
-            .or_insert_with(|| json!({}));
-        if let (Some(has), Some(own)) = (has.as_object_mut(), own.as_object()) {
-            has.extend(own.clone());
+        let own = [
+            ("labels", machine.labels()),
+            ("annotations", machine.annotations()),
+        ];
+        for (field, own) in own {
+            let has = object::meta_mut(&mut new)
+                .entry(field)
+                .or_insert_with(|| json!({}));
+            if let (Some(has), Some(own)) = (has.as_object_mut(), own.as_object()) {
+                has.extend(own.clone());
+            }
         }
         Ok(new)
     };
-    objects.update(&name, None, &writer, labels).await?;
+    objects.update(&name, None, &writer, told).await?;
     let status = |old: &Value| {
         let mut new = old.clone();
         let now = format_rfc3339(clock::wall_ms());

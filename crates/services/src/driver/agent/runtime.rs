@@ -7,10 +7,11 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    api::LogQuery,
+    api::{Ends, LogQuery},
     core::{
         agent::{AttemptId, Exit, Found, StartFailure, environment::ContainerRun},
         status::Failure,
+        streams::{FromContainer, ToContainer, options::ExecOptions},
     },
 };
 
@@ -37,6 +38,15 @@ pub(crate) struct LogPiece {
     pub(crate) more: bool,
     /// The container has ended: nothing comes after what is there.
     pub(crate) is_over: bool,
+}
+
+/// What a container has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Used {
+    /// Processor time, in nanoseconds.
+    pub(crate) cpu_ns: u64,
+    /// Memory in use now, in bytes.
+    pub(crate) memory_bytes: u64,
 }
 
 /// Runs containers.
@@ -85,6 +95,20 @@ pub(crate) trait Runtime: Clone + Send + Sync + 'static {
         argv: Vec<String>,
         timeout_ms: u64,
     ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Runs a program beside the one of a pod's container that runs now, or attaches to that if
+    /// there is no command.
+    ///
+    /// # Errors
+    /// It does not run, or there are too many already.
+    fn process(
+        &self,
+        uid: String,
+        options: ExecOptions,
+    ) -> impl Future<Output = Result<Ends<ToContainer, FromContainer>, Failure>> + Send;
+
+    /// What the containers that run have used since they were started.
+    fn used(&self) -> impl Future<Output = Vec<(AttemptId, Used)>> + Send;
 
     /// Nothing of a pod is needed any more.
     fn cleanup(&self, uid: String) -> impl Future<Output = ()> + Send;

@@ -33,7 +33,11 @@ pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), 
     let uid = object::uid(pod);
     for volume in object::items(&pod["spec"]["volumes"]) {
         let name = volume["name"].as_str().unwrap_or_default();
-        let made = make_one(places, uid, volume, name, lookup);
+        let made = match claim(places, pod, volume) {
+            Some(folder) => folder
+                .and_then(|it| tree::make_folder(&it, 0o777).map_err(|error| error.to_string())),
+            None => make_one(places, uid, volume, name, lookup),
+        };
         made.map_err(|why| {
             failed(format!(
                 "MountVolume.SetUp failed for volume {name:?} : {why}"
@@ -91,8 +95,23 @@ fn make_one(
         };
     }
     Err(
-        "volumes of this kind are not served: emptyDir, hostPath, configMap and secret are"
+        "volumes of this kind are not served: emptyDir, hostPath, configMap, secret and the claims of StatefulSets are"
             .to_owned(),
+    )
+}
+
+/// Where the folder of a claim lies, if a volume is one: it outlives its pod. Only StatefulSets
+/// bring a pod back to the node where its folder is.
+fn claim(places: &Places, pod: &Value, volume: &Value) -> Option<Result<PathBuf, String>> {
+    let name = volume["persistentVolumeClaim"]["claimName"].as_str()?;
+    let owner = object::controller(pod);
+    Some(
+        match owner.is_some_and(|owner| owner["kind"] == "StatefulSet") {
+            true => below(&places.claims(object::namespace(pod)), name),
+            false => Err(format!(
+                "claim {name:?} is none of a StatefulSet's: only volumeClaimTemplates are served"
+            )),
+        },
     )
 }
 
@@ -185,6 +204,9 @@ fn below(folder: &Path, path: &str) -> Result<PathBuf, String> {
 /// Where what is mounted under a name lies.
 pub(super) fn place(places: &Places, uid: &str, pod: &Value, name: &str) -> Option<PathBuf> {
     let volume = object::items(&pod["spec"]["volumes"]).find(|volume| volume["name"] == name)?;
+    if let Some(folder) = claim(places, pod, volume) {
+        return folder.ok();
+    }
     match volume["hostPath"]["path"].as_str() {
         Some(path) => Some(PathBuf::from(path)),
         None => Some(places.volume(uid, name)),
@@ -264,6 +286,28 @@ mod tests {
         assert_eq!(read("run/s/p"), b"pw");
         tree::write_file(&work.join("sub/x"), b"1", 0o644).unwrap();
         assert_eq!(read("data/inner/x"), b"1");
+    }
+
+    #[test]
+    fn a_claim_outlives_its_pod() {
+        let scratch = tempfile::tempdir().unwrap();
+        let places = Places::new(scratch.path().join("pods"));
+        let pod = |uid: &str, kind: &str| {
+            json!({"metadata": {"uid": uid, "namespace": "shop",
+                "ownerReferences": [{"kind": kind, "controller": true}]},
+            "spec": {
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}],
+                "containers": [{"name": "app",
+                    "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+            }})
+        };
+        make(&places, &pod("u1", "StatefulSet"), &lookup).unwrap();
+        tree::write_file(&places.work("u1", "app").join("data/x"), b"1", 0o644).unwrap();
+        tree::remove(&places.pod("u1")).unwrap();
+        make(&places, &pod("u2", "StatefulSet"), &lookup).unwrap();
+        let kept = tree::read_file(&places.work("u2", "app").join("data/x"), 9).unwrap();
+        assert_eq!(kept.unwrap(), b"1");
+        assert!(make(&places, &pod("u3", "ReplicaSet"), &lookup).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Map, Value, json};
 
-use super::Groups;
+use super::{Groups, packing};
 use crate::core::{
     controllers::{pods, world::View},
     kinds::NODES,
@@ -73,7 +73,7 @@ pub(super) fn groups(
         };
         let group = groups.entry(ports(service, pod).to_string()).or_default();
         let endpoint = endpoint(view, service, pod, address);
-        group.insert(object::uid(pod).to_owned(), endpoint);
+        group.insert(packing::identity(&endpoint), endpoint);
     }
     if groups.is_empty() {
         groups.insert(json!([]).to_string(), Default::default());
@@ -81,7 +81,8 @@ pub(super) fn groups(
     groups
 }
 
-fn address(pod: &Value, family: Family) -> Option<&str> {
+/// A pod's address of a family.
+pub(super) fn address(pod: &Value, family: Family) -> Option<&str> {
     let more = pod["status"]["podIPs"].as_array().into_iter().flatten();
     let all = more.map(|one| &one["ip"]).chain([&pod["status"]["podIP"]]);
     all.filter_map(Value::as_str)
@@ -99,18 +100,9 @@ fn endpoint(view: &dyn View, service: &Value, pod: &Value, address: &str) -> Val
             "serving": is_published || is_serving,
             "terminating": is_terminating,
         },
-        "targetRef": {
-            "kind": "Pod",
-            "namespace": object::namespace(pod),
-            "name": object::name(pod),
-            "uid": object::uid(pod),
-        },
+        "targetRef": target(pod),
     });
-    let text = |field: &str| {
-        let text = pod["spec"][field].as_str();
-        text.filter(|text| !text.is_empty())
-    };
-    if let Some(node) = text("nodeName") {
+    if let Some(node) = text(pod, "nodeName") {
         endpoint["nodeName"] = json!(node);
         let node = view.get(&NODES, "", node);
         let zone = node.as_deref().and_then(|node| object::label(node, ZONE));
@@ -118,16 +110,35 @@ fn endpoint(view: &dyn View, service: &Value, pod: &Value, address: &str) -> Val
             endpoint["zone"] = json!(zone);
         }
     }
-    if let Some(hostname) = text("hostname")
-        && text("subdomain") == Some(object::name(service))
-    {
+    if let Some(hostname) = hostname(service, pod) {
         endpoint["hostname"] = json!(hostname);
     }
     endpoint
 }
 
+/// What names a pod.
+pub(super) fn target(pod: &Value) -> Value {
+    json!({
+        "kind": "Pod",
+        "namespace": object::namespace(pod),
+        "name": object::name(pod),
+        "uid": object::uid(pod),
+    })
+}
+
+/// What a pod is called among those of the Service, if it is called something.
+pub(super) fn hostname<'a>(service: &Value, pod: &'a Value) -> Option<&'a str> {
+    let is_among = text(pod, "subdomain") == Some(object::name(service));
+    text(pod, "hostname").filter(|_| is_among)
+}
+
+fn text<'a>(pod: &'a Value, field: &str) -> Option<&'a str> {
+    let text = pod["spec"][field].as_str();
+    text.filter(|text| !text.is_empty())
+}
+
 /// The Service's ports, as this pod has them; those that it has not are left out.
-fn ports(service: &Value, pod: &Value) -> Value {
+pub(super) fn ports(service: &Value, pod: &Value) -> Value {
     let wanted = service["spec"]["ports"].as_array().into_iter().flatten();
     let ports = wanted.filter_map(|wanted| {
         let protocol = wanted["protocol"].as_str().unwrap_or("TCP");

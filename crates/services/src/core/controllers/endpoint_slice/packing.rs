@@ -24,6 +24,13 @@ pub(super) struct Packed<'a> {
     pub(super) fresh: Vec<Fresh>,
 }
 
+/// What tells an endpoint from the others of its slice, and stays while it changes.
+pub(super) fn identity(endpoint: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let uid = text(&endpoint["targetRef"]["uid"]);
+    format!("{uid}/{}", text(&endpoint["addresses"][0]))
+}
+
 /// Packs the endpoints of one address family.
 pub(super) fn pack(slices: Vec<&Value>, groups: Groups) -> Packed<'_> {
     let mut by_ports: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
@@ -97,8 +104,7 @@ fn keep<'a>(slice: &'a Value, wanted: &mut BTreeMap<String, Value>) -> Open<'a> 
     let before = slice["endpoints"].as_array();
     let mut endpoints = Vec::new();
     for endpoint in before.into_iter().flatten() {
-        let uid = endpoint["targetRef"]["uid"].as_str().unwrap_or_default();
-        endpoints.extend(wanted.remove(uid));
+        endpoints.extend(wanted.remove(&identity(endpoint)));
     }
     Open {
         slice,
@@ -118,7 +124,7 @@ mod tests {
     }
 
     fn groups(numbers: impl Iterator<Item = usize>) -> Groups {
-        let endpoints = numbers.map(|number| (format!("u-{number:04}"), endpoint(number)));
+        let endpoints = numbers.map(|number| (identity(&endpoint(number)), endpoint(number)));
         BTreeMap::from([("[]".to_owned(), endpoints.collect())])
     }
 
@@ -171,7 +177,7 @@ mod tests {
         let mut groups = groups(0..2);
         groups.insert(
             r#"[{"port":80}]"#.to_owned(),
-            BTreeMap::from([("u-0009".to_owned(), endpoint(9))]),
+            BTreeMap::from([(identity(&endpoint(9)), endpoint(9))]),
         );
         let packed = pack(Vec::new(), groups);
         assert_eq!(packed.fresh.len(), 2);

@@ -14,11 +14,12 @@ use crate::core::{
         world::{Change, Step, View},
     },
     defaults,
-    kinds::{KINDS, Kind, NAMESPACES, PODS, Subresource},
+    kinds::{KINDS, Kind, NAMESPACES, NODES, PODS, Subresource},
     lifecycle::{self, Birth, Deleted, Deletion},
     object::{self, Name},
     status::{Failure, Reason},
     time::format_rfc3339,
+    usage::PodUsage,
     validate,
 };
 
@@ -68,6 +69,8 @@ pub(super) fn name(place: &Place) -> Name {
 pub(super) struct Snapshot {
     pub(super) revision: i64,
     pub(super) objects: BTreeMap<Place, Arc<Value>>,
+    /// What pods use, by their uids.
+    pub(super) usages: BTreeMap<String, Arc<PodUsage>>,
 }
 
 impl View for Snapshot {
@@ -96,6 +99,10 @@ impl View for Snapshot {
         });
         found
     }
+
+    fn usage(&self, pod_uid: &str) -> Option<Arc<PodUsage>> {
+        self.usages.get(pod_uid).cloned()
+    }
 }
 
 impl View for Cluster {
@@ -109,6 +116,10 @@ impl View for Cluster {
 
     fn by_owner(&self, kind: &'static Kind, owner_uid: &str) -> Vec<Arc<Value>> {
         self.now.by_owner(kind, owner_uid)
+    }
+
+    fn usage(&self, pod_uid: &str) -> Option<Arc<PodUsage>> {
+        self.now.usage(pod_uid)
     }
 }
 
@@ -286,17 +297,36 @@ impl Cluster {
         }
         let now = format_rfc3339(self.now_ms);
         let is_bound = pod["spec"]["nodeName"].is_string();
-        let node = format!("n{}", self.uids % 3);
+        let Some(node) = self.node_for(pod) else {
+            return;
+        };
         self.change(&PODS, object::name(pod), |pod| {
             if !is_bound {
                 pod["spec"]["nodeName"] = json!(node);
             } else if pod["status"]["phase"] == "Pending" {
                 pod["status"]["phase"] = json!("Running");
                 pod["status"]["podIP"] = json!("10.0.0.1");
+                pod["status"]["startTime"] = json!(now);
             } else if pod["status"]["phase"] == "Running" {
                 set_ready(pod, true, &now);
             }
         });
+    }
+}
+
+impl Cluster {
+    /// The node that a pod gets: the one it requires, if that is there; else any.
+    fn node_for(&self, pod: &Value) -> Option<String> {
+        let required = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+        let name = format!("{required}/nodeSelectorTerms/0/matchFields/0/values/0");
+        if let Some(Value::String(name)) = pod.pointer(&name) {
+            return self.get(&NODES, "", name).map(|_| name.clone());
+        }
+        let nodes = self.list(&NODES, None);
+        Some(match nodes.is_empty() {
+            true => format!("n{}", self.uids % 3),
+            false => object::name(&nodes[self.uids as usize % nodes.len()]).to_owned(),
+        })
     }
 }
 
@@ -306,6 +336,34 @@ pub(super) fn set_ready(pod: &mut Value, is_ready: bool, now: &str) {
         pod["status"]["conditions"] =
             json!([{"type": "Ready", "status": status, "lastTransitionTime": now}]);
     }
+}
+
+/// A pod's container ends.
+pub(super) fn set_exit(pod: &mut Value, code: i64, now: &str) {
+    let phase = if code == 0 { "Succeeded" } else { "Failed" };
+    pod["status"]["phase"] = json!(phase);
+    let ended = json!({"exitCode": code, "startedAt": now, "finishedAt": now});
+    pod["status"]["containerStatuses"] = json!([{"name": "main", "state": {"terminated": ended}}]);
+    set_ready(pod, false, now);
+}
+
+/// A Job of the namespace `default`.
+pub(super) fn job(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"template": {"spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "main", "image": "a"}],
+        }}},
+    })
+}
+
+/// A CronJob of the namespace `default`.
+pub(super) fn cron_job(name: &str, schedule: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"schedule": schedule, "jobTemplate": {"spec": job(name)["spec"]}},
+    })
 }
 
 /// A Deployment of the namespace `default`.
@@ -326,5 +384,19 @@ pub(super) fn deployment(name: &str, image: &str, replicas: i64, spec: &[(&str, 
     for (field, value) in spec {
         object["spec"][*field] = value.clone();
     }
+    object
+}
+
+/// A StatefulSet of the namespace `default`.
+pub(super) fn stateful_set(
+    name: &str,
+    image: &str,
+    replicas: i64,
+    fields: &[(&str, Value)],
+) -> Value {
+    let mut object = deployment(name, image, replicas, fields);
+    let spec = object::child_mut(&mut object, "spec");
+    spec.remove("progressDeadlineSeconds");
+    spec.insert("serviceName".to_owned(), json!(name));
     object
 }

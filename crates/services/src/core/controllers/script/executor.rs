@@ -133,11 +133,22 @@ impl Cluster {
         for place in self.now.objects.keys() {
             for controller in Controller::ALL {
                 let is_its = match controller {
-                    Controller::ReplicaSet => KINDS[place.0].kind == "ReplicaSet",
+                    Controller::ReplicaSet => {
+                        matches!(KINDS[place.0].kind, "ReplicaSet" | "ReplicationController")
+                    }
                     Controller::Deployment => KINDS[place.0].kind == "Deployment",
                     Controller::EndpointSlice => KINDS[place.0].kind == "Service",
+                    Controller::LoadBalancer => {
+                        matches!(KINDS[place.0].kind, "Service" | "Ingress")
+                    }
                     Controller::Namespace => KINDS[place.0].kind == "Namespace",
                     Controller::Garbage => true,
+                    Controller::StatefulSet => KINDS[place.0].kind == "StatefulSet",
+                    Controller::DaemonSet => KINDS[place.0].kind == "DaemonSet",
+                    Controller::Job => matches!(KINDS[place.0].kind, "Job" | "Pod"),
+                    Controller::CronJob => KINDS[place.0].kind == "CronJob",
+                    Controller::Autoscaler => KINDS[place.0].kind == "HorizontalPodAutoscaler",
+                    Controller::Disruption => KINDS[place.0].kind == "PodDisruptionBudget",
                 };
                 let task = (controller, place.clone());
                 if !is_its || self.failed.contains_key(&task) {

@@ -2,14 +2,14 @@
 //! views that are behind, by leaders that end in the middle; pods come up, fail and go; sizes and
 //! templates change. At each step the bounds of the rollout hold, and in the end all is as wanted.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Task, deployment, set_ready};
+use super::{
+    cluster::{Cluster, deployment, set_ready},
+    flights::Flights,
+};
 use crate::core::{
     controllers::{
         pods,
@@ -51,18 +51,10 @@ pub(super) struct Shape {
     pub(super) is_recreate: bool,
 }
 
-/// A plan that is being carried out.
-struct Flight {
-    task: Task,
-    steps: VecDeque<Step>,
-}
-
 pub(super) struct History {
     cluster: Cluster,
     shape: Shape,
-    flights: Vec<Flight>,
-    /// Each object's plans see what the plans before them did.
-    written: BTreeMap<Task, i64>,
+    flights: Flights,
     /// Something other than a rollout is going on, as at the very beginning, so that its bounds
     /// need not hold.
     is_disturbed: bool,
@@ -91,15 +83,16 @@ impl History {
         History {
             cluster,
             shape,
-            flights: Vec::new(),
-            written: BTreeMap::new(),
+            flights: Flights::default(),
             is_disturbed: true,
         }
     }
 
     pub(super) fn happen(&mut self, happening: &Happening) {
         match *happening {
-            Happening::Plan(task, lag) => self.plan(task, lag),
+            Happening::Plan(task, lag) => {
+                self.flights.plan(&mut self.cluster, task, lag);
+            }
             Happening::Do(flight) => self.step(flight),
             Happening::Agent(pod) => {
                 if let Some(pod) = self.pod(pod) {
@@ -141,8 +134,7 @@ impl History {
             Happening::Time(_) if !self.flights.is_empty() => {}
             Happening::Time(seconds) => self.cluster.pass(seconds * 1_000),
             Happening::Lead => {
-                self.flights.clear();
-                self.written.clear();
+                self.flights.end();
                 self.cluster.past.clear();
                 self.cluster.restart();
             }
@@ -168,54 +160,11 @@ impl History {
         self.cluster.change(&PODS, object::name(&pod), change);
     }
 
-    /// Plans for a task that nobody works on.
-    fn plan(&mut self, at: usize, lag: usize) {
-        let in_flight: BTreeSet<&Task> = self.flights.iter().map(|flight| &flight.task).collect();
-        let waiting = self.cluster.queue.iter();
-        let free: Vec<Task> = waiting
-            .filter(|task| !in_flight.contains(task))
-            .cloned()
-            .collect();
-        let Some(task) = free.get(at % free.len().max(1)).cloned() else {
-            return;
-        };
-        let written = self.written.get(&task).copied().unwrap_or_default();
-        let behind = self.cluster.past.iter().rev().nth(lag);
-        let view = behind.filter(|view| view.revision >= written);
-        let plan = self.cluster.plan(&task, view.unwrap_or(&self.cluster.now));
-        if view.is_none() {
-            // Else what the view lacks wakes it once more.
-            self.cluster.queue.remove(&task);
-        }
-        self.cluster.wait(&task, &plan);
-        if !plan.steps.is_empty() {
-            let steps = plan.steps.into();
-            self.flights.push(Flight { task, steps });
-        }
-    }
-
     fn step(&mut self, at: usize) {
-        if self.flights.is_empty() {
-            return;
-        }
-        let at = at % self.flights.len();
-        let flight = &mut self.flights[at];
-        let task = flight.task.clone();
-        let step = flight.steps.pop_front().expect("the last one ends it");
-        if flight.steps.is_empty() {
-            self.flights.swap_remove(at);
-        }
         let before = Counts::of(&self.cluster, &self.shape);
-        match self.cluster.carry_out(&step) {
-            Ok(()) => {
-                self.written.insert(task, self.cluster.now.revision);
-            }
-            Err(failure) => {
-                self.flights.retain(|flight| flight.task != task);
-                self.cluster.fail(&task, failure);
-            }
+        if let Some((_, step)) = self.flights.step(&mut self.cluster, at) {
+            self.check(&before, &step);
         }
-        self.check(&before, &step);
     }
 
     /// No step leads out of the bounds.

@@ -1,10 +1,17 @@
 //! Stories of a small cluster, as text, and random histories of it.
 
 mod cluster;
+mod cron_history;
+mod daemons;
 mod executor;
+mod flights;
 mod history;
+mod job_history;
 mod properties;
+mod scaling;
 mod show;
+mod stateful_history;
+mod stateful_properties;
 mod story;
 
 use std::path::PathBuf;
@@ -68,7 +75,20 @@ stories! {
     deadlines
     recreation
     sizes
+    stateful_sets
+    stateful_set_places
+    daemon_sets
+    jobs
+    jobs_ending
+    jobs_indexed
+    jobs_pods
+    jobs_policies
+    cron_jobs
+    replication_controllers
+    autoscalers
+    disruptions
     endpoint_slices
+    load_balancers
     namespaces
     garbage
 }

@@ -1,6 +1,6 @@
 //! How objects read in a story. What controllers name gets short names in order of appearance:
-//! `p1` is the first pod, `r2` the second ReplicaSet, `s1` an EndpointSlice; others are
-//! `configmap/a`.
+//! `p1` is the first pod, `r2` the second ReplicaSet, `s1` an EndpointSlice, `v1` a
+//! ControllerRevision; others are `configmap/a`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,9 +12,12 @@ use crate::core::{
         pods,
         world::{Step, View},
     },
-    kinds::{ENDPOINT_SLICES, KINDS, Kind, PODS, REPLICA_SETS},
+    kinds::{CONTROLLER_REVISIONS, ENDPOINT_SLICES, KINDS, Kind, PODS, REPLICA_SETS},
     object::{self, Name},
 };
+
+/// The label of a StatefulSet's pod.
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 #[derive(Default)]
 pub(super) struct Names {
@@ -26,14 +29,17 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn short(&mut self, kind: &'static Kind, object: &Value) -> String {
         let is_generated = !object::meta(object, "generateName").is_empty()
-            || object::label(object, "pod-template-hash").is_some();
+            || object::label(object, "pod-template-hash").is_some()
+            || kind == &CONTROLLER_REVISIONS;
+        let is_numbered = object::label(object, POD_NAME).is_some();
         let letter = match kind {
-            kind if !is_generated => {
+            kind if !is_generated || is_numbered => {
                 return format!("{}/{}", kind.singular, object::name(object));
             }
             kind if kind == &PODS => "p",
             kind if kind == &REPLICA_SETS => "r",
             kind if kind == &ENDPOINT_SLICES => "s",
+            kind if kind == &CONTROLLER_REVISIONS => "v",
             kind => kind.singular,
         };
         let uid = object::uid(object).to_owned();
@@ -72,6 +78,15 @@ impl Names {
             text = text.replace(&name.name, short);
         }
         text
+    }
+
+    /// `@v1`: of which revision a StatefulSet's pod is.
+    fn revision(&self, pod: &Value) -> String {
+        let label = object::label(pod, "controller-revision-hash");
+        let label = label.filter(|_| object::label(pod, POD_NAME).is_some());
+        let mut all = self.by_short.iter();
+        let found = all.find(|(_, name)| Some(name.name.as_str()) == label);
+        found.map_or_else(String::new, |(short, _)| format!("@{short}"))
     }
 
     pub(super) fn done(&mut self, done: &Done) -> Option<String> {
@@ -117,11 +132,35 @@ pub(super) fn pods(cluster: &Cluster, names: &mut Names) -> String {
     for pod in cluster.list(&PODS, Some("default")) {
         let short = names.short(&PODS, &pod);
         let order = short[1..].parse().unwrap_or(usize::MAX);
-        told.push((order, format!("{short}={}", pod_state(&pod))));
+        let revision = names.revision(&pod);
+        told.push((order, format!("{short}={}{revision}", pod_state(&pod))));
     }
     told.sort();
     let told: Vec<String> = told.into_iter().map(|(_, one)| one).collect();
     told.join(" ")
+}
+
+/// `n1:p1=ready@v1`: on which node or for which node a DaemonSet's pods are, and of which revision.
+pub(super) fn daemons(cluster: &Cluster, names: &mut Names) -> String {
+    let hash =
+        |object: &Value| object::label(object, "controller-revision-hash").map(str::to_owned);
+    let revisions = cluster.list(&CONTROLLER_REVISIONS, Some("default"));
+    let mut told: Vec<String> = Vec::new();
+    for pod in cluster.list(&PODS, Some("default")) {
+        let revision = revisions.iter().find(|it| hash(it) == hash(&pod));
+        let revision = revision.map_or_else(
+            || "?".to_owned(),
+            |it| names.short(&CONTROLLER_REVISIONS, it),
+        );
+        let node = pod["spec"]["nodeName"].as_str().unwrap_or("-");
+        let (short, state) = (names.short(&PODS, &pod), pod_state(&pod));
+        told.push(format!("{node}:{short}={state}@{revision}"));
+    }
+    told.sort();
+    match told.is_empty() {
+        true => "none".to_owned(),
+        false => told.join(" "),
+    }
 }
 
 fn pod_state(pod: &Value) -> String {
@@ -167,6 +206,7 @@ pub(super) fn sets(cluster: &Cluster, names: &mut Names) -> String {
 pub(super) fn status(object: &Value) -> String {
     let numbers = [
         ("replicas", "replicas"),
+        ("currentReplicas", "current"),
         ("updatedReplicas", "updated"),
         ("fullyLabeledReplicas", "labeled"),
         ("readyReplicas", "ready"),
@@ -174,6 +214,13 @@ pub(super) fn status(object: &Value) -> String {
         ("unavailableReplicas", "unavailable"),
         ("terminatingReplicas", "terminating"),
         ("collisionCount", "collisions"),
+        ("desiredNumberScheduled", "desired"),
+        ("currentNumberScheduled", "current"),
+        ("numberMisscheduled", "misplaced"),
+        ("updatedNumberScheduled", "updated"),
+        ("numberReady", "ready"),
+        ("numberAvailable", "available"),
+        ("numberUnavailable", "unavailable"),
     ];
     let status = &object["status"];
     let numbers = numbers.iter().filter_map(|(field, short)| {
@@ -184,6 +231,39 @@ pub(super) fn status(object: &Value) -> String {
     let is_old = status["observedGeneration"] != *generation;
     let old = is_old.then(|| "outdated".to_owned());
     let told: Vec<String> = numbers.chain(old).collect();
+    match told.is_empty() {
+        true => "nothing".to_owned(),
+        false => told.join(" "),
+    }
+}
+
+/// `Created: Created pod: p1`: what people were told.
+pub(super) fn event(done: &Done) -> Option<String> {
+    let Done::Step(Step::Event(event), _) = done else {
+        return None;
+    };
+    Some(format!("{}: {}", event.reason, event.message))
+}
+
+/// The numbers and indexes of a Job's status, and the pods on their way into them.
+pub(super) fn tally(job: &Value, names: &Names) -> String {
+    let status = &job["status"];
+    let mut told: Vec<String> = Vec::new();
+    for number in ["active", "ready", "terminating", "succeeded", "failed"] {
+        let count = status[number].as_i64().filter(|count| *count != 0);
+        told.extend(count.map(|count| format!("{number}={count}")));
+    }
+    for (field, short) in [("completedIndexes", "done"), ("failedIndexes", "lost")] {
+        let indexes = status[field].as_str();
+        told.extend(indexes.map(|indexes| format!("{short}={indexes}")));
+    }
+    for field in ["succeeded", "failed"] {
+        for uid in object::items(&status["uncountedTerminatedPods"][field]) {
+            let uid = uid.as_str().unwrap_or_default();
+            let short = names.by_uid.get(uid).map_or(uid, String::as_str);
+            told.push(format!("{short}:{field}"));
+        }
+    }
     match told.is_empty() {
         true => "nothing".to_owned(),
         false => told.join(" "),
@@ -235,8 +315,43 @@ pub(super) fn slices(cluster: &Cluster, names: &mut Names) -> String {
     }
 }
 
+/// `http:8080 p1 p2(unready)`, one subset of Endpoints after the other.
+pub(super) fn subsets(endpoints: &Value, names: &Names) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for subset in object::items(&endpoints["subsets"]) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let ports = object::items(&subset["ports"]);
+        let mut words: Vec<String> = ports
+            .map(|port| format!("{}:{}", text(&port["name"]), port["port"]))
+            .collect();
+        for (field, mark) in [("addresses", ""), ("notReadyAddresses", "(unready)")] {
+            words.extend(object::items(&subset[field]).map(|address| {
+                let name = names.shorten(&text(&address["targetRef"]["name"]));
+                let name = if name.is_empty() {
+                    text(&address["ip"])
+                } else {
+                    name
+                };
+                format!("{name}{mark}")
+            }));
+        }
+        told.push(words.join(" "));
+    }
+    match told.is_empty() {
+        true => "none".to_owned(),
+        false => told.join("; "),
+    }
+}
+
 fn endpoint(cluster: &Cluster, names: &mut Names, endpoint: &Value) -> String {
-    let name = endpoint["targetRef"]["name"].as_str().unwrap();
+    let Some(name) = endpoint["targetRef"]["name"].as_str() else {
+        let unready = if endpoint["conditions"]["ready"] == true {
+            ""
+        } else {
+            "(unready)"
+        };
+        return endpoint["addresses"][0].as_str().unwrap().to_owned() + unready;
+    };
     let pod: Option<Arc<Value>> = cluster.get(&PODS, "default", name);
     let short = match pod {
         Some(pod) => names.short(&PODS, &pod),

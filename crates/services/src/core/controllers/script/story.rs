@@ -2,29 +2,33 @@
 //!
 //! Paths are as `spec.ports.0`; a `~` in them is a dot.
 //!
-//! - `deploy NAME IMAGE REPLICAS [FIELD=JSON…]` writes a Deployment, as `kubectl apply` would;
-//!   `create OBJECT [PATH=JSON…]` makes an object; `set OBJECT PATH=JSON…` changes its fields, and
-//!   `null` takes one out; `owners=A,B!` are its owners, those with `!` wait for it.
+//! - `deploy NAME IMAGE REPLICAS [FIELD=JSON…]` writes a Deployment, as `kubectl apply` would, and
+//!   `stateful` a StatefulSet;
+//!   `job NAME [PATH=JSON…]` makes a Job (of its spec), `cron NAME SCHEDULE [PATH=JSON…]` a CronJob,
+//!   with `_` for the spaces of its schedule; `create OBJECT [PATH=JSON…]` makes an
+//!   object; `set OBJECT PATH=JSON…` changes its fields, and `null` takes one out; `owners=A,B!` are its owners, those with `!` wait for it.
 //! - `work` lets the controllers plan until they rest, and answers what they did: `+p1` made,
 //!   `-p1` deleted, `r1 3>2` scaled, `p1*` otherwise changed.
 //! - `agents` lets each pod take a step (a node, running, ready, gone); `agents p1` one pod;
 //!   `until-ready` both by turns until nothing changes.
-//! - `fail`, `end`, `unready`, `delete [foreground|orphan]` OBJECT…; `time SECONDS`;
+//! - `fail`, `end`, `exit CODE`, `unready`, `delete [foreground|orphan]` OBJECT…; `time SECONDS`;
 //!   `refuse WHY`, `allow`; `restart` (a new leader).
-//! - `pods`, `sets`, `slices`, `status OBJECT`, `conditions OBJECT`, `messages OBJECT`,
+//! - `tally JOB` looks at what a Job's status counts, `events` at what people were told since.
+//! - `pods`, `sets`, `daemons`, `slices`, `subsets ENDPOINTS`, `status OBJECT`, `conditions OBJECT`, `messages OBJECT`,
 //!   `get PATH OBJECT`, `exists OBJECT…` look.
+//! - Budgets and autoscalers: see [`super::scaling`].
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{Cluster, deployment, set_ready},
+    cluster::{Cluster, cron_job, deployment, job, set_exit, set_ready, stateful_set},
     show::{self, Names},
 };
 use crate::core::{
     controllers::world::View,
-    kinds::{self, DEPLOYMENTS, PODS},
+    kinds::{self, CRON_JOBS, DEPLOYMENTS, JOBS, PODS, STATEFUL_SETS},
     lifecycle::{Deletion, Propagation},
     object,
     time::format_rfc3339,
@@ -32,7 +36,9 @@ use crate::core::{
 
 pub(super) struct Story {
     pub(super) cluster: Cluster,
-    names: Names,
+    pub(super) names: Names,
+    /// What was told people since somebody looked.
+    events: Vec<String>,
 }
 
 fn parse(text: &str) -> Value {
@@ -44,6 +50,7 @@ impl Story {
         Story {
             cluster: Cluster::new(),
             names: Names::default(),
+            events: Vec::new(),
         }
     }
 
@@ -53,26 +60,46 @@ impl Story {
         let told = self
             .write(verb, args)
             .or_else(|| self.happen(verb, args))
-            .or_else(|| self.look(verb, args));
+            .or_else(|| self.look(verb, args))
+            .or_else(|| self.scaling(verb, args));
         told.unwrap_or_else(|| panic!("{verb} is no step"))
     }
 
     fn write(&mut self, verb: &str, args: &[&str]) -> Option<String> {
         match (verb, args) {
-            ("deploy", [name, image, replicas, fields @ ..]) => {
+            ("deploy" | "stateful", [name, image, replicas, fields @ ..]) => {
                 let replicas = replicas.parse().unwrap();
                 let fields: Vec<(&str, Value)> = fields
                     .iter()
                     .map(|field| field.split_once('=').unwrap())
                     .map(|(field, value)| (field, parse(value)))
                     .collect();
-                let new = deployment(name, image, replicas, &fields);
-                match self.cluster.get(&DEPLOYMENTS, "default", name) {
-                    None => self.cluster.create(&DEPLOYMENTS, new).unwrap(),
-                    Some(_) => self.cluster.change(&DEPLOYMENTS, name, |old| {
+                let (kind, new) = match verb {
+                    "deploy" => (&DEPLOYMENTS, deployment(name, image, replicas, &fields)),
+                    _ => (&STATEFUL_SETS, stateful_set(name, image, replicas, &fields)),
+                };
+                match self.cluster.get(kind, "default", name) {
+                    None => self.cluster.create(kind, new).unwrap(),
+                    Some(_) => self.cluster.change(kind, name, |old| {
                         old["spec"] = new["spec"].clone();
                     }),
                 }
+            }
+            ("cron", [name, schedule, fields @ ..]) => {
+                let mut new = cron_job(name, &schedule.replace('_', " "));
+                for field in fields {
+                    let (path, value) = field.split_once('=').unwrap();
+                    self.put_field(&mut new, &format!("spec.{path}"), value);
+                }
+                self.cluster.create(&CRON_JOBS, new).unwrap();
+            }
+            ("job", [name, fields @ ..]) => {
+                let mut new = job(name);
+                for field in fields {
+                    let (path, value) = field.split_once('=').unwrap();
+                    self.put_field(&mut new, &format!("spec.{path}"), value);
+                }
+                self.cluster.create(&JOBS, new).unwrap();
             }
             ("create", [what, fields @ ..]) => {
                 let name = self.names.find(what);
@@ -140,7 +167,8 @@ impl Story {
         let mut fields = path.split('.').peekable();
         while let Some(field) = fields.next() {
             if fields.peek().is_none() && value == "null" {
-                at.as_object_mut().unwrap().remove(field);
+                let field = field.replace('~', ".");
+                at.as_object_mut().unwrap().remove(&field);
                 return;
             }
             at = match field.parse::<usize>() {
@@ -185,6 +213,14 @@ impl Story {
                         });
                 }
             }
+            ("exit", [code, all @ ..]) => {
+                for pod in self.pods_of(all) {
+                    let code: i64 = code.parse().unwrap();
+                    let name = object::name(&pod);
+                    self.cluster
+                        .change(&PODS, name, |pod| set_exit(pod, code, &now));
+                }
+            }
             ("time", [seconds]) => {
                 let seconds: u64 = seconds.parse().unwrap();
                 self.cluster.pass(seconds * 1_000);
@@ -209,6 +245,7 @@ impl Story {
     fn work(&mut self) -> String {
         self.cluster.work();
         let done = std::mem::take(&mut self.cluster.done);
+        self.events.extend(done.iter().filter_map(show::event));
         let told: Vec<String> = done
             .iter()
             .filter_map(|done| self.names.done(done))
@@ -245,8 +282,15 @@ impl Story {
                 pods => pods,
             },
             ("sets", []) => show::sets(&self.cluster, &mut self.names),
+            ("daemons", []) => show::daemons(&self.cluster, &mut self.names),
             ("slices", []) => show::slices(&self.cluster, &mut self.names),
+            ("subsets", [what]) => show::subsets(&object(what), &self.names),
             ("status", [what]) => show::status(&object(what)),
+            ("events", []) => match std::mem::take(&mut self.events) {
+                none if none.is_empty() => "none".to_owned(),
+                events => events.join("; "),
+            },
+            ("tally", [what]) => show::tally(&object(&format!("job/{what}")), &self.names),
             ("conditions", [what]) => match show::conditions(&object(what), false) {
                 none if none.is_empty() => "none".to_owned(),
                 conditions => conditions,

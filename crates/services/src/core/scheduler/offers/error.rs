@@ -15,6 +15,12 @@ pub enum OfferError {
     /// There is no such framework.
     #[error("framework {0:?} is not registered")]
     NoFramework(String),
+    /// Somebody else has registered one of this name.
+    #[error("framework {0:?} is another user's")]
+    Foreign(String),
+    /// Another session of it has begun.
+    #[error("framework {0:?} has subscribed anew since")]
+    Superseded(String),
     /// There are too many.
     #[error("at most {FRAMEWORKS_MAX} frameworks can be registered")]
     TooManyFrameworks,

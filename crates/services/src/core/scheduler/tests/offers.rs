@@ -248,6 +248,37 @@ fn what_was_declined_comes_back_later_or_when_it_is_more() {
 }
 
 #[test]
+fn an_offer_makes_way_for_a_much_larger_one() {
+    let mut town = town(1);
+    joins(&mut town, "a", 1);
+    town.placed(pod("x", asks("3", "2Gi")), "n0");
+    town.placed(pod("y", asks("500m", "1Gi")), "n0");
+    let small = made(&mut town).remove(0);
+    assert_eq!(small.room.milli_cpu, 500);
+    joins(&mut town, "b", 1);
+    let round = |town: &mut Town| {
+        let round = town.scheduler.offer(town.now_ms);
+        let ids = |offers: &[Offer]| offers.iter().map(|offer| offer.id).collect::<Vec<_>>();
+        (ids(&round.withdrawn), ids(&round.made))
+    };
+    // There is less, or a little more: it stays as it is.
+    town.placed(pod("z", asks("100m", "1Gi")), "n0");
+    assert_eq!(round(&mut town), (vec![], vec![]));
+    town.gone("Pod", "z");
+    // There is twice as much.
+    town.gone("Pod", "y");
+    assert_eq!(round(&mut town), (vec![small.id], vec![small.id + 1]));
+    assert_eq!(round(&mut town), (vec![], vec![]));
+    // Room that a pod waits for is not free.
+    let mut high = pod("h", asks("3", "2Gi"));
+    high["spec"]["priority"] = json!(9);
+    town.pod(high);
+    assert!(town.turn()[0].starts_with("h preempts "));
+    town.gone("Pod", "x");
+    assert_eq!(round(&mut town), (vec![], vec![]));
+}
+
+#[test]
 fn shares_are_counted_by_the_label_of_pods() {
     let mut town = town(3);
     let mut task = pod("t", asks("2", "1Gi"));

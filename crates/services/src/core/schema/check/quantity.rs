@@ -106,7 +106,8 @@ fn write(nanos: u128, suffix: Suffix) -> String {
     if nanos == 0 {
         return "0".to_owned();
     }
-    if matches!(suffix, Suffix::Binary(_)) && nanos.is_multiple_of(ONE) {
+    // What no binary suffix fits is written as what it will be read as: 832k, not 832000.
+    if matches!(suffix, Suffix::Binary(_)) && nanos.is_multiple_of(1024 * ONE) {
         return largest(nanos / ONE, 1024, &BINARY, 0);
     }
     match suffix {

@@ -195,3 +195,52 @@ fn slices_leases_events_nodes() {
         ],
     );
 }
+
+#[test]
+fn endpoints() {
+    let good = json!({
+        "metadata": {"name": "e", "namespace": "n"},
+        "subsets": [
+            {"addresses": [{"ip": "10.0.0.1", "hostname": "a", "nodeName": "n1"}], "ports": [{"port": 80}]},
+            {"notReadyAddresses": [{"ip": "127.0.0.1"}]},
+        ],
+    });
+    let one = |field: &str, value: Value| {
+        let mut subset = json!({"addresses": [{"ip": "10.0.0.1"}]});
+        subset[field] = value;
+        json!({"subsets": [subset]})
+    };
+    check(
+        &kinds::ENDPOINTS,
+        &good,
+        &[
+            (json!({"subsets": null}), &[]),
+            (
+                json!({"subsets": [{"ports": [{"port": 80}]}]}),
+                &["subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`"],
+            ),
+            (
+                one(
+                    "addresses",
+                    json!([{"ip": "10.0.0"}, {"ip": "", "hostname": "A_b"}]),
+                ),
+                &[
+                    "subsets[0].addresses[0].ip: Invalid value: \"10.0.0\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                    "subsets[0].addresses[1].ip: Invalid value: \"\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                    "subsets[0].addresses[1].hostname: Invalid value: \"A_b\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+                ],
+            ),
+            (
+                one(
+                    "ports",
+                    json!([{"port": 0}, {"name": "b", "port": 1, "protocol": "X"}]),
+                ),
+                &[
+                    "subsets[0].ports[0].name: Required value",
+                    "subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                    "subsets[0].ports[1].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+                ],
+            ),
+        ],
+    );
+}

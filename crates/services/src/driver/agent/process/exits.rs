@@ -61,7 +61,6 @@ fn last_words(places: &Places, id: &AttemptId) -> String {
 pub(super) fn found(places: &Places) -> Vec<Found> {
     let mut found = Vec::new();
     for uid in places.pods() {
-        end_execs(places, &uid);
         for container in places.containers(&uid) {
             for number in places.numbers(&uid, &container) {
                 let id = AttemptId {
@@ -74,16 +73,6 @@ pub(super) fn found(places: &Places) -> Vec<Found> {
         }
     }
     found
-}
-
-/// Ends what probes and hooks have run: nobody waits for it any more.
-pub(super) fn end_execs(places: &Places, uid: &str) {
-    for dir in places.execs(uid) {
-        let ended = workload::kill(&dir).and_then(|()| workload::remove(&dir));
-        if let Err(error) = ended {
-            tracing::warn!(uid, %error, "what a probe or hook has run is left");
-        }
-    }
 }
 
 fn found_one(places: &Places, id: AttemptId) -> Option<Found> {

@@ -31,6 +31,12 @@ impl Places {
         self.pod(uid).join("volumes").join(name)
     }
 
+    /// The folders of a namespace's claims, which outlive pods.
+    pub(crate) fn claims(&self, namespace: &str) -> PathBuf {
+        let node = self.0.parent().unwrap_or(&self.0);
+        node.join("claims").join(namespace)
+    }
+
     /// Where a container's program starts.
     pub(crate) fn work(&self, uid: &str, container: &str) -> PathBuf {
         self.pod(uid).join("work").join(container)
@@ -42,22 +48,26 @@ impl Places {
             .join(id.number.to_string())
     }
 
-    /// A program that is run beside one.
-    pub(super) fn exec(&self, id: &AttemptId, number: u64) -> PathBuf {
-        self.pod(&id.uid).join("exec").join(number.to_string())
-    }
-
-    /// All programs that are run beside a pod's containers.
-    pub(super) fn execs(&self, uid: &str) -> Vec<PathBuf> {
-        let folder = self.pod(uid).join("exec");
-        names(&folder)
-            .iter()
-            .map(|name| folder.join(name))
-            .collect()
-    }
-
     fn container(&self, uid: &str, name: &str) -> PathBuf {
         self.pod(uid).join("containers").join(name)
+    }
+
+    /// The last attempt of each container.
+    pub(super) fn latest(&self) -> Vec<AttemptId> {
+        let mut latest = Vec::new();
+        for uid in self.pods() {
+            for container in self.containers(&uid) {
+                if let Some(number) = self.numbers(&uid, &container).pop() {
+                    let uid = uid.clone();
+                    latest.push(AttemptId {
+                        uid,
+                        container,
+                        number,
+                    });
+                }
+            }
+        }
+        latest
     }
 
     /// Every pod that has a folder.

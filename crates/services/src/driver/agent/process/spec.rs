@@ -63,6 +63,9 @@ pub(super) fn of(
     spec.user = number("runAsUser");
     spec.group = number("runAsGroup");
     spec.oom_score_adj = Some(oom_score_adj(pod));
+    spec.stdin = container["stdin"] == true;
+    spec.stdin_once = container["stdinOnce"] == true;
+    spec.tty = container["tty"] == true;
     spec.no_new_privs = container["securityContext"]["allowPrivilegeEscalation"] != true;
     spec.landlock = Some(LandlockSpec {
         denied: vec![
@@ -94,30 +97,6 @@ fn oom_score_adj(pod: &Value) -> i32 {
         true => ASKED,
         false => NOTHING_ASKED,
     }
-}
-
-/// A program beside an attempt: with its environment and limits, in a group of its own.
-///
-/// # Errors
-/// The attempt has no spec.
-pub(super) fn beside(
-    places: &Places,
-    id: &AttemptId,
-    argv: Vec<String>,
-    dir: &Path,
-) -> Result<Spec, String> {
-    /// Longer than any spec.
-    const SPEC_BYTES_MAX: u64 = 16 << 20;
-    let path = places.attempt(id).join("spec.json");
-    let bytes = tree::read_file(&path, SPEC_BYTES_MAX).map_err(|error| error.to_string())?;
-    let bytes = bytes.ok_or("the container does not run")?;
-    let mut spec: Spec = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    spec.argv = argv;
-    if let Some(cgroup) = &mut spec.cgroup {
-        let number = dir.file_name().unwrap_or_default().to_string_lossy();
-        cgroup.name = format!("{}/exec-{number}", id.uid);
-    }
-    Ok(spec)
 }
 
 fn cwd(work: &Path, wanted: Option<&str>) -> PathBuf {
