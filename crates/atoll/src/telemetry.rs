@@ -302,7 +302,7 @@ fn led(stats: &Stats) -> [Gauge; 3] {
 }
 
 /// What the gateway has led since this node started.
-fn has_led(stats: &Stats) -> [Gauge; 11] {
+fn has_led(stats: &Stats) -> [Gauge; 15] {
     let [_, good, elsewhere, bad, failed] = &stats.answers;
     [
         (
@@ -359,6 +359,26 @@ fn has_led(stats: &Stats) -> [Gauge; 11] {
             "atoll_gateway_limited_total",
             "Requests and connections that were refused because a limit was reached.",
             stats.limited.get(),
+        ),
+        (
+            "atoll_gateway_hedges_total",
+            "Requests that were sent a second time because the first answer took long.",
+            stats.hedges.get(),
+        ),
+        (
+            "atoll_gateway_unauthorized_total",
+            "Requests that were refused because nobody knew who asks.",
+            stats.unauthorized.get(),
+        ),
+        (
+            "atoll_gateway_forbidden_total",
+            "Requests and connections that were refused because of where they came from.",
+            stats.forbidden.get(),
+        ),
+        (
+            "atoll_gateway_handshake_failures_total",
+            "Connections whose TLS handshake failed.",
+            stats.handshake_failures.get(),
         ),
     ]
 }

@@ -265,6 +265,7 @@ impl Node {
             &record,
             control.clone(),
             peers.clone(),
+            &hot,
             services::Door {
                 listener: kubernetes_listener,
                 tls: certificates.clients.clone(),
@@ -279,7 +280,11 @@ impl Node {
             services.gateway.stats(),
         );
         let figures = hot.figures();
-        let guests = vec![transactions, atoll_txn::face::hot::guest(hot.clone())];
+        let guests = vec![
+            transactions,
+            atoll_txn::face::hot::guest(hot.clone()),
+            services.offers.clone(),
+        ];
         let router = face::router_with(control.clone(), limits(config), metrics, guests, figures);
         let tls = exposed.then(|| certificates.clients.clone());
         let redis_address = redis_listener.local_address();

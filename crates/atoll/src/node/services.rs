@@ -1,16 +1,16 @@
 //! Services at this node: the Kubernetes API on a listener of its own, and the agent that runs
 //! pods.
 
+mod balancer;
+mod counter;
+
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use atoll_base::config::{Address, Config};
-use atoll_control::driver::control::Control;
-use atoll_gateway::{
-    Gateway,
-    core::services::{self, Doors},
-};
+use atoll_control::{driver::control::Control, face::Guest};
+use atoll_gateway::Gateway;
 use atoll_services::{
-    api::Traffic,
+    api::Doors,
     driver::{self, PodSetup, Setup, admission},
 };
 use atoll_world::{
@@ -21,7 +21,7 @@ use atoll_world::{
 };
 use tokio::sync::watch;
 
-use super::{Acceptor, Directory, limits, reached_at, record::Record, serve};
+use super::{Acceptor, Directory, hot::Hot, limits, reached_at, record::Record, serve};
 use crate::error::CliError;
 
 /// What this program is called with to be the parent of a container's program.
@@ -48,6 +48,8 @@ pub(super) struct Services {
     pub(super) url: String,
     pub(super) gateway: Gateway,
     cgroups: Option<Cgroups>,
+    /// Offers to frameworks.
+    pub(super) offers: Guest,
 }
 
 impl Services {
@@ -70,6 +72,7 @@ pub(super) fn start(
     record: &Record,
     control: Control,
     peers: Arc<TlsPeers>,
+    hot: &Hot,
     door: Door,
 ) -> Result<Services, CliError> {
     let host = reached_at(config, &config.listen.kubernetes.host);
@@ -94,6 +97,11 @@ pub(super) fn start(
         node: record.node,
         name: name(config),
         address: address(&host),
+        doors: Doors {
+            balances: !config.services.balancer_host.is_empty(),
+            http_port: config.http_address().port,
+            https_port: config.https_address().port,
+        },
         addresses: addresses(config)?,
         pods,
     });
@@ -106,38 +114,10 @@ pub(super) fn start(
     ));
     Ok(Services {
         url,
-        gateway: gateway(started.traffic, config),
+        gateway: balancer::start(started.traffic, config, directory.disk.clone(), hot)?,
         cgroups,
+        offers: started.offers,
     })
-}
-
-/// Starts the gateway, which does what Services and Ingresses ask for.
-fn gateway(mut traffic: watch::Receiver<Arc<Traffic>>, config: &Config) -> Gateway {
-    let host = config.listen.http.host.clone();
-    let doors = Doors {
-        host: match host.contains(':') {
-            true => format!("[{host}]"),
-            false => host,
-        },
-        http: config.http_address().to_string(),
-    };
-    let wanted = move |traffic: &Traffic| {
-        let (services, slices) = (&traffic.services, &traffic.slices);
-        Arc::new(services::config(
-            services,
-            slices,
-            &traffic.ingresses,
-            &doors,
-        ))
-    };
-    let (sender, receiver) = watch::channel(wanted(&traffic.borrow_and_update()));
-    task::spawn(async move {
-        while traffic.changed().await.is_ok() {
-            let config = wanted(&traffic.borrow_and_update());
-            sender.send_replace(config);
-        }
-    });
-    Gateway::start(receiver)
 }
 
 fn pods(
