@@ -69,7 +69,7 @@ rolled_out() {
         "$(k rollout status "deployment/$1" --timeout=30s)"
 }
 
-for part in reading writing running; do
+for part in reading writing running kinds; do
     # shellcheck source=/dev/null
     source "$here/steps/$part.sh"
 done
@@ -86,6 +86,11 @@ scale
 rollout
 labels
 nodes
+kinds
+sessions
+budgets
+measures
+releases
 ends
 watch
 server_side

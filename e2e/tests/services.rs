@@ -271,6 +271,69 @@ async fn pods_of_a_dead_node_run_on_the_others_and_never_on_both() {
     assert_eq!(ready(&mut apis[victim], "web", 6).await.len(), 6);
 }
 
+#[tokio::test]
+async fn a_program_is_run_in_a_pod_of_any_node() {
+    let cluster = Cluster::start(&Server::under_test(), 3).await.unwrap();
+    let mut apis: Vec<Api> = cluster.nodes.iter().map(Api::of).collect();
+    for (api, node) in apis.iter_mut().zip(&cluster.nodes) {
+        api.node_of(&node.id().unwrap(), WAIT).await;
+    }
+    apis[0]
+        .post(DEPLOYMENTS, &deployment("web", 3, TALKS))
+        .await;
+    let pods = ready(&mut apis[0], "web", 3).await;
+    assert_eq!(places(&pods).len(), 3, "they are spread: {pods:?}");
+    for api in &apis {
+        for pod in pods.keys() {
+            let much = [
+                "sh",
+                "-c",
+                "echo $HOSTNAME; head -c 500000 /dev/zero | tr '\\0' x; exit 3",
+            ];
+            let (printed, status) = api.exec(pod, &much).await;
+            assert_eq!(printed.split_once('\n').unwrap().0, pod);
+            assert_eq!(printed.len(), pod.len() + 1 + 500_000);
+            assert_eq!(status["details"]["causes"][0]["message"], "3", "{status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rollout_goes_on_when_the_leader_dies() {
+    const REPLICAS: usize = 4;
+    let mut cluster = Cluster::start(&Server::under_test(), 3).await.unwrap();
+    let mut apis: Vec<Api> = cluster.nodes.iter().map(Api::of).collect();
+    for (api, node) in apis.iter_mut().zip(&cluster.nodes) {
+        api.node_of(&node.id().unwrap(), WAIT).await;
+    }
+    let mut web = deployment("web", REPLICAS as u64, TALKS);
+    web["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    apis[0].post(DEPLOYMENTS, &web).await;
+    let before = ready(&mut apis[0], "web", REPLICAS).await;
+
+    let template = json!({"metadata": {"annotations": {"version": "2"}}});
+    let update = json!({"spec": {"template": template}});
+    apis[0].merge(&format!("{DEPLOYMENTS}/web"), &update).await;
+    // In the middle of it, so that what the leader had begun is another one's to go on with.
+    let begun = |now: &BTreeMap<String, Pod>| now.keys().any(|name| !before.contains_key(name));
+    apis[0].pods_until("web", WAIT, begun).await;
+    let leader = common::leader(&cluster).await;
+    cluster.nodes[leader].kill();
+    let survivor = (leader + 1) % 3;
+    let done = |now: &BTreeMap<String, Pod>| {
+        let there: Vec<_> = now.iter().filter(|(_, pod)| !pod.is_going).collect();
+        assert!(
+            there.len() <= REPLICAS + 1,
+            "more than there may be: {now:?}"
+        );
+        there.len() == REPLICAS
+            && there
+                .iter()
+                .all(|(name, pod)| pod.is_ready && !before.contains_key(*name))
+    };
+    apis[survivor].pods_until("web", WAIT, done).await;
+}
+
 /// What the program of a pod is told by: not a variable of Atoll's.
 const SERVES: &str = "E2E_SERVES";
 

@@ -77,10 +77,8 @@ nodes() {
     before=$(pod_uids)
     pod=$(first_pod)
     said=$(k drain n1 --timeout=30s 2>&1)
-    if since 22 "eviction of what a server without budgets runs"; then
-        expect_like "drain" "^$pod evicted$" "$said"
-        expect_like "drain" '^node/n1 drained$' "$said"
-    fi
+    expect_like "drain" "^$pod evicted$" "$said"
+    expect_like "drain" '^node/n1 (drained|evicted)$' "$said"
     until_true "drained pods are gone" none_of "$before"
     until_says "nothing runs" "" k get pods --field-selector status.phase=Running -o name
     until_part "why not" "0/1 nodes are available: 1 node(s) were unschedulable" \

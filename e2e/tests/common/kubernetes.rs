@@ -1,6 +1,8 @@
 //! A client of the Kubernetes API, as `atoll kubeconfig` lets one in.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod grpc;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use atoll_e2e::{
     command::data_dir,
@@ -16,7 +18,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::AsyncReadExt as _,
+    time::{Instant, sleep},
+};
 
 /// How long a connection may take to come about.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -120,6 +125,62 @@ impl Api {
         asked.await.unwrap()
     }
 
+    /// Runs a program in a pod, by a WebSocket (RFC 6455) as kubectl does; what it prints, and how
+    /// it ended.
+    pub(crate) async fn exec(&self, pod: &str, argv: &[&str]) -> (String, Value) {
+        let mut query = form_urlencoded::Serializer::new("stdout=true".to_owned());
+        argv.iter().for_each(|word| {
+            query.append_pair("command", word);
+        });
+        let path = format!(
+            "/api/v1/namespaces/default/pods/{pod}/exec?{}",
+            query.finish()
+        );
+        let (mut sender, connection) = http1::handshake(TokioIo::new(self.stream().await.unwrap()))
+            .await
+            .unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let request = Request::get(path)
+            .header("host", &self.address)
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("sec-websocket-protocol", "v5.channel.k8s.io")
+            .body(Full::new(Bytes::new()))
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 101);
+        let mut stream = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+        let mut printed = Vec::new();
+        loop {
+            let head = stream.read_u16().await.unwrap();
+            let length = match head & 0x7f {
+                126 => u64::from(stream.read_u16().await.unwrap()),
+                127 => stream.read_u64().await.unwrap(),
+                length => u64::from(length),
+            };
+            let mut message = vec![0; usize::try_from(length).unwrap()];
+            stream.read_exact(&mut message).await.unwrap();
+            match (head >> 8 & 0xf, message.split_first()) {
+                (2, Some((1, text))) => printed.extend_from_slice(text),
+                (2, Some((3, status))) => {
+                    let status = serde_json::from_slice(status).unwrap();
+                    return (String::from_utf8(printed).unwrap(), status);
+                }
+                (8, _) => panic!("it ended before the program was told to have ended"),
+                _ => {}
+            }
+        }
+    }
+
+    async fn stream(&self) -> Result<net::Stream, String> {
+        let roots = certificates_from_pem("the roots", &self.roots).unwrap();
+        let config = tls::client_config(&roots, self.identity.as_ref(), &[b"http/1.1"]).unwrap();
+        let connected = net::connect_tls(&self.address, "127.0.0.1", config, CONNECT_WAIT).await;
+        connected.map_err(|error| error.to_string())
+    }
+
     async fn ask(
         &mut self,
         method: Method,
@@ -127,11 +188,7 @@ impl Api {
         content_type: &str,
         body: Option<&Value>,
     ) -> Result<Answer, String> {
-        let roots = certificates_from_pem("the roots", &self.roots).unwrap();
-        let config = tls::client_config(&roots, self.identity.as_ref(), &[b"http/1.1"]).unwrap();
-        let (config, address) = (Arc::clone(&config), &self.address);
-        let connected = net::connect_tls(address, "127.0.0.1", config, CONNECT_WAIT).await;
-        let stream = connected.map_err(|error| error.to_string())?;
+        let (stream, address) = (self.stream().await?, &self.address);
         let told = |error: hyper::Error| error.to_string();
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(told)?;
