@@ -13,6 +13,7 @@ pub mod health;
 pub mod jwt;
 pub mod limiter;
 pub mod outlier;
+pub mod paths;
 pub mod proxy_header;
 pub mod route;
 pub mod services;

@@ -2,7 +2,7 @@
 //! own, few at a time, and what was right once is remembered: by a hash of the password, the
 //! list's entry and a secret of this process.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use atoll_world::{random, task};
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ const REMEMBERED_MAX: usize = 4_096;
 pub(crate) struct Passwords {
     secret: [u8; 32],
     remembered: Mutex<BTreeSet<[u8; 32]>>,
-    checking: Semaphore,
+    checking: Arc<Semaphore>,
     waiting: Gauge,
 }
 
@@ -34,7 +34,7 @@ impl Default for Passwords {
         Passwords {
             secret,
             remembered: Mutex::default(),
-            checking: Semaphore::new(CHECKING_MAX),
+            checking: Arc::new(Semaphore::new(CHECKING_MAX)),
             waiting: Gauge::default(),
         }
     }
@@ -50,8 +50,12 @@ impl Passwords {
             return Some(true);
         }
         let _waiting = self.waiting.take(WAITING_MAX)?;
-        let _turn = self.checking.acquire().await.ok()?;
-        let verify = move || bcrypt::verify(password, &hash).unwrap_or(false);
+        let turn = self.checking.clone().acquire_owned().await.ok()?;
+        let verify = move || {
+            // Until it is done, even if whoever asked is gone.
+            let _turn = turn;
+            bcrypt::verify(password, &hash).unwrap_or(false)
+        };
         let is_right = task::blocking(verify).await && known.is_some();
         if is_right {
             let mut remembered = self.remembered.lock();

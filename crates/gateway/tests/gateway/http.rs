@@ -1,5 +1,7 @@
 //! Requests and answers of HTTP.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -13,7 +15,9 @@ use crate::{
     endpoints::{Served, http, nobody},
     rig::{Rig, cluster, in_time, route, until, web},
 };
-use atoll_gateway::core::config::{Backend, Endpoint, HashKey, HostMatch, Policy, Protocol};
+use atoll_gateway::core::config::{
+    Backend, Endpoint, HashKey, HostMatch, PathMatch, Policy, Protocol, RoutePolicy,
+};
 use tokio::io::AsyncWriteExt;
 
 /// Answers with a name, and with what it was asked.
@@ -85,6 +89,39 @@ async fn requests_take_their_routes() {
         (1, 1),
         "connections are kept"
     );
+}
+
+#[tokio::test]
+async fn a_path_that_may_be_read_another_way_takes_no_other_route_for_it() {
+    let endpoint = tells("a").await;
+    let mut config = web(cluster(&[endpoint.address]));
+    let open = config.routes[0].clone();
+    let mut closed = open.clone();
+    closed.path = PathMatch::Prefix("/admin".to_owned());
+    closed.policy = Arc::new(RoutePolicy {
+        is_broken: true,
+        ..RoutePolicy::default()
+    });
+    config.routes.push(closed);
+    let rig = Rig::start(config);
+    for (path, status) in [
+        ("/a%20b/c;d", 200),
+        ("/@scope%2Fpackage", 200),
+        ("/x/../y", 200),
+        ("/admin", 503),
+        ("/admin/./x", 503),
+        ("/%61dmin", 400),
+        ("//admin", 400),
+        ("/x/../admin", 400),
+        ("/x%2F..%2Fadmin", 400),
+        ("/admin/../x", 400),
+        ("/admin;v=1/x", 400),
+    ] {
+        let mut client = Client1::connect(rig.address("web").await).await;
+        let request = Request::get(path).header("host", "a.example");
+        let answer = whole(client.send(request.body(body("")).unwrap()).await).await;
+        assert_eq!(answer.status, status, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -174,7 +174,9 @@ pub fn config(file: Option<&File>, objects: &Objects<'_>, doors: &Doors) -> Made
         }
     }
     config.listeners.extend(own.listeners);
-    config.routes.extend(own.routes);
+    // Of equal routes the first counts: the file's, which is the operator's.
+    let of_ingresses = std::mem::replace(&mut config.routes, own.routes);
+    config.routes.extend(of_ingresses);
     config.clusters.extend(own.clusters);
     config.zone = own.zone;
     made.problems.append(&mut missing);

@@ -365,7 +365,7 @@ fn a_file_stands_beside_services() {
     assert_eq!(shop.backend, Backend::Http2, "as the Service says");
     let problem = "gateway.toml: there is no Service default/gone with a port 80 of TCP";
     assert_eq!(made.problems, [problem]);
-    let [ingress, own] = &made.config.routes[..] else {
+    let [own, ingress] = &made.config.routes[..] else {
         panic!("two routes")
     };
     assert_eq!(*ingress.listeners, ["http", "https", "file/web"]);

@@ -174,10 +174,14 @@ impl Context<'_> {
             parts.collect::<Vec<_>>()
         };
         *auth = Some(if name == "jwt-secret" {
+            let audiences = texts(self.other("jwt-audience"));
+            if self.other("jwt-audience").is_some() && audiences.is_empty() {
+                return Err("jwt-audience names nobody".to_owned());
+            }
             Auth::Jwt(Arc::new(Jwt {
                 keys: self.index.keys(secret)?,
                 issuer: self.other("jwt-issuer").map(str::to_owned),
-                audiences: texts(self.other("jwt-audience")),
+                audiences,
                 leeway_s: LEEWAY_S,
             }))
         } else {

@@ -26,7 +26,13 @@ pub(super) fn add(made: &mut Made, ingresses: &[Arc<Value>], index: &Index<'_>, 
     let listeners: Arc<[String]> = [HTTP.to_owned(), HTTPS.to_owned()].into();
     let mut certificates = Vec::new();
     let mut wants_tls = false;
-    for ingress in ingresses {
+    // Who was there first keeps what it has; names decide among those of one second.
+    let mut in_turn: Vec<&Arc<Value>> = ingresses.iter().collect();
+    in_turn.sort_by(|a, b| {
+        let since = |of: &Value| text(&of["metadata"]["creationTimestamp"]).to_owned();
+        since(a).cmp(&since(b))
+    });
+    for ingress in in_turn {
         add_routes(made, ingress, index, &listeners, doors);
         for tls in list(&ingress["spec"]["tls"]) {
             wants_tls = true;
@@ -71,7 +77,8 @@ fn certificate(
     found.map_err(told).ok()
 }
 
-/// The routes of an Ingress; what leads to a Service that is not there leads nowhere.
+/// The routes of an Ingress; what leads to a Service that is not there is answered 503: without
+/// its route, a broader one would answer in its place, under other conditions.
 fn add_routes(
     made: &mut Made,
     ingress: &Value,
@@ -88,11 +95,14 @@ fn add_routes(
     let mut own = BTreeSet::new();
     for (host, path, backend) in paths(ingress) {
         if made.config.routes.len() == ROUTES_MAX {
-            return;
+            let why = format!("there are more than {ROUTES_MAX} routes, and the rest is left out");
+            return made.tell(format!("Ingress {namespace}/{name}: {why}"));
         }
-        let Some(cluster) = cluster(made, index, namespace, &backend["service"]) else {
-            continue;
-        };
+        let cluster = cluster(made, index, namespace, &backend["service"]).unwrap_or_else(|| {
+            let nobody = format!("{namespace}/{name} without a Service");
+            made.config.clusters.entry(nobody.clone()).or_default();
+            nobody
+        });
         let cluster = match asked.changes_clusters() {
             true => {
                 // The Service's other users have it as before.

@@ -88,10 +88,17 @@ fn paths_of_ingresses_lead_to_services() {
                 HostMatch::Exact("a.example".to_owned()),
                 PathMatch::Exact("/x".to_owned())
             ),
+            (
+                HostMatch::Exact("a.example".to_owned()),
+                PathMatch::Prefix("/y".to_owned())
+            ),
             (HostMatch::Wildcard("b.example".to_owned()), all.clone()),
             (HostMatch::Any, all),
         ]
     );
+    // Its Service has no such port: nobody else answers there.
+    let nobody = &made.clusters[&made.routes[1].cluster];
+    assert!(nobody.endpoints.is_empty());
     assert_eq!(made.listeners.last().unwrap().address, "127.0.0.1:8080");
 }
 

@@ -16,6 +16,9 @@ pub(super) enum Refusal {
     /// It is not certain which host was asked for.
     #[error("bad request: {0}")]
     Host(#[from] HostError),
+    /// The path leads elsewhere if escapes, dots or slashes in it are read another way.
+    #[error("bad request: the path can be understood in two ways")]
+    Path,
     /// CONNECT, which would be a tunnel to anywhere.
     #[error("method not allowed")]
     Method,
@@ -54,7 +57,9 @@ pub(super) enum Refusal {
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Refusal::Host(_) | Refusal::Send(SendError::BadBody) => StatusCode::BAD_REQUEST,
+            Refusal::Host(_) | Refusal::Path | Refusal::Send(SendError::BadBody) => {
+                StatusCode::BAD_REQUEST
+            }
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::Rate => StatusCode::TOO_MANY_REQUESTS,
@@ -82,6 +87,7 @@ impl Refusal {
             Refusal::Rate | Refusal::Busy | Refusal::Send(SendError::Limited) => {
                 stats.limited.add_one();
             }
+            Refusal::Path => stats.malformed.add_one(),
             Refusal::Unauthorized(_) => stats.unauthorized.add_one(),
             Refusal::Forbidden => stats.forbidden.add_one(),
             _ => {}

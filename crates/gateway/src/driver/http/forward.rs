@@ -26,7 +26,7 @@ use crate::{
     core::{
         breaker::Permit,
         config::{Backend, HashKey, Policy},
-        fields,
+        fields, paths,
         route::Asked,
         trace,
     },
@@ -115,7 +115,7 @@ async fn prepare(
     let upgrade = wants_websocket.then(|| upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     let host = fields::settle_host(head.version, &head.uri, &mut head.headers)?;
-    let taken = route(client, &head, &host).ok_or(Refusal::NoRoute)?;
+    let taken = route(client, &head, &host)?;
     let user = admit(client, &head, &host, &taken).await?;
     let cluster = taken.cluster.clone();
     let limits = &cluster.config.limits;
@@ -159,16 +159,35 @@ async fn prepare(
     })
 }
 
-fn route(client: &Client, head: &request::Parts, host: &HeaderValue) -> Option<Arc<Target>> {
+/// The route of a request, which must be the same however its endpoint reads the path.
+fn route(
+    client: &Client,
+    head: &request::Parts,
+    host: &HeaderValue,
+) -> Result<Arc<Target>, Refusal> {
     let table = client.shared.table.borrow();
-    let asked = Asked {
-        listener: &client.listener,
-        host: host.to_str().expect("a settled host is ASCII"),
-        path: head.uri.path(),
-        method: &head.method,
-        headers: &head.headers,
+    let find = |path: &str| {
+        let asked = Asked {
+            listener: &client.listener,
+            host: host.to_str().expect("a settled host is ASCII"),
+            path,
+            method: &head.method,
+            headers: &head.headers,
+        };
+        table.router.find(&asked).cloned()
     };
-    table.router.find(&asked).cloned()
+    let written = find(head.uri.path());
+    if let Some(read) = paths::read(head.uri.path()) {
+        let is_same = match (&written, &find(&read)) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            return Err(Refusal::Path);
+        }
+    }
+    written.ok_or(Refusal::NoRoute)
 }
 
 /// What a consistent hash goes by, and a cookie to go by next time.
