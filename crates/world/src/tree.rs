@@ -10,7 +10,7 @@ use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 /// Why something could not be done to a file.
@@ -106,6 +106,25 @@ pub fn link(target: &Path, path: &Path) -> Result<(), TreeError> {
         fs::remove_file(path).map_err(TreeError::new("remove", path))?;
     }
     symlink(target, path).map_err(TreeError::new("make", path))
+}
+
+/// Whether a path is a folder or lies in it, through whatever links it leads, or would if it were
+/// made.
+pub fn leads_into(path: &Path, folder: &Path) -> bool {
+    let Ok(folder) = fs::canonicalize(folder) else {
+        return false;
+    };
+    let goes_up = |part: Component<'_>| part == Component::ParentDir;
+    for at in path.ancestors() {
+        if let Ok(real) = fs::canonicalize(at) {
+            return real.starts_with(&folder);
+        }
+        // What is not there yet may go anywhere from here.
+        if at.components().any(goes_up) {
+            return true;
+        }
+    }
+    false
 }
 
 /// What lies somewhere.

@@ -57,7 +57,11 @@ pub(super) fn prepare(
         }
     }
     let devices = DEVICES.iter().map(PathBuf::from).collect::<Vec<_>>();
-    for path in real(&spec.writable).into_iter().chain(real(&devices)) {
+    let is_denied = |path: &PathBuf| denied.iter().any(|denied| path.starts_with(denied));
+    let mut foreign = real(&spec.foreign);
+    foreign.retain(|path| !is_denied(path));
+    let writable = real(&spec.writable).into_iter().chain(foreign);
+    for path in writable.chain(real(&devices)) {
         for path in opened(&path, &denied) {
             rules.allow(&path, AccessFs::from_all(NEWEST))?;
         }

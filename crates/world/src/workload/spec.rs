@@ -136,6 +136,9 @@ pub struct LandlockSpec {
     pub denied: Vec<PathBuf>,
     /// Directories and files that can be changed. Those that don't exist are passed over.
     pub writable: Vec<PathBuf>,
+    /// The same, but for those under `denied`.
+    #[serde(default)]
+    pub foreign: Vec<PathBuf>,
     /// Directories and files that can be read although they are under `denied`.
     #[serde(default)]
     pub readable: Vec<PathBuf>,

@@ -97,6 +97,7 @@ fn full() -> Spec {
         landlock: Some(LandlockSpec {
             denied: vec![PathBuf::from("/d")],
             writable: vec![PathBuf::from("/w")],
+            foreign: Vec::new(),
             readable: vec![PathBuf::from("/r")],
         }),
         lease: Some(PathBuf::from("/lease")),
@@ -111,6 +112,10 @@ fn specs_of_all_versions_are_read() {
         stdin: true,
         stdin_once: true,
         tty: true,
+        landlock: full().landlock.map(|landlock| LandlockSpec {
+            foreign: vec![PathBuf::from("/f")],
+            ..landlock
+        }),
         ..full()
     };
     let stored = golden(

@@ -258,8 +258,7 @@ async fn what_is_denied_to_the_program_is_denied_to_it() {
     spec.cwd = PathBuf::from("/");
     spec.landlock = Some(LandlockSpec {
         denied: vec![place.temporary.path().to_path_buf()],
-        writable: Vec::new(),
-        readable: Vec::new(),
+        ..LandlockSpec::default()
     });
     let State::Running(running) = place.start(&spec) else {
         panic!("it does not run");

@@ -261,6 +261,8 @@ fn what_is_denied_can_t_be_reached() {
     spec.landlock = Some(LandlockSpec {
         denied: vec![data.clone()],
         writable: vec![spec.cwd.clone(), data.join("volume")],
+        // Somebody else's word does not open what is denied.
+        foreign: vec![data.join("secret"), data.clone()],
         readable: Vec::new(),
     });
     let landlock = match place.start(&spec) {
