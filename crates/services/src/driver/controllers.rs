@@ -62,6 +62,8 @@ struct Keys {
     is_ready: BTreeSet<Key>,
     /// When time alone makes a difference.
     timers: BTreeSet<(clock::Instant, Key)>,
+    /// The same by key.
+    timer_of: BTreeMap<Key, clock::Instant>,
     running: usize,
 }
 
@@ -154,6 +156,7 @@ impl Keys {
             ready: VecDeque::new(),
             is_ready: BTreeSet::new(),
             timers: BTreeSet::new(),
+            timer_of: BTreeMap::new(),
             running: 0,
         }
     }
@@ -278,8 +281,11 @@ impl Keys {
 
     /// One for each key: the last one that was set.
     fn timer(&mut self, key: Key, wait: Duration) {
-        self.timers.retain(|(_, other)| *other != key);
-        self.timers.insert((clock::now() + wait, key));
+        let at = clock::now() + wait;
+        if let Some(before) = self.timer_of.insert(key.clone(), at) {
+            self.timers.remove(&(before, key.clone()));
+        }
+        self.timers.insert((at, key));
     }
 
     fn next_timer(&self) -> Option<clock::Instant> {
@@ -292,6 +298,7 @@ impl Keys {
             && *at <= now
             && let Some((_, key)) = self.timers.pop_first()
         {
+            self.timer_of.remove(&key);
             self.make_ready(key);
         }
     }

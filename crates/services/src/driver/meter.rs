@@ -116,13 +116,15 @@ impl Meters {
     }
 
     fn named(&self, told: Told) -> Measured {
-        let look = self.mirror.look();
+        let all = self.mirror.look().list(&kinds::PODS, None);
+        let by_uid: BTreeMap<&str, &Arc<Value>> =
+            all.iter().map(|pod| (object::uid(pod), pod)).collect();
         let pods = told.pods.into_iter().filter_map(|of| {
-            let pod = look.pod_of_uid(&of.uid)?;
+            let pod = by_uid.get(&*of.uid)?;
             let containers = of.containers.into_iter();
             Some(Arc::new(PodUsage {
-                namespace: object::namespace(&pod).to_owned(),
-                name: object::name(&pod).to_owned(),
+                namespace: object::namespace(pod).to_owned(),
+                name: object::name(pod).to_owned(),
                 uid: of.uid,
                 containers: containers.map(|(name, it)| (name, it.into())).collect(),
             }))

@@ -38,6 +38,8 @@ use crate::core::{
 
 /// So many changes are kept for those who are slow.
 const CHANGES_MAX: usize = 4 << 10;
+/// And so many bytes of them, as they were sent; one that is larger is not kept at all.
+const CHANGES_BYTES_MAX: usize = 64 << 20;
 /// So many objects are read at a time.
 const PAGE: i64 = 500;
 /// How long to wait when the control plane can't be followed.
@@ -72,6 +74,13 @@ pub(crate) struct Changed {
     pub(crate) new: Option<Arc<Value>>,
 }
 
+/// What was read or heard: an object, or that it is gone, and how much it is.
+struct Told {
+    name: Name,
+    new: Option<Value>,
+    bytes: usize,
+}
+
 type Kept = BTreeMap<(String, String), Arc<Value>>;
 
 #[derive(Default)]
@@ -81,6 +90,9 @@ struct State {
     /// Who is owned, by the owner's uid: the kind's place, namespace and name.
     owned: BTreeMap<String, BTreeSet<(usize, String, String)>>,
     changes: VecDeque<Changed>,
+    /// How much each of them is, and all together.
+    change_bytes: VecDeque<usize>,
+    bytes: usize,
     standing: Standing,
 }
 
@@ -138,32 +150,32 @@ impl Mirror {
         u64::from_str_radix(id, 16).ok().map(NodeId)
     }
 
-    fn apply(&self, revision: i64, events: impl Iterator<Item = (Name, Option<Value>)>) {
+    fn apply(&self, revision: i64, events: impl Iterator<Item = Told>) {
         let mut state = self.0.state.write();
-        for (name, new) in events {
-            state.put(name, new);
+        for Told { name, new, bytes } in events {
+            state.put(name, new, bytes);
         }
         state.standing.revision = state.standing.revision.max(revision);
         self.0.news.send_replace(state.standing);
     }
 
     /// What was read replaces what was known; what is the same is no change.
-    fn replace(&self, revision: i64, read: Vec<(Name, Value)>) {
+    fn replace(&self, revision: i64, read: Vec<Told>) {
         let mut state = self.0.state.write();
         let mut gone: BTreeSet<(usize, String, String)> = BTreeSet::new();
         for (place, kept) in state.objects.iter().enumerate() {
             let names = kept.keys().cloned();
             gone.extend(names.map(|(namespace, name)| (place, namespace, name)));
         }
-        for (name, object) in read {
+        for Told { name, new, bytes } in read {
             gone.remove(&(
                 place_of(name.kind),
                 name.namespace.clone(),
                 name.name.clone(),
             ));
             let known = state.get(&name);
-            if known.is_none_or(|known| **known != object) {
-                state.put(name, Some(object));
+            if known.map(|known| &**known) != new.as_ref() {
+                state.put(name, new, bytes);
             }
         }
         for (place, namespace, name) in gone {
@@ -175,6 +187,7 @@ impl Mirror {
                     name,
                 },
                 None,
+                0,
             );
         }
         state.standing.revision = state.standing.revision.max(revision);
@@ -188,7 +201,7 @@ impl State {
         self.objects[place_of(name.kind)].get(&key)
     }
 
-    fn put(&mut self, name: Name, new: Option<Value>) {
+    fn put(&mut self, name: Name, new: Option<Value>, bytes: usize) {
         let place = place_of(name.kind);
         let key = (name.namespace.clone(), name.name.clone());
         let new = new.map(Arc::new);
@@ -214,11 +227,14 @@ impl State {
                 .or_default()
                 .insert(entry.clone());
         }
-        if self.changes.len() == CHANGES_MAX {
-            self.changes.pop_front();
-        }
         self.changes.push_back(Changed { name, old, new });
+        self.change_bytes.push_back(bytes);
+        self.bytes += bytes;
         self.standing.changes += 1;
+        while self.changes.len() > CHANGES_MAX || self.bytes > CHANGES_BYTES_MAX {
+            self.changes.pop_front();
+            self.bytes -= self.change_bytes.pop_front().unwrap_or_default();
+        }
     }
 }
 
@@ -246,12 +262,6 @@ impl Look<'_> {
     /// Which state it is.
     pub(crate) fn standing(&self) -> Standing {
         self.0.standing
-    }
-
-    /// The pod of a uid.
-    pub(crate) fn pod_of_uid(&self, uid: &str) -> Option<Arc<Value>> {
-        let pods = &self.0.objects[place_of(&kinds::PODS)];
-        pods.values().find(|pod| object::uid(pod) == uid).cloned()
     }
 }
 
@@ -371,18 +381,27 @@ async fn follow_once<C: ControlApi>(
             let is_put = event.r#type() == EventType::Put;
             let kv = event.kv?;
             match is_put {
-                true => object_in(store, kv).map(|(name, object)| (name, Some(object))),
-                false => store::name_in(&kv.key).map(|name| (name, None)),
+                true => object_in(store, kv),
+                false => store::name_in(&kv.key).map(|name| Told {
+                    name,
+                    new: None,
+                    bytes: 0,
+                }),
             }
         });
         mirror.apply(reached, events);
     }
 }
 
-fn object_in<C: ControlApi>(store: &Store<C>, kv: KeyValue) -> Option<(Name, Value)> {
+fn object_in<C: ControlApi>(store: &Store<C>, kv: KeyValue) -> Option<Told> {
     let name = store::name_in(&kv.key)?;
+    let bytes = kv.value.len();
     // One that can't be read was told of there.
     let object = store.read(kv).ok()?.object;
     debug_assert_eq!(object::name(&object), name.name);
-    Some((name, object))
+    Some(Told {
+        name,
+        new: Some(object),
+        bytes,
+    })
 }

@@ -261,6 +261,12 @@ impl<C: ControlApi> Objects<C> {
     ) -> Result<Stored, Failure> {
         for _ in 0..ATTEMPTS_MAX {
             let old = self.get(name).await?;
+            if old.object["type"] == store::SHUT {
+                // What it holds is not lost as long as nobody writes over it.
+                let why = "it is sealed with a key that this cluster can't open: delete it, and make it anew";
+                let kind = name.kind;
+                return Err(Failure::conflict(kind.group, kind.plural, &name.name, why));
+            }
             let mut new = change(&old.object)?;
             let meant = object::meta(&new, "resourceVersion").to_owned();
             if !meant.is_empty() && meant != old.revision.to_string() {

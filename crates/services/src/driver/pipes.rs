@@ -253,11 +253,18 @@ impl Pipes {
             opens,
             open: Mutex::default(),
         });
+        let swept = Arc::downgrade(&pipes);
+        task::spawn(async move {
+            loop {
+                clock::sleep(TURN).await;
+                let Some(pipes) = swept.upgrade() else { return };
+                pipes.forget_old();
+            }
+        });
         peers.serve(SERVICE, Arc::new(Door(pipes)));
     }
 
     async fn open(&self, from: NodeId, opening: Bytes) -> Bytes {
-        self.forget_old();
         let opened = match self.open.lock().len() >= PIPES_MAX {
             true => Err(Failure::new(
                 Reason::TooManyRequests,
@@ -387,7 +394,6 @@ impl Handler for Door {
             PULL => {
                 task::spawn(async move {
                     let answer = pipe.pull().await;
-                    pipes.forget_old();
                     reply.send(answer);
                 });
             }

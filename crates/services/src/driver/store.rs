@@ -361,11 +361,14 @@ impl<C: ControlApi> Store<C> {
     }
 }
 
+/// The type of a Secret that can't be opened.
+pub(crate) const SHUT: &str = "atoll.dev/shut";
+
 /// What is known of an object that can't be opened.
 fn shell(kv: &KeyValue, why: &VaultError) -> Option<Stored> {
     let name = name_in(&kv.key)?;
     let object = json!({
-        "apiVersion": name.kind.api_version(), "kind": name.kind.kind, "type": "atoll.dev/shut",
+        "apiVersion": name.kind.api_version(), "kind": name.kind.kind, "type": SHUT,
         "metadata": {
             "name": name.name, "namespace": name.namespace,
             "annotations": {"atoll.dev/shut": why.to_string()},

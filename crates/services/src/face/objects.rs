@@ -51,10 +51,12 @@ pub(super) fn verb(
     options: &Options,
 ) -> Result<Verb, Failure> {
     let is_one = resource.name.is_some();
-    let is_session = resource.subresource.is_some_and(Subresource::is_session);
-    if is_session && matches!(*method, Method::GET | Method::POST) {
-        // WebSockets begin with a GET, which must not need less than the others' POST.
-        return Ok(Verb("create"));
+    if resource.subresource.is_some_and(Subresource::is_session) {
+        return match *method {
+            // WebSockets begin with a GET, which must not need less than the others' POST.
+            Method::GET | Method::POST => Ok(Verb("create")),
+            _ => Err(not_allowed()),
+        };
     }
     let verb = match (method, is_one) {
         (&Method::GET | &Method::HEAD, true) => "get",
@@ -608,4 +610,34 @@ fn gone(kind: &'static Kind, object: &Value) -> Value {
 
 fn success() -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::kinds;
+
+    #[test]
+    fn a_session_needs_the_right_to_write_whatever_the_method() {
+        let options = Options::parse(None);
+        for part in [
+            Subresource::Exec,
+            Subresource::Attach,
+            Subresource::PortForward,
+        ] {
+            let resource = Resource {
+                kind: &kinds::PODS,
+                namespace: Some("shop".to_owned()),
+                name: Some("web".to_owned()),
+                subresource: Some(part),
+            };
+            let verb = |method: &Method| verb(method, &resource, &options);
+            for method in [Method::GET, Method::POST] {
+                assert_eq!(verb(&method).unwrap(), Verb("create"));
+            }
+            for method in [Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE] {
+                assert_eq!(verb(&method).unwrap_err().code(), 405, "{method}");
+            }
+        }
+    }
 }

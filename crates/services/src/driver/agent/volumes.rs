@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{process::Places, runtime::PrepareFailure};
-use crate::core::object;
+use crate::{core::object, driver::store::SHUT};
 
 /// What files of ConfigMaps and Secrets may be done with, if nobody says.
 const FILE_MODE: u32 = 0o644;
@@ -72,7 +72,7 @@ fn make_one(
         return tree::make_folder(&path, 0o777).map_err(told);
     }
     if let Some(host) = volume.get("hostPath") {
-        return host_path(host);
+        return host_path(places, host);
     }
     if let Some(source) = volume.get("configMap") {
         tree::make_folder(&path, 0o755).map_err(told)?;
@@ -89,6 +89,9 @@ fn make_one(
         let optional = source["optional"] == true;
         let name = source["secretName"].as_str().unwrap_or_default();
         return match lookup("Secret", name) {
+            Some(secret) if secret["type"] == SHUT => {
+                Err(format!("secret {name:?} can't be opened in this cluster"))
+            }
             Some(secret) => write_all(&path, source, &secret),
             None if optional => Ok(()),
             None => Err(format!("secret {name:?} not found")),
@@ -115,8 +118,15 @@ fn claim(places: &Places, pod: &Value, volume: &Value) -> Option<Result<PathBuf,
     )
 }
 
-fn host_path(host: &Value) -> Result<(), String> {
+fn host_path(places: &Places, host: &Value) -> Result<(), String> {
     let path = Path::new(host["path"].as_str().unwrap_or_default());
+    if tree::leads_into(path, places.node()) {
+        // The authority's keys are there, and other pods' files.
+        return Err(format!(
+            "hostPath {} leads into the folder of the node",
+            path.display()
+        ));
+    }
     let told = |error: TreeError| error.to_string();
     let lies = tree::lies(path);
     let shown = path.display();
@@ -308,6 +318,37 @@ mod tests {
         let kept = tree::read_file(&places.work("u2", "app").join("data/x"), 9).unwrap();
         assert_eq!(kept.unwrap(), b"1");
         assert!(make(&places, &pod("u3", "ReplicaSet"), &lookup).is_err());
+    }
+
+    #[test]
+    fn nothing_of_the_machine_leads_into_the_node_s_folder() {
+        let scratch = tempfile::tempdir().unwrap();
+        let node = scratch.path().join("node");
+        tree::make_folder(&node.join("pki"), 0o700).unwrap();
+        tree::make_folder(&scratch.path().join("other"), 0o755).unwrap();
+        let link = scratch.path().join("link");
+        tree::link(&node.join("pki"), &link).unwrap();
+        let places = Places::new(node.join("pods"));
+        let made = |path: &Path, kind: &str| {
+            let pod = json!({"metadata": {"uid": "u"}, "spec": {
+                "volumes": [{"name": "v", "hostPath": {"path": path, "type": kind}}],
+            }});
+            make(&places, &pod, &lookup)
+        };
+        made(&scratch.path().join("other"), "").unwrap();
+        made(&scratch.path().join("new"), "DirectoryOrCreate").unwrap();
+        for path in [
+            node.clone(),
+            node.join("pki"),
+            link.clone(),
+            link.join("authority.key"),
+            scratch.path().join("other/../node/pki"),
+        ] {
+            for kind in ["", "DirectoryOrCreate", "FileOrCreate"] {
+                assert!(made(&path, kind).is_err(), "{path:?} {kind}");
+            }
+        }
+        assert!(made(&node.join("pki/new"), "FileOrCreate").is_err());
     }
 
     #[test]

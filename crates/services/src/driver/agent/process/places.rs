@@ -16,11 +16,6 @@ impl Places {
         Places(folder)
     }
 
-    /// All pods.
-    pub(super) fn root(&self) -> &Path {
-        &self.0
-    }
-
     /// A pod.
     pub(crate) fn pod(&self, uid: &str) -> PathBuf {
         self.0.join(uid)
@@ -31,10 +26,14 @@ impl Places {
         self.pod(uid).join("volumes").join(name)
     }
 
+    /// The node's own folder, with its keys.
+    pub(crate) fn node(&self) -> &Path {
+        self.0.parent().unwrap_or(&self.0)
+    }
+
     /// The folders of a namespace's claims, which outlive pods.
     pub(crate) fn claims(&self, namespace: &str) -> PathBuf {
-        let node = self.0.parent().unwrap_or(&self.0);
-        node.join("claims").join(namespace)
+        self.node().join("claims").join(namespace)
     }
 
     /// Where a container's program starts.

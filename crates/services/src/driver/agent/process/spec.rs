@@ -68,13 +68,8 @@ pub(super) fn of(
     spec.tty = container["tty"] == true;
     spec.no_new_privs = container["securityContext"]["allowPrivilegeEscalation"] != true;
     spec.landlock = Some(LandlockSpec {
-        denied: vec![
-            places
-                .root()
-                .parent()
-                .unwrap_or(places.root())
-                .to_path_buf(),
-        ],
+        denied: vec![places.node().to_path_buf()],
+        foreign: foreign(pod, container),
         writable: writable(places, id, pod, container, &work),
         readable: vec![places.pod(&id.uid)],
     });
@@ -146,12 +141,32 @@ fn writable(
     for mount in object::items(&container["volumeMounts"]) {
         let name = mount["name"].as_str().unwrap_or_default();
         if mount["readOnly"] != true
+            && !is_foreign(pod, name)
             && let Some(path) = volumes::place(places, &id.uid, pod, name)
         {
             writable.push(path);
         }
     }
     writable
+}
+
+/// What a container may change of the machine's own files, wherever links in it lead, but for the
+/// node's folder.
+fn foreign(pod: &Value, container: &Value) -> Vec<PathBuf> {
+    let mounts = object::items(&container["volumeMounts"]).filter(|it| it["readOnly"] != true);
+    let names = mounts.map(|mount| mount["name"].as_str().unwrap_or_default());
+    let paths = names.filter_map(|name| host_path(pod, name).map(PathBuf::from));
+    paths.collect()
+}
+
+fn is_foreign(pod: &Value, volume: &str) -> bool {
+    host_path(pod, volume).is_some()
+}
+
+fn host_path<'a>(pod: &'a Value, volume: &str) -> Option<&'a str> {
+    let mut volumes = object::items(&pod["spec"]["volumes"]);
+    let found = volumes.find(|it| it["name"] == volume)?;
+    found["hostPath"]["path"].as_str()
 }
 
 fn amount(
