@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     error::Error,
     load::{Bound, Settings},
+    node_loss::NodeLossOptions,
     redis::options::{CompareRedisOptions, RedisKillOptions, RedisRestartOptions},
     report::Output,
     transactions::TransactionOptions,
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     /// Moves money between accounts in one partition, two and five, beside single writes and
     /// beside PostgreSQL.
     Transactions(TransactionOptions),
+    /// Kills nodes that run pods, and tells how long until others run what replaces them.
+    NodeLoss(NodeLossOptions),
 }
 
 /// Servers that run already.

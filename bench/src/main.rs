@@ -16,6 +16,7 @@ mod error;
 mod gap;
 mod kills;
 mod load;
+mod node_loss;
 mod process;
 mod redis;
 mod report;
@@ -100,6 +101,10 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Error> {
         Command::Transactions(options) => {
             let reports = transactions::run(&options).await?;
             report::print(output, &reports, transactions::table::table)
+        }
+        Command::NodeLoss(options) => {
+            let losses = node_loss::run(&options).await?;
+            report::print(output, &losses, node_loss::table)
         }
     }
 }

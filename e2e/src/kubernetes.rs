@@ -1,13 +1,11 @@
-//! A client of the Kubernetes API, as `atoll kubeconfig` lets one in.
+//! A client of the Kubernetes API, as `atoll kubeconfig` lets one in. It is for tests and
+//! measurements, and panics at the first thing that is not as it should be.
+#![allow(clippy::unwrap_used, reason = "who measures or tests stops there")]
 
 mod grpc;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use atoll_e2e::{
-    command::data_dir,
-    node::{Node, run},
-};
 use atoll_world::{
     net,
     pki::{Identity, certificates_from_pem, tls},
@@ -23,41 +21,57 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::{
+    command::data_dir,
+    node::{Node, run},
+};
+
+/// How often something that is waited for is looked at again.
+const POLL: Duration = Duration::from_millis(20);
 /// How long a connection may take to come about.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
 /// What an answer says.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: String,
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
 }
 
 impl Answer {
-    pub(crate) fn json(&self) -> Value {
+    /// The body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 }
 
 /// What counts of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pod {
-    pub(crate) uid: String,
-    pub(crate) node: String,
-    pub(crate) restarts: u64,
-    pub(crate) is_ready: bool,
-    pub(crate) is_going: bool,
+pub struct Pod {
+    /// Its uid.
+    pub uid: String,
+    /// The node it is on.
+    pub node: String,
+    /// How often its first container was started again.
+    pub restarts: u64,
+    /// It says that it is ready.
+    pub is_ready: bool,
+    /// It is being deleted.
+    pub is_going: bool,
 }
 
 /// A client of one node.
-pub(crate) struct Api {
+pub struct Api {
     address: String,
     roots: String,
     identity: Option<Identity>,
 }
 
 impl Api {
-    pub(crate) fn of(node: &Node) -> Api {
+    /// As root, by the certificate that the node's folder gives.
+    pub fn of(node: &Node) -> Api {
         let mut command = node.server().command();
         command
             .arg("kubeconfig")
@@ -83,30 +97,34 @@ impl Api {
     }
 
     /// The same, but nobody.
-    pub(crate) fn without_credential(self) -> Api {
+    pub fn without_credential(self) -> Api {
         Api {
             identity: None,
             ..self
         }
     }
 
-    pub(crate) async fn get(&mut self, path: &str) -> Answer {
+    /// Reads.
+    pub async fn get(&mut self, path: &str) -> Answer {
         self.ask(Method::GET, path, "", None).await.unwrap()
     }
 
-    pub(crate) async fn post(&mut self, path: &str, object: &Value) -> Answer {
+    /// Makes.
+    pub async fn post(&mut self, path: &str, object: &Value) -> Answer {
         let asked = self.ask(Method::POST, path, "application/json", Some(object));
         asked.await.unwrap()
     }
 
-    pub(crate) async fn merge(&mut self, path: &str, patch: &Value) -> Answer {
+    /// Patches, as RFC 7396 has it.
+    pub async fn merge(&mut self, path: &str, patch: &Value) -> Answer {
         let kind = "application/merge-patch+json";
         self.ask(Method::PATCH, path, kind, Some(patch))
             .await
             .unwrap()
     }
 
-    pub(crate) async fn apply(&mut self, path: &str, object: &Value) -> Answer {
+    /// Applies on the server's side.
+    pub async fn apply(&mut self, path: &str, object: &Value) -> Answer {
         let kind = "application/apply-patch+yaml";
         let path = format!("{path}?fieldManager=tests");
         let asked = self.ask(Method::PATCH, &path, kind, Some(object));
@@ -114,12 +132,13 @@ impl Api {
     }
 
     /// Deletes as the options say.
-    pub(crate) async fn delete_as(&mut self, path: &str, options: &Value) -> Answer {
+    pub async fn delete_as(&mut self, path: &str, options: &Value) -> Answer {
         let asked = self.ask(Method::DELETE, path, "application/json", Some(options));
         asked.await.unwrap()
     }
 
-    pub(crate) async fn delete(&mut self, path: &str) -> Answer {
+    /// Deletes; dependents go after it.
+    pub async fn delete(&mut self, path: &str) -> Answer {
         let wanted = json!({"propagationPolicy": "Background"});
         let asked = self.ask(Method::DELETE, path, "application/json", Some(&wanted));
         asked.await.unwrap()
@@ -127,7 +146,7 @@ impl Api {
 
     /// Runs a program in a pod, by a WebSocket (RFC 6455) as kubectl does; what it prints, and how
     /// it ended.
-    pub(crate) async fn exec(&self, pod: &str, argv: &[&str]) -> (String, Value) {
+    pub async fn exec(&self, pod: &str, argv: &[&str]) -> (String, Value) {
         let mut query = form_urlencoded::Serializer::new("stdout=true".to_owned());
         argv.iter().for_each(|word| {
             query.append_pair("command", word);
@@ -210,7 +229,7 @@ impl Api {
     }
 
     /// Waits until an object is as wanted.
-    pub(crate) async fn until(
+    pub async fn until(
         &mut self,
         path: &str,
         wait: Duration,
@@ -226,12 +245,12 @@ impl Api {
                 return answer.json();
             }
             assert!(Instant::now() < deadline, "{path}: {answer:?}");
-            sleep(super::POLL).await;
+            sleep(POLL).await;
         }
     }
 
     /// Waits until the pods of an app are as wanted; them, by name.
-    pub(crate) async fn pods_until(
+    pub async fn pods_until(
         &mut self,
         app: &str,
         wait: Duration,
@@ -247,7 +266,7 @@ impl Api {
     }
 
     /// Waits until a pod has written what is wanted; what it has written.
-    pub(crate) async fn log_until(
+    pub async fn log_until(
         &mut self,
         pod: &str,
         wait: Duration,
@@ -261,12 +280,12 @@ impl Api {
                 return answer.body;
             }
             assert!(Instant::now() < deadline, "{pod}: {answer:?}");
-            sleep(super::POLL).await;
+            sleep(POLL).await;
         }
     }
 
     /// Waits until the Node of a node of the cluster is there; its name.
-    pub(crate) async fn node_of(&mut self, id: &str, wait: Duration) -> String {
+    pub async fn node_of(&mut self, id: &str, wait: Duration) -> String {
         let path = format!("/api/v1/nodes?labelSelector=atoll.dev%2Fnode-id%3D{id}");
         let name = |list: &Value| {
             list["items"][0]["metadata"]["name"]

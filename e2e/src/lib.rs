@@ -11,6 +11,7 @@
 
 pub mod cluster;
 pub mod command;
+pub mod kubernetes;
 pub mod network;
 pub mod node;
 pub mod ports;

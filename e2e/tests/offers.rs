@@ -7,12 +7,12 @@ mod common;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use atoll_e2e::{cluster::Cluster, command::Server};
+use atoll_e2e::{cluster::Cluster, command::Server, kubernetes::Api};
 use atoll_services::proto::{
     AcceptRequest, AcceptResponse, DeclineRequest, Offer, OfferEvent, ReviveRequest,
     SubscribeRequest, offer_event::Event, offers_client::OffersClient,
 };
-use common::{all_vote, channel, kubernetes::Api, leader};
+use common::{all_vote, channel, leader};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming, transport::Channel};

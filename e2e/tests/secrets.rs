@@ -10,10 +10,11 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use atoll_e2e::{
     cluster::Cluster,
     command::{Entry, Server},
+    kubernetes::Api,
     node::{Node, run},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use common::{kubernetes::Api, until};
+use common::until;
 use serde_json::{Value, json};
 
 /// What is waited for takes no longer, on a slow and busy machine.

@@ -13,10 +13,10 @@ use std::{
 use atoll_e2e::{
     cluster::Cluster,
     command::{Entry, Server},
+    kubernetes::{Api, Pod},
     node::Node,
     ports,
 };
-use common::kubernetes::{Api, Pod};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

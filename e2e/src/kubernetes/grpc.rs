@@ -40,7 +40,7 @@ impl<F: FnMut() -> Dialing> Service<Uri> for Dialer<F> {
 
 impl Api {
     /// A channel with the same credential.
-    pub(crate) fn channel(&self) -> Channel {
+    pub fn channel(&self) -> Channel {
         let roots = certificates_from_pem("the roots", &self.roots).unwrap();
         let config = tls::client_config(&roots, self.identity.as_ref(), &[b"h2"]).unwrap();
         let address = self.address.clone();

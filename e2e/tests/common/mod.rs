@@ -2,8 +2,6 @@
 // Edge of the house: real processes are waited for in real time.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, dead_code)]
 
-pub(crate) mod kubernetes;
-
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
