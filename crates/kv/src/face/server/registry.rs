@@ -75,7 +75,7 @@ impl<A: Api> Server<A> {
         let mut killed = 0;
         let mut ends = false;
         for member in self.0.members.all() {
-            if !is_meant(&member) {
+            if member.is_killed() || !is_meant(&member) {
                 continue;
             }
             killed += 1;

@@ -109,7 +109,10 @@ impl<A: Api> Server<A> {
     }
 
     fn about_clients(&self) -> String {
-        let infos: Vec<_> = self.0.members.all().iter().map(|it| it.info()).collect();
+        let members = self.0.members.all();
+        // One that was killed is gone, though its connection may end a moment later.
+        let there = members.iter().filter(|member| !member.is_killed());
+        let infos: Vec<_> = there.map(|member| member.info()).collect();
         let waiting = infos.iter().filter(|it| it.traffic.is_waiting).count();
         let listening = infos.iter().filter(|it| it.kind == ClientKind::PubSub);
         format!(

@@ -68,6 +68,11 @@ async fn killed_connections_end_whatever_they_do() {
         .ask("CLIENT KILL 1.2.3.4:5", "-ERR No such client\r\n")
         .await;
     killer.ask("CLIENT KILL TYPE normal", ":3\r\n").await;
+    // From then on they are gone for everybody else, whenever their connections end.
+    killer.ask("CLIENT KILL TYPE normal", ":0\r\n").await;
+    killer.send("INFO clients\r\n").await;
+    let info = killer.bulk().await;
+    assert!(info.contains("connected_clients:1\r\n"), "{info}");
     assert!(matches!(idle.end().await, Err(ConnectionError::Killed)));
     assert!(matches!(waiting.end().await, Err(ConnectionError::Killed)));
     let ended = clock::timeout(PATIENCE, deaf.serving).await.unwrap();
