@@ -11,7 +11,7 @@ use atoll_control::{driver::control::Control, face::Guest};
 use atoll_gateway::Gateway;
 use atoll_services::{
     api::Doors,
-    driver::{self, PodSetup, Setup, admission},
+    driver::{self, PodSetup, RuntimeSetup, Setup, admission},
 };
 use atoll_world::{
     net::Listener,
@@ -89,8 +89,7 @@ pub(super) fn start(
         format!("v1 {url}\n").as_bytes(),
     );
     written.map_err(|error| CliError::failed(error.to_string(), ""))?;
-    let pods = pods(config, directory, record)?;
-    let cgroups = pods.as_ref().map(|pods| pods.cgroups.clone());
+    let (pods, cgroups) = pods(config, directory, record)?.unzip();
     let started = driver::start(Setup {
         control,
         peers,
@@ -124,7 +123,7 @@ fn pods(
     config: &Config,
     directory: &Directory,
     record: &Record,
-) -> Result<Option<PodSetup>, CliError> {
+) -> Result<Option<(PodSetup, Cgroups)>, CliError> {
     if !config.services.run_pods {
         return Ok(None);
     }
@@ -136,13 +135,17 @@ fn pods(
         .map_err(|error| failed(&error))?;
     // Programs are started elsewhere, and what they can reach is told by whole paths.
     let folder = std::path::absolute(&folder).map_err(|error| failed(&error))?;
-    Ok(Some(PodSetup {
-        lease: folder.with_extension(LEASE_EXTENSION),
+    let cgroups = Cgroups::detect(&format!("atoll-{}", record.node));
+    let setup = PodSetup {
+        runtime: RuntimeSetup::Machine {
+            lease: folder.with_extension(LEASE_EXTENSION),
+            launcher: Launcher::own(SHIM_COMMAND),
+            cgroups: cgroups.clone(),
+        },
         folder,
-        launcher: Launcher::own(SHIM_COMMAND),
-        cgroups: Cgroups::detect(&format!("atoll-{}", record.node)),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    }))
+    };
+    Ok(Some((setup, cgroups)))
 }
 
 /// The name that the node's Node is to have: what people call it, as far as that can be a name.

@@ -5,7 +5,7 @@
 //! Who answers has led after it was asked, and a majority has confirmed it: a leader that was cut
 //! off does not know that there is another one, which may give the same pods to other nodes.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
@@ -18,7 +18,13 @@ use atoll_world::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{agent::NODE_ID, mirror::Mirror};
+use super::{
+    agent::{
+        NODE_ID,
+        runtime::{Runtime, Until},
+    },
+    mirror::Mirror,
+};
 use crate::core::{
     controllers::world::View as _,
     kinds,
@@ -197,44 +203,43 @@ pub(crate) struct Heart<C> {
     pub(crate) ear: Ear<C>,
     /// The name of the agent's Node.
     pub(crate) name: String,
-    /// The file by which programs know how long they may run.
-    pub(crate) lease: PathBuf,
 }
 
 impl<C: ControlApi> Heart<C> {
     /// Tells the leader that this agent is there; the lease that it has then. None if nobody
     /// answered. How long to wait before the next time.
-    pub(crate) async fn beat(&self, had: Option<Lease>) -> (Option<Lease>, Duration) {
+    pub(crate) async fn beat<R: Runtime>(
+        &self,
+        runtime: &R,
+        had: Option<Lease>,
+    ) -> (Option<Lease>, Duration) {
         let (asked, asked_boot) = (clock::now(), lease::now());
         let span = Duration::from_millis(match self.ear.control.members().len() {
             1 => SOLE_LEASE_MS,
             _ => LEASE_MS,
         });
         match clock::timeout(ANSWER_MAX, self.is_heard()).await {
-            Ok(true) if self.renew(asked_boot + span).await => {
+            Ok(true) => {
+                let until = Until {
+                    instant: asked + span,
+                    boot: asked_boot + span,
+                };
+                // That what runs knows of it, should this process not live to end it, is what
+                // others rely on.
+                if let Err(error) = runtime.renew(until).await {
+                    tracing::warn!(%error, "the lease of this node's pods can't be written, so they are stopped when it ends");
+                    return (None, AGAIN);
+                }
                 let is_gap = had.is_none_or(|had| !had.is_held());
                 let number = had.map_or(0, |had| had.number) + u64::from(is_gap);
                 let lease = Lease {
-                    until: asked + span,
-                    until_boot: asked_boot + span,
+                    until: until.instant,
+                    until_boot: until.boot,
                     number,
                 };
                 (Some(lease), Duration::from_millis(HEARTBEAT_MS))
             }
             _ => (None, AGAIN),
-        }
-    }
-
-    /// Tells the programs' shims how long they may let them run, should this process not live to
-    /// end them: that they know is what others rely on.
-    async fn renew(&self, until: Duration) -> bool {
-        let file = self.lease.clone();
-        match task::blocking(move || lease::renew_until(&file, until)).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(%error, "the lease of this node's pods can't be written, so they are stopped when it ends");
-                false
-            }
         }
     }
 

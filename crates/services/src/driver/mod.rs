@@ -23,7 +23,10 @@ pub(crate) mod store;
 mod streams;
 mod traffic;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use atoll_base::id::NodeId;
 use atoll_control::{api::ControlApi, face::Guest};
@@ -33,8 +36,9 @@ use atoll_world::{
 };
 use tokio::sync::watch;
 
+pub use self::agent::simulated::Simulated;
 use self::{
-    agent::{Machine, process::Process},
+    agent::{Machine, process::Process, runtime::Runtime},
     events::Events,
     execute::Executor,
     heartbeat::{Ear, Heard, Heart},
@@ -75,14 +79,25 @@ pub struct Setup<C> {
 pub struct PodSetup {
     /// The folder for what belongs to pods, which nobody else uses.
     pub folder: PathBuf,
-    /// The file by which programs know how long they may run.
-    pub lease: PathBuf,
-    /// How a shim is started.
-    pub launcher: Launcher,
-    /// Where control groups can be made.
-    pub cgroups: Cgroups,
     /// The version of this program.
     pub version: String,
+    /// What runs them.
+    pub runtime: RuntimeSetup,
+}
+
+/// What runs pods.
+pub enum RuntimeSetup {
+    /// Containers are processes of the machine.
+    Machine {
+        /// The file by which programs know how long they may run.
+        lease: PathBuf,
+        /// How a shim is started.
+        launcher: Launcher,
+        /// Where control groups can be made.
+        cgroups: Cgroups,
+    },
+    /// Nothing runs, and is reported as if.
+    Simulated(Simulated),
 }
 
 /// What runs at this node.
@@ -96,7 +111,38 @@ pub struct Services<C> {
 }
 
 /// Starts this node's part of services, which runs as long as the node does.
-pub fn start<C: ControlApi>(setup: Setup<C>) -> Services<C> {
+pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
+    match setup.pods.take() {
+        None => start_with::<C, Process>(setup, None),
+        Some(pods) => match pods.runtime {
+            RuntimeSetup::Machine {
+                lease,
+                launcher,
+                cgroups,
+            } => {
+                let shortcoming = cgroups.shortcoming().unwrap_or_default();
+                let machine = machine(&setup, &pods.folder, (pods.version, shortcoming));
+                let runtime = Process::new(pods.folder, lease, launcher, cgroups);
+                start_with(setup, Some((machine, runtime)))
+            }
+            RuntimeSetup::Simulated(runtime) => {
+                let machine = machine(&setup, &pods.folder, (pods.version, String::new()));
+                start_with(setup, Some((machine, runtime)))
+            }
+        },
+    }
+}
+
+/// The machine, with the program's version, and what can't be limited.
+fn machine<C>(setup: &Setup<C>, folder: &Path, told: (String, String)) -> Machine {
+    let (name, address) = (setup.name.clone(), setup.address.clone());
+    Machine::of(setup.node, name, address, folder, told, setup.doors)
+}
+
+fn start_with<C: ControlApi, R: Runtime>(
+    setup: Setup<C>,
+    pods: Option<(Machine, R)>,
+) -> Services<C> {
     let objects = Objects::new(setup.control.clone(), setup.addresses);
     let mirror = Mirror::start(objects.store.clone());
     let executor = Executor {
@@ -113,24 +159,12 @@ pub fn start<C: ControlApi>(setup: Setup<C>) -> Services<C> {
         heard: heard.clone(),
     };
     heartbeat::listen(&setup.peers, ear.clone());
-    let runtime = setup.pods.map(|pods| {
-        let shortcoming = pods.cgroups.shortcoming().unwrap_or_default();
-        let (folder, lease) = (pods.folder.clone(), pods.lease.clone());
-        let runtime = Process::new(folder, lease, pods.launcher, pods.cgroups);
+    let runtime = pods.map(|(machine, runtime)| {
         let heart = Heart {
             peers: setup.peers.clone(),
             ear,
-            name: setup.name.clone(),
-            lease: pods.lease,
+            name: setup.name,
         };
-        let machine = Machine::of(
-            setup.node,
-            setup.name,
-            setup.address,
-            &pods.folder,
-            (pods.version, shortcoming),
-            setup.doors,
-        );
         agent::start(
             mirror.clone(),
             executor.clone(),

@@ -11,6 +11,7 @@ mod ports;
 pub(crate) mod process;
 mod registration;
 pub(crate) mod runtime;
+pub(crate) mod simulated;
 mod statuses;
 mod volumes;
 mod works;
@@ -68,7 +69,7 @@ pub(crate) fn start<C: ControlApi, R: Runtime>(
             ..heart
         };
         let (lease, leases) = watch::channel(None);
-        task::spawn(beat(heart, lease));
+        task::spawn(beat(heart, runtime.clone(), lease));
         task::spawn(registration::keep(
             mirror.clone(),
             executor.objects.clone(),
@@ -79,10 +80,14 @@ pub(crate) fn start<C: ControlApi, R: Runtime>(
 }
 
 /// Renews the lease as long as the leader answers.
-async fn beat<C: ControlApi>(heart: Heart<C>, lease: watch::Sender<Option<Lease>>) {
+async fn beat<C: ControlApi, R: Runtime>(
+    heart: Heart<C>,
+    runtime: R,
+    lease: watch::Sender<Option<Lease>>,
+) {
     loop {
         let had = *lease.borrow();
-        let (now, wait) = heart.beat(had).await;
+        let (now, wait) = heart.beat(&runtime, had).await;
         if now.is_some() {
             lease.send_replace(now);
         }

@@ -18,14 +18,14 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use atoll_world::{
     clock, task, tree,
-    workload::{self, Cgroups, Launcher, State, log},
+    workload::{self, Cgroups, Launcher, State, lease, log},
 };
 use bytes::Bytes;
 use serde_json::Value;
 
-pub(super) use self::places::Places;
+pub(super) use self::{places::Places, spec::signal};
 use super::{
-    runtime::{LogPiece, Objects, PrepareFailure, Runtime, Used},
+    runtime::{LogPiece, Objects, PrepareFailure, Runtime, Until, Used},
     volumes,
 };
 use crate::{
@@ -80,6 +80,11 @@ impl Process {
 }
 
 impl Runtime for Process {
+    async fn renew(&self, until: Until) -> Result<(), String> {
+        let renewed = self.blocking(move |inner| lease::renew_until(&inner.lease, until.boot));
+        renewed.await.map_err(|error| error.to_string())
+    }
+
     async fn found(&self) -> Vec<Found> {
         self.blocking(|inner| exits::found(&inner.places)).await
     }

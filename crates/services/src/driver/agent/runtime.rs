@@ -1,8 +1,9 @@
 //! What the agent asks of whatever runs containers. One driver runs them as processes of the
 //! machine; another one runs nothing and reports as if it did.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use atoll_world::clock;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -49,8 +50,23 @@ pub(crate) struct Used {
     pub(crate) memory_bytes: u64,
 }
 
+/// The end of a lease, by both clocks of the machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Until {
+    /// The one that stands still while the machine is suspended.
+    pub(crate) instant: clock::Instant,
+    /// The one that goes on.
+    pub(crate) boot: Duration,
+}
+
 /// Runs containers.
 pub(crate) trait Runtime: Clone + Send + Sync + 'static {
+    /// Lets what it runs go on until then and no longer, whatever becomes of this process.
+    ///
+    /// # Errors
+    /// Why it can't be relied on that what runs ends in time.
+    fn renew(&self, until: Until) -> impl Future<Output = Result<(), String>> + Send;
+
     /// What it has from before the agent was started.
     fn found(&self) -> impl Future<Output = Vec<Found>> + Send;
 

@@ -182,7 +182,7 @@ fn amount(
 }
 
 /// The number of a signal; SIGTERM for one that is not known.
-pub(super) fn signal(name: &str) -> i32 {
+pub(crate) fn signal(name: &str) -> i32 {
     const SIGNALS: [(&str, i32); 9] = [
         ("SIGHUP", 1),
         ("SIGINT", 2),
