@@ -37,6 +37,7 @@ pub mod log;
 mod members;
 mod proc;
 mod pty;
+pub mod sandbox;
 mod session;
 mod settle;
 mod shim;

@@ -109,7 +109,6 @@ struct Started {
 fn prepare(dir: &Path, mark: u64, place: Place) -> Result<Started, Refusal> {
     let refuse = |message: String| Refusal::new(CODE_NOT_RUN, message);
     let spec = Spec::read(dir).map_err(refuse)?;
-    spec.check().map_err(refuse)?;
     let writer = Writer::open(spec.log_path(dir), spec.log_bytes_max, spec.log_files_max)
         .map_err(|error| refuse(format!("the log can't be opened: {error}")))?;
     let mut enforced = Enforced {
@@ -133,12 +132,17 @@ fn prepare(dir: &Path, mark: u64, place: Place) -> Result<Started, Refusal> {
         },
         group,
         mark,
+        inside: None,
     };
     let wake = Wake::new().map_err(|error| refuse(format!("no signal can be had: {error}")))?;
     let listener = place.listen(&mut enforced);
     let (streams, ends) = Streams::of(&spec)
         .map_err(|error| refuse(format!("the program can't be given streams: {error}")))?;
     let launched = launch::launch(&spec, &around, streams, &mut enforced)?;
+    let around = Surroundings {
+        inside: launched.inside.map(Arc::new),
+        ..around
+    };
     let input = Input::new(ends.input, &spec);
     let service = Service::new(place, listener, around.clone(), enforced.clone(), input);
     Ok(Started {

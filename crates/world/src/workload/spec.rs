@@ -8,6 +8,7 @@
 //! |---|---|
 //! | 1 | all but the following |
 //! | 2 | `stdin`, `stdin_once`, `tty`: false where nothing is said |
+//! | 3 | `sandbox`: none where nothing is said |
 
 use std::path::{Path, PathBuf};
 
@@ -15,11 +16,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     cgroup::{Cgroups, Group},
+    sandbox::{self, SandboxSpec},
     state,
 };
 
 /// The version of the files of this module.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// A log file is closed and a new one begun at this size, unless the spec says otherwise.
 pub const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
 /// So many log files are kept, unless the spec says otherwise.
@@ -92,6 +94,9 @@ pub struct Spec {
     /// It runs on a terminal. There is one stream of output then.
     #[serde(default)]
     pub tty: bool,
+    /// It runs apart from the machine. Landlock's rules are not for it.
+    #[serde(default)]
+    pub sandbox: Option<SandboxSpec>,
 }
 
 /// A container's control group. Limits that can't be had are told in the state, and not errors.
@@ -147,7 +152,10 @@ pub struct LandlockSpec {
 fn upgraded<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     let version = u32::deserialize(from)?;
     // All that is new has a default.
-    Ok(if version == 1 { VERSION } else { version })
+    Ok(match version {
+        1..VERSION => VERSION,
+        version => version,
+    })
 }
 
 fn default_log() -> PathBuf {
@@ -186,6 +194,7 @@ impl Spec {
             stdin: false,
             stdin_once: false,
             tty: false,
+            sandbox: None,
         }
     }
 
@@ -195,12 +204,16 @@ impl Spec {
         asked.unwrap_or(PIDS_MAX)
     }
 
-    /// That of the workload in `dir`.
+    /// That of the workload in `dir`, if it can be, and with its user by number.
     pub(super) fn read(dir: &Path) -> Result<Self, String> {
         let read = state::read_bytes(dir, state::SPEC).map_err(|error| error.to_string());
         let spec = read
             .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
-        spec.map_err(|error| format!("{} can't be read: {error}", state::SPEC))
+        let told = |error| format!("{} can't be read: {error}", state::SPEC);
+        let mut spec: Spec = spec.map_err(told)?;
+        spec.check()?;
+        sandbox::resolve(&mut spec)?;
+        Ok(spec)
     }
 
     /// The value of an environment variable.
@@ -252,6 +265,9 @@ impl Spec {
         }
         if self.log_bytes_max == 0 || self.log_files_max == 0 {
             return Err("log_bytes_max and log_files_max must not be 0".to_owned());
+        }
+        if let Some(sandbox) = &self.sandbox {
+            sandbox.check()?;
         }
         match &self.cgroup {
             Some(cgroup) => check_group_name(&cgroup.name),

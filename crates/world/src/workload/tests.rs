@@ -26,6 +26,7 @@ mod exec;
 mod lease;
 mod limits;
 mod runs;
+mod sandbox;
 
 /// Far more than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -14,10 +14,18 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
-use super::{cgroup::Group, limits::Limit, proc::Identity, spec::Spec, state::Enforced};
-use setup::{Setup, Step, read_reports};
+use super::{
+    cgroup::Group,
+    limits::Limit,
+    proc::Identity,
+    sandbox::{Apart, Inside, part_name},
+    spec::Spec,
+    state::Enforced,
+};
+use setup::{Failed, Setup, Step, read_reports};
 pub(super) use streams::{InputEnd, Streams};
 
 /// Where programs are looked for if the environment doesn't say.
@@ -37,6 +45,8 @@ pub(super) struct Surroundings {
     pub(super) mark: u64,
     /// How many processes there may be, where no group limits it.
     pub(super) processes: Option<Limit>,
+    /// The sandbox that its program is in, once it is there.
+    pub(super) inside: Option<Arc<Inside>>,
 }
 
 /// A running program.
@@ -45,6 +55,8 @@ pub(super) struct Launched {
     pub(super) main: Identity,
     /// It is in all groups of the workload.
     pub(super) has_joined: bool,
+    /// The sandbox that was made for it.
+    pub(super) inside: Option<Inside>,
 }
 
 /// Why it does not run.
@@ -104,7 +116,9 @@ pub(super) fn launch(
     unsafe {
         command.pre_exec(move || setup.apply());
     }
+    let apart = apart(spec, around).map_err(Refusal::of("cannot make namespaces"))?;
     let spawned = command.spawn();
+    drop(apart);
     // With the command, our copies of the program's ends of the pipes are closed.
     drop(command);
     let mut told = Vec::new();
@@ -114,7 +128,21 @@ pub(super) fn launch(
     // Even if it ended at once, it is there until its end is taken note of.
     let main = Identity::of(child.id())
         .ok_or_else(|| Refusal::new(CODE_NOT_RUN, "the new process can't be seen in /proc"))?;
-    Ok(Launched { main, has_joined })
+    let is_first = spec.sandbox.is_some() && around.inside.is_none();
+    Ok(Launched {
+        main,
+        has_joined,
+        inside: is_first.then(|| Inside::of(main.pid)).flatten(),
+    })
+}
+
+/// In which process namespace the next process begins, if not in this one's.
+fn apart(spec: &Spec, around: &Surroundings) -> io::Result<Option<Apart>> {
+    match (&spec.sandbox, &around.inside) {
+        (None, _) => Ok(None),
+        (Some(_), None) => Apart::anew().map(Some),
+        (Some(_), Some(inside)) => Apart::beside(inside).map(Some),
+    }
 }
 
 /// What a program expects to be told of its terminal; the spec may say otherwise.
@@ -122,7 +150,7 @@ fn terminal_kind(spec: &Spec) -> Option<(&'static str, &'static str)> {
     spec.tty.then_some(("TERM", TERM))
 }
 
-fn refusal(spec: &Spec, failed: Option<Step>, error: &io::Error) -> Refusal {
+fn refusal(spec: &Spec, failed: Option<Failed>, error: &io::Error) -> Refusal {
     let name = spec.argv.first().map_or("", String::as_str);
     let code = match error.kind() {
         io::ErrorKind::NotFound if failed.is_none() => CODE_NOT_FOUND,
@@ -130,8 +158,12 @@ fn refusal(spec: &Spec, failed: Option<Step>, error: &io::Error) -> Refusal {
     };
     let error = text(error);
     let message = match failed {
-        Some(Step::Cwd) => format!("chdir to cwd ({:?}) failed: {error}", spec.cwd),
-        Some(step) => format!("cannot {}: {error}", step.verb()),
+        Some(Failed::At(Step::Cwd)) => format!("chdir to cwd ({:?}) failed: {error}", spec.cwd),
+        Some(Failed::At(step)) => format!("cannot {}: {error}", step.verb()),
+        Some(Failed::Inside(part)) => {
+            format!("cannot {}: {error}", part_name(part, spec.sandbox.as_ref()))
+        }
+        None if code == CODE_NOT_FOUND && !name.contains('/') => not_in_path(name),
         None => format!("exec {name:?}: {error}"),
     };
     Refusal::new(code, message)
@@ -149,6 +181,10 @@ fn text(error: &io::Error) -> String {
 /// Looks for the program as a shell would, with the `PATH` of the program's own environment.
 fn find(spec: &Spec) -> Result<PathBuf, Refusal> {
     let name = spec.argv.first().map_or("", String::as_str);
+    if spec.sandbox.is_some() {
+        // Only inside it can be told what there is.
+        return Ok(PathBuf::from(name));
+    }
     if name.contains('/') {
         let path = spec.cwd.join(name);
         return match fs::metadata(&path) {
@@ -167,10 +203,13 @@ fn find(spec: &Spec) -> Result<PathBuf, Refusal> {
     }
     let places = spec.env("PATH").unwrap_or(DEFAULT_PATH).split(':');
     let mut candidates = places.map(|place| spec.cwd.join(place).join(name));
-    candidates.find(|path| can_run(path)).ok_or_else(|| {
-        let message = format!("exec: {name:?}: executable file not found in $PATH");
-        Refusal::new(CODE_NOT_FOUND, message)
-    })
+    candidates
+        .find(|path| can_run(path))
+        .ok_or_else(|| Refusal::new(CODE_NOT_FOUND, not_in_path(name)))
+}
+
+fn not_in_path(name: &str) -> String {
+    format!("exec: {name:?}: executable file not found in $PATH")
 }
 
 fn can_run(path: &Path) -> bool {

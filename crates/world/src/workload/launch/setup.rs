@@ -6,13 +6,16 @@ use std::{
     io::{self, PipeWriter},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::PathBuf,
+    sync::Arc,
 };
 
 use landlock::RulesetCreated;
 use rustix::{
+    event::{PollFd, PollFlags},
     fs::{Gid, Mode, OFlags, Uid},
     io::Errno,
-    process::{Pid, Signal},
+    process::{PidfdFlags, Signal},
+    time::Timespec,
 };
 
 use super::{CODE_NOT_RUN, Refusal, Surroundings};
@@ -20,6 +23,7 @@ use crate::workload::{
     access,
     cgroup::Group,
     limits::{self, Limit},
+    sandbox::{Inside, Kept, Stage},
     spec::Spec,
     state::{Enforced, Force},
 };
@@ -32,6 +36,7 @@ const NO_ID: u32 = u32::MAX;
 pub(super) enum Step {
     Session = 1,
     Limits,
+    Sandbox,
     User,
     Cwd,
     Parent,
@@ -40,9 +45,10 @@ pub(super) enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 7] = [
+    const ALL: [Step; 8] = [
         Step::Session,
         Step::Limits,
+        Step::Sandbox,
         Step::User,
         Step::Cwd,
         Step::Parent,
@@ -54,6 +60,7 @@ impl Step {
         match self {
             Step::Session => "begin a session",
             Step::Limits => "set limits",
+            Step::Sandbox => "join its sandbox",
             Step::User => "set user",
             Step::Cwd => "change directory",
             Step::Parent => "follow its shim",
@@ -67,6 +74,8 @@ impl Step {
 mod report {
     /// A step failed: which.
     pub(super) const FAILED: u8 = b'F';
+    /// A step into a new sandbox failed: which.
+    pub(super) const INSIDE: u8 = b'S';
     /// A control group could not be joined: which.
     pub(super) const GROUP: u8 = b'G';
     /// Landlock's rules: how far they are in force.
@@ -79,19 +88,29 @@ mod report {
     pub(super) const OOM: u8 = b'O';
 }
 
+/// What a new process could not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    At(Step),
+    /// In its new sandbox, as [`part_name`](crate::workload::sandbox::part_name) knows it.
+    Inside(u8),
+}
+
 /// Which step has failed, if one has; and whether the process is in all groups.
 pub(super) fn read_reports(
     told: &[u8],
     group: &Group,
     enforced: &mut Enforced,
-) -> (Option<Step>, bool) {
+) -> (Option<Failed>, bool) {
     let (mut failed, mut has_joined) = (None, true);
     for told in told.chunks_exact(2) {
         let (kind, value) = (told[0], told[1]);
         match kind {
             report::FAILED => {
-                failed = Step::ALL.into_iter().find(|step| *step as u8 == value);
+                let step = Step::ALL.into_iter().find(|step| *step as u8 == value);
+                failed = failed.or(step.map(Failed::At));
             }
+            report::INSIDE => failed = Some(Failed::Inside(value)),
             report::GROUP => {
                 let why = Errno::from_raw_os_error(i32::from(value));
                 group.leave_unjoined(why, enforced);
@@ -135,6 +154,30 @@ pub(super) struct Owner {
     groups: Vec<Gid>,
 }
 
+/// Where the new process runs.
+enum Sandbox {
+    /// On the machine.
+    None,
+    New(Box<Stage>),
+    /// In one that is there, with what may be done in it.
+    Joined(Arc<Inside>, Kept),
+}
+
+fn sandbox(spec: &Spec, around: &Surroundings) -> Result<Sandbox, Refusal> {
+    let refuse = |why: String| Refusal::new(CODE_NOT_RUN, why);
+    match (&spec.sandbox, &around.inside) {
+        (None, _) => Ok(Sandbox::None),
+        (Some(sandbox), None) => {
+            let stage = Stage::new(sandbox, &spec.cwd).map_err(refuse)?;
+            Ok(Sandbox::New(Box::new(stage)))
+        }
+        (Some(sandbox), Some(inside)) => {
+            let kept = Kept::of(sandbox).map_err(refuse)?;
+            Ok(Sandbox::Joined(inside.clone(), kept))
+        }
+    }
+}
+
 /// All that the new process needs, made before it is.
 pub(super) struct Setup {
     report: PipeWriter,
@@ -148,7 +191,9 @@ pub(super) struct Setup {
     umask: Option<Mode>,
     pub(super) owner: Option<Owner>,
     cwd: CString,
-    shim: Option<Pid>,
+    /// Can be read from once the shim has ended.
+    shim: OwnedFd,
+    sandbox: Sandbox,
     no_new_privs: bool,
     landlock: Option<RulesetCreated>,
 }
@@ -187,7 +232,9 @@ impl Setup {
             umask: spec.umask.map(|mask| Mode::from_raw_mode(mask & 0o777)),
             owner: owner(spec)?,
             cwd,
-            shim: Pid::from_raw(i32::try_from(std::process::id()).unwrap_or_default()),
+            shim: rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+                .map_err(|errno| Refusal::of("the shim can't be followed")(errno.into()))?,
+            sandbox: sandbox(spec, around)?,
             no_new_privs: spec.no_new_privs || spec.landlock.is_some(),
             landlock,
         })
@@ -202,6 +249,7 @@ impl Setup {
         self.step(Step::Terminal, Setup::take_terminal)?;
         self.join_groups();
         self.step(Step::Limits, Setup::set_limits)?;
+        self.step(Step::Sandbox, Setup::enter_sandbox)?;
         if let Some(mask) = self.umask {
             rustix::process::umask(mask);
         }
@@ -275,6 +323,20 @@ impl Setup {
             .try_for_each(|(resource, limit)| rustix::process::setrlimit(*resource, *limit))
     }
 
+    fn enter_sandbox(&mut self) -> Result<(), Errno> {
+        match &mut self.sandbox {
+            Sandbox::None => Ok(()),
+            Sandbox::New(stage) => stage.enter().map_err(|(part, errno)| {
+                let _ = rustix::io::write(&self.report, &[report::INSIDE, part]);
+                errno
+            }),
+            Sandbox::Joined(inside, kept) => {
+                inside.join()?;
+                kept.give_up()
+            }
+        }
+    }
+
     fn become_owner(&mut self) -> Result<(), Errno> {
         let Some(owner) = &self.owner else {
             return Ok(());
@@ -288,11 +350,11 @@ impl Setup {
     /// If the shim is killed, the program is too: nobody would take note of it any more.
     fn follow_shim(&mut self) -> Result<(), Errno> {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may be gone already.
-        if rustix::process::getppid() == self.shim {
-            Ok(())
-        } else {
-            Err(Errno::SRCH)
+        // It may be gone already. Who its parent is can't be asked from another namespace.
+        let mut ends = [PollFd::new(&self.shim, PollFlags::IN)];
+        match rustix::event::poll(&mut ends, Some(&Timespec::default()))? {
+            0 => Ok(()),
+            _ => Err(Errno::SRCH),
         }
     }
 

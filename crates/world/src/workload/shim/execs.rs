@@ -97,6 +97,9 @@ impl Execs {
         spec.argv = argv;
         spec.tty = tty;
         spec.check().map_err(refuse)?;
+        if spec.sandbox.is_some() && self.around.inside.is_none() {
+            return Err(refuse("the container has ended".to_owned()));
+        }
         // What holds was told when the workload was started.
         let mut enforced = self.enforced.clone();
         let launched = launch::launch(&spec, &self.around, streams, &mut enforced)?;

@@ -1,6 +1,7 @@
 //! What is refused, and what of older versions is read.
 
 use super::*;
+use crate::workload::sandbox::MountSpec;
 use crate::{
     golden::golden,
     workload::cgroup::{Controller, Interface, Tree},
@@ -15,8 +16,8 @@ type Change = fn(&mut Spec);
 #[test]
 fn what_no_process_can_have_is_refused() {
     assert_eq!(spec().check(), Ok(()));
-    let cases: [(&str, Change); 9] = [
-        ("version 3", |spec| spec.version = 3),
+    let cases: [(&str, Change); 11] = [
+        ("version 4", |spec| spec.version = VERSION + 1),
         ("no command", |spec| spec.argv.clear()),
         ("NUL", |spec| spec.argv.push("a\0b".to_owned())),
         ("NUL", |spec| {
@@ -39,6 +40,15 @@ fn what_no_process_can_have_is_refused() {
                 memory_bytes: None,
                 pids_max: None,
             });
+        }),
+        ("no capability", |spec| {
+            let mut sandbox = SandboxSpec::new(Vec::new(), PathBuf::from("/s"));
+            sandbox.capabilities.push("FLY".to_owned());
+            spec.sandbox = Some(sandbox);
+        }),
+        ("layer is not absolute", |spec| {
+            let layers = vec![PathBuf::from("layer")];
+            spec.sandbox = Some(SandboxSpec::new(layers, PathBuf::from("/s")));
         }),
     ];
     for (text, change) in cases {
@@ -108,7 +118,7 @@ fn full() -> Spec {
 /// Workloads outlive the nodes that started them, so a newer node reads what an older one wrote.
 #[test]
 fn specs_of_all_versions_are_read() {
-    let newest = Spec {
+    let second = Spec {
         stdin: true,
         stdin_once: true,
         tty: true,
@@ -118,11 +128,33 @@ fn specs_of_all_versions_are_read() {
         }),
         ..full()
     };
+    let newest = Spec {
+        sandbox: Some(SandboxSpec {
+            host_name: "h".to_owned(),
+            network: Some(PathBuf::from("/n")),
+            mounts: vec![MountSpec {
+                source: PathBuf::from("/v"),
+                sub_path: Some(PathBuf::from("s")),
+                target: PathBuf::from("/t"),
+                read_only: true,
+            }],
+            read_only: true,
+            user: "u:g".to_owned(),
+            not_root: true,
+            is_privileged: true,
+            ..SandboxSpec::new(vec![PathBuf::from("/l")], PathBuf::from("/s"))
+        }),
+        ..second.clone()
+    };
     let stored = golden(
-        "workload-spec-2.json",
+        "workload-spec-3.json",
         &serde_json::to_vec(&newest).unwrap(),
     );
     assert_eq!(serde_json::from_slice::<Spec>(&stored).unwrap(), newest);
+
+    let stored = include_bytes!("../../../../../docs/formats/golden/workload-spec-2.json");
+    let read: Spec = serde_json::from_slice(stored).unwrap();
+    assert_eq!(read, second, "as if this version had written it");
 
     let first = include_bytes!("../../../../../docs/formats/golden/workload-spec-1.json");
     let read: Spec = serde_json::from_slice(first).unwrap();
