@@ -5,6 +5,7 @@ pub mod agent;
 pub mod controllers;
 pub mod defaults;
 pub mod discovery;
+pub mod dns;
 pub mod eviction;
 pub mod image;
 pub mod kinds;
