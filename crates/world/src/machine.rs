@@ -5,7 +5,11 @@
     reason = "this module is where the machine is asked"
 )]
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use crate::process;
 
@@ -72,6 +76,47 @@ pub fn usage() -> Usage {
     }
 }
 
+/// The longest text about resolvers that is read, in bytes.
+const RESOLVERS_BYTES_MAX: u64 = 64 << 10;
+
+/// How names are resolved here: the text of /etc/resolv.conf (resolv.conf(5)), or of the file
+/// that systemd-resolved keeps about the resolvers behind it, where the first one names that
+/// service alone. Who is asked by it has to ask others, not it: that would be a circle.
+pub fn resolv_conf() -> String {
+    let text = start_of("/etc/resolv.conf");
+    match is_stub(&text) {
+        true => Some(start_of("/run/systemd/resolve/resolv.conf"))
+            .filter(|behind| !behind.is_empty())
+            .unwrap_or(text),
+        false => text,
+    }
+}
+
+fn start_of(path: &str) -> String {
+    let read = || {
+        let mut bytes = Vec::new();
+        let file = fs::File::open(path)?;
+        file.take(RESOLVERS_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
+/// Whether nobody is named but systemd-resolved (systemd-resolved.service(8)).
+fn is_stub(resolv_conf: &str) -> bool {
+    let mut servers = resolv_conf.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        words.next().filter(|word| *word == "nameserver")?;
+        words.next()
+    });
+    let mut is_named = false;
+    let stands_alone = servers.all(|server| {
+        is_named = true;
+        matches!(server, "127.0.0.53" | "127.0.0.54")
+    });
+    is_named && stands_alone
+}
+
 /// All but idle and waiting for disks, of the first line of /proc/stat (proc(5)).
 fn busy_ticks(stat: &str) -> u64 {
     let line = stat.lines().next().unwrap_or_default();
@@ -106,6 +151,14 @@ fn os_name(release: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_that_asks_others_is_told_apart_from_them() {
+        assert!(is_stub("# x\nnameserver 127.0.0.53\noptions edns0\n"));
+        assert!(!is_stub("nameserver 127.0.0.53\nnameserver 10.0.0.2\n"));
+        assert!(!is_stub("nameserver 10.0.0.2\n"));
+        assert!(!is_stub("search 127.0.0.53\n"));
+    }
 
     #[test]
     fn what_the_system_says_is_read() {

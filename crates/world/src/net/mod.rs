@@ -21,10 +21,12 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 use crate::{clock, pki::tls::PEER_ALPN};
 
+mod datagrams;
 mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use datagrams::{Datagrams, datagrams_to, listen_datagrams};
 use stream::Kind;
 pub use stream::Stream;
 
@@ -108,7 +110,19 @@ pub enum NetError {
 /// What stands in the way, in words for the person who chose the address.
 pub async fn listen(address: &str) -> Result<Listener, NetError> {
     let resolved = resolve(address).await?;
-    let tcp = TcpListener::bind(&resolved[..]).await.map_err(|source| {
+    let bound = TcpListener::bind(&resolved[..]).await;
+    let tcp = bound.map_err(|source| NetError::of_bind(address, source))?;
+    let local = tcp.local_addr();
+    let local = local.map_err(|source| NetError::Socket {
+        address: address.to_owned(),
+        source,
+    })?;
+    Ok(Listener { tcp, local })
+}
+
+impl NetError {
+    /// Why it could not be listened there.
+    fn of_bind(address: &str, source: io::Error) -> NetError {
         let address = address.to_owned();
         match source.kind() {
             io::ErrorKind::AddrInUse => NetError::AddressTaken { address },
@@ -116,13 +130,7 @@ pub async fn listen(address: &str) -> Result<Listener, NetError> {
             io::ErrorKind::PermissionDenied => NetError::NotPermitted { address },
             _ => NetError::Socket { address, source },
         }
-    })?;
-    let local = tcp.local_addr();
-    let local = local.map_err(|source| NetError::Socket {
-        address: address.to_owned(),
-        source,
-    })?;
-    Ok(Listener { tcp, local })
+    }
 }
 
 async fn resolve(address: &str) -> Result<Vec<SocketAddr>, NetError> {

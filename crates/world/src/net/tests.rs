@@ -121,3 +121,25 @@ async fn what_is_not_tls_is_told_apart() {
     assert!(matches!(refused, Err(NetError::Tls { .. })));
     drop(client);
 }
+
+#[tokio::test]
+async fn datagrams_go_to_whoever_is_meant() {
+    let server = listen_datagrams("127.0.0.1:0").await.unwrap();
+    let address = server.local_address();
+    let taken = listen_datagrams(&address.to_string()).await.unwrap_err();
+    assert!(matches!(taken, NetError::AddressTaken { .. }), "{taken}");
+    let client = datagrams_to(address).await.unwrap();
+    let stranger = listen_datagrams("127.0.0.1:0").await.unwrap();
+    let own = client.local_address();
+    stranger.send_to(b"not this", own).await.unwrap();
+    client.send(b"question").await.unwrap();
+    let mut bytes = [0; 4];
+    let (length, from) = server.receive_any(&mut bytes).await;
+    assert_eq!((length, &bytes[..], from), (4, &b"ques"[..], own));
+    server.send_to(b"yes", from).await.unwrap();
+    assert_eq!(client.receive(&mut bytes).await.unwrap(), 3);
+    assert_eq!(&bytes[..3], b"yes");
+    drop(server);
+    client.send(b"again").await.unwrap();
+    assert!(client.receive(&mut bytes).await.is_err());
+}
