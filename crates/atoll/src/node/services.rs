@@ -4,14 +4,19 @@
 mod balancer;
 mod counter;
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use atoll_base::config::{Address, Config};
 use atoll_control::{driver::control::Control, face::Guest};
 use atoll_gateway::Gateway;
 use atoll_services::{
     api::Doors,
-    driver::{self, PodSetup, RuntimeSetup, Setup, admission},
+    core::dns::Zone,
+    driver::{self, PodSetup, RuntimeSetup, Setup, admission, dns},
 };
 use atoll_world::{
     net::Listener,
@@ -90,6 +95,7 @@ pub(super) fn start(
     );
     written.map_err(|error| CliError::failed(error.to_string(), ""))?;
     let (pods, cgroups) = pods(config, directory, record)?.unzip();
+    let dns = names(config)?;
     let started = driver::start(Setup {
         control,
         peers,
@@ -101,7 +107,8 @@ pub(super) fn start(
             http_port: config.http_address().port,
             https_port: config.https_address().port,
         },
-        addresses: addresses(config)?,
+        addresses: addresses(config, dns.as_ref())?,
+        dns,
         pods,
     });
     task::spawn(serve::kubernetes(
@@ -174,7 +181,30 @@ fn address(host: &str) -> String {
     }
 }
 
-fn addresses(config: &Config) -> Result<admission::Settings, CliError> {
+/// Where names of Services are resolved.
+fn names(config: &Config) -> Result<Option<dns::Settings>, CliError> {
+    let (address, zone) = (&config.services.dns, &config.services.dns_zone);
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |field: &str, value: &str, why: &str| {
+        CliError::usage(format!("services.{field} is {value:?}"), why)
+    };
+    let address: SocketAddr = address.parse().map_err(|_| {
+        let why = "Give it as ADDRESS:PORT, such as 127.64.0.10:53, or leave it empty.";
+        wrong("dns", address, why)
+    })?;
+    let zone = Zone::new(zone, Some(address.ip())).map_err(|why| {
+        let why = format!("Give the name of a zone, such as cluster.local: {why}.");
+        wrong("dns_zone", zone, &why)
+    })?;
+    Ok(Some(dns::Settings { address, zone }))
+}
+
+fn addresses(
+    config: &Config,
+    dns: Option<&dns::Settings>,
+) -> Result<admission::Settings, CliError> {
     let services = &config.services;
     let network = services
         .network
@@ -205,6 +235,10 @@ fn addresses(config: &Config) -> Result<admission::Settings, CliError> {
     Ok(admission::Settings {
         network,
         prefix_bits,
+        reserved: dns.and_then(|dns| match dns.address.ip() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }),
         node_ports,
     })
 }

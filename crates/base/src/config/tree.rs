@@ -204,6 +204,10 @@ tree! {
         node_ports: String = "30000-32767", Kind::Text { bytes_max: 11 };
         /// The host at which this node listens on the own ports of services of type LoadBalancer, as 0.0.0.0; empty: on their node ports only.
         balancer_host: String = "", Kind::Text { bytes_max: 253 };
+        /// Where names of services are resolved, by UDP and TCP: ADDRESS:PORT; empty: nowhere. It should be the same on every node. Whoever reaches it has other names resolved, too, so keep it on loopback or in a network of yours. No service gets the address. Port 53 needs a node that may listen there, and is the only one that /etc/resolv.conf can mean.
+        dns: String = "127.64.0.10:53", Kind::Text { bytes_max: 64 };
+        /// The zone that names of services are in, as web.default.svc.cluster.local. It should be the same on every node.
+        dns_zone: String = "cluster.local", Kind::Text { bytes_max: 60 };
     }
     /// The gateway, beside what Services and Ingresses ask of it.
     gateway: Gateway {

@@ -31,6 +31,8 @@ pub struct Settings {
     pub network: Ipv4Addr,
     /// How many bits of it are fixed, at most 30.
     pub prefix_bits: u8,
+    /// An address that no Service gets: the name server's.
+    pub reserved: Option<Ipv4Addr>,
     /// Ports that nodes listen on for Services.
     pub node_ports: RangeInclusive<u16>,
 }
@@ -40,6 +42,7 @@ impl Default for Settings {
         Settings {
             network: Ipv4Addr::new(127, 64, 0, 0),
             prefix_bits: 12,
+            reserved: None,
             node_ports: 30_000..=32_767,
         }
     }
@@ -54,6 +57,12 @@ impl Settings {
         let first = u32::from(self.network);
         let last = first + (self.size() - 1);
         (first + 1..last).contains(&u32::from(address))
+    }
+
+    /// Whether an address is kept back. A Service that has it from before keeps it.
+    fn is_reserved(&self, address: &str) -> bool {
+        let address = address.parse().ok();
+        address.is_some() && address == self.reserved
     }
 
     fn draw(&self) -> Ipv4Addr {
@@ -96,8 +105,9 @@ pub(crate) async fn changed<C: ControlApi>(
     choose_ports(store, settings, name, old, new, &mut chosen).await?;
     let has = reserved(new);
     for key in has.difference(&had) {
-        if store.value(key.clone().into()).await?.is_some() {
-            let taken = key.rsplit('/').next().unwrap_or_default();
+        let taken = key.rsplit('/').next().unwrap_or_default();
+        let is_reserved = key.starts_with(ADDRESSES) && settings.is_reserved(taken);
+        if is_reserved || store.value(key.clone().into()).await?.is_some() {
             let (field, value, why) = match key.starts_with(PORTS) {
                 true => (
                     "spec.ports[0].nodePort",
@@ -224,11 +234,12 @@ async fn choose_address<C: ControlApi>(
     }
     for _ in 0..DRAWS_MAX {
         let address = settings.draw().to_string();
-        if store
-            .value(format!("{ADDRESSES}{address}").into())
-            .await?
-            .is_none()
-        {
+        let is_free = !settings.is_reserved(&address)
+            && store
+                .value(format!("{ADDRESSES}{address}").into())
+                .await?
+                .is_none();
+        if is_free {
             set_address(service, &address);
             return Ok(());
         }
@@ -340,6 +351,17 @@ mod tests {
         assert!(!settings.contains(Ipv4Addr::new(127, 64, 0, 0)));
         assert!(!settings.contains(Ipv4Addr::new(127, 79, 255, 255)));
         assert!(!settings.contains(Ipv4Addr::new(127, 0, 0, 1)));
+    }
+
+    #[test]
+    fn the_name_servers_address_is_kept_back() {
+        let settings = Settings {
+            reserved: Some(Ipv4Addr::new(127, 64, 0, 10)),
+            ..Settings::default()
+        };
+        assert!(settings.is_reserved("127.64.0.10"));
+        assert!(!settings.is_reserved("127.64.0.11") && !settings.is_reserved("None"));
+        assert!(!Settings::default().is_reserved("None"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod admission;
 mod agent;
 mod controllers;
+pub mod dns;
 mod events;
 mod eviction;
 mod execute;
@@ -71,6 +72,8 @@ pub struct Setup<C> {
     pub doors: Doors,
     /// From where Services get addresses and ports.
     pub addresses: admission::Settings,
+    /// Where names of Services are resolved; none: they are not.
+    pub dns: Option<dns::Settings>,
     /// How pods are run here; none: they are not.
     pub pods: Option<PodSetup>,
 }
@@ -175,6 +178,9 @@ fn start_with<C: ControlApi, R: Runtime>(
         runtime
     });
     let traffic = traffic::follow(mirror.clone());
+    if let Some(settings) = setup.dns {
+        dns::start(mirror.clone(), settings);
+    }
     let (peers, node) = (setup.peers, setup.node);
     let meters = Meters::start(runtime.clone(), mirror.clone(), peers.clone(), node);
     Lead {
