@@ -1,6 +1,7 @@
 //! What fuzz targets call: every parser here of bytes that come from outside, with what must
 //! hold whatever the bytes are. The same functions replay the corpora in a normal test.
 
+mod dns;
 mod image;
 mod kept;
 mod request;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use self::kept::{NOW_MS, WRITER, held, in_json, kept, made, written};
 pub use self::{
+    dns::dns_message,
     image::{image_challenge, image_document, image_entry, image_reference, image_secret},
     request::request,
     streams::{streams_channels, streams_spdy},
@@ -377,6 +379,7 @@ mod tests {
         replay("api_request", super::request);
         replay("api_selectors", super::selectors);
         replay("api_words", super::words);
+        replay("dns_message", super::dns_message);
         replay("image_reference", super::image_reference);
         replay("image_document", super::image_document);
         replay("image_challenge", super::image_challenge);
