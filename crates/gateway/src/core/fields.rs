@@ -25,6 +25,17 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The fields that always belong to one connection.
 const HOP_BY_HOP: [HeaderName; 5] = [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
 
+/// The fields that frame a message, and those that the gateway answers for; of more than one word.
+const OWN: [HeaderName; 7] = [
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_USER,
+    X_REAL_IP,
+];
+
 /// Takes out what belongs to one connection: the fields known for that, and those that
 /// `Connection` names; but not those without which the message would be another one, whoever
 /// names them.
@@ -61,6 +72,28 @@ fn strip_named(headers: &mut HeaderMap) {
 pub fn strip_proxy_credentials(headers: &mut HeaderMap) {
     headers.remove(PROXY_AUTHORIZATION);
     headers.remove(PROXY_AUTHENTICATE);
+}
+
+/// Takes out of a request what could be taken for a field that frames it or that the gateway
+/// answers for. Endpoints that make variables of fields (RFC 3875 section 4.1.18) can't tell `_`
+/// from `-`, so a client could say by `X_Forwarded_User` who it is.
+pub fn strip_lookalikes(headers: &mut HeaderMap) {
+    let names = headers.keys().filter(|name| is_lookalike(name.as_str()));
+    let names: Vec<HeaderName> = names.cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+fn is_lookalike(name: &str) -> bool {
+    let is_like = |other: &HeaderName| {
+        let pairs = name.bytes().zip(other.as_str().bytes());
+        name.len() == other.as_str().len()
+            && pairs
+                .into_iter()
+                .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+    };
+    name.contains('_') && OWN.iter().any(is_like)
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -120,10 +153,14 @@ pub enum HostError {
     /// Not the form of a host.
     #[error("not a host")]
     Malformed,
+    /// The whole target is one, which only CONNECT may ask for (RFC 9112 section 3.2.3).
+    #[error("a host instead of a path")]
+    Target,
 }
 
 /// Makes sure that a request names one host, in `Host`, and gives it: the authority of the
-/// target where it has one (RFC 9112 section 3.2.2, RFC 9113 section 8.3.1).
+/// target where it has one (RFC 9112 section 3.2.2, RFC 9113 section 8.3.1). HTTP/1.0 may leave
+/// it out; what is sent on is HTTP/1.1, and says so by an empty one.
 ///
 /// # Errors
 /// It is not certain which; the request is to be refused.
@@ -137,6 +174,10 @@ pub fn settle_host(
     if named.next().is_some() {
         return Err(HostError::Several);
     }
+    if version != Version::HTTP_2 && uri.authority().is_some() && uri.scheme().is_none() {
+        return Err(HostError::Target);
+    }
+    let is_told = uri.authority().is_none() && first.is_some();
     let host = match (uri.authority(), first) {
         (Some(authority), first) => {
             let is_other = |host: &HeaderValue| {
@@ -156,7 +197,7 @@ pub fn settle_host(
     if !host.as_bytes().iter().all(|byte| is_of_host(*byte)) {
         return Err(HostError::Malformed);
     }
-    if uri.authority().is_some() {
+    if !is_told {
         headers.insert(HOST, host.clone());
     }
     Ok(host)

@@ -29,6 +29,12 @@ pub fn read(path: &str) -> Option<String> {
     Some(format!("/{}{end}", parts.join("/")))
 }
 
+/// Whether a path and its query have no letters but ASCII's, as all of a URI's are (RFC 3986,
+/// section 2): what others stand for, everybody decides for himself.
+pub fn is_certain(path_and_query: &str) -> bool {
+    path_and_query.is_ascii()
+}
+
 /// Escapes that are none are left as they are.
 fn decoded(mut rest: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(rest.len());

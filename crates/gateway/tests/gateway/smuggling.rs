@@ -145,6 +145,23 @@ async fn it_is_the_same_when_the_bytes_trickle() {
 }
 
 #[tokio::test]
+async fn targets_that_endpoints_read_differently_are_refused() {
+    let seen = Arc::default();
+    let endpoint = keeps(Arc::clone(&seen)).await;
+    let rig = Rig::start(web(cluster(&[endpoint.address])));
+    let address = rig.address("web").await;
+    for target in ["a:1", "a", "/caf\u{e9}", "/?caf\u{e9}"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = ask_raw(address, request).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{target}: {answer}"
+        );
+    }
+    assert_eq!(*seen.lock(), b"");
+}
+
+#[tokio::test]
 async fn what_came_before_a_faulty_head_is_answered() {
     let seen = Arc::default();
     let endpoint = keeps(Arc::clone(&seen)).await;

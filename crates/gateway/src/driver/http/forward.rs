@@ -165,6 +165,10 @@ fn route(
     head: &request::Parts,
     host: &HeaderValue,
 ) -> Result<Arc<Target>, Refusal> {
+    let target = head.uri.path_and_query();
+    if target.is_some_and(|it| !paths::is_certain(it.as_str())) {
+        return Err(Refusal::Path);
+    }
     let table = client.shared.table.borrow();
     let find = |path: &str| {
         let asked = Asked {
@@ -212,6 +216,7 @@ fn change_fields(client: &Client, head: &mut request::Parts, host: &HeaderValue,
     let takes_trailers = backend == Backend::Http2 && fields::takes_trailers(&head.headers);
     fields::strip_hop_by_hop(&mut head.headers);
     fields::strip_proxy_credentials(&mut head.headers);
+    fields::strip_lookalikes(&mut head.headers);
     // The client was told to go on when its body was asked for.
     head.headers.remove(EXPECT);
     if takes_trailers {
