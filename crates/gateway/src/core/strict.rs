@@ -72,7 +72,7 @@ pub struct Refusal {
     pub passed_bytes: usize,
     /// Why.
     pub fault: Fault,
-    /// It was found in a head whose end the parser has not seen.
+    /// It was found in a head of HTTP/1.1 whose end the parser has not seen.
     pub is_head: bool,
 }
 
@@ -108,6 +108,8 @@ pub struct Inspector {
     line: Vec<u8>,
     head: Head,
     head_bytes_max: usize,
+    /// HTTP/2 was agreed on.
+    is_http2: bool,
 }
 
 #[derive(Debug)]
@@ -140,6 +142,15 @@ impl Inspector {
             line: Vec::new(),
             head: Head::default(),
             head_bytes_max: head_bytes_max.saturating_mul(2),
+            is_http2: false,
+        }
+    }
+
+    /// At the beginning of a connection whose two sides have agreed on HTTP/2.
+    pub fn http2() -> Self {
+        Inspector {
+            is_http2: true,
+            ..Inspector::new(0)
         }
     }
 
@@ -169,10 +180,11 @@ impl Inspector {
         while at < bytes.len() {
             let awaited = self.awaits_upgrade();
             let rest = &bytes[at..];
-            let is_head = matches!(
-                self.state,
-                State::Preface(_) | State::RequestLine | State::Fields
-            );
+            let is_head = !self.is_http2
+                && matches!(
+                    self.state,
+                    State::Preface(_) | State::RequestLine | State::Fields
+                );
             let refuse = |(used, fault)| Refusal {
                 passed_bytes: at + used,
                 fault,
@@ -252,7 +264,7 @@ impl Inspector {
         }
         // It is HTTP/1.1 after all; so far no line of it has ended.
         let begun = &PREFACE[..matched];
-        if begun.contains(&b'\n') {
+        if self.is_http2 || begun.contains(&b'\n') {
             return Err(Fault::Preface);
         }
         self.line.extend_from_slice(begun);

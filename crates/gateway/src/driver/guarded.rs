@@ -108,10 +108,21 @@ enum End {
 }
 
 impl<I> Guarded<I> {
-    pub(crate) fn new(io: I, gate: Arc<Gate>, limits: &ListenerLimits, stats: Arc<Stats>) -> Self {
+    /// `is_http2`: HTTP/2 was agreed on, and nothing else is let through.
+    pub(crate) fn new(
+        io: I,
+        gate: Arc<Gate>,
+        limits: &ListenerLimits,
+        stats: Arc<Stats>,
+        is_http2: bool,
+    ) -> Self {
+        let inspector = match is_http2 {
+            true => Inspector::http2(),
+            false => Inspector::new(limits.head_bytes_max),
+        };
         Guarded {
             io,
-            inspector: Inspector::new(limits.head_bytes_max),
+            inspector,
             gate,
             limits: limits.clone(),
             stats,

@@ -16,10 +16,10 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::TokioIo;
-use tokio::sync::Notify;
+use tokio::{io::AsyncWriteExt, sync::Notify};
 
 use crate::{
-    clients::{Client1, body, whole},
+    clients::{Client1, body, read_all, whole},
     endpoints::{Served, Spawner, http},
     rig::{Rig, cluster, in_time, listener, plain_http, until, web},
 };
@@ -144,6 +144,14 @@ async fn tls_with_both_versions_of_http() {
         };
         assert_eq!(whole(response.unwrap()).await.text, "https");
     }
+    // Who has agreed on HTTP/2 and speaks something else hears nothing.
+    let asked = tls::client_config(&trust.roots, Some(&client), &alpn[..1]).unwrap();
+    let mut stream = net::connect_tls(&address, "127.0.0.1", asked, limit)
+        .await
+        .unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    assert_eq!(read_all(&mut stream).await, "");
 }
 
 #[tokio::test]

@@ -182,6 +182,19 @@ fn what_could_be_understood_in_two_ways_is_refused() {
 }
 
 #[test]
+fn nothing_but_http2_where_that_was_agreed_on() {
+    assert_eq!(
+        Inspector::http2().inspect(PREFACE, Upgrade::Waiting),
+        Ok(())
+    );
+    for other in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PRI * HTTP/1.1\r\n"] {
+        let refusal = Inspector::http2().inspect(other.as_bytes(), Upgrade::Waiting);
+        let refusal = refusal.unwrap_err();
+        assert_eq!((refusal.fault, refusal.is_head), (Fault::Preface, false));
+    }
+}
+
+#[test]
 fn it_makes_no_difference_how_the_bytes_are_cut() {
     for (request, expected) in table() {
         let bytes = request.as_bytes();

@@ -1,5 +1,5 @@
-//! One client's connection: HTTP/1.1 or HTTP/2, told by its first bytes, with the listener's
-//! limits.
+//! One client's connection: HTTP/1.1 or HTTP/2, told by its first bytes, or by what was agreed on
+//! with TLS; with the listener's limits.
 
 use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -88,7 +88,8 @@ pub(crate) async fn serve(
         let client = client.clone();
         async move { Ok::<_, Infallible>(forward::answer(&client, request).await) }
     });
-    let io = TokioIo::new(Guarded::new(stream, gate, limits, stats));
+    let is_http2 = stream.alpn() == Some(b"h2");
+    let io = TokioIo::new(Guarded::new(stream, gate, limits, stats, is_http2));
     let mut drain = stages.clone();
     let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
     let served = tokio::select! {
