@@ -27,6 +27,9 @@ use crate::core::{
     strict::{Inspector, Phase, Refusal, Upgrade},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// What no parser of HTTP/1.1 takes, wherever in a head it stands, and the head's end.
 const POISON: &[u8] = b"\0\r\n\r\n";
 

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     clients::{Client1, body, connect, connect_http2, read_all},
     endpoints::{http, read_head, serve},
+    frames::{CONTINUATION, END_STREAM, GET, HEADERS, PING, SETTINGS, begin, frame},
     rig::{Rig, cluster, in_time, until, web},
 };
 
@@ -25,6 +26,8 @@ const NONSENSE: [&str; 9] = [
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
 ];
 
+const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
+
 #[tokio::test]
 async fn nonsense_of_an_endpoint_is_its_fault() {
     for nonsense in NONSENSE {
@@ -40,6 +43,52 @@ async fn nonsense_of_an_endpoint_is_its_fault() {
         assert!(!answer.text.contains("hello"), "{}", answer.text);
         // The client's connection goes on.
         assert_eq!(client.get("/").await.status, StatusCode::BAD_GATEWAY);
+    }
+}
+
+#[tokio::test]
+async fn who_spoke_nonsense_is_not_asked_on_that_connection_again() {
+    for nonsense in NONSENSE.into_iter().filter(|it| !it.is_empty()) {
+        // It leaves the connection open, and would answer there as it should.
+        let endpoint = serve(move |mut stream, number| async move {
+            let mut answer = if number == 0 { nonsense } else { GOOD };
+            while read_head(&mut stream).await.is_some() {
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    break;
+                }
+                answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+            }
+        })
+        .await;
+        let mut cluster = cluster(&[endpoint.address]);
+        cluster.retries.attempts_max = 0;
+        let rig = Rig::start(web(cluster));
+        let mut client = Client1::connect(rig.address("web").await).await;
+        let answer = client.get("/").await;
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{nonsense:?}");
+        assert_eq!(client.get("/").await.text, "good", "{nonsense:?}");
+        assert_eq!(endpoint.connections(), 2, "{nonsense:?}");
+    }
+}
+
+/// What comes behind an answer is nobody's: the next one on the connection would be given to
+/// somebody who asked for something else.
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_is_given_to_nobody() {
+    let endpoint = serve(|mut stream, _| async move {
+        while read_head(&mut stream).await.is_some() {
+            let two = format!("{GOOD}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+            if stream.write_all(two.as_bytes()).await.is_err() {
+                break;
+            }
+        }
+    })
+    .await;
+    let rig = Rig::start(web(cluster(&[endpoint.address])));
+    let mut client = Client1::connect(rig.address("web").await).await;
+    for number in 1..=50 {
+        assert_eq!(client.get("/").await.text, "good");
+        assert_eq!(endpoint.connections(), number);
     }
 }
 
@@ -71,21 +120,6 @@ async fn an_endpoint_that_speaks_no_http2() {
     assert_eq!(client.get("/").await.status, StatusCode::BAD_GATEWAY);
 }
 
-/// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
 /// A literal field without indexing, `x: ` and 100 bytes.
 const FIELD: [u8; 104] = {
     let mut field = [b'y'; 104];
@@ -108,11 +142,6 @@ async fn floods_of_http2_end() {
     };
     let rig = Rig::start(config);
     let address = rig.address("web").await;
-    let begin = [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
-        frame(SETTINGS, 0, 0, &[]),
-    ]
-    .concat();
     // A head that never ends, by frames with fields and by frames with none; settings and pings
     // whose answers nobody reads.
     let endless = [
@@ -123,9 +152,9 @@ async fn floods_of_http2_end() {
     ];
     for part in endless {
         let mut stream = connect(address).await;
-        let mut bytes = begin.clone();
+        let mut bytes = begin();
         if part[3] == CONTINUATION {
-            bytes.extend(frame(HEADERS, END_STREAM, 1, b"\x82\x86\x84\x41\x01a"));
+            bytes.extend(frame(HEADERS, END_STREAM, 1, GET));
         }
         stream.write_all(&bytes).await.unwrap();
         let many = part.repeat(1_000);

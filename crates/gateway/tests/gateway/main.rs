@@ -6,6 +6,8 @@ mod bad_input;
 mod clients;
 mod cluster_rate;
 mod endpoints;
+mod floods;
+mod frames;
 mod health;
 mod hedge;
 mod http;
