@@ -40,6 +40,14 @@ bench-redis *arguments:
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" \
         --redis-server "${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}/bin/redis-server" {{ arguments }}
 
+# Atoll's gateway side by side with Debian's HAProxy and nginx: `just bench-proxy --runs 1 --seconds 1` for a short look.
+bench-proxy *arguments:
+    e2e/scripts/tools.sh proxies-deb
+    cargo build --release --package atoll --package atoll-bench
+    "${CARGO_TARGET_DIR:-target}/release/bench" compare-proxy \
+        --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" \
+        --tools "${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}/bin" {{ arguments }}
+
 # Nodes killed, stopped and cut off under clients of hot data. The cut needs root: without, `just redis-kills --faults kill,stop`.
 redis-kills *arguments:
     cargo build --release --package atoll --package atoll-bench

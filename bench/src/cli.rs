@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     load::{Bound, Settings},
     node_loss::NodeLossOptions,
+    proxy::options::CompareProxyOptions,
     redis::options::{CompareRedisOptions, RedisKillOptions, RedisRestartOptions},
     report::Output,
     transactions::TransactionOptions,
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     /// Moves money between accounts in one partition, two and five, beside single writes and
     /// beside PostgreSQL.
     Transactions(TransactionOptions),
+    /// Sends requests through Atoll's gateway, HAProxy and nginx in turn and compares them.
+    CompareProxy(CompareProxyOptions),
     /// Kills nodes that run pods, and tells how long until others run what replaces them.
     NodeLoss(NodeLossOptions),
 }

@@ -36,6 +36,9 @@ pub(crate) enum Error {
     /// Something that was waited for didn't come.
     #[error("no {0} within {1:?}")]
     Late(&'static str, std::time::Duration),
+    /// A load generator failed, or its requests did.
+    #[error("{0} did not measure what it was to; it said:\n{1}")]
+    Tool(&'static str, String),
     /// A lane of the load panicked.
     #[error("a client task failed: {0}")]
     Lane(#[from] tokio::task::JoinError),

@@ -3,8 +3,9 @@
 //!
 //! `bench run` measures what runs already; `bench compare-etcd`, `bench compare-redis` and
 //! `bench kill-series` start Atoll and its counterpart in turn on the same disk and print ratios
-//! taken side by side; `bench redis-kills` takes nodes away from clients of hot data, and
-//! `bench redis-restart` measures how long a node takes to be back.
+//! taken side by side, and `bench compare-proxy` does so for its gateway; `bench redis-kills`
+//! takes nodes away from clients of hot data, and `bench redis-restart` measures how long a node
+//! takes to be back.
 // Edge of the house: measuring means reading the clock, /proc and the network for real.
 #![allow(clippy::disallowed_methods)]
 
@@ -18,6 +19,7 @@ mod kills;
 mod load;
 mod node_loss;
 mod process;
+mod proxy;
 mod redis;
 mod report;
 mod streams;
@@ -101,6 +103,10 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Error> {
         Command::Transactions(options) => {
             let reports = transactions::run(&options).await?;
             report::print(output, &reports, transactions::table::table)
+        }
+        Command::CompareProxy(options) => {
+            let turns = proxy::compare::run(&options).await?;
+            report::print(output, &turns[..], proxy::table::table)
         }
         Command::NodeLoss(options) => {
             let losses = node_loss::run(&options).await?;

