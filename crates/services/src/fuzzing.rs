@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::core::{
     discovery::{Endpoint, negotiate},
-    kinds::{self, KINDS, Kind},
+    kinds::{KINDS, Kind},
     names, object,
     patch::{self, PatchType, apply},
     quantity,
@@ -30,6 +30,7 @@ use crate::core::{
     status::{Failure, Reason},
     time,
     validate::cron::{Calendar, Schedule},
+    versions,
 };
 
 /// A body as protobuf: as it is, and as the message in an envelope, whose kind the first line
@@ -55,14 +56,21 @@ fn read_again(bytes: &[u8]) {
     let text = |field: &str| object[field].as_str().expect("the envelope tells it");
     let (api_version, name) = (text("apiVersion"), text("kind"));
     // Others stand in bodies of subresources only, and are never answers.
-    let Some(kind) = kinds::by_name(api_version, name) else {
+    let Some(kind) = versions::by_name(api_version, name) else {
         return;
     };
     let again = proto::encode(api_version, name, kind.type_name, &object);
     assert_eq!(proto::decode(&again).as_ref(), Ok(&object));
     let checked = check::check(kind.type_name, &object);
     assert_eq!(checked.unknown, Vec::<String>::new());
-    if let Some(object) = held(kind, &object, &[])
+    let Some(mut object) = held(kind, &object, &[]) else {
+        return;
+    };
+    // An older version may note what can't be.
+    let noted = versions::to_kept(kind, &mut object);
+    let kind = versions::kept(kind);
+    if noted.is_ok()
+        && check::check(kind.type_name, &object).wrong.is_empty()
         && let Some(object) = made(kind, object)
     {
         kept(kind, &object);

@@ -132,7 +132,40 @@ END
     k delete hpa web >/dev/null
     k scale deployment web --replicas=3 >/dev/null
     rolled_out web
+    older_versions
     ok measures
+}
+
+# An older version of a kind is another look at the same objects.
+older_versions() {
+    local share=--cpu-percent=80
+    ((minor < 34)) || share=--cpu=80%
+    expect "autoscale" "horizontalpodautoscaler.autoscaling/web autoscaled" \
+        "$(k autoscale deployment web --min=3 --max=5 "$share")"
+    expect "its metric" 80 "$(field hpa web '.spec.metrics[0].resource.target.averageUtilization')"
+    expect "its share in v1" "autoscaling/v1 80" \
+        "$(k get horizontalpodautoscalers.v1.autoscaling web -o 'jsonpath={.apiVersion} {.spec.targetCPUUtilizationPercentage}')"
+    background older get horizontalpodautoscalers.v1.autoscaling web --watch -o 'jsonpath={.spec.targetCPUUtilizationPercentage}/{.kind} '
+    until_written older "^80/HorizontalPodAutoscaler "
+    k patch horizontalpodautoscalers.v1.autoscaling web --type=merge -p '{"spec":{"targetCPUUtilizationPercentage":60}}' >/dev/null
+    until_written older " 60/HorizontalPodAutoscaler "
+    expect "a patch in v1" "60 Utilization" \
+        "$(k get horizontalpodautoscalers.v2.autoscaling web -o 'jsonpath={.spec.metrics[0].resource.target.averageUtilization} {.spec.metrics[0].resource.target.type}')"
+    k apply --server-side --field-manager=older -f - >/dev/null <<'END'
+{"apiVersion":"autoscaling/v1","kind":"HorizontalPodAutoscaler","metadata":{"name":"shop"},
+ "spec":{"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"none"},"maxReplicas":4,"targetCPUUtilizationPercentage":50}}
+END
+    expect "an apply in v1" 50 "$(field hpa shop '.spec.metrics[0].resource.target.averageUtilization')"
+    expect_like "explain" 'targetCPUUtilizationPercentage' "$(k explain hpa.spec --api-version=autoscaling/v1)"
+    expect_like "get" '^web +Deployment/web ' "$(k get horizontalpodautoscalers.v1.autoscaling web)"
+    k delete hpa web shop >/dev/null
+    expect "create cronjob" "cronjob.batch/nightly created" \
+        "$(k create cronjob nightly --image=host --schedule='0 3 * * *' -- true)"
+    expect "in v1beta1" "batch/v1beta1 0 3 * * *" \
+        "$(k get cronjobs.v1beta1.batch nightly -o 'jsonpath={.apiVersion} {.spec.schedule}')"
+    k delete cronjobs.v1beta1.batch nightly >/dev/null
+    k scale deployment web --replicas=3 >/dev/null
+    rolled_out web
 }
 
 # With the helm that comes beside kubectl, if there is one.

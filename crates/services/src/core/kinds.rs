@@ -1,4 +1,5 @@
 //! The kinds that are served: one table, from which discovery, routes, keys and documents follow.
+//! Their older versions are in [`versions`](super::versions).
 //! A kind stands here when something is done about its objects.
 
 /// What can be asked of one object beside reading and writing it.
@@ -158,19 +159,4 @@ kinds! {
     INGRESSES: "networking.k8s.io" "v1" "Ingress" "ingresses" "ingress" ["ing"] namespaced apart "networking.v1.Ingress" [Status];
     DISRUPTION_BUDGETS: "policy" "v1" "PodDisruptionBudget" "poddisruptionbudgets" "poddisruptionbudget" ["pdb"] namespaced apart "policy.v1.PodDisruptionBudget" [Status];
     PRIORITY_CLASSES: "scheduling.k8s.io" "v1" "PriorityClass" "priorityclasses" "priorityclass" ["pc"] cluster apart "scheduling.v1.PriorityClass" [];
-}
-
-/// The kind of a resource.
-pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    let found =
-        |kind: &&&'static Kind| (kind.group, kind.version, kind.plural) == (group, version, plural);
-    KINDS.iter().find(found).copied()
-}
-
-/// The kind of an `apiVersion` and a `kind`.
-pub fn by_name(api_version: &str, name: &str) -> Option<&'static Kind> {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let found =
-        |kind: &&&'static Kind| (kind.group, kind.version, kind.kind) == (group, version, name);
-    KINDS.iter().find(found).copied()
 }

@@ -28,3 +28,4 @@ pub mod time;
 pub mod tolerations;
 pub mod usage;
 pub mod validate;
+pub mod versions;

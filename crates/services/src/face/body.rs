@@ -16,6 +16,7 @@ use crate::core::{
     kinds::Kind,
     schema::{check, proto},
     status::{Failure, Reason},
+    versions,
 };
 
 /// How large a body may be, in bytes, as in Kubernetes.
@@ -118,4 +119,21 @@ pub(crate) fn check(
             Err(Failure::bad_request(told))
         }
     }
+}
+
+/// Makes what a client has sent in a version, and what was held against its schema, an object
+/// that can be kept.
+///
+/// # Errors
+/// It is of another version, or notes in annotations what can't be.
+pub(crate) fn to_kept(version: &'static Kind, object: &mut Value) -> Result<(), Failure> {
+    versions::to_kept(version, object)?;
+    let kept = versions::kept(version);
+    if kept != version
+        && let Some(wrong) = check::check(kept.type_name, object).wrong.first()
+    {
+        let told = check::cannot_be_handled(&kept.api_version(), kept.kind, wrong);
+        return Err(Failure::bad_request(told));
+    }
+    Ok(())
 }

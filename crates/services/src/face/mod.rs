@@ -148,7 +148,7 @@ impl<C: ControlApi> Api<C> {
                     _ => Endpoint::Objects,
                 };
                 let wanted = discovery::negotiate(accept.unwrap_or_default(), endpoint)?;
-                let rendered = Rendered::new(wanted, &options)?;
+                let rendered = Rendered::new(resource.version, wanted, &options)?;
                 let asked = Asked {
                     media_type: body::media_type(&parts.headers).to_owned(),
                     headers: parts.headers,

@@ -28,6 +28,7 @@ use crate::{
         schema::{check, schema},
         status::{Cause, Failure, Reason},
         time::format_rfc3339,
+        versions,
     },
     driver::{
         objects::{self, Removed, Writer},
@@ -111,7 +112,7 @@ impl<C: ControlApi> Api<C> {
 
     async fn get(&self, asked: &Asked, resource: &Resource) -> Result<Answer, Failure> {
         let found = self.objects.get(&name(resource)?).await?;
-        Ok(asked.rendered.one(resource.kind, &found.object))
+        Ok(asked.rendered.one(&found.object))
     }
 
     async fn list(&self, asked: &Asked, resource: &Resource) -> Result<Answer, Failure> {
@@ -167,7 +168,7 @@ impl<C: ControlApi> Api<C> {
                 meta["remainingItemCount"] = json!(left);
             }
         }
-        Ok(asked.rendered.list(kind, shown, meta))
+        Ok(asked.rendered.list(shown, meta))
     }
 
     async fn watch(&self, asked: &Asked, resource: &Resource) -> Result<Answer, Failure> {
@@ -206,39 +207,39 @@ impl<C: ControlApi> Api<C> {
         let writer = asked.writer()?;
         let parsed = body::parse(&asked.media_type, &asked.body)?;
         let mut object = parsed.object;
-        let warnings = body::check(kind, &object, &parsed.duplicates, &asked.options)?;
-        check::prune(kind.type_name, &mut object);
+        let version = resource.version;
+        let warnings = body::check(version, &object, &parsed.duplicates, &asked.options)?;
+        check::prune(version.type_name, &mut object);
+        body::to_kept(version, &mut object)?;
         let made = self
             .objects
             .create(kind, &namespace, object, &writer)
             .await?;
-        let answer = asked.rendered.one(kind, &made.object);
+        let answer = asked.rendered.one(&made.object);
         Ok(answer
             .with_status(StatusCode::CREATED)
             .with_warnings(warnings))
     }
 
     async fn update(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
-        let kind = resource.kind;
         let writer = asked.writer()?;
         let parsed = body::parse(&asked.media_type, &asked.body)?;
         let mut object = parsed.object;
-        let warnings = body::check(kind, &object, &parsed.duplicates, &asked.options)?;
-        check::prune(kind.type_name, &mut object);
+        let version = resource.version;
+        let warnings = body::check(version, &object, &parsed.duplicates, &asked.options)?;
+        check::prune(version.type_name, &mut object);
+        body::to_kept(version, &mut object)?;
         let updated = self
             .objects
             .update(&name(resource)?, resource.subresource, &writer, |_| {
                 Ok(object.clone())
             })
             .await?;
-        Ok(asked
-            .rendered
-            .one(kind, &updated.object)
-            .with_warnings(warnings))
+        Ok(asked.rendered.one(&updated.object).with_warnings(warnings))
     }
 
     async fn patch(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
-        let kind = resource.kind;
+        let version = resource.version;
         let writer = asked.writer()?;
         let patch_type = asked.patch_type()?;
         if patch_type == PatchType::Apply {
@@ -247,9 +248,13 @@ impl<C: ControlApi> Api<C> {
         let patch = patch::decode(&asked.body)?;
         let warnings = Mutex::new(Vec::new());
         let change = |old: &Value| {
-            let mut new = patch::patch(schema(), kind.type_name, patch_type, old, &patch)?;
-            *warnings.lock() = body::check(kind, &new, &[], &asked.options)?;
-            check::prune(kind.type_name, &mut new);
+            let type_name = version.type_name;
+            let mut old = old.clone();
+            versions::to_shown(version, &mut old);
+            let mut new = patch::patch(schema(), type_name, patch_type, &old, &patch)?;
+            *warnings.lock() = body::check(version, &new, &[], &asked.options)?;
+            check::prune(type_name, &mut new);
+            body::to_kept(version, &mut new)?;
             Ok(new)
         };
         let updated = self
@@ -257,10 +262,7 @@ impl<C: ControlApi> Api<C> {
             .update(&name(resource)?, resource.subresource, &writer, change)
             .await?;
         let warnings = warnings.into_inner();
-        Ok(asked
-            .rendered
-            .one(kind, &updated.object)
-            .with_warnings(warnings))
+        Ok(asked.rendered.one(&updated.object).with_warnings(warnings))
     }
 
     /// Server-side apply: what this manager wants of the object, whether it is there or not.
@@ -278,8 +280,10 @@ impl<C: ControlApi> Api<C> {
         let force = options.flag("force")?;
         let parsed = body::parse("application/apply-patch+yaml", &asked.body)?;
         // What is not known stays in it: who applies a field owns it, even where it says null.
-        let applied = parsed.object;
-        let warnings = body::check(kind, &applied, &parsed.duplicates, options)?;
+        let mut applied = parsed.object;
+        let warnings = body::check(resource.version, &applied, &parsed.duplicates, options)?;
+        // It is merged in the version that is kept, in which owners of fields are noted.
+        body::to_kept(resource.version, &mut applied)?;
         let part = resource.subresource.map_or("", Subresource::name);
         let name = name(resource)?;
         let told = object::name(&applied);
@@ -322,7 +326,7 @@ impl<C: ControlApi> Api<C> {
             }
             updated => (updated?, StatusCode::OK),
         };
-        let answer = asked.rendered.one(kind, &stored.object);
+        let answer = asked.rendered.one(&stored.object);
         Ok(answer.with_status(status).with_warnings(warnings))
     }
 
@@ -331,7 +335,7 @@ impl<C: ControlApi> Api<C> {
         let name = name(resource)?;
         let removed = self.objects.delete(&name, &deletion, &writer).await?;
         match removed {
-            Removed::Going(object) => Ok(asked.rendered.one(resource.kind, &object)),
+            Removed::Going(object) => Ok(asked.rendered.one(&object)),
             Removed::Gone(object) => Ok(Answer::json(&gone(resource.kind, &object))),
         }
     }
@@ -362,7 +366,7 @@ impl<C: ControlApi> Api<C> {
             }
         }
         let meta = json!({"resourceVersion": revision.to_string()});
-        Ok(asked.rendered.list(kind, removed, meta))
+        Ok(asked.rendered.list(removed, meta))
     }
 
     async fn get_scale(&self, resource: &Resource) -> Result<Answer, Failure> {
@@ -627,6 +631,7 @@ mod tests {
         ] {
             let resource = Resource {
                 kind: &kinds::PODS,
+                version: &kinds::PODS,
                 namespace: Some("shop".to_owned()),
                 name: Some("web".to_owned()),
                 subresource: Some(part),

@@ -17,6 +17,7 @@ use crate::{
         discovery::{self, Encoding, Endpoint, Form},
         openapi,
         status::{Failure, Reason},
+        versions,
     },
     driver::store,
 };
@@ -116,10 +117,7 @@ fn paths() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    for kind in crate::core::kinds::KINDS
-        .iter()
-        .filter(|kind| !kind.group.is_empty())
-    {
+    for kind in versions::served().filter(|kind| !kind.group.is_empty()) {
         paths.push(format!("/apis/{}", kind.group));
         paths.push(format!("/apis/{}", kind.api_version()));
     }

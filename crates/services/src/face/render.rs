@@ -1,6 +1,8 @@
 //! Answers, in the form that the client asked for: objects whole, as tables, as their metadata
 //! alone, or as protobuf.
 
+use std::borrow::Cow;
+
 use atoll_world::clock;
 use axum::{
     body::Body,
@@ -20,6 +22,7 @@ use crate::core::{
     schema::proto,
     status::Failure,
     table::{self, Include},
+    versions,
 };
 
 const JSON: &str = "application/json";
@@ -122,6 +125,8 @@ impl Answer {
 /// The form of objects that a client asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Rendered {
+    /// The version of their kind.
+    version: &'static Kind,
     wanted: Wanted,
     include: Include,
     /// In a watch, the columns of tables are told once.
@@ -131,7 +136,11 @@ pub(super) struct Rendered {
 impl Rendered {
     /// # Errors
     /// The options name a part of objects that there is not.
-    pub(super) fn new(wanted: Wanted, options: &Options) -> Result<Rendered, Failure> {
+    pub(super) fn new(
+        version: &'static Kind,
+        wanted: Wanted,
+        options: &Options,
+    ) -> Result<Rendered, Failure> {
         let text = options.text("includeObject").unwrap_or_default();
         let include = Include::parse(text).ok_or_else(|| {
             Failure::bad_request(format!(
@@ -139,50 +148,64 @@ impl Rendered {
             ))
         })?;
         Ok(Rendered {
+            version,
             wanted,
             include,
             has_told_columns: false,
         })
     }
 
+    /// A kept object, in the version that was asked for.
+    fn shown<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        let mut object = Cow::Borrowed(object);
+        if versions::kept(self.version) != self.version {
+            versions::to_shown(self.version, object.to_mut());
+        }
+        object
+    }
+
     /// One object.
-    pub(super) fn one(&self, kind: &'static Kind, object: &Value) -> Answer {
-        match self.wanted.form {
-            Form::Table => self.text(&self.table(kind, &[object], &version(object))),
-            Form::Partial => self.text(&table::partial(object)),
-            _ if self.wanted.encoding == Encoding::Protobuf => {
-                let api_version = kind.api_version();
-                let encoded = proto::encode(&api_version, kind.kind, kind.type_name, object);
+    pub(super) fn one(&self, object: &Value) -> Answer {
+        if self.wanted.form == Form::Table {
+            return self.text(&self.table(&[object], &resource_version(object)));
+        }
+        let (version, object) = (self.version, self.shown(object));
+        match (self.wanted.form, self.wanted.encoding) {
+            (Form::Partial, _) => self.text(&table::partial(&object)),
+            (_, Encoding::Protobuf) => {
+                let (api_version, type_name) = (version.api_version(), version.type_name);
+                let encoded = proto::encode(&api_version, version.kind, type_name, &object);
                 Answer::bytes(self.wanted.content_type(), encoded.into())
             }
-            _ => self.text(object),
+            _ => self.text(&object),
         }
     }
 
     /// A list of objects.
-    pub(super) fn list(&self, kind: &'static Kind, objects: Vec<Value>, meta: Value) -> Answer {
-        match self.wanted.form {
-            Form::Table => {
-                let objects: Vec<&Value> = objects.iter().collect();
-                return self.text(&self.table(kind, &objects, &meta));
-            }
-            Form::Partial => {
-                let items: Vec<Value> = objects.iter().map(table::partial).collect();
-                return self.text(&json!({
-                    "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                    "metadata": meta, "items": items,
-                }));
-            }
-            _ => {}
+    pub(super) fn list(&self, mut objects: Vec<Value>, meta: Value) -> Answer {
+        if self.wanted.form == Form::Table {
+            let objects: Vec<&Value> = objects.iter().collect();
+            return self.text(&self.table(&objects, &meta));
         }
-        let (name, api_version) = (format!("{}List", kind.kind), kind.api_version());
+        let version = self.version;
+        for object in &mut objects {
+            versions::to_shown(version, object);
+        }
+        if self.wanted.form == Form::Partial {
+            let items: Vec<Value> = objects.iter().map(table::partial).collect();
+            return self.text(&json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": meta, "items": items,
+            }));
+        }
+        let (name, api_version) = (format!("{}List", version.kind), version.api_version());
         let list = json!({
             "kind": name, "apiVersion": api_version, "metadata": meta, "items": objects,
         });
         if self.wanted.encoding != Encoding::Protobuf {
             return self.text(&list);
         }
-        let encoded = proto::encode_list(&api_version, &name, kind.type_name, &list);
+        let encoded = proto::encode_list(&api_version, &name, version.type_name, &list);
         Answer::bytes(self.wanted.content_type(), encoded.into())
     }
 
@@ -192,27 +215,31 @@ impl Rendered {
     }
 
     /// The object of a watch's event.
-    pub(super) fn event(&mut self, kind: &'static Kind, object: &Value) -> Value {
+    pub(super) fn event(&mut self, object: &Value) -> Value {
         match self.wanted.form {
             Form::Table => {
-                let mut table = self.table(kind, &[object], &version(object));
+                let mut table = self.table(&[object], &resource_version(object));
                 if self.has_told_columns {
                     table["columnDefinitions"] = Value::Null;
                 }
                 self.has_told_columns = true;
                 table
             }
-            Form::Partial => table::partial(object),
-            _ => object.clone(),
+            Form::Partial => table::partial(&self.shown(object)),
+            _ => self.shown(object).into_owned(),
         }
     }
 
-    /// The object of a bookmark.
-    pub(super) fn bookmark(&self, object: Value) -> Value {
+    /// The object of a bookmark, with this metadata.
+    pub(super) fn bookmark(&self, metadata: Value) -> Value {
+        let object = json!({
+            "kind": self.version.kind, "apiVersion": self.version.api_version(),
+            "metadata": metadata,
+        });
         match self.wanted.form {
             Form::Table => json!({
                 "kind": "Table", "apiVersion": "meta.k8s.io/v1",
-                "metadata": version(&object),
+                "metadata": resource_version(&object),
                 "columnDefinitions": null,
                 "rows": [{"cells": [], "object": table::partial(&object)}],
             }),
@@ -221,12 +248,20 @@ impl Rendered {
         }
     }
 
-    fn table(&self, kind: &'static Kind, objects: &[&Value], meta: &Value) -> Value {
-        table::table(kind, objects, clock::wall_ms(), self.include, meta)
+    /// Cells are those of the kind, in whichever version it is asked for.
+    fn table(&self, objects: &[&Value], meta: &Value) -> Value {
+        let kind = versions::kept(self.version);
+        let mut table = table::table(kind, objects, clock::wall_ms(), self.include, meta);
+        if self.include == Include::Object {
+            for row in table["rows"].as_array_mut().into_iter().flatten() {
+                versions::to_shown(self.version, &mut row["object"]);
+            }
+        }
+        table
     }
 }
 
 /// What a table of one object has of its metadata.
-fn version(object: &Value) -> Value {
+fn resource_version(object: &Value) -> Value {
     json!({"resourceVersion": object::meta(object, "resourceVersion")})
 }

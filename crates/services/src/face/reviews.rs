@@ -91,6 +91,7 @@ fn access<C: ControlApi>(control: &C, user: &User, spec: &Value) -> Value {
         let namespace = text("namespace");
         let resource = Resource {
             kind,
+            version: kind,
             namespace: (kind.is_namespaced && !namespace.is_empty()).then(|| namespace.to_owned()),
             name: Some(text("name").to_owned()).filter(|name| !name.is_empty()),
             subresource: part,
@@ -109,6 +110,7 @@ fn rules<C: ControlApi>(control: &C, user: &User, namespace: &str) -> Value {
     for kind in kinds::KINDS {
         let resource = Resource {
             kind,
+            version: kind,
             namespace: kind.is_namespaced.then(|| namespace.to_owned()),
             name: None,
             subresource: None,

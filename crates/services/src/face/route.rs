@@ -6,6 +6,7 @@ use crate::core::{
     discovery::METRICS,
     kinds::{self, Kind, Subresource},
     status::{Failure, Reason},
+    versions,
 };
 
 /// What a request is about.
@@ -67,6 +68,8 @@ pub(crate) enum Review {
 pub(crate) struct Resource {
     /// Their kind.
     pub(crate) kind: &'static Kind,
+    /// How they look to who asks: their kind, or an older version of it.
+    pub(crate) version: &'static Kind,
     /// In this namespace; none: in all, or the kind has none.
     pub(crate) namespace: Option<String>,
     /// This one.
@@ -141,7 +144,8 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Target, Failure>
         [plural, name, part] => (*plural, Some((*name).to_owned()), Some(*part)),
         _ => return Err(nothing()),
     };
-    let kind = kinds::by_resource(group, version, plural).ok_or_else(nothing)?;
+    let version = versions::by_resource(group, version, plural).ok_or_else(nothing)?;
+    let kind = versions::kept(version);
     let is_whole = namespace.is_some() == kind.is_namespaced;
     // All namespaces at once can be listed, nothing else.
     let is_list = name.is_none() && namespace.is_none();
@@ -158,6 +162,7 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Result<Target, Failure>
     };
     Ok(Target::Objects(Resource {
         kind,
+        version,
         namespace,
         name,
         subresource,
@@ -230,6 +235,11 @@ mod tests {
         assert_eq!(space.subresource, Some(Subresource::Finalize));
         let set = resource("/apis/apps/v1/namespaces/shop/deployments/web/scale");
         assert_eq!(set.subresource, Some(Subresource::Scale));
+        let older = resource("/apis/batch/v1beta1/cronjobs");
+        assert_eq!(
+            (older.kind, older.version.version),
+            (&kinds::CRON_JOBS, "v1beta1")
+        );
     }
 
     #[test]

@@ -248,20 +248,16 @@ impl<C: ControlApi> Watch<C> {
     }
 
     fn bookmark(&mut self, ends_initial: bool) {
-        let kind = self.wanted.kind;
-        let mut object = json!({
-            "kind": kind.kind, "apiVersion": kind.api_version(),
-            "metadata": {"resourceVersion": self.revision.to_string()},
-        });
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
         if ends_initial {
-            object["metadata"]["annotations"] = json!({INITIAL_EVENTS_END: "true"});
+            metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
-        let object = self.wanted.rendered.bookmark(object);
+        let object = self.wanted.rendered.bookmark(metadata);
         self.tell("BOOKMARK", object);
     }
 
     fn tell_object(&mut self, what: &str, object: &Value) {
-        let object = self.wanted.rendered.event(self.wanted.kind, object);
+        let object = self.wanted.rendered.event(object);
         self.tell(what, object);
     }
 

@@ -19,9 +19,10 @@ use super::{
     world::{self, BURST, Change, Plan, Step, View},
 };
 use crate::core::{
-    kinds::{self, KINDS, Kind},
+    kinds::{KINDS, Kind},
     lifecycle::{Deletion, FOREGROUND, ORPHAN, Propagation},
     object::{self, Name},
+    versions,
 };
 
 /// How many objects that wait for one another are looked at; if there are more, they count as a
@@ -86,7 +87,7 @@ enum Owner {
 
 fn look_up(view: &dyn View, dependent: &Value, reference: &Value) -> Owner {
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
-    let Some(kind) = kinds::by_name(text("apiVersion"), text("kind")) else {
+    let Some(kind) = versions::kept_by_name(text("apiVersion"), text("kind")) else {
         // Nobody here knows of such objects: nobody here can say that it is gone.
         return Owner::Stays;
     };
@@ -259,7 +260,7 @@ fn letting_go(view: &dyn View, dependent: &Value, keys: &mut Vec<Name>) {
 fn owners_of(view: &dyn View, dependent: &Value) -> Vec<(&'static Kind, Arc<Value>)> {
     let find = |reference: &Value| {
         let text = |field: &str| reference[field].as_str().unwrap_or_default();
-        let kind = kinds::by_name(text("apiVersion"), text("kind"))?;
+        let kind = versions::kept_by_name(text("apiVersion"), text("kind"))?;
         let namespace = match kind.is_namespaced {
             true => object::namespace(dependent),
             false => "",

@@ -1,6 +1,9 @@
 //! The resources as both forms of discovery tell them, taken from the table of kinds.
 
-use crate::core::kinds::{KINDS, Kind, Subresource};
+use crate::core::{
+    kinds::{Kind, Subresource},
+    versions,
+};
 
 /// What can be done to objects of a kind.
 const VERBS: &[&str] = &[
@@ -71,7 +74,7 @@ pub const METRICS: (&str, &str) = ("metrics.k8s.io", "v1beta1");
 
 /// Every group and version that is served, each once, in order of preference.
 pub fn group_versions() -> Vec<(&'static str, &'static str)> {
-    let kinds = KINDS.iter().map(|kind| (kind.group, kind.version));
+    let kinds = versions::served().map(|kind| (kind.group, kind.version));
     let virtuals = VIRTUALS.iter().map(|one| (one.group, one.version));
     let mut all = Vec::new();
     for one in kinds.chain(virtuals).chain([METRICS]) {
@@ -108,15 +111,13 @@ pub(super) struct Subentry {
 /// The resources of a group version.
 pub(super) fn resources(group: &str, version: &str) -> Vec<Resource> {
     let is_of = |one: (&str, &str)| one == (group, version);
-    let kinds = KINDS
-        .iter()
-        .filter(|kind| is_of((kind.group, kind.version)));
+    let kinds = versions::served().filter(|kind| is_of((kind.group, kind.version)));
     let virtuals = VIRTUALS
         .iter()
         .filter(|one| is_of((one.group, one.version)));
     let measured = MEASURED.into_iter().filter(|_| is_of(METRICS));
     kinds
-        .map(|kind| of_kind(kind))
+        .map(of_kind)
         .chain(virtuals.map(of_virtual))
         .chain(measured.map(of_measured))
         .collect()

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{Flavor, GroupVersionKind};
 use crate::core::{
     discovery::VIRTUALS,
-    kinds::{KINDS, Kind},
+    kinds::Kind,
     schema::{Field, ListKind, Scalar, Shape, Type, schema},
+    versions,
 };
 
 /// Types with a kind that no resource has.
@@ -73,8 +74,8 @@ fn type_name(name: &str) -> String {
 
 /// The kind that a type is, if it is one.
 fn kind_of(type_name: &str) -> Option<GroupVersionKind> {
-    let of_kind = |kind: &&&Kind| kind.type_name == type_name;
-    let kind = KINDS.iter().find(of_kind);
+    let of_kind = |kind: &&Kind| kind.type_name == type_name;
+    let kind = versions::served().find(of_kind);
     let kind = kind.map(|kind| GroupVersionKind::new(kind.group, kind.version, kind.kind));
     kind.or_else(|| {
         let one = VIRTUALS.iter().find(|one| one.type_name == type_name)?;

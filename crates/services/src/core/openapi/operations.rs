@@ -8,7 +8,8 @@ use super::{
 };
 use crate::core::{
     discovery::VIRTUALS,
-    kinds::{KINDS, Kind, Subresource},
+    kinds::{Kind, Subresource},
+    versions,
 };
 
 /// Forms of patches, by their media types.
@@ -154,10 +155,8 @@ impl Operation {
 
 /// The paths of a group version.
 pub(super) fn paths(group: &str, version: &str) -> Vec<Path> {
-    let of_kinds = KINDS
-        .iter()
-        .filter(|kind| (kind.group, kind.version) == (group, version));
-    let mut paths: Vec<Path> = of_kinds.flat_map(|kind| of_kind(kind)).collect();
+    let of_kinds = versions::served().filter(|kind| (kind.group, kind.version) == (group, version));
+    let mut paths: Vec<Path> = of_kinds.flat_map(of_kind).collect();
     for one in VIRTUALS
         .iter()
         .filter(|one| (one.group, one.version) == (group, version))

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use prost::Message;
 
 use super::*;
-use crate::core::kinds::KINDS;
+use crate::core::versions;
 
 /// Every `$ref` of a document.
 fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
@@ -75,7 +75,7 @@ fn is_empty(name: &str) -> bool {
 #[test]
 fn each_kind_can_be_found_in_every_document() {
     let v2 = v2();
-    for kind in KINDS {
+    for kind in versions::served() {
         let known = json!([{ "group": kind.group, "version": kind.version, "kind": kind.kind }]);
         let v3 = v3(kind.group, kind.version).unwrap();
         for definitions in [&v2["definitions"], &v3["components"]["schemas"]] {
@@ -91,7 +91,7 @@ fn each_kind_can_be_found_in_every_document() {
 #[test]
 fn patches_know_their_parameters_and_forms() {
     let v2 = v2();
-    for kind in KINDS {
+    for kind in versions::served() {
         let place = if kind.is_namespaced {
             "namespaces/{namespace}/"
         } else {

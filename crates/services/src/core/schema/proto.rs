@@ -18,7 +18,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{check::prune, schema};
-use crate::core::kinds;
+use crate::core::versions;
 
 const MAGIC: &[u8] = b"k8s\0";
 
@@ -97,7 +97,7 @@ pub fn encode_list(api_version: &str, kind: &str, item_type: &str, list: &Value)
 /// The type of an `apiVersion` and a kind: of those that are served, of those that stand in
 /// bodies of subresources, and of those that every group has.
 fn type_of(api_version: &str, kind: &str) -> Option<&'static str> {
-    if let Some(served) = kinds::by_name(api_version, kind) {
+    if let Some(served) = versions::by_name(api_version, kind) {
         return Some(served.type_name);
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("core", api_version));

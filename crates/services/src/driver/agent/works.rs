@@ -23,7 +23,7 @@ use crate::{
             environment::{self, Surroundings},
         },
         controllers::world::View as _,
-        kinds, object,
+        kinds, object, versions,
     },
     driver::mirror::Mirror,
 };
@@ -283,7 +283,7 @@ impl<R: Runtime> Shared<R> {
     fn objects(&self, pod: &Value) -> Objects {
         let (mirror, namespace) = (self.mirror.clone(), object::namespace(pod).to_owned());
         Arc::new(move |kind, name| {
-            let kind = kinds::by_name("v1", kind)?;
+            let kind = versions::kept_by_name("v1", kind)?;
             mirror.look().get(kind, &namespace, name)
         })
     }

@@ -143,6 +143,7 @@ impl<C: ControlApi> Asking<C> {
     fn permit(&self, user: &User, namespace: &str) -> Result<(), Status> {
         let pods = Resource {
             kind: &kinds::PODS,
+            version: &kinds::PODS,
             namespace: Some(namespace.to_owned()),
             name: None,
             subresource: None,

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::core::{
     controllers::{scale, world::View},
-    kinds::{self, DEPLOYMENTS, Kind, REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS},
-    object,
+    kinds::{DEPLOYMENTS, Kind, REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS},
+    object, versions,
 };
 
 /// The kinds whose scale counts.
@@ -107,7 +107,7 @@ fn scale_of(view: &dyn View, pod: &Value, owner: &Value) -> Result<(String, i64)
     let version = owner["apiVersion"].as_str().unwrap_or_default();
     let kind_name = owner["kind"].as_str().unwrap_or_default();
     let Some(kind) = scale::kind_of(owner) else {
-        return Err(match kinds::by_name(version, kind_name) {
+        return Err(match versions::by_name(version, kind_name) {
             Some(kind) => {
                 let resource = match kind.group {
                     "" => kind.plural.to_owned(),
