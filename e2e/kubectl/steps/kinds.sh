@@ -9,6 +9,8 @@ kinds() {
     secrets
     expect "a ReplicationController" "replicationcontroller/old scaled" "$(k scale rc old --replicas=2)"
     until_says "its pods" 2 field rc old .status.readyReplicas
+    k delete serviceaccount default >/dev/null
+    until_says "each namespace has a ServiceAccount" serviceaccount/default k get sa default -o name
     k delete -f "$manifests/kinds.yaml" --wait=false >/dev/null
     until_says "all are gone" "" k get sts,ds,jobs,cronjobs,rc -o name
     until_says "their pods, too" "" k get pods -l 'app in (db,watcher,old)' -o name

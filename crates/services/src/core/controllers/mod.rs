@@ -29,6 +29,7 @@ mod revisions;
 pub mod scale;
 #[cfg(test)]
 mod script;
+mod service_account;
 mod stateful_set;
 pub mod world;
 
@@ -59,6 +60,8 @@ pub enum Controller {
     EndpointSlice,
     /// Services and Ingresses say where they are reached.
     LoadBalancer,
+    /// Namespaces have a ServiceAccount.
+    ServiceAccount,
     /// Namespaces end.
     Namespace,
     /// Objects end with their owners.
@@ -67,7 +70,7 @@ pub enum Controller {
 
 impl Controller {
     /// All of them.
-    pub const ALL: [Controller; 12] = [
+    pub const ALL: [Controller; 13] = [
         Controller::ReplicaSet,
         Controller::Deployment,
         Controller::StatefulSet,
@@ -78,6 +81,7 @@ impl Controller {
         Controller::Disruption,
         Controller::EndpointSlice,
         Controller::LoadBalancer,
+        Controller::ServiceAccount,
         Controller::Namespace,
         Controller::Garbage,
     ];
@@ -96,6 +100,7 @@ impl Controller {
             Controller::Disruption => disruption::plan(view, key, now_ms, failed),
             Controller::EndpointSlice => endpoint_slice::plan(view, key),
             Controller::LoadBalancer => load_balancer::plan(view, key),
+            Controller::ServiceAccount => service_account::plan(view, key),
             Controller::Namespace => namespace::plan(view, key, now_ms),
             Controller::Garbage => garbage::plan(view, key),
         }
@@ -114,6 +119,7 @@ impl Controller {
             Controller::Disruption => disruption::touched(view, change),
             Controller::EndpointSlice => endpoint_slice::touched(view, change),
             Controller::LoadBalancer => load_balancer::touched(view, change),
+            Controller::ServiceAccount => service_account::touched(view, change),
             Controller::Namespace => namespace::touched(view, change),
             Controller::Garbage => garbage::touched(view, change),
         }

@@ -141,7 +141,9 @@ impl Cluster {
                     Controller::LoadBalancer => {
                         matches!(KINDS[place.0].kind, "Service" | "Ingress")
                     }
-                    Controller::Namespace => KINDS[place.0].kind == "Namespace",
+                    Controller::ServiceAccount | Controller::Namespace => {
+                        KINDS[place.0].kind == "Namespace"
+                    }
                     Controller::Garbage => true,
                     Controller::StatefulSet => KINDS[place.0].kind == "StatefulSet",
                     Controller::DaemonSet => KINDS[place.0].kind == "DaemonSet",
