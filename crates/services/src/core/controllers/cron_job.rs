@@ -109,7 +109,7 @@ fn start(
     let message = format!("Created job {name}");
     steps.push(Step::Create {
         kind: &JOBS,
-        object: new_job(cron, &name, &time),
+        object: new_job(cron, &name, scheduled_s),
     });
     steps.push(Event::normal(
         COMPONENT,
@@ -147,7 +147,8 @@ fn missed(
     vec![Step::Update { kind, object }, event]
 }
 
-fn new_job(cron: &Value, name: &str, time: &str) -> Value {
+fn new_job(cron: &Value, name: &str, scheduled_s: u64) -> Value {
+    let time = due::zone(cron).map(|zone| zone.format(scheduled_s));
     let template = &cron["spec"]["jobTemplate"];
     let mut job = json!({
         "apiVersion": JOBS.api_version(),

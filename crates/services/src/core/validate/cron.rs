@@ -3,6 +3,9 @@
 //! Kubernetes uses, robfig/cron).
 
 mod times;
+mod zone;
+
+pub use zone::TimeZone;
 
 /// The longest text of a schedule.
 const TEXT_BYTES_MAX: usize = 1_024;

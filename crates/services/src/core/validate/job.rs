@@ -12,7 +12,7 @@ use super::{
     },
     COMPLETIONS_MAX,
     at::{At, Errors},
-    cron::Schedule,
+    cron::{Schedule, TimeZone},
     labels, pod, workload,
 };
 
@@ -21,8 +21,6 @@ const FAILED_INDEXES_MAX: i64 = 100_000;
 /// From so many completions on, a Job that counts failures by index may have fewer of them.
 const COMPLETIONS_MANY: i64 = 100_000;
 const FAILED_INDEXES_OF_MANY_MAX: i64 = 10_000;
-/// Time zones of schedules: there is no table of the others.
-const TIME_ZONES: [&str; 2] = ["UTC", "Etc/UTC"];
 /// The longest name of another controller that takes care of a Job.
 const MANAGER_BYTES_MAX: usize = 63;
 
@@ -337,9 +335,7 @@ fn time_zone(at: &At<'_>, errors: &mut Errors) {
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
         return at.invalid(errors, why);
     }
-    if !TIME_ZONES.contains(&at.text()) {
-        let known = TIME_ZONES.join(", ");
-        let why = format!("is not supported: only {known}; write the schedule in UTC");
-        at.invalid(errors, why);
+    if TimeZone::named(at.text()).is_none() {
+        at.invalid(errors, format!("unknown time zone {}", at.text()));
     }
 }

@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use crate::core::{object, time::parse_rfc3339, validate::cron::Schedule};
+use crate::core::{
+    object,
+    time::parse_rfc3339,
+    validate::cron::{Schedule, TimeZone},
+};
 
 /// More times missed than that are told: a clock may be wrong.
 pub(super) const MISSED_MAX: usize = 100;
@@ -22,11 +26,11 @@ pub(super) struct Due {
 }
 
 impl Due {
-    /// Nothing is ever due by a schedule that can't be read.
+    /// Nothing is ever due by a schedule that can't be read, or in a zone that is not known.
     pub(super) fn of(cron: &Value, now_s: u64) -> Due {
         let spec = &cron["spec"];
         let schedule = spec["schedule"].as_str().unwrap_or_default();
-        let Ok(schedule) = Schedule::parse(schedule) else {
+        let (Ok(schedule), Some(zone)) = (Schedule::parse(schedule), zone(cron)) else {
             return Due::default();
         };
         let seconds = |text: &str| Some(parse_rfc3339(text)? / 1_000);
@@ -35,11 +39,12 @@ impl Due {
             .and_then(seconds);
         let created_s = seconds(object::meta(cron, "creationTimestamp"));
         let since_s = last_s.or(created_s).unwrap_or(now_s);
-        let scheduled_s = schedule.last(since_s, now_s);
+        let scheduled_s = schedule.last(since_s, now_s, zone);
         let deadline_s = spec["startingDeadlineSeconds"].as_u64();
         let first_s = deadline_s.map_or(0, |deadline_s| now_s.saturating_sub(deadline_s));
         let from_s = since_s.max(first_s.saturating_sub(1));
-        let times = std::iter::successors(schedule.after(from_s), |time_s| schedule.after(*time_s));
+        let after = |time_s: u64| schedule.after(time_s, zone);
+        let times = std::iter::successors(after(from_s), |time_s| after(*time_s));
         Due {
             scheduled_s,
             is_late: scheduled_s.is_some_and(|scheduled_s| scheduled_s < first_s),
@@ -47,8 +52,16 @@ impl Due {
                 .take_while(|time_s| *time_s <= now_s)
                 .take(MISSED_MAX + 1)
                 .count(),
-            next_s: schedule.after(scheduled_s.unwrap_or(since_s)),
+            next_s: after(scheduled_s.unwrap_or(since_s)),
         }
+    }
+}
+
+/// The zone by whose clocks a CronJob goes.
+pub(super) fn zone(cron: &Value) -> Option<TimeZone> {
+    match cron["spec"]["timeZone"].as_str() {
+        None | Some("") => Some(TimeZone::UTC),
+        Some(name) => TimeZone::named(name),
     }
 }
 

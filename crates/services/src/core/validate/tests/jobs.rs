@@ -92,10 +92,11 @@ fn cron_jobs() {
                 spec(json!({"schedule": "@hourly", "timeZone": "Etc/UTC"})),
                 &[],
             ),
+            (spec(json!({"timeZone": "Europe/Berlin"})), &[]),
             (
-                spec(json!({"timeZone": "Europe/Berlin"})),
+                spec(json!({"timeZone": "Europe/Atlantis"})),
                 &[
-                    "spec.timeZone: Invalid value: \"Europe/Berlin\": is not supported: only UTC, Etc/UTC; write the schedule in UTC",
+                    "spec.timeZone: Invalid value: \"Europe/Atlantis\": unknown time zone Europe/Atlantis",
                 ],
             ),
             (
