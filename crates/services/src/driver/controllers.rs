@@ -30,6 +30,7 @@ use crate::core::{
     kinds,
     lifecycle::Deletion,
     object::Name,
+    status::Failure,
 };
 
 /// So many keys are worked on at a time.
@@ -37,6 +38,9 @@ const RUNNING_MAX: usize = 16;
 /// The first and the longest wait before a key that failed is tried again.
 const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(60);
+/// So long a plan waits at most to learn what the one before did. What is made twice then is one
+/// too many, and goes again.
+const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 /// How often old Events are looked for.
 const EVENTS_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -95,8 +99,12 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, us
             entry.is_running = true;
             keys.running += 1;
             let (executor, sender) = (executor.clone(), done_sender.clone());
+            let mirror = mirror.clone();
             task::spawn(async move {
                 let done = executor.run(plan.steps).await;
+                if done.is_uncertain() {
+                    catch_up(&mirror, &executor).await;
+                }
                 // Nobody listens when this node leads no more.
                 let _ = sender.send((key, plan.again_in_ms, done)).await;
             });
@@ -127,6 +135,19 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, us
                 }
             }
         }
+    }
+}
+
+/// Waits until the mirror has what a step may have done of which nobody knows how it ended: the
+/// next plan would do it once more, under another name.
+async fn catch_up<C: ControlApi>(mirror: &Mirror, executor: &Executor<C>) {
+    let present = executor.objects.store.revision();
+    let caught = clock::timeout(CATCH_UP_MAX, async {
+        mirror.reaches(present.await?).await;
+        Ok::<(), Failure>(())
+    });
+    if !matches!(caught.await, Ok(Ok(()))) {
+        tracing::debug!("a plan is made though nobody knows how the one before ended");
     }
 }
 

@@ -31,6 +31,12 @@ impl Done {
         let outrun = [Reason::Conflict, Reason::AlreadyExists, Reason::NotFound];
         reason.is_some_and(|reason| outrun.contains(&reason))
     }
+
+    /// Whether nobody knows if the last step was done.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        let failure = self.failure.as_ref();
+        failure.is_some_and(|failure| failure.code() >= 500)
+    }
 }
 
 /// Who carries out plans.

@@ -36,18 +36,24 @@ pub(super) fn base_name(owner: &Value) -> String {
     base
 }
 
-/// Names for what an owner makes, in an order that follows from its uid alone, without those
-/// that are taken: who plans the same again gets the same names.
+/// Names for what an owner makes, without those that are taken. They follow from the owner at one
+/// revision: who plans the same again gets the same names, and since its status tells how many
+/// there are, what is made in the place of something that is gone gets another one.
 pub(super) fn free_names<'a>(
     owner: &'a Value,
     is_taken: impl Fn(&str) -> bool + 'a,
 ) -> impl Iterator<Item = String> + 'a {
     let base = base_name(owner);
     let name = move |ordinal: u64| {
-        let seed = format!("{}/{ordinal}", object::uid(owner));
+        let seed = format!("{}/{}/{ordinal}", object::uid(owner), revision(owner));
         format!("{base}{}", hash_text(seed.as_bytes(), SUFFIX_LENGTH))
     };
     (0..).map(name).filter(move |name| !is_taken(name))
+}
+
+/// What tells an owner's state from those before it, in seeds of names.
+pub(super) fn revision(owner: &Value) -> &str {
+    object::meta(owner, "resourceVersion")
 }
 
 /// The entry of `ownerReferences` for who controls.
@@ -165,8 +171,14 @@ mod tests {
         );
         let rest: Vec<String> = free_names(&owner, |name| name == free[1]).take(2).collect();
         assert_eq!(rest, [free[0].clone(), free[2].clone()]);
-        let other = json!({"metadata": {"name": "web", "uid": "u-2"}});
-        assert_ne!(free_names(&other, |_| false).next().unwrap(), free[0]);
+        let other = |uid: &str, version: &str| {
+            let meta = json!({"name": "web", "uid": uid, "resourceVersion": version});
+            let owner = json!({"metadata": meta});
+            free_names(&owner, |_| false).next().unwrap()
+        };
+        assert_ne!(other("u-2", ""), free[0]);
+        // What is gone by now had another name.
+        assert_ne!(other("u-1", "1"), other("u-1", "2"));
     }
 
     #[test]

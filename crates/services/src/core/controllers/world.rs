@@ -8,16 +8,18 @@
 //!   failure's message to the planner; after a plan that went well it hands over none, and plans
 //!   once more.
 //! - It carries out one plan for a controller's object at a time; plans for others may run beside
-//!   it. It plans only from a view that has all that earlier plans for this object did. A new
-//!   leader's first view has all that the leaders before it did, and they do nothing any more.
+//!   it. It plans only from a view that has all that earlier plans for this object did, and, as far
+//!   as that can be learned, what a step did of which nobody knows how it ended. A new leader's
+//!   first view has all that the leaders before it did, and they do nothing any more.
 //! - It plans again for what [`super::Controller::touched`] names whenever an object changes, also
 //!   for changes that came while it planned, and for everything when it begins: then each object
 //!   counts as new.
 //! - It refuses new objects in a namespace that is being deleted, by a compare at the time of the
 //!   write.
 //!
-//! Steps can be repeated: names of new objects follow from what is planned for, so that the
-//! second creation meets `AlreadyExists`; updates compare `resourceVersion`, deletions the uid.
+//! Steps can be repeated: names of new objects follow from what is planned for, in the state that
+//! the plan saw, so that the second creation meets `AlreadyExists`; updates compare
+//! `resourceVersion`, deletions the uid.
 
 use std::{borrow::Cow, sync::Arc};
 

@@ -43,13 +43,13 @@ impl Daemons<'_> {
         last.map_or_else(Failures::default, |pod| failures(pod, self.now_ms))
     }
 
-    /// A name that follows from the DaemonSet, its template and the node alone, unless it is
-    /// taken: who plans the same again gets the same name.
+    /// A name that follows from the DaemonSet at one revision, its template and the node, unless it
+    /// is taken, as in [`owners::free_names`].
     pub(super) fn free_name(&self, node: &str, is_taken: impl Fn(&str) -> bool) -> String {
         let base = owners::base_name(self.set);
-        let uid = object::uid(self.set);
+        let (uid, revision) = (object::uid(self.set), owners::revision(self.set));
         let name = |ordinal: u64| {
-            let seed = format!("{uid}/{node}/{}/{ordinal}", self.hash);
+            let seed = format!("{uid}/{revision}/{node}/{}/{ordinal}", self.hash);
             format!("{base}{}", hash_text(seed.as_bytes(), SUFFIX_LENGTH))
         };
         let mut free = (0..).map(name).filter(|name| !is_taken(name));

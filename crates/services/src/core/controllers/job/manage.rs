@@ -294,7 +294,8 @@ fn namesake(job: &Value, index: u32) -> Value {
     let (name, ending) = (object::name(job), format!("-{index}"));
     let end = name.floor_char_boundary(NAME_LENGTH_MAX - ending.len());
     let uid = format!("{}/{index}", object::uid(job));
-    json!({"metadata": {"name": format!("{}{ending}", &name[..end]), "uid": uid}})
+    let name = format!("{}{ending}", &name[..end]);
+    json!({"metadata": {"name": name, "uid": uid, "resourceVersion": owners::revision(job)}})
 }
 
 fn mark(pod: &mut Value, field: &str, key: &str, number: u64) {

@@ -49,6 +49,8 @@ pub(super) struct Cluster {
     /// Why no pod can be made.
     pub(super) refusal: Option<String>,
     pub(super) done: Vec<Done>,
+    /// Pods whose names were drawn.
+    pub(super) born: BTreeSet<Place>,
 }
 
 pub(super) fn place(name: &Name) -> Place {
@@ -135,6 +137,7 @@ impl Cluster {
             failed: BTreeMap::new(),
             refusal: None,
             done: Vec::new(),
+            born: BTreeSet::new(),
         }
     }
 

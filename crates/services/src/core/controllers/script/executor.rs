@@ -10,8 +10,8 @@ use crate::core::{
         Controller,
         world::{Change, Plan, Step, View},
     },
-    kinds::{KINDS, NAMESPACES},
-    object::Name,
+    kinds::{KINDS, NAMESPACES, PODS},
+    object::{self, Name},
     status::{Failure, Reason},
 };
 
@@ -34,6 +34,7 @@ impl Cluster {
             if let Err(failure) = self.carry_out(step) {
                 return self.fail(task, failure);
             }
+            self.note_birth(step);
             let told = match step {
                 Step::Create { .. } => self.target(step),
                 _ => before,
@@ -50,6 +51,18 @@ impl Cluster {
         }
         if self.failed.remove(task).is_some() {
             self.queue.insert(task.clone());
+        }
+    }
+
+    /// A name that was drawn for a pod never comes again, even if the pod is gone.
+    fn note_birth(&mut self, step: &Step) {
+        if let Step::Create { kind, object } = step
+            && *kind == &PODS
+            && !object["metadata"]["generateName"].is_null()
+            && object::controller(object).is_some_and(|owner| owner["kind"] != "StatefulSet")
+        {
+            let name = Name::of(kind, object);
+            assert!(self.born.insert(place(&name)), "{} comes again", name.name);
         }
     }
 
