@@ -18,6 +18,7 @@ mod daemon_set;
 mod deployment;
 mod disruption;
 mod endpoint_slice;
+mod essence;
 mod garbage;
 mod job;
 pub mod load_balancer;
@@ -30,6 +31,7 @@ pub mod scale;
 #[cfg(test)]
 mod script;
 mod service_account;
+mod share;
 mod stateful_set;
 pub mod world;
 

@@ -15,6 +15,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::{Map, Value, json};
 
 use super::{
+    essence::without_empty,
     owners::{self, hash_text},
     world::{self, Change, Step, View},
 };
@@ -240,8 +241,7 @@ fn revision(kind: &'static Kind, owner: &Value, hash: &str, number: i64) -> Valu
     object
 }
 
-/// A template without what makes no difference: clients that read an object into structs and
-/// write it back leave out what is empty and add empty structs.
+/// A template without what makes no difference.
 fn essence(template: &Value) -> Value {
     let mut template = without_empty(template);
     if let Some(fields) = template.as_object_mut() {
@@ -257,31 +257,6 @@ fn essence(template: &Value) -> Value {
         }
     }
     template
-}
-
-/// The depth is bounded, as that of all JSON that was parsed is.
-fn without_empty(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields = fields
-                .iter()
-                .filter(|(field, value)| !is_empty(field, value))
-                .map(|(field, value)| (field.clone(), without_empty(value)));
-            Value::Object(fields.collect())
-        }
-        Value::Array(items) => items.iter().map(without_empty).collect(),
-        scalar => scalar.clone(),
-    }
-}
-
-fn is_empty(field: &str, value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty() && matches!(field, "metadata" | "resources"),
-        _ => false,
-    }
 }
 
 /// Which workloads of a kind that keeps revisions a change is about: itself, or whose the pod or

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::core::controllers::share::{self, Round};
+
 /// The spec of a DaemonSet, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Numbers {
@@ -41,14 +43,10 @@ impl Numbers {
 
 /// A number, or a percentage of `total`, rounded up.
 fn resolve(value: &Value, total: usize, absent: usize) -> usize {
-    if let Some(number) = value.as_u64() {
-        return usize::try_from(number).unwrap_or(usize::MAX);
-    }
-    let percent = value.as_str().and_then(|text| text.strip_suffix('%'));
-    let percent = percent.and_then(|text| text.parse::<u32>().ok());
-    percent.map_or(absent, |percent| {
-        (percent as usize).saturating_mul(total).div_ceil(100)
-    })
+    let total = i64::try_from(total).unwrap_or(i64::MAX);
+    let said = share::of(value, total, Round::Up);
+    said.and_then(|said| usize::try_from(said).ok())
+        .unwrap_or(absent)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What a Deployment's spec says, resolved into whole numbers.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::core::controllers::share::{self, Round};
 
 /// A deadline that says "none", as Kubernetes' clients write it.
 const NO_DEADLINE_S: u64 = i32::MAX as u64;
@@ -61,37 +63,25 @@ impl Numbers {
     }
 }
 
-/// Surge is rounded up, unavailability down; where both would be none, one pod may be unavailable:
+/// A quarter if nothing is said. Surge is rounded up, unavailability down; where both would be none, one pod may be unavailable:
 /// else nothing could ever move.
 fn fenceposts(surge: &Value, unavailable: &Value, replicas: i64) -> (i64, i64) {
-    let surge = resolve(surge, replicas, true);
-    let unavailable = resolve(unavailable, replicas, false);
+    let resolve = |value, round| {
+        let said = match value {
+            &Value::Null => share::of(&json!("25%"), replicas, round),
+            value => share::of(value, replicas, round),
+        };
+        said.unwrap_or_default().clamp(0, i64::from(i32::MAX))
+    };
+    let (surge, unavailable) = (resolve(surge, Round::Up), resolve(unavailable, Round::Down));
     match (surge, unavailable) {
         (0, 0) => (0, 1),
         bounds => bounds,
     }
 }
 
-/// A number, or a percentage of `total`; a quarter if nothing is said.
-fn resolve(value: &Value, total: i64, rounds_up: bool) -> i64 {
-    if let Some(number) = value.as_i64() {
-        return number.clamp(0, i64::from(i32::MAX));
-    }
-    let text = value.as_str().unwrap_or("25%");
-    let percent = text
-        .strip_suffix('%')
-        .and_then(|text| text.parse::<u32>().ok());
-    let hundredths = i64::from(percent.unwrap_or_default()).saturating_mul(total);
-    match rounds_up {
-        true => hundredths.saturating_add(99) / 100,
-        false => hundredths / 100,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -1,13 +1,9 @@
 //! When two pod templates are the same. A Deployment's present ReplicaSet is the one with its
 //! template; the hash only makes its name and label.
-//!
-//! Clients that read an object into structs and write it back (`kubectl rollout undo`) leave out
-//! what is empty and add empty structs. So nulls, empty texts and lists, and an empty `metadata`
-//! or `resources` count as not there.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::core::controllers::owners::hash_text;
+use crate::core::controllers::{essence::without_empty, owners::hash_text};
 
 /// The label that tells a ReplicaSet's pods from those of its siblings.
 pub(super) const HASH_LABEL: &str = "pod-template-hash";
@@ -24,31 +20,6 @@ pub(super) fn essence(template: &Value) -> Value {
         }
     }
     template
-}
-
-/// The depth is bounded, as that of all JSON that was parsed is.
-fn without_empty(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields = fields
-                .iter()
-                .filter(|(field, value)| !is_empty(field, value))
-                .map(|(field, value)| (field.clone(), without_empty(value)));
-            Value::Object(fields.collect::<Map<_, _>>())
-        }
-        Value::Array(items) => items.iter().map(without_empty).collect(),
-        scalar => scalar.clone(),
-    }
-}
-
-fn is_empty(field: &str, value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty() && matches!(field, "metadata" | "resources"),
-        _ => false,
-    }
 }
 
 /// A hash of a template's essence. A count of collisions makes it another one.

@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use crate::core::{
-    controllers::{scale, world::View},
+    controllers::{
+        scale,
+        share::{self, Round},
+        world::View,
+    },
     kinds::{DEPLOYMENTS, Kind, REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS},
     object, versions,
 };
@@ -70,16 +74,9 @@ pub(super) fn count(
 
 /// A number, or a percentage of all, rounded up.
 fn amount(value: &Value, all: i64) -> Result<i64, String> {
-    if let Some(number) = value.as_i64() {
-        return Ok(number);
-    }
-    let percent = value.as_str().and_then(|text| text.strip_suffix('%'));
-    let percent: Option<u32> = percent.and_then(|text| text.parse().ok());
-    let percent = percent.ok_or_else(|| {
+    share::of(value, all, Round::Up).ok_or_else(|| {
         "invalid value for IntOrString: invalid type: string is not a percentage".to_owned()
-    })?;
-    let hundredths = i64::from(percent).saturating_mul(all);
-    Ok(hundredths.saturating_add(99) / 100)
+    })
 }
 
 /// The sum of what the controllers of the pods ask for; and whether a pod has none.

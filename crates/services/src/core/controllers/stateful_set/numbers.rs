@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use crate::core::controllers::share::{self, Round};
+
 use crate::core::object;
 
 /// The spec of a StatefulSet, in numbers.
@@ -69,12 +71,7 @@ fn small(value: &Value, default: i64) -> i64 {
 
 /// A number, or a percentage that is rounded down; at least one, or nothing could ever move.
 fn max_unavailable(value: &Value, replicas: i64) -> usize {
-    let percent = value.as_str().and_then(|text| text.strip_suffix('%'));
-    let percent = percent.and_then(|text| text.parse::<u32>().ok());
-    let count = match percent {
-        Some(percent) => i64::from(percent).saturating_mul(replicas) / 100,
-        None => small(value, 1),
-    };
+    let count = share::of(value, replicas, Round::Down).unwrap_or(1);
     usize::try_from(count.max(1)).unwrap_or(usize::MAX)
 }
 
