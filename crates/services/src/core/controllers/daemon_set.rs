@@ -34,12 +34,11 @@ use self::{
 use super::{
     owners, pods,
     revisions::{self, History},
-    world::{self, Change, Event, Plan, Step, View},
+    world::{Change, Plan, Step, View},
 };
 use crate::core::{
     kinds::{DAEMON_SETS, NODES, PODS},
     object::{self, Name},
-    selector::LabelSelector,
 };
 
 const COMPONENT: &str = "daemonset-controller";
@@ -104,13 +103,8 @@ pub(super) fn plan(view: &dyn View, key: &Name, now_ms: u64, failed: Option<&str
     let Some(set) = set.filter(|set| !object::is_being_deleted(set)) else {
         return Plan::default();
     };
-    let about = world::reference(key.kind, &set);
-    let selector = match LabelSelector::from_json(&set["spec"]["selector"]) {
-        Ok(selector) => selector,
-        Err(why) => {
-            let event = Event::warning(COMPONENT, about, "InvalidSelector", why);
-            return Plan::of(vec![event]);
-        }
+    let Some(selector) = owners::selector(&set) else {
+        return Plan::default();
     };
     let claims = owners::claim(view, key.kind, &set, &PODS, &selector);
     let history = revisions::sync(view, key.kind, &set, &selector);

@@ -23,7 +23,7 @@ use self::{
 };
 use super::{
     conditions, owners,
-    world::{self, Change, Event, Plan, Step, View},
+    world::{self, Change, Plan, Step, View},
 };
 use crate::core::{
     kinds::{DEPLOYMENTS, PODS, REPLICA_SETS},
@@ -108,12 +108,8 @@ pub(super) fn plan(view: &dyn View, key: &Name, now_ms: u64, failed: Option<&str
         return Plan::default();
     };
     let about = world::reference(key.kind, &deployment);
-    let selector = match LabelSelector::from_json(&deployment["spec"]["selector"]) {
-        Ok(selector) => selector,
-        Err(why) => {
-            let event = Event::warning(COMPONENT, about, "InvalidSelector", why);
-            return Plan::of(vec![event]);
-        }
+    let Some(selector) = owners::selector(&deployment) else {
+        return Plan::default();
     };
     let claims = owners::claim(view, key.kind, &deployment, &REPLICA_SETS, &selector);
     if !claims.steps.is_empty() {

@@ -101,6 +101,12 @@ fn with_owner(object: &Value, reference: &Value) -> Value {
     object
 }
 
+/// The selector of a workload. None if it can't be read: validation lets none such in, and a plan
+/// that told of it would be made again and again.
+pub(super) fn selector(owner: &Value) -> Option<LabelSelector> {
+    LabelSelector::from_json(&owner["spec"]["selector"]).ok()
+}
+
 /// Whether an object has the labels that are wanted.
 pub(super) fn selects(selector: &LabelSelector, object: &Value) -> bool {
     selector.matches(object["metadata"]["labels"].as_object())

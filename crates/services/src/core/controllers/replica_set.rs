@@ -45,12 +45,9 @@ pub(super) fn plan(view: &dyn View, key: &Name, now_ms: u64, failed: Option<&str
         return Plan::default();
     };
     let about = || world::reference(key.kind, &set);
-    let selector = match scale::selector(key.kind, &set) {
-        Ok(selector) => selector,
-        Err(why) => {
-            let event = Event::warning(component(key.kind), about(), "InvalidSelector", why);
-            return Plan::of(vec![event]);
-        }
+    // As of others, see `owners::selector`.
+    let Ok(selector) = scale::selector(key.kind, &set) else {
+        return Plan::default();
     };
     let Claims { owned, steps } = owners::claim(view, key.kind, &set, &PODS, &selector);
     let active: Vec<Arc<Value>> = owned

@@ -74,17 +74,8 @@ pub(super) fn plan(view: &dyn View, key: &Name, now_ms: u64, failed: Option<&str
     let Some(set) = view.get(key.kind, &key.namespace, &key.name) else {
         return Plan::default();
     };
-    let selector = match LabelSelector::from_json(&set["spec"]["selector"]) {
-        Ok(selector) => selector,
-        Err(why) => {
-            let about = world::reference(key.kind, &set);
-            return Plan::of(vec![Event::warning(
-                COMPONENT,
-                about,
-                "InvalidSelector",
-                why,
-            )]);
-        }
+    let Some(selector) = owners::selector(&set) else {
+        return Plan::default();
     };
     let (members, claims) = members(view, &set, &selector);
     if !claims.is_empty() {
