@@ -144,6 +144,18 @@ impl NodeRule {
                 .is_none_or(|terms| terms.iter().any(holds))
     }
 
+    /// The only nodes that it can be for, if each term names some, as a DaemonSet's pods do; none:
+    /// any node has to be looked at.
+    pub(super) fn names(&self) -> Option<BTreeSet<&str>> {
+        let mut all = BTreeSet::new();
+        for term in self.required.as_ref()? {
+            let is_list = |one: &&Requirement| one.operator == Operator::In;
+            let named = term.names.iter().find(is_list)?;
+            all.extend(named.values.iter().map(String::as_str));
+        }
+        Some(all)
+    }
+
     /// Whether it likes some nodes more than others.
     pub(super) fn has_preference(&self) -> bool {
         !self.preferred.is_empty()
@@ -232,6 +244,31 @@ mod tests {
         let mut both = one(field("In", "n1"));
         both["nodeSelector"] = json!({"zone": "b"});
         assert!(!NodeRule::read(&both).allows("n1", &labels()));
+    }
+
+    #[test]
+    fn nodes_that_are_named() {
+        let names = |terms: Value| {
+            let required = json!({REQUIRED: {"nodeSelectorTerms": terms}});
+            let rule = NodeRule::read(&json!({"affinity": {"nodeAffinity": required}}));
+            let names = rule.names()?.into_iter().map(str::to_owned);
+            Some(names.collect::<Vec<String>>())
+        };
+        let field = |operator: &str, values: &[&str]| json!({"key": "metadata.name", "operator": operator, "values": values});
+        let label = json!({"key": "disk", "operator": "Exists"});
+        let one = json!({"matchFields": [field("In", &["n1"])]});
+        let two = json!({"matchExpressions": [label], "matchFields": [field("NotIn", &["n3"]), field("In", &["n2"])]});
+        assert_eq!(names(json!([one])), Some(vec!["n1".to_owned()]));
+        assert_eq!(
+            names(json!([one, two])),
+            Some(vec!["n1".to_owned(), "n2".to_owned()])
+        );
+        assert_eq!(names(json!([one, {"matchExpressions": [label]}])), None);
+        assert_eq!(
+            names(json!([{"matchFields": [field("NotIn", &["n1"])]}])),
+            None
+        );
+        assert_eq!(NodeRule::read(&json!({})).names(), None);
     }
 
     #[test]

@@ -85,6 +85,15 @@ impl Scheduler {
         if let Some(slot) = nominated.filter(|slot| cycle.passes(&self.snapshot, *slot)) {
             return Some(slot);
         }
+        let pod = cycle.pod.clone();
+        if let Some(names) = pod.node_rule.names() {
+            let slots = names
+                .into_iter()
+                .filter_map(|name| self.snapshot.slot(name));
+            let mut feasible: Vec<Slot> = slots.collect();
+            feasible.retain(|slot| cycle.passes(&self.snapshot, *slot));
+            return score::best(&mut self.snapshot, cycle, &feasible, self.settings.packing);
+        }
         let end = self.snapshot.slots_end();
         let enough = self.enough(self.snapshot.node_count());
         let mut feasible = Vec::new();
