@@ -9,6 +9,7 @@
 //! An image is no must: a container without one is a program of the machine.
 
 mod at;
+mod autoscaler;
 mod container;
 pub mod cron;
 mod env;
@@ -151,7 +152,7 @@ fn content(kind: &Kind, object: &Value, errors: &mut Errors) {
         ("discovery.k8s.io", "EndpointSlice") => service::endpoint_slice(&root, errors),
         ("networking.k8s.io", "Ingress") => ingress::ingress(&spec, errors),
         ("policy", "PodDisruptionBudget") => others::disruption_budget(&spec, errors),
-        ("autoscaling", "HorizontalPodAutoscaler") => others::autoscaler(&spec, errors),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaler::autoscaler(&spec, errors),
         ("scheduling.k8s.io", "PriorityClass") => others::priority_class(&root, errors),
         _ => {}
     }

@@ -194,26 +194,6 @@ pub(super) fn disruption_budget(spec: &At<'_>, errors: &mut Errors) {
     labels::selector(&spec.child("selector"), errors);
 }
 
-/// A HorizontalPodAutoscaler's spec.
-pub(super) fn autoscaler(spec: &At<'_>, errors: &mut Errors) {
-    let (least, most) = (spec.child("minReplicas"), spec.child("maxReplicas"));
-    if least.number().is_some_and(|count| count < 1) {
-        least.invalid(errors, "must be greater than or equal to 1");
-    }
-    if most.number().unwrap_or_default() < 1 {
-        most.invalid(errors, "must be greater than 0");
-    }
-    if most.number() < least.number() {
-        most.invalid(errors, "must be greater than or equal to `minReplicas`");
-    }
-    super::workload::replicas(&most, errors);
-    for field in ["kind", "name"] {
-        let at = spec.child("scaleTargetRef").child(field);
-        at.needed(errors);
-        at.named_if_any(errors, names::path_segment);
-    }
-}
-
 /// A PriorityClass.
 pub(super) fn priority_class(object: &At<'_>, errors: &mut Errors) {
     let value = object.child("value");

@@ -279,6 +279,73 @@ fn ingresses_budgets_scalers_priorities() {
             ],
         )],
     );
+    let cpu = |target: Value| json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
+    let share = json!({"type": "Utilization", "averageUtilization": 50});
+    let rules = |rules: Value| spec(json!({"behavior": {"scaleDown": rules}}));
+    let policy = json!({"type": "Pods", "value": 1, "periodSeconds": 60});
+    check(
+        &kind("autoscaling", "HorizontalPodAutoscaler"),
+        &json!({"metadata": meta, "spec": {"maxReplicas": 3, "scaleTargetRef": target, "metrics": cpu(share.clone()),
+            "behavior": {"scaleUp": {"policies": [policy], "selectPolicy": "Max", "tolerance": "0.05"}}}}),
+        &[
+            (
+                spec(
+                    json!({"metrics": cpu(json!({"type": "Share", "averageUtilization": 0, "averageValue": "-1"}))}),
+                ),
+                &[
+                    "spec.metrics[0].resource.target.type: Invalid value: \"Share\": must be either Utilization, Value, or AverageValue",
+                    "spec.metrics[0].resource.target.averageValue: Invalid value: \"-1\": must be positive",
+                    "spec.metrics[0].resource.target.averageUtilization: Invalid value: 0: must be greater than 0",
+                    "spec.metrics[0].resource.target.averageValue: Forbidden: may not set both a target raw value and a target utilization",
+                ],
+            ),
+            (
+                spec(json!({"metrics": cpu(json!({"type": "Utilization"}))})),
+                &[
+                    "spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization",
+                ],
+            ),
+            (
+                spec(
+                    json!({"metrics": [{"type": "Pods", "resource": {"name": "cpu", "target": share}}, {"type": "Disk"}, {}]}),
+                ),
+                &[
+                    "spec.metrics[0].pods: Required value: must populate information for the given metric source",
+                    "spec.metrics[0].resource: Forbidden: must populate the given metric source only",
+                    "spec.metrics[1].type: Unsupported value: \"Disk\": supported values: \"ContainerResource\", \"External\", \"Object\", \"Pods\", \"Resource\"",
+                    "spec.metrics[2].type: Required value: must specify a metric source type",
+                ],
+            ),
+            (
+                spec(
+                    json!({"metrics": [{"type": "External", "external": {"metric": {"name": ""}, "target": {"type": "Value"}}}]}),
+                ),
+                &[
+                    "spec.metrics[0].external.metric.name: Required value: must specify a metric name",
+                    "spec.metrics[0].external.target.averageValue: Required value: must set either a target value for metric or a per-pod target",
+                ],
+            ),
+            (
+                rules(
+                    json!({"stabilizationWindowSeconds": 3601, "selectPolicy": "Best", "policies": [], "tolerance": "-1"}),
+                ),
+                &[
+                    "spec.behavior.scaleDown.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600",
+                    "spec.behavior.scaleDown.selectPolicy: Unsupported value: \"Best\": supported values: \"Disabled\", \"Max\", \"Min\"",
+                    "spec.behavior.scaleDown.policies: Required value: must specify at least one Policy",
+                    "spec.behavior.scaleDown.tolerance: Invalid value: \"-1\": must be greater than or equal to 0",
+                ],
+            ),
+            (
+                rules(json!({"policies": [{"type": "Nodes", "value": 0, "periodSeconds": 1801}]})),
+                &[
+                    "spec.behavior.scaleDown.policies[0].type: Unsupported value: \"Nodes\": supported values: \"Percent\", \"Pods\"",
+                    "spec.behavior.scaleDown.policies[0].value: Invalid value: 0: must be greater than zero",
+                    "spec.behavior.scaleDown.policies[0].periodSeconds: Invalid value: 1801: must be less than or equal to 1800",
+                ],
+            ),
+        ],
+    );
     let priority = kind("scheduling.k8s.io", "PriorityClass");
     let good = json!({"metadata": meta, "value": 7});
     check(
