@@ -20,6 +20,7 @@ impl Container {
             return;
         }
         let since_ms = at_ms.min(turn.now_ms);
+        self.restart_count = self.number;
         self.refusal = None;
         self.refusals.reset();
         for probe in &mut self.probes {
@@ -123,8 +124,12 @@ impl Container {
         if self.life != Life::Starting {
             return;
         }
-        if self.stop.take().is_some() {
-            // It was not to start any more.
+        let is_unwanted = self.stop.take().is_some();
+        if is_unwanted || failure == StartFailure::Create {
+            // The runtime may have begun with it, and begins with nothing twice.
+            self.number = self.number.saturating_add(1);
+        }
+        if is_unwanted {
             self.life = Life::Dead;
             return;
         }
@@ -180,6 +185,7 @@ impl Container {
         };
         self.retry_at_ms = end.finished_ms.saturating_add(self.delay_ms);
         self.is_delay_told = false;
+        self.restart_count = self.restart_count.max(end.number);
         self.ended_before = self.ended.replace(end);
         self.refusal = None;
         self.life = Life::Dead;

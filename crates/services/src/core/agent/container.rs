@@ -101,8 +101,10 @@ pub(super) struct Container {
     pub(super) post_start: Option<Result<Action, String>>,
     pub(super) pre_stop: Option<Result<Action, String>>,
     pub(super) stop_signal: String,
-    /// Of the attempt that lives; else of the latest.
+    /// Of the attempt that lives; else of the latest, or of the next if that never came to be.
     pub(super) number: u32,
+    /// The number of the attempt that was the last to come to be.
+    pub(super) restart_count: u32,
     pub(super) life: Life,
     /// The attempt that ended last.
     pub(super) ended: Option<End>,
@@ -150,6 +152,7 @@ impl Container {
             pre_stop: hook("preStop"),
             stop_signal: stop_signal.to_owned(),
             number: 0,
+            restart_count: 0,
             life: Life::Dead,
             ended: None,
             ended_before: None,
@@ -230,14 +233,6 @@ impl Container {
     /// Whether the pod has failed with it.
     pub(super) fn has_failed_init(&self) -> bool {
         self.role == Role::Init && self.is_done() && !self.has_succeeded()
-    }
-
-    /// The number of the attempt that was the last to come to be.
-    pub(super) fn restart_count(&self) -> u32 {
-        match (self.life, &self.ended) {
-            (Life::Running { .. }, _) | (_, None) => self.number,
-            (_, Some(end)) => end.number,
-        }
     }
 
     /// The attempt that lives.

@@ -132,6 +132,7 @@ fn take_over_one(
         one.end_with(end);
     }
     one.number = number;
+    one.restart_count = number;
     if let Some(Ok(since_ms)) = latest.map(|latest| latest.state) {
         let is_known = number == told.number;
         take_over_run(

@@ -169,14 +169,14 @@ fn container(one: &Container, pod: &Pod, has_init: bool, turn: &mut Turn<'_>) ->
         "name": one.name,
         "image": one.image,
         "imageID": if has_run { one.image.as_str() } else { "" },
-        "restartCount": one.restart_count(),
+        "restartCount": one.restart_count,
         "ready": one.is_ready(),
         "started": one.is_started(),
         "state": state(&shown, has_init, one, pod),
         "lastState": last.map_or_else(|| json!({}), |end| terminated(end, one, pod)),
     });
     if has_run {
-        status["containerID"] = json!(container_id(pod, one, one.restart_count()));
+        status["containerID"] = json!(container_id(pod, one, one.restart_count));
     }
     status
 }

@@ -14,7 +14,11 @@ mod places;
 mod sessions;
 mod spec;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use atoll_world::{
     clock, task, tree,
@@ -235,22 +239,17 @@ impl Inner {
         let create = |error: String| (StartFailure::Create, error);
         let mut spec = spec::of(&self.places, &self.cgroups, id, pod, run).map_err(create)?;
         spec.lease = Some(self.lease.clone());
-        let started = workload::start(&self.launcher, &dir, &spec);
-        match started.map_err(|error| create(error.to_string()))? {
-            State::Running(running) => Ok(running.started_ms),
-            State::Exited(exited) if exited.started_ms.is_none() => {
+        match workload::start(&self.launcher, &dir, &spec) {
+            Ok(State::Running(running)) => Ok(running.started_ms),
+            Ok(State::Exited(exited)) if exited.started_ms.is_none() => {
                 Err((StartFailure::Start, exited.message))
             }
-            State::Exited(exited) => Ok(exited.started_ms.unwrap_or(exited.finished_ms)),
-            State::Lost(lost) => Err((StartFailure::Start, lost.message)),
-            State::Starting | State::NotStarted => {
-                // It must not begin later.
-                let killed = workload::kill(&dir);
-                let why = killed.err().map(|error| error.to_string());
-                Err(create(
-                    why.unwrap_or_else(|| "it did not start in time".to_owned()),
-                ))
+            Ok(State::Exited(exited)) => Ok(exited.started_ms.unwrap_or(exited.finished_ms)),
+            Ok(State::Lost(lost)) => Err((StartFailure::Start, lost.message)),
+            Ok(State::Starting | State::NotStarted) => {
+                given_up(id, &dir, "it did not start in time".to_owned())
             }
+            Err(error) => given_up(id, &dir, error.to_string()),
         }
     }
 
@@ -334,5 +333,17 @@ impl Inner {
             more: page.more,
             is_over,
         })
+    }
+}
+
+/// Sees to it that an attempt does not begin later. One that can't be ended counts as running
+/// until it has: another one takes its place after that.
+fn given_up(id: &AttemptId, dir: &Path, why: String) -> Result<u64, (StartFailure, String)> {
+    match workload::kill(dir) {
+        Ok(()) => Err((StartFailure::Create, why)),
+        Err(error) => {
+            tracing::warn!(%id, %why, %error, "a container has neither started nor ended");
+            Ok(clock::wall_ms())
+        }
     }
 }

@@ -56,6 +56,7 @@ impl World {
                         StartFailure::Image,
                         StartFailure::Config,
                         StartFailure::Start,
+                        StartFailure::Create,
                     ];
                     let failure = usize::try_from(code)
                         .ok()

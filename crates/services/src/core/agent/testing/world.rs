@@ -70,6 +70,10 @@ pub(super) struct World {
     /// Attempts that live; those that run.
     pub(super) live: BTreeMap<AttemptId, bool>,
     pub(super) ended: Vec<AttemptId>,
+    /// Attempts that the runtime has begun with in vain: it refuses them for ever.
+    spent: BTreeSet<AttemptId>,
+    /// Pods that were removed. Only here do they come back, and then they count anew.
+    removed: BTreeSet<String>,
     pub(super) preparing: BTreeSet<String>,
     /// Runs of probes under way, and until when.
     pub(super) probing: BTreeMap<(AttemptId, ProbeKind), (u64, u64)>,
@@ -90,6 +94,8 @@ impl World {
                 .into(),
             live: BTreeMap::new(),
             ended: Vec::new(),
+            spent: BTreeSet::new(),
+            removed: BTreeSet::new(),
             preparing: BTreeSet::new(),
             probing: BTreeMap::new(),
             restarts: BTreeMap::new(),
@@ -132,6 +138,8 @@ impl World {
                 let is_twin =
                     |other: &&AttemptId| (&other.uid, &other.container) == (&id.uid, &id.container);
                 assert_eq!(self.live.keys().find(is_twin), None, "two at once: {id}");
+                let is_spent = self.spent.contains(&id) && !self.removed.contains(&id.uid);
+                assert!(!is_spent, "{id} can never start");
                 self.live.insert(id, false);
             }
             Effect::RunHook { id, .. } => assert_eq!(self.live.get(&id), Some(&true)),
@@ -219,7 +227,9 @@ impl World {
             }
             Some(failure) => {
                 self.live.remove(&id);
-                self.killed.remove(&id);
+                if self.killed.remove(&id) || failure == StartFailure::Create {
+                    self.spent.insert(id.clone());
+                }
                 self.handle(Input::StartFailed {
                     id,
                     failure,
@@ -269,6 +279,7 @@ impl World {
 
     pub(super) fn remove(&mut self, uid: &str) {
         if let Some(object) = self.objects.remove(uid) {
+            self.removed.insert(uid.to_owned());
             self.past.insert(uid.to_owned(), object);
         }
         self.handle(Input::Removed {
@@ -280,6 +291,8 @@ impl World {
         // What was about to start was not recorded as started: it is gone with the agent.
         self.live.retain(|_, runs| *runs);
         self.killed.clear();
+        // What is left of them is found.
+        self.spent.clear();
         self.probing.clear();
         self.preparing.clear();
         let mut found: Vec<Found> = Vec::new();
