@@ -230,8 +230,12 @@ impl Tally {
         let is_over = verdict.is_some() || object::is_being_deleted(job);
         for pod in owned.iter().filter(|pod| is_tracked(pod)) {
             let noted = self.uncounted_succeeded.len() + self.uncounted_failed.len();
-            if noted >= UNCOUNTED_MAX || self.released.len() >= RELEASED_MAX {
+            if self.released.len() >= RELEASED_MAX {
                 return;
+            }
+            // Those that are noted have to go for others to have room.
+            if noted >= UNCOUNTED_MAX && !self.is_noted(pod) {
+                continue;
             }
             let outcome = outcome(spec, pod);
             let is_kept = outcome == Some(Outcome::Failed) && self.is_to_replace(pod);
@@ -283,5 +287,37 @@ fn fails_index(spec: &Spec<'_>, pod: &Value, limit: u64) -> bool {
         Action::FailIndex => true,
         Action::Ignore => false,
         Action::Count | Action::FailJob(_) => annotated(pod, FAILURES) >= limit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_full_list_of_the_uncounted_goes_on_after_a_plan_was_cut_short() {
+        let uid = |number: usize| format!("u-{number}");
+        let pods: Vec<Arc<Value>> = (0..600)
+            .map(|number| {
+                Arc::new(json!({
+                    "metadata": {"uid": uid(number), "finalizers": [super::super::FINALIZER]},
+                    "status": {"phase": "Failed"},
+                }))
+            })
+            .collect();
+        // A leader has written them down and has ended before it let any of them go.
+        let noted: Vec<String> = (100..600).map(uid).collect();
+        let job = json!({
+            "spec": {"parallelism": 600, "completions": 600, "template": {}},
+            "status": {"uncountedTerminatedPods": {"failed": noted}},
+        });
+        let spec = Spec::of(&job);
+        let mut tally = Tally::of(&spec, &job, &pods);
+        tally.record(&spec, &job, &pods, None);
+        let released: Vec<&str> = tally.released().map(|pod| object::uid(pod)).collect();
+        assert_eq!(released, noted);
+        assert_eq!(tally.uncounted_failed, noted, "and no more are noted");
     }
 }
