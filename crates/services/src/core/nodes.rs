@@ -37,6 +37,8 @@ pub const KILL_MS: u64 = 1_500;
 pub const DOUBTED_MS: u64 = 2_500;
 /// After so long a silence none of its pods runs any more.
 pub const GIVEN_UP_MS: u64 = LEASE_MS + DRIFT_MS + KILL_MS;
+/// A pod whose node nobody has heard of goes no sooner after it was made, as in Kubernetes.
+const UNKNOWN_NODE_MS: u64 = 40_000;
 
 /// Set while a node is silent.
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -70,12 +72,10 @@ pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) ->
                 // What was given up may be there again before it is written.
                 at_ms.map(|at_ms| (at_ms, *silent_ms >= GIVEN_UP_MS))
             }
-            // A node that is gone took its pods along, once its lease has ended.
-            None => {
-                let silent_ms = silence.get(node).copied().unwrap_or(unheard_ms);
-                let left_ms = GIVEN_UP_MS.saturating_sub(silent_ms);
-                Some((now_ms + left_ms, true))
-            }
+            None => Some((
+                gone_at_ms(&pod, silence.get(node), unheard_ms, now_ms),
+                true,
+            )),
         };
         // Who stays although the node is given up answers nobody now.
         let is_given_up = at_ms.is_none_or(|(at_ms, _)| at_ms > now_ms)
@@ -95,6 +95,18 @@ pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) ->
         }
     }
     plan
+}
+
+/// When a pod goes whose node is not there: that took its pods along, once its lease has ended.
+fn gone_at_ms(pod: &Value, silent_ms: Option<&u64>, unheard_ms: u64, now_ms: u64) -> u64 {
+    let left_ms = GIVEN_UP_MS.saturating_sub(*silent_ms.unwrap_or(&unheard_ms));
+    let at_ms = now_ms.saturating_add(left_ms);
+    let created_ms = parse_rfc3339(object::meta(pod, "creationTimestamp"));
+    match (silent_ms, created_ms) {
+        // Whoever makes it names a node that may never have been, and makes it again at once.
+        (None, Some(created_ms)) => at_ms.max(created_ms.saturating_add(UNKNOWN_NODE_MS)),
+        _ => at_ms,
+    }
 }
 
 /// Says that a pod is not ready, if it says that it is.
@@ -333,6 +345,16 @@ mod tests {
                 .len(),
             1
         );
+    }
+
+    #[test]
+    fn pods_that_name_a_node_that_never_was_are_not_made_and_deleted_all_the_time() {
+        let mut town = town(json!([]));
+        town.0.remove(0);
+        town.0[0].1["metadata"]["creationTimestamp"] = json!(format_rfc3339(NOW_MS));
+        let steps = |now_ms| plan(&town, &Silence::new(), 3_600_000, now_ms).steps.len();
+        assert_eq!(steps(NOW_MS + UNKNOWN_NODE_MS - 1), 0);
+        assert_eq!(steps(NOW_MS + UNKNOWN_NODE_MS), 1);
     }
 
     #[test]
