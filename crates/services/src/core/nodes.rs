@@ -3,7 +3,8 @@
 //! Agents tell the leader that they are there; nothing is written for that. An agent that gets
 //! no answer for as long as its lease stops its pods by itself, so that a pod that is deleted
 //! here after [`GIVEN_UP_MS`] runs nowhere any more: lease + drift of clocks + the time it takes
-//! to kill. A new leader has heard nobody yet, and gives everybody that time anew.
+//! to kill. A new leader has heard nobody yet, and gives everybody that time anew; whom the one
+//! before has given up stays so until it is heard.
 //!
 //! Conditions and taints are Kubernetes' (`node.kubernetes.io/unreachable`), so that tolerations
 //! work; none is added to pods, which are replaced at once unless they say otherwise.
@@ -55,9 +56,10 @@ pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) ->
     let mut taints = BTreeMap::new();
     for node in view.list(&kinds::NODES, None) {
         let name = object::name(&node).to_owned();
-        let silent_ms = silence.get(&name).copied().unwrap_or(unheard_ms);
-        let steps = look_at(&node, silent_ms, now_ms);
-        taints.insert(name, (node["spec"]["taints"].clone(), silent_ms));
+        let hearing = Hearing::of(silence.get(&name), unheard_ms);
+        let steps = look_at(&node, hearing, now_ms);
+        let driving = hearing.driving(&node["spec"]["taints"]);
+        taints.insert(name, (driving, hearing.silent_ms));
         // The next look sees what the first of them has changed.
         plan.steps.extend(steps.into_iter().take(1));
     }
@@ -95,6 +97,35 @@ pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) ->
         }
     }
     plan
+}
+
+/// What a leader has heard of a node.
+#[derive(Clone, Copy)]
+struct Hearing {
+    silent_ms: u64,
+    /// Whether that says enough: it was heard, or would have been if it were there. Until then
+    /// what leaders before have found out stands.
+    is_known: bool,
+}
+
+impl Hearing {
+    fn of(silent_ms: Option<&u64>, unheard_ms: u64) -> Hearing {
+        Hearing {
+            silent_ms: *silent_ms.unwrap_or(&unheard_ms),
+            is_known: silent_ms.is_some() || unheard_ms >= GIVEN_UP_MS,
+        }
+    }
+
+    /// Whether a taint is another leader's, whom this one can't contradict yet.
+    fn is_kept(self, taint: &Value) -> bool {
+        !self.is_known && taint["key"] == UNREACHABLE
+    }
+
+    /// The taints of a node that may drive pods away.
+    fn driving(self, taints: &Value) -> Value {
+        let taints = object::items(taints).filter(|taint| !self.is_kept(taint));
+        taints.cloned().collect()
+    }
 }
 
 /// When a pod goes whose node is not there: that took its pods along, once its lease has ended.
@@ -136,10 +167,10 @@ fn evict(pod: &Value, is_forced: bool) -> Step {
 }
 
 /// What is to be written of a node, the most urgent first.
-fn look_at(node: &Value, silent_ms: u64, now_ms: u64) -> Vec<Step> {
+fn look_at(node: &Value, hearing: Hearing, now_ms: u64) -> Vec<Step> {
     let kind: &'static Kind = &kinds::NODES;
     let mut steps = Vec::new();
-    let wanted = taints(node, silent_ms, now_ms);
+    let wanted = taints(node, hearing, now_ms);
     let has = node["spec"]["taints"]
         .as_array()
         .cloned()
@@ -155,8 +186,9 @@ fn look_at(node: &Value, silent_ms: u64, now_ms: u64) -> Vec<Step> {
     }
     let ready = condition(node);
     let is_unknown = ready.is_some_and(|ready| ready["status"] == "Unknown");
-    let is_silent = silent_ms >= DOUBTED_MS;
-    if ready.is_some() && is_silent != is_unknown {
+    let is_silent = hearing.silent_ms >= DOUBTED_MS;
+    let is_told = is_silent || hearing.is_known;
+    if ready.is_some() && is_silent != is_unknown && is_told {
         let told = match is_silent {
             true => (
                 "Unknown",
@@ -172,16 +204,16 @@ fn look_at(node: &Value, silent_ms: u64, now_ms: u64) -> Vec<Step> {
 }
 
 /// The taints that a node is to have: its own, and those that follow from its state.
-fn taints(node: &Value, silent_ms: u64, now_ms: u64) -> Vec<Value> {
+fn taints(node: &Value, hearing: Hearing, now_ms: u64) -> Vec<Value> {
     let has = node["spec"]["taints"]
         .as_array()
         .cloned()
         .unwrap_or_default();
     let mut wanted = Vec::new();
-    if silent_ms >= DOUBTED_MS {
+    if hearing.silent_ms >= DOUBTED_MS {
         wanted.push((UNREACHABLE, "NoSchedule"));
     }
-    if silent_ms >= GIVEN_UP_MS {
+    if hearing.silent_ms >= GIVEN_UP_MS {
         wanted.push((UNREACHABLE, "NoExecute"));
     }
     if node["spec"]["unschedulable"] == true {
@@ -193,7 +225,9 @@ fn taints(node: &Value, silent_ms: u64, now_ms: u64) -> Vec<Value> {
     let is_ours = |taint: &Value| taint["key"] == UNREACHABLE || taint["key"] == UNSCHEDULABLE;
     let mut taints: Vec<Value> = has
         .iter()
-        .filter(|taint| !is_ours(taint) || wanted.iter().any(|it| is(taint, *it)))
+        .filter(|taint| {
+            !is_ours(taint) || hearing.is_kept(taint) || wanted.iter().any(|it| is(taint, *it))
+        })
         .cloned()
         .collect();
     for it @ (key, effect) in wanted {
@@ -237,134 +271,4 @@ pub(crate) fn added_ms(taint: &Value) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    const NOW_MS: u64 = 1_700_000_000_000;
-
-    struct Few(Vec<(&'static Kind, Value)>);
-
-    impl View for Few {
-        fn get(&self, kind: &'static Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
-            let list = self.list(kind, Some(namespace));
-            list.into_iter().find(|it| object::name(it) == name)
-        }
-
-        fn list(&self, kind: &'static Kind, namespace: Option<&str>) -> Vec<Arc<Value>> {
-            let inside = |it: &Value| namespace.is_none_or(|space| object::namespace(it) == space);
-            let found = self.0.iter().filter(|(of, it)| *of == kind && inside(it));
-            found.map(|(_, it)| Arc::new(it.clone())).collect()
-        }
-
-        fn by_owner(&self, _: &'static Kind, _: &str) -> Vec<Arc<Value>> {
-            Vec::new()
-        }
-    }
-
-    fn town(tolerations: Value) -> Few {
-        Few(vec![
-            (
-                &kinds::NODES,
-                json!({"metadata": {"name": "a"}, "spec": {},
-                    "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
-            ),
-            (
-                &kinds::PODS,
-                json!({"metadata": {"name": "web", "namespace": "default", "uid": "u"},
-                    "spec": {"nodeName": "a", "tolerations": tolerations}}),
-            ),
-        ])
-    }
-
-    /// Does what is planned until nothing is; the pods that went.
-    fn settle(town: &mut Few, silent_ms: u64, now_ms: u64) -> Vec<Deletion> {
-        let silence = Silence::from([("a".to_owned(), silent_ms)]);
-        let mut gone = Vec::new();
-        for _ in 0..10 {
-            let plan = plan(town, &silence, 0, now_ms);
-            if plan.steps.is_empty() {
-                return gone;
-            }
-            for step in plan.steps {
-                match step {
-                    Step::Update { object, .. } | Step::UpdateStatus { object, .. } => {
-                        town.0[0].1 = object;
-                    }
-                    Step::Delete { deletion, .. } => {
-                        town.0.truncate(1);
-                        gone.push(deletion);
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
-        panic!("it never settles");
-    }
-
-    #[test]
-    fn who_is_silent_is_doubted_and_given_up_and_comes_back() {
-        let mut town = town(json!([]));
-        assert!(settle(&mut town, 0, NOW_MS).is_empty());
-        assert!(settle(&mut town, DOUBTED_MS, NOW_MS).is_empty());
-        assert_eq!(town.0[0].1["status"]["conditions"][0]["status"], "Unknown");
-        assert_eq!(town.0[0].1["spec"]["taints"][0]["effect"], "NoSchedule");
-        let gone = settle(&mut town, GIVEN_UP_MS, NOW_MS);
-        assert_eq!(gone.len(), 1);
-        assert_eq!(
-            (gone[0].grace_s, gone[0].uid.as_deref()),
-            (Some(0), Some("u"))
-        );
-        settle(&mut town, 10, NOW_MS + 60_000);
-        assert_eq!(town.0[0].1["status"]["conditions"][0]["status"], "True");
-        assert!(town.0[0].1["spec"]["taints"].is_null());
-    }
-
-    #[test]
-    fn who_tolerates_stays_as_long_as_it_says() {
-        let for_60_s = json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute",
-            "tolerationSeconds": 60}]);
-        let mut town = town(for_60_s);
-        assert!(settle(&mut town, GIVEN_UP_MS, NOW_MS).is_empty());
-        let silence = Silence::from([("a".to_owned(), GIVEN_UP_MS)]);
-        assert_eq!(plan(&town, &silence, 0, NOW_MS).again_in_ms, Some(60_000));
-        assert_eq!(settle(&mut town, GIVEN_UP_MS, NOW_MS + 60_000).len(), 1);
-    }
-
-    #[test]
-    fn pods_of_a_node_that_is_gone_go_when_its_lease_has_ended() {
-        let mut town = town(json!([]));
-        town.0.remove(0);
-        let silence = Silence::from([("a".to_owned(), GIVEN_UP_MS - 1)]);
-        assert_eq!(plan(&town, &silence, 0, NOW_MS).steps, []);
-        assert_eq!(plan(&town, &Silence::new(), 0, NOW_MS).steps, []);
-        assert_eq!(
-            plan(&town, &Silence::new(), GIVEN_UP_MS, NOW_MS)
-                .steps
-                .len(),
-            1
-        );
-    }
-
-    #[test]
-    fn pods_that_name_a_node_that_never_was_are_not_made_and_deleted_all_the_time() {
-        let mut town = town(json!([]));
-        town.0.remove(0);
-        town.0[0].1["metadata"]["creationTimestamp"] = json!(format_rfc3339(NOW_MS));
-        let steps = |now_ms| plan(&town, &Silence::new(), 3_600_000, now_ms).steps.len();
-        assert_eq!(steps(NOW_MS + UNKNOWN_NODE_MS - 1), 0);
-        assert_eq!(steps(NOW_MS + UNKNOWN_NODE_MS), 1);
-    }
-
-    #[test]
-    fn a_cordoned_node_takes_no_new_pods_and_keeps_the_old() {
-        let mut town = town(json!([]));
-        town.0[0].1["spec"]["unschedulable"] = json!(true);
-        assert!(settle(&mut town, 0, NOW_MS).is_empty());
-        assert_eq!(town.0[0].1["spec"]["taints"][0]["key"], UNSCHEDULABLE);
-        town.0[0].1["spec"]["unschedulable"] = json!(false);
-        settle(&mut town, 0, NOW_MS);
-        assert!(town.0[0].1["spec"]["taints"].is_null());
-    }
-}
+mod tests;
