@@ -29,7 +29,39 @@ const ALLOWED: &str = "DisruptionAllowed";
 /// Its reason when the controller could not tell.
 const SYNC_FAILED: &str = "SyncFailed";
 /// The condition of a pod that is to go.
-const TARGET: &str = "DisruptionTarget";
+pub(super) const TARGET: &str = "DisruptionTarget";
+
+/// Why a pod has to go for no fault of its own, as its condition `DisruptionTarget` says: rules
+/// for failures of Jobs go by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disruption {
+    /// Somebody wants it away, as far as budgets allow.
+    Eviction,
+    /// A taint of its node drives it away, as of one that is silent.
+    Taint,
+    /// Its node is not there any more.
+    NodeGone,
+    /// A pod of a higher priority needs its room.
+    Preemption,
+}
+
+impl Disruption {
+    /// Reason and message.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Disruption::Eviction => ("EvictionByEvictionAPI", "Eviction API: evicting"),
+            Disruption::Taint => (
+                "DeletionByTaintManager",
+                "Taint manager: deleting due to NoExecute taint",
+            ),
+            Disruption::NodeGone => ("DeletionByPodGC", "PodGC: node no longer exists"),
+            Disruption::Preemption => (
+                "PreemptionByScheduler",
+                "default-scheduler: preempting to accommodate a higher priority pod",
+            ),
+        }
+    }
+}
 
 /// What has to be written for an eviction, all at once.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +82,7 @@ pub struct Eviction {
 /// Its budget does not allow it now, or it has more than one.
 pub fn decide(pod: &Value, budgets: &[Arc<Value>], now_ms: u64) -> Result<Eviction, Failure> {
     let evicted = |budget, needs_same_pod| Eviction {
-        pod: with_target(pod, now_ms),
+        pod: with_target(pod, Disruption::Eviction, now_ms),
         budget,
         needs_same_pod,
     };
@@ -220,12 +252,13 @@ fn tell(status: &mut Value, is_allowed: &str, reason: &str, message: &str, now_m
     put(status, condition);
 }
 
-fn with_target(pod: &Value, now_ms: u64) -> Value {
+/// A pod that says why it is to go.
+pub(super) fn with_target(pod: &Value, why: Disruption, now_ms: u64) -> Value {
+    let (reason, message) = why.words();
     let mut pod = pod.clone();
     let condition = json!({
-        "type": TARGET, "status": "True", "reason": "EvictionByEvictionAPI",
-        "message": "Eviction API: evicting", "lastProbeTime": null,
-        "lastTransitionTime": format_rfc3339(now_ms),
+        "type": TARGET, "status": "True", "reason": reason, "message": message,
+        "lastProbeTime": null, "lastTransitionTime": format_rfc3339(now_ms),
     });
     object::child_mut(&mut pod, "status");
     put(&mut pod["status"], condition);

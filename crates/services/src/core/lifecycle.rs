@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    eviction::{self, Disruption},
     kinds::{self, Kind, Subresource},
     object,
     status::Failure,
@@ -320,6 +321,8 @@ pub struct Deletion {
     pub uid: Option<String>,
     /// Only if it is in this state.
     pub resource_version: Option<String>,
+    /// Why, if it is a pod that has done nothing wrong.
+    pub disruption: Option<Disruption>,
 }
 
 /// What is done about it.
@@ -392,6 +395,13 @@ pub fn delete(
             meta.insert("generation".to_owned(), json!(generation + 1));
         }
     }
+    if let Some(why) = wanted.disruption
+        && kind == &kinds::PODS
+        && !was_marked
+        && !has_ended(object)
+    {
+        marked = eviction::with_target(&marked, why, now_ms);
+    }
     if kind == &kinds::NAMESPACES {
         object::child_mut(&mut marked, "status").insert("phase".to_owned(), json!("Terminating"));
     }
@@ -425,6 +435,13 @@ fn hold(object: &mut Value, propagation: Option<Propagation>) {
     };
 }
 
+fn has_ended(pod: &Value) -> bool {
+    matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    )
+}
+
 /// How long it may take: pods that run are given time to stop.
 fn grace_s(kind: &'static Kind, object: &Value, wanted_s: Option<u64>) -> u64 {
     /// Longer than anybody waits, and no overflow.
@@ -432,12 +449,10 @@ fn grace_s(kind: &'static Kind, object: &Value, wanted_s: Option<u64>) -> u64 {
     if kind != &kinds::PODS {
         return 0;
     }
-    let phase = object["status"]["phase"].as_str().unwrap_or_default();
-    let has_ended = matches!(phase, "Succeeded" | "Failed");
     let is_bound = object["spec"]["nodeName"]
         .as_str()
         .is_some_and(|node| !node.is_empty());
-    if has_ended || !is_bound {
+    if has_ended(object) || !is_bound {
         return 0;
     }
     let own_s = object["spec"]["terminationGracePeriodSeconds"].as_u64();
@@ -598,5 +613,29 @@ mod tests {
         let long = "é".repeat(40);
         assert!(generated(&long, "abcde").len() <= 63);
         assert_eq!(generated("web-", "abcde"), "web-abcde");
+    }
+
+    #[test]
+    fn a_pod_that_goes_for_no_fault_of_its_own_says_so_once() {
+        let wanted = Deletion {
+            disruption: Some(Disruption::Preemption),
+            ..Deletion::default()
+        };
+        let marked = |pod: &Value| match delete(&kinds::PODS, pod, 1, &wanted, 1_000).unwrap() {
+            Deleted::Marked(pod) => pod["status"]["conditions"][0].clone(),
+            _ => Value::Null,
+        };
+        let pod = json!({"metadata": {"name": "a", "finalizers": ["x/y"]},
+            "spec": {"nodeName": "n"}, "status": {"phase": "Running"}});
+        let told = marked(&pod);
+        assert_eq!(told["type"], "DisruptionTarget");
+        assert_eq!(told["reason"], "PreemptionByScheduler");
+        let mut failed = pod.clone();
+        failed["status"]["phase"] = json!("Failed");
+        assert_eq!(marked(&failed), Value::Null, "it has failed before");
+        let mut going = pod;
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        going["metadata"]["deletionGracePeriodSeconds"] = json!(60);
+        assert_eq!(marked(&going), Value::Null, "somebody else has deleted it");
     }
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     controllers::world::{Plan, Step, View},
+    eviction::Disruption,
     kinds::{self, Kind},
     lifecycle::Deletion,
     object::{self, Name},
@@ -93,7 +94,11 @@ pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) ->
             let earliest = plan.again_in_ms.map_or(left_ms, |ms| ms.min(left_ms));
             plan.again_in_ms = Some(earliest);
         } else if is_forced || !object::is_being_deleted(&pod) {
-            plan.steps.push(evict(&pod, is_forced));
+            let why = match taints.contains_key(node) {
+                true => Disruption::Taint,
+                false => Disruption::NodeGone,
+            };
+            plan.steps.push(evict(&pod, is_forced, why));
         }
     }
     plan
@@ -155,12 +160,13 @@ fn unready(pod: &Value, now_ms: u64) -> Option<Step> {
     })
 }
 
-fn evict(pod: &Value, is_forced: bool) -> Step {
+fn evict(pod: &Value, is_forced: bool, why: Disruption) -> Step {
     Step::Delete {
         name: Name::of(&kinds::PODS, pod),
         deletion: Deletion {
             uid: Some(object::uid(pod).to_owned()),
             grace_s: is_forced.then_some(0),
+            disruption: Some(why),
             ..Deletion::default()
         },
     }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::core::{
     controllers::world::{Event, View as _},
+    eviction::Disruption,
     kinds::{self, Subresource},
     lifecycle::Deletion,
     object::{self, Name},
@@ -265,6 +266,7 @@ async fn tell<C: ControlApi>(
 async fn preempt<C: ControlApi>(executor: &Executor<C>, pod: &Target, victim: Target) {
     let deletion = Deletion {
         uid: Some(victim.uid.clone()),
+        disruption: Some(Disruption::Preemption),
         ..Deletion::default()
     };
     let (objects, writer) = (&executor.objects, &executor.writer);

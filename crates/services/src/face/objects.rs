@@ -545,6 +545,7 @@ fn deletion(sent: &Value, options: &Options) -> Result<Deletion, Failure> {
         propagation: policy.or(orphans).or(options.propagation()?),
         uid: text("uid"),
         resource_version: text("resourceVersion"),
+        disruption: None,
     })
 }
 

@@ -17,8 +17,8 @@ use super::{
     members::Members,
 };
 
-/// How the end of a lease is told.
-pub(super) const LEASE_ENDED: &str = "the node's lease has ended";
+/// How the end of a lease is told, as the message of what it ended.
+pub const LEASE_ENDED: &str = "the node's lease has ended";
 
 /// A guard at work. It goes with the process.
 #[derive(Debug)]

@@ -152,6 +152,7 @@ impl Container {
                 message,
                 started_ms: at_ms,
                 finished_ms: at_ms,
+                is_fenced: false,
             });
         }
         let delay_ms = match failure {
@@ -170,7 +171,9 @@ impl Container {
     /// Its attempt has ended.
     pub(super) fn exited(&mut self, turn: &Turn<'_>, exit: Exit) {
         if self.is_live() {
-            self.end_with(End::of(self.number, exit, turn.now_ms));
+            let mut end = End::of(self.number, exit, turn.now_ms);
+            end.is_fenced |= self.is_fenced;
+            self.end_with(end);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The conditions of a pod that the agent tells: `PodReadyToStartContainers`, `Initialized`,
-//! `ContainersReady` and `Ready`, each with the time since when it is as it is. `PodScheduled` is
+//! `ContainersReady` and `Ready`, each with the time since when it is as it is; and
+//! `DisruptionTarget`, if the pod has failed since the node's lease had ended. `PodScheduled` is
 //! the scheduler's, readiness gates are others'.
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ const READY_TO_START: &str = "PodReadyToStartContainers";
 const INITIALIZED: &str = "Initialized";
 const READY: &str = "Ready";
 const CONTAINERS_READY: &str = "ContainersReady";
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
 
 /// What was told of a pod.
 pub(super) struct Told {
@@ -39,7 +41,13 @@ impl Told {
     /// What an earlier agent told.
     pub(super) fn read(status: &Value) -> Told {
         let mut conditions = BTreeMap::new();
-        for kind in [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY] {
+        for kind in [
+            READY_TO_START,
+            INITIALIZED,
+            READY,
+            CONTAINERS_READY,
+            DISRUPTION_TARGET,
+        ] {
             if let Some(told) = find(status, kind)
                 && let Some(since_ms) = told["lastTransitionTime"].as_str().and_then(parse_rfc3339)
             {
@@ -108,12 +116,13 @@ impl Condition {
 /// The conditions of a pod, as they are now.
 pub(super) fn compute(pod: &mut Pod, phase: &str, now_ms: u64) -> Value {
     let generation = pod.object["metadata"]["generation"].clone();
-    let all = conditions(pod, phase).into_iter();
+    let all: Vec<Condition> = conditions(pod, phase).collect();
+    let all = all.into_iter();
     all.map(|one| one.to_json(&mut pod.told, &generation, now_ms))
         .collect()
 }
 
-fn conditions(pod: &Pod, phase: &str) -> [Condition; 4] {
+fn conditions(pod: &Pod, phase: &str) -> impl Iterator<Item = Condition> {
     let containers_ready = containers_ready(pod, phase);
     [
         Condition::new(READY_TO_START, pod.has_network && !pod.is_over),
@@ -121,6 +130,18 @@ fn conditions(pod: &Pod, phase: &str) -> [Condition; 4] {
         ready(pod, &containers_ready),
         containers_ready,
     ]
+    .into_iter()
+    .chain(disrupted(pod, phase))
+}
+
+/// That it is no fault of its own that it has failed.
+fn disrupted(pod: &Pod, phase: &str) -> Option<Condition> {
+    let mut ends = pod.containers.iter().filter_map(|one| one.ended.as_ref());
+    let is_so = phase == "Failed" && ends.any(|end| end.is_fenced);
+    is_so.then(|| {
+        let told = "The lease of its node had ended, so it was stopped.".to_owned();
+        Condition::new(DISRUPTION_TARGET, true).because("TerminationByKubelet", told)
+    })
 }
 
 fn names<'a>(all: impl Iterator<Item = &'a Container>) -> String {

@@ -71,6 +71,8 @@ pub(super) struct End {
     pub(super) message: String,
     pub(super) started_ms: u64,
     pub(super) finished_ms: u64,
+    /// Whether it was ended since the node's lease had ended.
+    pub(super) is_fenced: bool,
 }
 
 /// Why the latest start did not come to be.
@@ -120,6 +122,8 @@ pub(super) struct Container {
     pub(super) refusals: Backoff,
     pub(super) probes: Vec<Probe>,
     pub(super) stop: Option<Stop>,
+    /// Whether the attempt that lives is being killed since the node's lease has ended.
+    pub(super) is_fenced: bool,
 }
 
 impl Container {
@@ -167,6 +171,7 @@ impl Container {
                 .filter_map(|kind| Probe::read(kind, container))
                 .collect(),
             stop: None,
+            is_fenced: false,
         }
     }
 
@@ -286,6 +291,7 @@ impl Container {
             self.number = self.number.max(end.number.saturating_add(1));
         }
         self.life = Life::Starting;
+        self.is_fenced = false;
         turn.emit(Effect::Start {
             id: self.attempt(site.id),
             pod: Arc::clone(site.object),
@@ -313,6 +319,7 @@ impl End {
             message: bounded(exit.message),
             started_ms: exit.started_ms.min(finished_ms),
             finished_ms,
+            is_fenced: exit.is_fenced,
         }
     }
 }

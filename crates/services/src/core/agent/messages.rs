@@ -64,6 +64,8 @@ pub struct Exit {
     pub signal: Option<u8>,
     /// Whether it was ended for want of memory.
     pub is_oom: bool,
+    /// Whether it was ended since the node's lease had ended.
+    pub is_fenced: bool,
     /// What it left behind as its termination message.
     pub message: String,
     /// When it had started.

@@ -225,11 +225,18 @@ impl Pod {
     pub(super) fn sync(&mut self, turn: &mut Turn<'_>, mode: Mode) {
         turn.take_wake();
         match mode {
-            Mode::Fenced => self.kill_all(turn),
+            Mode::Fenced => self.fence(turn),
             Mode::Waiting => {}
             Mode::Active { is_held } => self.advance(turn, is_held),
         }
         self.wake_ms = turn.take_wake();
+    }
+
+    fn fence(&mut self, turn: &mut Turn<'_>) {
+        self.kill_all(turn);
+        for one in self.containers.iter_mut().filter(|one| one.is_live()) {
+            one.is_fenced = true;
+        }
     }
 
     pub(super) fn kill_all(&mut self, turn: &mut Turn<'_>) {

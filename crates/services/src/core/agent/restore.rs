@@ -99,6 +99,7 @@ fn read_end(end: &Value, number: u32, now_ms: u64) -> End {
         message: text("message"),
         started_ms: time_ms(&end["startedAt"], finished_ms),
         finished_ms,
+        is_fenced: false,
     }
 }
 
@@ -169,5 +170,6 @@ fn unknown_end(number: u32, started_ms: u64, now_ms: u64) -> End {
         message: UNKNOWN_MESSAGE.to_owned(),
         started_ms,
         finished_ms: now_ms,
+        is_fenced: false,
     }
 }

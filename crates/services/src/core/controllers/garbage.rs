@@ -135,7 +135,7 @@ fn of_dependent(view: &dyn View, kind: &'static Kind, found: &Value) -> Option<S
             // If its owners change meanwhile, it may have one that stays.
             resource_version: Some(object::meta(found, "resourceVersion").to_owned()),
             propagation,
-            grace_s: None,
+            ..Deletion::default()
         },
     })
 }

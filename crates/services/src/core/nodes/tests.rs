@@ -78,6 +78,7 @@ fn who_is_silent_is_doubted_and_given_up_and_comes_back() {
         (gone[0].grace_s, gone[0].uid.as_deref()),
         (Some(0), Some("u"))
     );
+    assert_eq!(gone[0].disruption, Some(Disruption::Taint));
     settle(&mut town, 10, NOW_MS + 60_000);
     assert_eq!(town.0[0].1["status"]["conditions"][0]["status"], "True");
     assert!(town.0[0].1["spec"]["taints"].is_null());

@@ -110,6 +110,7 @@ impl Attempt {
                     code,
                     signal,
                     is_oom: false,
+                    is_fenced: false,
                     message: message.to_owned(),
                     started_ms: self.started_ms,
                     finished_ms: clock::wall_ms(),

@@ -243,6 +243,7 @@ impl Script {
             code: find("code").map_or(0, |code| code.parse().unwrap()),
             signal: find("signal").map(|signal| signal.parse().unwrap()),
             is_oom: args.contains(&"oom"),
+            is_fenced: args.contains(&"fenced"),
             message: find("message").unwrap_or_default().to_owned(),
             started_ms: self.now_ms - find("ran").map_or(0, time_ms),
             finished_ms: self.now_ms,

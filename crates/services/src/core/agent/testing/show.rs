@@ -80,6 +80,7 @@ fn show_status(status: &Value) -> String {
         "PodReadyToStartContainers" => "network",
         "Initialized" => "initialized",
         "ContainersReady" => "containers",
+        "DisruptionTarget" => "disrupted",
         _ => "ready",
     };
     let is_true = list("conditions").filter(|one| one["status"] == "True");

@@ -219,7 +219,7 @@ pub(super) fn expire(job: &Value, now_ms: u64) -> Plan {
             // Somebody may just have said that it is to stay.
             resource_version: Some(object::meta(job, "resourceVersion").to_owned()),
             propagation: Some(Propagation::Foreground),
-            grace_s: None,
+            ..Deletion::default()
         },
     });
     plan

@@ -21,6 +21,7 @@ pub(super) fn exit(places: &Places, id: &AttemptId) -> Option<Exit> {
             code: exited.code,
             signal: exited.signal.and_then(|signal| u8::try_from(signal).ok()),
             is_oom: exited.oom_killed,
+            is_fenced: exited.message == workload::LEASE_ENDED,
             message: match exited.message.is_empty() {
                 true => last_words(places, id),
                 false => exited.message,
@@ -32,6 +33,7 @@ pub(super) fn exit(places: &Places, id: &AttemptId) -> Option<Exit> {
             code: CODE_LOST,
             signal: None,
             is_oom: false,
+            is_fenced: false,
             message: lost.message,
             started_ms: lost.started_ms.unwrap_or(lost.found_ms),
             finished_ms: lost.found_ms,
