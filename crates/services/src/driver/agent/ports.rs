@@ -81,21 +81,45 @@ async fn find<C: ControlApi>(objects: &Objects<C>, pod: &Value) -> Result<(), Fa
     drop(listeners);
     let name = Name::of(&kinds::PODS, pod);
     let noted = ports::note(pod, &found);
-    let change = |old: &Value| {
-        if object::uid(old) != object::uid(pod) {
-            return Err(Failure::new(Reason::NotFound, "the pod is another one"));
-        }
-        let mut new = old.clone();
-        let meta = object::meta_mut(&mut new);
-        let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
-        if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(ports::REAL.to_owned(), json!(noted));
-        }
-        Ok(new)
-    };
+    let change = |old: &Value| with_note(old, object::uid(pod), &noted);
     let writer = Writer::own("agent");
     match objects.update(&name, None, &writer, change).await {
         Err(failure) if failure.reason == Reason::NotFound => Ok(()),
         updated => updated.map(drop),
+    }
+}
+
+/// The pod with its ports noted, unless some are: a note that nobody knew to be written may be
+/// there all the same, and the pod may run with it.
+fn with_note(old: &Value, uid: &str, noted: &str) -> Result<Value, Failure> {
+    if object::uid(old) != uid {
+        return Err(Failure::new(Reason::NotFound, "the pod is another one"));
+    }
+    let mut new = old.clone();
+    if ports::with_real(old).is_some() {
+        return Ok(new);
+    }
+    let meta = object::meta_mut(&mut new);
+    let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.insert(ports::REAL.to_owned(), json!(noted));
+    }
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_found_once() {
+        let pod = json!({"metadata": {"uid": "u"},
+            "spec": {"containers": [{"ports": [{"containerPort": 80}]}]}});
+        let first = with_note(&pod, "u", &ports::note(&pod, &[4_000])).unwrap();
+        assert_eq!(ports::real(&first, 80), 4_000);
+        // The answer to the first write was lost, so others were found.
+        let second = with_note(&first, "u", &ports::note(&pod, &[5_000])).unwrap();
+        assert_eq!(second, first);
+        assert!(with_note(&pod, "v", "").is_err());
     }
 }
