@@ -71,13 +71,23 @@ struct Keys {
     running: usize,
 }
 
-/// Runs until leadership ends, which drops this future.
+/// A plan that is being carried out. It ends at its next wait when this is dropped.
+struct Underway(task::JoinHandle<()>);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs until leadership ends, which drops this future, and with it every plan under way.
 pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, usages: Usages) {
     let (done_sender, mut done) = mpsc::channel::<(Key, Option<u64>, Done)>(RUNNING_MAX);
     let mut news = mirror.news();
     let mut keys = Keys::new();
     let mut seen = keys.touch_everything(&mirror);
     let mut events_at = clock::now();
+    let mut underway = BTreeMap::new();
     loop {
         keys.wake(clock::now());
         let reached = news.borrow().revision;
@@ -99,8 +109,8 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, us
             entry.is_running = true;
             keys.running += 1;
             let (executor, sender) = (executor.clone(), done_sender.clone());
-            let mirror = mirror.clone();
-            task::spawn(async move {
+            let (mirror, of) = (mirror.clone(), key.clone());
+            let carrying_out = task::spawn(async move {
                 let done = executor.run(plan.steps).await;
                 if done.is_uncertain() {
                     catch_up(&mirror, &executor).await;
@@ -108,11 +118,13 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, us
                 // Nobody listens when this node leads no more.
                 let _ = sender.send((key, plan.again_in_ms, done)).await;
             });
+            underway.insert(of, Underway(carrying_out));
         }
         let next = keys.next_timer().unwrap_or(events_at).min(events_at);
         tokio::select! {
             biased;
             Some((key, again_in_ms, outcome)) = done.recv() => {
+                underway.remove(&key);
                 keys.done(&key, again_in_ms, outcome);
             }
             changed = news.changed() => {
@@ -322,5 +334,21 @@ impl Keys {
             self.timer_of.remove(&key);
             self.make_ready(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_plan_under_way_ends_with_the_leadership() {
+        let (sender, mut steps) = mpsc::channel(1);
+        let carrying_out = task::spawn(async move {
+            clock::sleep(Duration::from_secs(1)).await;
+            let _ = sender.send("a step").await;
+        });
+        drop(Underway(carrying_out));
+        assert_eq!(steps.recv().await, None);
     }
 }

@@ -1,8 +1,10 @@
 //! What one node does for the cluster: the one that leads the control plane runs the controllers,
 //! the scheduler, and the life of nodes.
 //!
-//! It begins from a mirror that has all that leaders before it wrote. One that leads no more but
-//! does not know it yet does no harm: every write compares what it was planned from.
+//! It begins from a mirror that has all that leaders before it wrote. One that leads no more does
+//! not know it at once, and may write for [`LOOK_INTERVAL`] more, and the step that is under way
+//! then: changes compare what they were planned from, deletions the uid, and whatever is made that
+//! nobody wants any more the next leader finds and takes away.
 
 use std::time::Duration;
 
@@ -49,12 +51,13 @@ impl<C: ControlApi> Lead<C> {
     pub(super) fn start(self) {
         task::spawn(async move {
             loop {
-                while !self.leads() {
+                let Some(term) = self.leads() else {
                     clock::sleep(LOOK_INTERVAL).await;
-                }
+                    continue;
+                };
                 tokio::select! {
                     biased;
-                    () = self.loses() => {}
+                    () = self.loses(term) => {}
                     failure = self.lead() => {
                         if let Err(failure) = failure {
                             tracing::debug!(%failure, "services are not looked after yet");
@@ -67,13 +70,15 @@ impl<C: ControlApi> Lead<C> {
         });
     }
 
-    fn leads(&self) -> bool {
+    /// The term in which this node leads, if it does.
+    fn leads(&self) -> Option<u64> {
         let standing = self.executor.objects.store.control().standing();
-        standing.leader == Some(self.node)
+        (standing.leader == Some(self.node)).then_some(standing.term)
     }
 
-    async fn loses(&self) {
-        while self.leads() {
+    /// Waits until this node does not lead any more, or does so anew.
+    async fn loses(&self, term: u64) {
+        while self.leads() == Some(term) {
             clock::sleep(LOOK_INTERVAL).await;
         }
     }

@@ -10,7 +10,8 @@
 //! - It carries out one plan for a controller's object at a time; plans for others may run beside
 //!   it. It plans only from a view that has all that earlier plans for this object did, and, as far
 //!   as that can be learned, what a step did of which nobody knows how it ended. A new leader's
-//!   first view has all that the leaders before it did, and they do nothing any more.
+//!   first view has all that the leaders before it did. They may do a little more until they know
+//!   that they lead no more, from views that are older.
 //! - It plans again for what [`super::Controller::touched`] names whenever an object changes, also
 //!   for changes that came while it planned, and for everything when it begins: then each object
 //!   counts as new.
