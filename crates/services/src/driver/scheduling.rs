@@ -34,6 +34,8 @@ const TURNS_MAX: usize = 512;
 const BINDINGS_MAX: usize = 64;
 /// So many pods are told at a time why they have no node.
 const TOLD_MAX: usize = 16;
+/// How long it takes until it is asked again what became of bindings.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a look takes at most if nothing changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -114,7 +116,20 @@ async fn carry_out<C: ControlApi>(
         }
     }
     for bindings in bindings.chunks(BINDINGS_MAX) {
-        for (pod, is_written) in bind(mirror, executor, bindings).await {
+        let mut is_settled = false;
+        for (pod, written) in bind(mirror, executor, bindings).await {
+            let is_written = match written {
+                Written::Yes => true,
+                Written::No => false,
+                Written::Unknown => {
+                    // Its room stays taken meanwhile.
+                    if !is_settled {
+                        settle(mirror, executor).await;
+                        is_settled = true;
+                    }
+                    is_bound(mirror, &pod)
+                }
+            };
             scheduler.bound(&pod, is_written, now_ms);
         }
     }
@@ -148,12 +163,60 @@ async fn tell_of<C: ControlApi>(executor: &Executor<C>, decision: Decision) {
     }
 }
 
-/// Writes bindings; which are written.
+/// What became of a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Yes,
+    No,
+    /// It may come about still.
+    Unknown,
+}
+
+impl Written {
+    fn of(committed: &Result<Option<i64>, Failure>) -> Written {
+        match committed {
+            Ok(Some(_)) => Written::Yes,
+            Ok(None) => Written::No,
+            // What the cluster has refused will not come about.
+            Err(failure) if failure.code() < 500 => Written::No,
+            Err(_) => Written::Unknown,
+        }
+    }
+}
+
+/// Waits until the mirror has all that was written before.
+async fn settle<C: ControlApi>(mirror: &Mirror, executor: &Executor<C>) {
+    let revision = loop {
+        match executor.objects.store.revision().await {
+            Ok(revision) => break revision,
+            // Nothing can be bound anyway as long as nothing can be read.
+            Err(_) => clock::sleep(ASK_INTERVAL).await,
+        }
+    };
+    while clock::timeout(ASK_INTERVAL, mirror.reaches(revision))
+        .await
+        .is_err()
+    {
+        // It asks how far it is each time.
+    }
+}
+
+/// Whether a pod has a node.
+fn is_bound(mirror: &Mirror, pod: &Target) -> bool {
+    let found = mirror
+        .look()
+        .get(&kinds::PODS, &pod.name.namespace, &pod.name.name);
+    found.is_some_and(|found| {
+        object::uid(&found) == pod.uid && found["spec"]["nodeName"].is_string()
+    })
+}
+
+/// Writes bindings; what became of them.
 async fn bind<C: ControlApi>(
     mirror: &Mirror,
     executor: &Executor<C>,
     bindings: &[(Target, String)],
-) -> Vec<(Target, bool)> {
+) -> Vec<(Target, Written)> {
     let now = format_rfc3339(clock::wall_ms());
     let mut outcome = Vec::new();
     let mut changes = Vec::new();
@@ -164,7 +227,7 @@ async fn bind<C: ControlApi>(
         let change = found.and_then(|found| binding(&found, pod, node, &now));
         match change {
             Some(change) => changes.push((pod, node, change)),
-            None => outcome.push((pod.clone(), false)),
+            None => outcome.push((pod.clone(), Written::No)),
         }
     }
     let store = &executor.objects.store;
@@ -174,19 +237,14 @@ async fn bind<C: ControlApi>(
         false => store.commit(&all).await,
     };
     for (pod, node, change) in changes {
-        let is_written = match &together {
-            Ok(Some(_)) => true,
-            Ok(None) if all.len() > 1 => matches!(store.commit(&[change]).await, Ok(Some(_))),
-            Ok(None) => false,
-            Err(failure) => {
-                tracing::debug!(%failure, "a binding is tried again");
-                false
-            }
+        let written = match &together {
+            Ok(None) if all.len() > 1 => Written::of(&store.commit(&[change]).await),
+            together => Written::of(together),
         };
-        if is_written {
+        if written == Written::Yes {
             executor.events.tell(assigned(pod, node));
         }
-        outcome.push((pod.clone(), is_written));
+        outcome.push((pod.clone(), written));
     }
     outcome
 }
@@ -309,6 +367,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn a_binding_without_an_answer_is_not_taken_for_one_that_is_not_written() {
+        let failed = |reason| Written::of(&Err(Failure::new(reason, "")));
+        assert_eq!(failed(Reason::Timeout), Written::Unknown);
+        assert_eq!(failed(Reason::ServiceUnavailable), Written::Unknown);
+        assert_eq!(failed(Reason::RequestEntityTooLarge), Written::No);
+        assert_eq!(Written::of(&Ok(None)), Written::No);
+        assert_eq!(Written::of(&Ok(Some(7))), Written::Yes);
+    }
 
     #[test]
     fn a_binding_is_of_the_pod_that_was_decided_about() {

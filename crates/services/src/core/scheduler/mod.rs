@@ -319,8 +319,8 @@ impl Scheduler {
         self.queue.next_ms()
     }
 
-    /// How a [`Decision::Bind`] went: whether it was written. If it is not known, it was not; the
-    /// pod's object tells.
+    /// How a [`Decision::Bind`] went: whether it was written. Until that is known its room stays
+    /// taken.
     pub fn bound(&mut self, pod: &Target, is_written: bool, now_ms: u64) {
         let Some(tries) = self.assumed.get(&pod.uid).copied().filter(|_| !is_written) else {
             return;
