@@ -233,6 +233,8 @@ impl Pod {
     }
 
     fn fence(&mut self, turn: &mut Turn<'_>) {
+        // Nobody knows what of it was written.
+        self.told.status = None;
         self.kill_all(turn);
         for one in self.containers.iter_mut().filter(|one| one.is_live()) {
             one.is_fenced = true;

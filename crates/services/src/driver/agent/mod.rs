@@ -213,6 +213,7 @@ impl<C: ControlApi, R: Runtime> Agent<C, R> {
     fn fence(&mut self) {
         self.lease = None;
         self.is_fenced = true;
+        self.statuses.give_up();
         self.handle(Input::Fence);
     }
 

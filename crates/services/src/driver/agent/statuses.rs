@@ -26,8 +26,46 @@ const BACKOFF: std::ops::RangeInclusive<Duration> =
 /// Writes statuses. Clones are the same.
 pub(super) struct Statuses<C> {
     objects: Objects<C>,
-    /// What is to be written of each pod that is being written; none: what is there is.
-    waiting: Arc<Mutex<BTreeMap<String, Option<Value>>>>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Waiting {
+    /// Goes up when everything is given up. Who writes stops when it is not what it was.
+    epoch: u64,
+    /// Of each pod that is being written; none: what is there is.
+    by_uid: BTreeMap<String, Option<Value>>,
+}
+
+impl Waiting {
+    /// The epoch, if somebody has to begin to write this pod.
+    fn put(&mut self, uid: &str, status: Value) -> Option<u64> {
+        let was_there = self.by_uid.insert(uid.to_owned(), Some(status));
+        was_there.is_none().then_some(self.epoch)
+    }
+
+    /// What is to be written next, for who began in an epoch; if nothing is, that one is done.
+    fn take(&mut self, epoch: u64, uid: &str) -> Option<Value> {
+        if epoch != self.epoch {
+            return None;
+        }
+        let status = self.by_uid.get_mut(uid).and_then(Option::take);
+        if status.is_none() {
+            self.by_uid.remove(uid);
+        }
+        status
+    }
+
+    /// Whether there is something later to write, or nothing is to be written any more.
+    fn is_past(&self, epoch: u64, uid: &str) -> bool {
+        epoch != self.epoch || self.by_uid.get(uid).is_some_and(Option::is_some)
+    }
+
+    fn give_up(&mut self) {
+        self.epoch += 1;
+        self.by_uid.clear();
+    }
 }
 
 impl<C: ControlApi> Statuses<C> {
@@ -40,27 +78,24 @@ impl<C: ControlApi> Statuses<C> {
 
     /// Writes a status, soon.
     pub(super) fn write(&self, pod: PodId, status: Value) {
-        let was_there = self.waiting.lock().insert(pod.uid.clone(), Some(status));
-        if was_there.is_some() {
+        let Some(epoch) = self.waiting.lock().put(&pod.uid, status) else {
             // Whoever writes the one before writes this one, too.
             return;
-        }
+        };
         let (objects, waiting) = (self.objects.clone(), self.waiting.clone());
         task::spawn(async move {
             loop {
-                let status = {
-                    let mut waiting = waiting.lock();
-                    match waiting.get_mut(&pod.uid).and_then(Option::take) {
-                        Some(status) => status,
-                        None => {
-                            waiting.remove(&pod.uid);
-                            return;
-                        }
-                    }
+                let Some(status) = waiting.lock().take(epoch, &pod.uid) else {
+                    return;
                 };
-                write_until_done(&objects, &waiting, &pod, status).await;
+                write_until_done(&objects, &waiting, epoch, &pod, status).await;
             }
         });
+    }
+
+    /// Writes nothing of what waits: it is not true any more.
+    pub(super) fn give_up(&self) {
+        self.waiting.lock().give_up();
     }
 
     /// Deletes a pod for good, soon. It is asked for again if that fails.
@@ -85,7 +120,8 @@ impl<C: ControlApi> Statuses<C> {
 
 async fn write_until_done<C: ControlApi>(
     objects: &Objects<C>,
-    waiting: &Mutex<BTreeMap<String, Option<Value>>>,
+    waiting: &Mutex<Waiting>,
+    epoch: u64,
     pod: &PodId,
     status: Value,
 ) {
@@ -94,6 +130,9 @@ async fn write_until_done<C: ControlApi>(
         let change = |old: &Value| {
             if object::uid(old) != pod.uid {
                 return Err(Failure::new(Reason::NotFound, "the pod is another one"));
+            }
+            if waiting.lock().epoch != epoch {
+                return Err(Failure::new(Reason::NotFound, "it is not so any more"));
             }
             let mut new = old.clone();
             new["status"] = merged_status(old, &status);
@@ -109,8 +148,7 @@ async fn write_until_done<C: ControlApi>(
         }
         clock::sleep(wait).await;
         wait = wait.saturating_mul(2).min(*BACKOFF.end());
-        let has_later = waiting.lock().get(&pod.uid).is_some_and(Option::is_some);
-        if has_later {
+        if waiting.lock().is_past(epoch, &pod.uid) {
             return;
         }
     }
@@ -128,4 +166,27 @@ fn name(pod: &PodId) -> Name {
 fn is_over(failure: &Failure) -> bool {
     matches!(failure.reason, Reason::NotFound | Reason::Invalid)
         || (failure.reason == Reason::Conflict && failure.message.contains("Precondition"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_last_status_is_written_and_none_of_those_that_were_given_up() {
+        let mut waiting = Waiting::default();
+        let first = waiting.put("u", json!(1)).unwrap();
+        assert_eq!(waiting.put("u", json!(2)), None, "somebody writes it");
+        assert_eq!(waiting.take(first, "u"), Some(json!(2)));
+        assert!(!waiting.is_past(first, "u"));
+        waiting.give_up();
+        assert!(waiting.is_past(first, "u"), "it is tried no more");
+        let second = waiting.put("u", json!(3)).unwrap();
+        assert_eq!(waiting.take(first, "u"), None, "that is somebody else's");
+        assert_eq!(waiting.take(second, "u"), Some(json!(3)));
+        assert_eq!(waiting.take(second, "u"), None);
+        assert!(waiting.put("u", json!(4)).is_some());
+    }
 }
