@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde_json::Value;
 
-use super::{Api, Asked, objects, options::Options, render::Answer, route::Resource};
+use super::{
+    Api, Asked, identity::Right, objects, options::Options, render::Answer, route::Resource,
+};
 use crate::{
     api::{LogQuery, LogStream},
     core::{object, status::Failure, time::parse_rfc3339},
@@ -35,18 +37,23 @@ impl<C: ControlApi> Api<C> {
         has_begun(&pod, &query)?;
         let uid = object::uid(&pod).to_owned();
         let log = self.logs.open(name, uid, node.to_owned(), query).await?;
+        let (right, control) = (asked.right.clone(), self.objects.store.control().clone());
         Ok(Answer::stream(
             TEXT,
-            Body::from_stream(stream::unfold(log, step)),
+            Body::from_stream(stream::unfold((log, right, control), step)),
         ))
     }
 }
 
-async fn step(
-    mut log: Box<dyn LogStream>,
-) -> Option<(Result<Bytes, std::convert::Infallible>, Box<dyn LogStream>)> {
+/// A log, and what it takes to go on reading it.
+type Reading<C> = (Box<dyn LogStream>, Right, C);
+
+async fn step<C: ControlApi>(
+    (mut log, mut right, control): Reading<C>,
+) -> Option<(Result<Bytes, std::convert::Infallible>, Reading<C>)> {
     let next = log.next().await?;
-    Some((Ok(next), log))
+    right.check(&control).ok()?;
+    Some((Ok(next), (log, right, control)))
 }
 
 fn query(options: &Options) -> Result<LogQuery, Failure> {

@@ -37,6 +37,7 @@ use axum::{
 use bytes::Bytes;
 
 use self::{
+    identity::Right,
     options::Options,
     render::{Answer, Rendered},
     route::{Page, Target},
@@ -68,6 +69,8 @@ pub(crate) struct Asked {
     media_type: String,
     body: Bytes,
     rendered: Rendered,
+    /// What it takes to have it answered on and on.
+    right: Right,
 }
 
 impl<C: ControlApi> Api<C> {
@@ -140,7 +143,8 @@ impl<C: ControlApi> Api<C> {
                 let verb = objects::verb(&parts.method, &resource, &options)?;
                 identity::permit(control, &user, verb, &resource)?;
                 if let Some(part) = resource.subresource.filter(|part| part.is_session()) {
-                    return self.answer_session(parts, &resource, part).await;
+                    let right = Right::new(&user, verb, &resource);
+                    return self.answer_session(parts, &resource, part, right).await;
                 }
                 let accept = parts.headers.get(ACCEPT).and_then(|it| it.to_str().ok());
                 let endpoint = match verb.0 {
@@ -155,6 +159,7 @@ impl<C: ControlApi> Api<C> {
                     body: body::read(body).await?,
                     options,
                     rendered,
+                    right: Right::new(&user, verb, &resource),
                 };
                 self.answer_objects(asked, &resource, verb).await?
             }

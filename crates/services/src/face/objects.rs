@@ -194,7 +194,7 @@ impl<C: ControlApi> Api<C> {
             timeout: Duration::from_secs(seconds.unwrap_or(default_s).min(WATCH_S_MAX)),
             rendered: asked.rendered.clone(),
         };
-        let body = watch::begin(self.objects.store.clone(), wanted).await?;
+        let body = watch::begin(self.objects.store.clone(), wanted, asked.right.clone()).await?;
         Ok(Answer::stream("application/json", body))
     }
 

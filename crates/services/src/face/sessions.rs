@@ -1,5 +1,5 @@
 //! `kubectl exec`, `attach` and `port-forward`: the session is opened, then the connection is
-//! upgraded and carries it.
+//! upgraded and carries it for as long as the client has the right to it.
 
 use atoll_control::api::ControlApi;
 use atoll_world::task;
@@ -10,7 +10,7 @@ use axum::{
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
-use super::{Api, logs::container, objects, route::Resource, streams};
+use super::{Api, identity::Right, logs::container, objects, route::Resource, streams};
 use crate::{
     api::Running,
     core::{
@@ -31,7 +31,9 @@ impl<C: ControlApi> Api<C> {
         mut parts: Parts,
         resource: &Resource,
         part: Subresource,
+        right: Right,
     ) -> Result<Response<Body>, Failure> {
+        let control = self.objects.store.control().clone();
         let query = parts.uri.query();
         let purpose = match part {
             Subresource::PortForward => Purpose::PortForward,
@@ -59,9 +61,14 @@ impl<C: ControlApi> Api<C> {
             let ends = self.sessions.forward(running).await?;
             task::spawn(async move {
                 let Ok(upgraded) = upgrade.await else { return };
-                let served = streams::serve_forward(upgraded, &protocol, &ports, ends).await;
-                if let Err(error) = served {
-                    tracing::debug!(%error, "a port is forwarded no more");
+                let served = streams::serve_forward(upgraded, &protocol, &ports, ends);
+                tokio::select! {
+                    served = served => if let Err(error) = served {
+                        tracing::debug!(%error, "a port is forwarded no more");
+                    },
+                    why = right.ends(&control) => {
+                        tracing::info!(%why, "a port may be forwarded no more");
+                    }
                 }
             });
             return Ok(response);
@@ -87,9 +94,14 @@ impl<C: ControlApi> Api<C> {
         let ends = self.sessions.process(running, options).await?;
         task::spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
-            let served = streams::serve_exec(upgraded, &protocol, wanted, ends).await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "a session with a program ended early");
+            let served = streams::serve_exec(upgraded, &protocol, wanted, ends);
+            tokio::select! {
+                served = served => if let Err(error) = served {
+                    tracing::debug!(%error, "a session with a program ended early");
+                },
+                why = right.ends(&control) => {
+                    tracing::info!(%why, "a session with a program may go on no more");
+                }
             }
         });
         Ok(response)

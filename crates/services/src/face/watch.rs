@@ -4,7 +4,7 @@
 //! It is the control plane's own watch of the keys. An event goes to a client whose selectors
 //! choose the object before or after it: one that is chosen no more is told as deleted. A client
 //! that does not read holds back its own stream only; what it misses it reads from storage, and
-//! if that is compacted it hears 410 and lists anew.
+//! if that is compacted it hears 410 and lists anew. One who has lost the right hears 403.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
 
-use super::{render::Rendered, select::Selection};
+use super::{identity::Right, render::Rendered, select::Selection};
 use crate::{
     core::{
         kinds::Kind,
@@ -55,6 +55,7 @@ pub(super) struct Wanted {
 struct Watch<C: ControlApi> {
     wanted: Wanted,
     store: Store<C>,
+    right: Right,
     /// The first events that are still to be read: from this key on.
     initial: Option<Bytes>,
     watches: Option<C::Watches>,
@@ -70,7 +71,11 @@ struct Watch<C: ControlApi> {
 ///
 /// # Errors
 /// Those of the cluster, as far as they show before the first event.
-pub(super) async fn begin<C: ControlApi>(store: Store<C>, wanted: Wanted) -> Result<Body, Failure> {
+pub(super) async fn begin<C: ControlApi>(
+    store: Store<C>,
+    wanted: Wanted,
+    right: Right,
+) -> Result<Body, Failure> {
     let now = clock::now();
     let mut watch = Watch {
         until: now + wanted.timeout,
@@ -81,6 +86,7 @@ pub(super) async fn begin<C: ControlApi>(store: Store<C>, wanted: Wanted) -> Res
         ready: VecDeque::new(),
         has_ended: false,
         store,
+        right,
         wanted,
     };
     match watch.wanted.after {
@@ -115,6 +121,7 @@ impl<C: ControlApi> Watch<C> {
             return Ok(());
         }
         if let Some(from) = self.initial.take() {
+            self.right.check(self.store.control())?;
             return self.read_page(Some(from)).await;
         }
         let Some(watches) = &mut self.watches else {
@@ -123,7 +130,10 @@ impl<C: ControlApi> Watch<C> {
         let bookmarks = self.wanted.wants_bookmarks;
         tokio::select! {
             biased;
-            news = watches.next() => self.hear(news).await,
+            news = watches.next() => {
+                self.right.check(self.store.control())?;
+                self.hear(news).await
+            }
             () = clock::sleep_until(self.until) => {
                 self.has_ended = true;
                 Ok(())

@@ -8,10 +8,14 @@ use atoll_world::clock;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tonic::{Code, Status};
 
-use super::{Asking, convert::event, unexpected};
+use super::{
+    Asking,
+    convert::{event, status},
+    unexpected,
+};
 use crate::{
     driver::offers::wire::{Answer, Polled, Verb},
-    face::identity::User,
+    face::identity::{self, User},
     proto::{self as pb, offer_event::Event},
 };
 
@@ -53,10 +57,13 @@ impl<C: ControlApi> Subscription<C> {
         }
     }
 
-    /// Refuses who may not create pods where they are to be. Rights may be taken away.
+    /// Refuses who may not create pods where they are to be. Rights may be taken away, and where
+    /// others' are the user is another one, too.
     pub(super) fn permit(&self) -> Result<(), Status> {
+        let user = identity::again(&self.asking.control, &self.user.name);
+        let user = user.map_err(|failure| status(&failure))?;
         let mut namespaces = self.namespaces.iter();
-        namespaces.try_for_each(|namespace| self.asking.permit(&self.user, namespace))
+        namespaces.try_for_each(|namespace| self.asking.permit(&user, namespace))
     }
 
     /// The events, until one can't be had.
