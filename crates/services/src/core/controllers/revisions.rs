@@ -38,10 +38,11 @@ const HISTORY_LIMIT: usize = 10;
 /// What makes the template's patch replace all that is there.
 const DIRECTIVE: &str = "$patch";
 /// Annotations that belong to the owner alone; revisions get the others.
-const OWN_ANNOTATIONS: [&str; 3] = [
+const OWN_ANNOTATIONS: [&str; 4] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     "deprecated.daemonset.template.generation",
     super::stateful_set::PLACES,
+    super::stateful_set::PLACES_GONE,
 ];
 
 /// The revisions of one workload, while a plan is made.

@@ -16,8 +16,9 @@
 //! and says so in its annotation `atoll.dev/place`.
 //!
 //! - A place lasts as long as the node's object: a node that is silent may come back with the
-//!   data, and the pod waits for it. When the object is deleted, the place is forgotten, which an
-//!   event tells, and the pod begins with empty volumes elsewhere.
+//!   data, and the pod waits for it. When the object is deleted and not made anew in a minute,
+//!   which the annotation `atoll.dev/places-gone` counts, `{"node-a":"2026-01-01T00:00:00Z"}`, the
+//!   place is forgotten, which an event tells, and the pod begins with empty volumes elsewhere.
 //! - When the set shrinks, places stay, unless `persistentVolumeClaimRetentionPolicy.whenScaled`
 //!   is `Delete`.
 //! - Places go with the set's object, and when a client takes the annotation away they are those
@@ -50,7 +51,7 @@ use serde_json::Value;
 use self::{
     moves::{Move, Scene},
     numbers::Numbers,
-    places::Places,
+    places::{Places, Review},
     status::{Facts, REPLICA_FAILURE},
 };
 use super::{
@@ -68,6 +69,8 @@ use crate::core::{
 const COMPONENT: &str = "statefulset-controller";
 /// The annotation of a StatefulSet that says where the volumes of its pods are.
 pub(super) const PLACES: &str = "atoll.dev/places";
+/// The one that says since when nodes with places are gone.
+pub(super) const PLACES_GONE: &str = "atoll.dev/places-gone";
 
 /// What to do about one StatefulSet. `failed`: why the last plan for it could not be carried out.
 pub(super) fn plan(view: &dyn View, key: &Name, now_ms: u64, failed: Option<&str>) -> Plan {
@@ -96,7 +99,11 @@ pub(super) fn plan(view: &dyn View, key: &Name, now_ms: u64, failed: Option<&str
     };
     plan.steps = match object::is_being_deleted(&set) {
         true => work.farewell(),
-        false => work.steps(&revisions::sync(view, key.kind, &set, &selector)),
+        false => {
+            let review = places::review(view, &set, &numbers, &members, now_ms);
+            plan.again_in(review.again_in_ms);
+            work.steps(&revisions::sync(view, key.kind, &set, &selector), review)
+        }
     };
     plan
 }
@@ -140,13 +147,13 @@ impl Work<'_> {
         self.tell((current, update), collisions.unwrap_or_default(), None)
     }
 
-    fn steps(&self, history: &History) -> Vec<Step> {
+    fn steps(&self, history: &History, review: Review) -> Vec<Step> {
         let update = object::name(history.update());
         // The one that was, if it is still known.
         let told = self.set["status"]["currentRevision"].as_str();
         let current = told.filter(|name| history.named(name).is_some());
         let current = current.unwrap_or(update);
-        let (places, of_places) = places::review(self.view, self.set, self.numbers, self.members);
+        let (places, of_places) = (review.places, review.steps);
         let scene = Scene {
             numbers: self.numbers,
             members: self.members,
@@ -337,7 +344,10 @@ pub(super) fn touched(view: &dyn View, change: &Change<'_>) -> Vec<Name> {
             }
         }
     }
-    if let (true, None, Some(node)) = (change.kind == &NODES, change.new, change.old) {
+    // One that is gone, or there again.
+    if let (true, (Some(node), None) | (None, Some(node))) =
+        (change.kind == &NODES, (change.old, change.new))
+    {
         let is_on = |set: &Arc<Value>| {
             let mut places = places::read(set).into_values();
             places.any(|place| place == object::name(node))

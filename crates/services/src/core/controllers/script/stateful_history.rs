@@ -357,7 +357,8 @@ impl History {
             self.cluster.work();
             let pods = self.cluster.list(&PODS, None).len();
             (0..pods).rev().for_each(|pod| self.agent(pod));
-            self.cluster.pass(6_000);
+            // Nodes that are gone are given up then.
+            self.cluster.pass(61_000);
             if before == self.cluster.now.revision && self.cluster.queue.is_empty() {
                 break;
             }

@@ -1,17 +1,22 @@
 //! Where the volumes of each ordinal are: on the node that had its pod last. The set itself says
-//! so, in an annotation, and so outlives its pods.
+//! so, in an annotation, and so outlives its pods. Another one says since when nodes are gone: a
+//! node whose object was deleted makes it anew, with the data still there.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{COMPONENT, PLACES, identity, numbers::Numbers};
+use super::{COMPONENT, PLACES, PLACES_GONE, identity, numbers::Numbers};
 use crate::core::{
     controllers::world::{self, Event, Step, View},
     kinds::{NODES, STATEFUL_SETS},
     object,
+    time::{format_rfc3339, parse_rfc3339},
 };
 
+/// After so long without its object a node does not come back with its data: many times as long
+/// as one that runs takes to make it anew.
+const GONE_MS: u64 = 60_000;
 /// How many pods an event names.
 const NAMED_MAX: usize = 10;
 
@@ -28,17 +33,41 @@ pub(super) fn read(set: &Value) -> Places {
         .collect()
 }
 
-/// The places as they are, and what tells and writes that if the set says something else.
+/// Since when nodes that have places are gone, in milliseconds since the epoch.
+type Gone = BTreeMap<String, u64>;
+
+fn read_gone(set: &Value) -> Gone {
+    let text = object::annotation(set, PLACES_GONE).unwrap_or_default();
+    let all: BTreeMap<String, String> = serde_json::from_str(text).unwrap_or_default();
+    let since = all.into_iter();
+    since
+        .filter_map(|(node, at)| Some((node, parse_rfc3339(&at)?)))
+        .collect()
+}
+
+/// What there is to say of places.
+#[derive(Default)]
+pub(super) struct Review {
+    /// As they are.
+    pub(super) places: Places,
+    /// What tells and writes that, if the set says something else.
+    pub(super) steps: Vec<Step>,
+    /// When a node may be gone for good.
+    pub(super) again_in_ms: Option<u64>,
+}
+
+/// Looks where everything is.
 pub(super) fn review(
     view: &dyn View,
     set: &Value,
     numbers: &Numbers,
     members: &BTreeMap<i64, Arc<Value>>,
-) -> (Places, Vec<Step>) {
+    now_ms: u64,
+) -> Review {
     if !numbers.has_claims {
-        return (Places::new(), Vec::new());
+        return Review::default();
     }
-    let was = read(set);
+    let (was, was_gone) = (read(set), read_gone(set));
     let is_there = |node: &str| view.get(&NODES, "", node).is_some();
     let mut places = was.clone();
     for (ordinal, pod) in members {
@@ -52,29 +81,52 @@ pub(super) fn review(
             |ordinal: &i64| numbers.ordinals.contains(ordinal) || members.contains_key(ordinal);
         places.retain(|ordinal, _| is_kept(ordinal));
     }
+    let mut gone = Gone::new();
     let mut lost: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     places.retain(|ordinal, node| {
-        let is_there = is_there(node);
-        if !is_there {
-            lost.entry(node.clone()).or_default().push(*ordinal);
+        if is_there(node) {
+            return true;
         }
-        is_there
+        let since_ms = was_gone
+            .get(node)
+            .map_or(now_ms, |at_ms| *at_ms.min(&now_ms));
+        let is_kept = now_ms < since_ms.saturating_add(GONE_MS);
+        match is_kept {
+            true => drop(gone.insert(node.clone(), since_ms)),
+            false => lost.entry(node.clone()).or_default().push(*ordinal),
+        }
+        is_kept
     });
     let mut steps = Vec::new();
-    if places != was {
-        steps.push(write(set, &places));
+    if places != was || gone.keys().ne(was_gone.keys()) {
+        steps.push(write(set, &places, &gone));
         steps.extend(lost.iter().map(|(node, lost)| tell_loss(set, node, lost)));
     }
-    (places, steps)
+    let ends = gone.values().map(|at_ms| at_ms.saturating_add(GONE_MS));
+    Review {
+        places,
+        steps,
+        again_in_ms: ends.min().map(|at_ms| at_ms.saturating_sub(now_ms)),
+    }
 }
 
-fn write(set: &Value, places: &Places) -> Step {
+fn write(set: &Value, places: &Places, gone: &Gone) -> Step {
     let mut object = set.clone();
     let annotations = object::child_mut(&mut object["metadata"], "annotations");
-    match places.is_empty() {
-        true => annotations.remove(PLACES),
-        false => annotations.insert(PLACES.to_owned(), json!(json!(places).to_string())),
-    };
+    let since = gone
+        .iter()
+        .map(|(node, at_ms)| (node, format_rfc3339(*at_ms)));
+    let since: BTreeMap<&String, String> = since.collect();
+    let texts = [
+        (PLACES, !places.is_empty(), json!(places)),
+        (PLACES_GONE, !gone.is_empty(), json!(since)),
+    ];
+    for (annotation, is_there, value) in texts {
+        match is_there {
+            true => annotations.insert(annotation.to_owned(), json!(value.to_string())),
+            false => annotations.remove(annotation),
+        };
+    }
     Step::Update {
         kind: &STATEFUL_SETS,
         object,
@@ -105,7 +157,7 @@ mod tests {
     fn places_are_read_as_they_are_written_and_nonsense_is_none() {
         let set = json!({"metadata": {"name": "web"}});
         let places = Places::from([(2, "n1".to_owned()), (10, "n2".to_owned())]);
-        let Step::Update { object, .. } = write(&set, &places) else {
+        let Step::Update { object, .. } = write(&set, &places, &Gone::new()) else {
             panic!("a step that writes it");
         };
         let text = object::annotation(&object, PLACES);
