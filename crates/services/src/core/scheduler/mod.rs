@@ -5,7 +5,8 @@
 //!
 //! Invariants: a decision is counted in the snapshot at once, so that the next one sees it; what
 //! was refused is counted no more. Equal changes in equal order make equal decisions. A turn
-//! looks at each node at most twice, and a pod that fits nowhere has a turn once a second at most.
+//! looks at each node at most twice, and a pod that fits nowhere rests from one to ten seconds
+//! between its turns.
 
 mod amounts;
 mod filter;
