@@ -336,6 +336,7 @@ mod tests {
     fn a_right_outlasts_changes_that_are_about_others_and_ends_with_its_own() {
         let pods = Resource {
             kind: &kinds::PODS,
+            version: &kinds::PODS,
             namespace: Some("default".to_owned()),
             name: None,
             subresource: None,
