@@ -16,7 +16,7 @@ use atoll_gateway::Gateway;
 use atoll_services::{
     api::Doors,
     core::dns::Zone,
-    driver::{self, PodSetup, RuntimeSetup, Setup, admission, dns},
+    driver::{self, PodSetup, RuntimeSetup, Setup, admission, dns, images::Images},
 };
 use atoll_world::{
     net::Listener,
@@ -35,6 +35,8 @@ pub(crate) const SHIM_COMMAND: &str = "workload-shim";
 pub(crate) const API_FILE: &str = "kubernetes-api";
 /// Where what belongs to pods lies, below the node's folder.
 const PODS_DIR: &str = "pods";
+/// Where images lie, below the node's folder.
+const IMAGES_DIR: &str = "images";
 /// The file beside it that tells programs how long they may run.
 const LEASE_EXTENSION: &str = "lease";
 /// The longest name of a Node, in bytes.
@@ -143,11 +145,14 @@ fn pods(
     // Programs are started elsewhere, and what they can reach is told by whole paths.
     let folder = std::path::absolute(&folder).map_err(|error| failed(&error))?;
     let cgroups = Cgroups::detect(&format!("atoll-{}", record.node));
+    let images = folder.with_file_name(IMAGES_DIR);
+    let images = Images::open(&images, &[]).map_err(|error| failed(&error))?;
     let setup = PodSetup {
         runtime: RuntimeSetup::Machine {
             lease: folder.with_extension(LEASE_EXTENSION),
             launcher: Launcher::own(SHIM_COMMAND),
             cgroups: cgroups.clone(),
+            images,
         },
         folder,
         version: env!("CARGO_PKG_VERSION").to_owned(),

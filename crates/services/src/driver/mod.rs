@@ -39,10 +39,15 @@ use tokio::sync::watch;
 
 pub use self::agent::simulated::Simulated;
 use self::{
-    agent::{Machine, process::Process, runtime::Runtime},
+    agent::{
+        Machine,
+        process::{Names, Process},
+        runtime::Runtime,
+    },
     events::Events,
     execute::Executor,
     heartbeat::{Ear, Heard, Heart},
+    images::Images,
     lead::Lead,
     logs::Everywhere,
     meter::Meters,
@@ -98,6 +103,8 @@ pub enum RuntimeSetup {
         launcher: Launcher,
         /// Where control groups can be made.
         cgroups: Cgroups,
+        /// The images of this node.
+        images: Images,
     },
     /// Nothing runs, and is reported as if.
     Simulated(Simulated),
@@ -122,10 +129,12 @@ pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
                 lease,
                 launcher,
                 cgroups,
+                images,
             } => {
                 let shortcoming = cgroups.shortcoming().unwrap_or_default();
                 let machine = machine(&setup, &pods.folder, (pods.version, shortcoming));
-                let runtime = Process::new(pods.folder, lease, launcher, cgroups);
+                let around = (images, names(&setup));
+                let runtime = Process::new(pods.folder, lease, launcher, cgroups, around);
                 start_with(setup, Some((machine, runtime)))
             }
             RuntimeSetup::Simulated(runtime) => {
@@ -133,6 +142,17 @@ pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
                 start_with(setup, Some((machine, runtime)))
             }
         },
+    }
+}
+
+/// How names are resolved in containers: resolvers ask on one port only.
+fn names<C>(setup: &Setup<C>) -> Names {
+    const PORT: u16 = 53;
+    let dns = setup.dns.as_ref();
+    let server = dns.filter(|dns| dns.address.port() == PORT);
+    Names {
+        zone: dns.map_or_else(String::new, |dns| dns.zone.text()),
+        server: server.map(|dns| dns.address.ip()),
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     messages::{Effect, Exit, Hook, StartFailure, bounded},
     turn::Turn,
 };
+use crate::core::image::ImageReason;
 
 /// After a run of this length, the delays start over.
 const STABLE_AFTER_MS: u64 = 600_000;
@@ -15,12 +16,19 @@ const START_ERROR_CODE: i32 = 128;
 
 impl Container {
     /// Its attempt runs.
-    pub(super) fn started(&mut self, turn: &mut Turn<'_>, site: &Site<'_>, at_ms: u64) {
+    pub(super) fn started(
+        &mut self,
+        turn: &mut Turn<'_>,
+        site: &Site<'_>,
+        at_ms: u64,
+        image_id: Option<String>,
+    ) {
         if self.life != Life::Starting {
             return;
         }
         let since_ms = at_ms.min(turn.now_ms);
         self.restart_count = self.number;
+        self.image_id = image_id;
         self.refusal = None;
         self.refusals.reset();
         for probe in &mut self.probes {
@@ -135,11 +143,12 @@ impl Container {
         }
         let message = bounded(message);
         let told = match failure {
-            StartFailure::Image => {
+            StartFailure::Image(ImageReason::ErrImagePull) => {
                 let told = format!("Failed to pull image {:?}: {message}", self.image);
                 self.event(turn, site, true, "Failed", told);
                 "Error: ErrImagePull".to_owned()
             }
+            StartFailure::Image(reason) => format!("Error: {}: {message}", reason.name()),
             _ => format!("Error: {message}"),
         };
         self.event(turn, site, true, "Failed", told);
@@ -156,7 +165,7 @@ impl Container {
             });
         }
         let delay_ms = match failure {
-            StartFailure::Image => self.refusals.next_ms(),
+            StartFailure::Image(_) => self.refusals.next_ms(),
             _ => CONFIG_RETRY_MS,
         };
         self.retry_at_ms = at_ms.saturating_add(delay_ms);

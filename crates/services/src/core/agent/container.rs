@@ -98,10 +98,13 @@ pub(super) struct Site<'a> {
 pub(super) struct Container {
     pub(super) name: String,
     pub(super) image: String,
+    /// The image of the attempt that was the last to come to be, at its digest.
+    pub(super) image_id: Option<String>,
     pub(super) role: Role,
     pub(super) policy: RestartPolicy,
     pub(super) post_start: Option<Result<Action, String>>,
     pub(super) pre_stop: Option<Result<Action, String>>,
+    /// Empty: what its image says.
     pub(super) stop_signal: String,
     /// Of the attempt that lives; else of the latest, or of the next if that never came to be.
     pub(super) number: u32,
@@ -146,10 +149,11 @@ impl Container {
             ProbeKind::Liveness,
             ProbeKind::Readiness,
         ];
-        let stop_signal = lifecycle["stopSignal"].as_str().unwrap_or("SIGTERM");
+        let stop_signal = lifecycle["stopSignal"].as_str().unwrap_or_default();
         Container {
             name: text("name"),
             image: text("image"),
+            image_id: None,
             role,
             policy: own_policy.unwrap_or(pod_policy),
             post_start: hook("postStart"),

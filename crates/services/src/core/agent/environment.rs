@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::{action::texts, messages::Node};
-use crate::core::object;
+use crate::core::{image::Config, object};
 
 /// Longest argument or variable that Linux passes to a program (`MAX_ARG_STRLEN`).
 pub const WORD_BYTES_MAX: usize = 131_072;
@@ -43,6 +43,8 @@ pub struct Surroundings<'a> {
     pub lookup: &'a Lookup<'a>,
     /// Services; those of other namespaces are passed over.
     pub services: &'a [Arc<Value>],
+    /// What the container's image says; none if its program is one of the machine's.
+    pub image: Option<&'a Config>,
     /// A free port, if [`needs_port`].
     pub assigned_port: Option<u16>,
 }
@@ -112,26 +114,43 @@ pub fn run(
     let not_there = || ConfigError::NoContainer(container.to_owned());
     let container = find(pod, container).ok_or_else(not_there)?;
     let env = variables(pod, container, around)?;
-    let words = texts(&container["command"]).chain(texts(&container["args"]));
-    let expanded = words.map(|word| {
-        let whole = expand(word, |name| env.get(name).map(String::as_str));
-        whole.ok_or_else(|| ConfigError::TooLong("an argument".to_owned()))
-    });
-    let argv = expanded.collect::<Result<Vec<String>, ConfigError>>()?;
-    if texts(&container["command"])
-        .next()
-        .is_none_or(str::is_empty)
-    {
+    let words = |field: &str| {
+        let expanded = texts(&container[field]).map(|word| {
+            let whole = expand(word, |name| env.get(name).map(String::as_str));
+            whole.ok_or_else(|| ConfigError::TooLong("an argument".to_owned()))
+        });
+        expanded.collect::<Result<Vec<String>, ConfigError>>()
+    };
+    let (command, args) = (words("command")?, words("args")?);
+    let argv = match around.image {
+        Some(image) => image.argv(&command, &args),
+        // Arguments alone name no program of the machine.
+        None if command.is_empty() => Vec::new(),
+        None => [command, args].concat(),
+    };
+    if argv.first().is_none_or(String::is_empty) {
         return Err(ConfigError::NoCommand);
     }
-    let cwd = container["workingDir"]
-        .as_str()
-        .filter(|cwd| !cwd.is_empty());
+    let own = container["workingDir"].as_str();
+    let of_image = around.image.map(|image| image.working_dir.as_str());
+    let said = [own, of_image].into_iter().flatten();
+    let cwd = said.into_iter().find(|cwd| !cwd.is_empty());
+    let cwd = cwd.map(str::to_owned);
     Ok(ContainerRun {
         argv,
-        env,
-        cwd: cwd.map(str::to_owned),
+        env: over_image(around.image, env),
+        cwd,
     })
+}
+
+/// What the pod says goes over what the image says; `$(NAME)` does not see the latter.
+fn over_image(image: Option<&Config>, env: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut whole: BTreeMap<String, String> = match image {
+        Some(image) => image.env.iter().cloned().collect(),
+        None => BTreeMap::new(),
+    };
+    whole.extend(env);
+    whole
 }
 
 fn find<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {

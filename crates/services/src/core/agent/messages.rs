@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde_json::Value;
 
 use super::action::Action;
-use crate::core::quantity::Quantity;
+use crate::core::{image::ImageReason, quantity::Quantity};
 
 /// Longest text of a driver that is kept (as Kubernetes' termination messages).
 pub const MESSAGE_BYTES_MAX: usize = 4096;
@@ -77,8 +77,8 @@ pub struct Exit {
 /// Why an attempt did not come to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartFailure {
-    /// The driver can't have the image.
-    Image,
+    /// The driver can't have the image: why.
+    Image(ImageReason),
     /// Its environment or command can't be told, as [`super::environment::run`] says.
     Config,
     /// The driver could not make what it runs in; it is tried again.
@@ -161,6 +161,8 @@ pub enum Input {
         id: AttemptId,
         /// Since when.
         at_ms: u64,
+        /// Its image at its digest; none if it has none.
+        image_id: Option<String>,
     },
     /// An attempt did not come to be.
     StartFailed {
@@ -255,7 +257,7 @@ pub enum Effect {
     Stop {
         /// Which.
         id: AttemptId,
-        /// As `SIGTERM`.
+        /// As `SIGTERM`; empty: what its image says.
         signal: String,
     },
     /// End an attempt with all its processes. If it is about to start, it must not, or must be

@@ -149,8 +149,12 @@ impl Pod {
             } => {
                 self.prepare_failed(turn, &reason, message);
             }
-            Input::Started { id, at_ms } => {
-                self.with(&id, |one, site| one.started(turn, site, at_ms));
+            Input::Started {
+                id,
+                at_ms,
+                image_id,
+            } => {
+                self.with(&id, |one, site| one.started(turn, site, at_ms, image_id));
             }
             Input::StartFailed {
                 id,

@@ -53,6 +53,7 @@ struct Told {
     ends: Vec<End>,
     is_started: bool,
     is_ready: bool,
+    image_id: Option<String>,
 }
 
 impl Told {
@@ -77,6 +78,7 @@ impl Told {
                 .collect(),
             is_started: status["started"] == true,
             is_ready: status["ready"] == true,
+            image_id: status["imageID"].as_str().map(str::to_owned),
         }
     }
 }
@@ -134,6 +136,7 @@ fn take_over_one(
     }
     one.number = number;
     one.restart_count = number;
+    one.image_id = told.image_id.filter(|id| !id.is_empty());
     if let Some(Ok(since_ms)) = latest.map(|latest| latest.state) {
         let is_known = number == told.number;
         take_over_run(

@@ -14,7 +14,7 @@ use super::{
     qos,
     turn::Turn,
 };
-use crate::core::{object, time::format_rfc3339};
+use crate::core::{image::ImageReason, object, time::format_rfc3339};
 
 /// The reason of a pod that ran for too long, and what is said about it.
 pub(super) const DEADLINE_REASON: &str = "DeadlineExceeded";
@@ -127,11 +127,11 @@ fn shown<'a>(one: &'a Container, pod: &Pod, now_ms: u64) -> Shown<'a> {
         let is_fresh = now_ms < refusal.at_ms.saturating_add(IMAGE_ERROR_MS);
         let message = refusal.message.clone();
         return Shown::Waiting(Some(match refusal.failure {
-            StartFailure::Image if is_fresh => ("ErrImagePull", message),
-            StartFailure::Image => {
+            StartFailure::Image(ImageReason::ErrImagePull) if !is_fresh => {
                 let told = format!("Back-off pulling image {:?}", one.image);
                 ("ImagePullBackOff", told)
             }
+            StartFailure::Image(reason) => (reason.name(), message),
             StartFailure::Config => ("CreateContainerConfigError", message),
             StartFailure::Create => ("CreateContainerError", message),
             StartFailure::Start => ("RunContainerError", message),
@@ -152,7 +152,7 @@ fn crash_loop(one: &Container, pod: &PodId) -> String {
 fn container(one: &Container, pod: &Pod, has_init: bool, turn: &mut Turn<'_>) -> Value {
     let shown = shown(one, pod, turn.now_ms);
     if let Some(Refusal {
-        failure: StartFailure::Image,
+        failure: StartFailure::Image(_),
         at_ms,
         ..
     }) = one.refusal
@@ -168,7 +168,10 @@ fn container(one: &Container, pod: &Pod, has_init: bool, turn: &mut Turn<'_>) ->
     let mut status = json!({
         "name": one.name,
         "image": one.image,
-        "imageID": if has_run { one.image.as_str() } else { "" },
+        "imageID": match has_run {
+            true => one.image_id.as_deref().unwrap_or(&one.image),
+            false => "",
+        },
         "restartCount": one.restart_count,
         "ready": one.is_ready(),
         "started": one.is_started(),

@@ -72,6 +72,12 @@ pub enum DocumentError {
     },
 }
 
+/// The image that a container names; none if its program is one of the machine's.
+pub fn of_container(container: &serde_json::Value) -> Option<&str> {
+    let image = container["image"].as_str().unwrap_or_default();
+    (!matches!(image, "" | "host")).then_some(image)
+}
+
 /// Reads JSON of a bounded length.
 fn read<T: serde::de::DeserializeOwned>(
     what: &'static str,

@@ -11,6 +11,7 @@
 
 mod exits;
 mod places;
+mod sandbox;
 mod sessions;
 mod spec;
 
@@ -27,6 +28,7 @@ use atoll_world::{
 use bytes::Bytes;
 use serde_json::Value;
 
+pub(crate) use self::sandbox::Names;
 pub(super) use self::{places::Places, spec::signal};
 use super::{
     runtime::{LogPiece, Objects, PrepareFailure, Runtime, Until, Used},
@@ -36,9 +38,11 @@ use crate::{
     api::{Ends, LogQuery},
     core::{
         agent::{AttemptId, Exit, Found, StartFailure, environment::ContainerRun},
+        image::{self, ImageFailure, PullPolicy},
         status::{Failure, Reason},
         streams::{FromContainer, ToContainer, options::ExecOptions},
     },
+    driver::images::{Image, Images},
 };
 
 /// How often it is looked whether a program has ended.
@@ -55,6 +59,8 @@ struct Inner {
     lease: PathBuf,
     launcher: Launcher,
     cgroups: Cgroups,
+    images: Images,
+    names: Names,
 }
 
 impl Process {
@@ -65,12 +71,15 @@ impl Process {
         lease: PathBuf,
         launcher: Launcher,
         cgroups: Cgroups,
+        (images, names): (Images, Names),
     ) -> Self {
         Process(Arc::new(Inner {
             places: Places::new(folder),
             lease,
             launcher,
             cgroups,
+            images,
+            names,
         }))
     }
 
@@ -104,13 +113,21 @@ impl Runtime for Process {
         Ok(Vec::new())
     }
 
-    fn has_image(&self, image: &str) -> Result<(), String> {
-        match image {
-            "" | "host" => Ok(()),
-            image => Err(format!(
-                "image {image:?} is not here: programs of this machine run without an image, or with the image \"host\""
-            )),
-        }
+    async fn image(
+        &self,
+        pod: Arc<Value>,
+        container: String,
+        objects: Objects,
+    ) -> Result<Option<Image>, ImageFailure> {
+        let container = volumes::container(&pod, &container);
+        let Some(name) = image::of_container(container) else {
+            return Ok(None);
+        };
+        let policy = container["imagePullPolicy"].as_str().unwrap_or_default();
+        let keyring = sandbox::keyring(&pod, &*objects);
+        let images = &self.0.images;
+        let image = images.ensure(name, PullPolicy::of(policy), &keyring).await;
+        image.map(Some)
     }
 
     async fn start(
@@ -118,8 +135,9 @@ impl Runtime for Process {
         id: AttemptId,
         pod: Arc<Value>,
         run: ContainerRun,
+        image: Option<Image>,
     ) -> Result<u64, (StartFailure, String)> {
-        self.blocking(move |inner| inner.start(&id, &pod, &run))
+        self.blocking(move |inner| inner.start(&id, &pod, &run, image.as_ref()))
             .await
     }
 
@@ -137,10 +155,13 @@ impl Runtime for Process {
     }
 
     async fn stop(&self, id: AttemptId, signal: String) {
-        let number = spec::signal(&signal);
         let sent = self.blocking(move |inner| {
             let dir = inner.places.attempt(&id);
-            workload::signal(&dir, number).map_err(|error| (id, error))
+            let signal = match signal.is_empty() {
+                true => sandbox::stop_signal(&inner.places, &id),
+                false => signal,
+            };
+            workload::signal(&dir, spec::signal(&signal)).map_err(|error| (id, error))
         });
         if let Err((id, error)) = sent.await {
             tracing::warn!(%id, %error, "a container was not asked to end");
@@ -233,11 +254,16 @@ impl Inner {
         id: &AttemptId,
         pod: &Value,
         run: &ContainerRun,
+        image: Option<&Image>,
     ) -> Result<u64, (StartFailure, String)> {
         let dir = self.places.attempt(id);
         self.forget_old(id);
         let create = |error: String| (StartFailure::Create, error);
         let mut spec = spec::of(&self.places, &self.cgroups, id, pod, run).map_err(create)?;
+        if let Some(image) = image {
+            let sandbox = sandbox::of(&self.places, &self.names, id, pod, image).map_err(create)?;
+            spec::into_sandbox(&mut spec, sandbox, pod, run);
+        }
         spec.lease = Some(self.lease.clone());
         match workload::start(&self.launcher, &dir, &spec) {
             Ok(State::Running(running)) => Ok(running.started_ms),

@@ -11,9 +11,11 @@ use crate::{
     api::{Ends, LogQuery},
     core::{
         agent::{AttemptId, Exit, Found, StartFailure, environment::ContainerRun},
+        image::ImageFailure,
         status::Failure,
         streams::{FromContainer, ToContainer, options::ExecOptions},
     },
+    driver::images::Image,
 };
 
 /// A pod's volumes or network could not be made.
@@ -77,11 +79,16 @@ pub(crate) trait Runtime: Clone + Send + Sync + 'static {
         objects: Objects,
     ) -> impl Future<Output = Result<Vec<String>, PrepareFailure>> + Send;
 
-    /// Whether a container's image is there.
+    /// The image of a container, fetched if need be; none if its program is one of the machine's.
     ///
     /// # Errors
-    /// Why not, in words.
-    fn has_image(&self, image: &str) -> Result<(), String>;
+    /// Why it can't have it.
+    fn image(
+        &self,
+        pod: Arc<Value>,
+        container: String,
+        objects: Objects,
+    ) -> impl Future<Output = Result<Option<Image>, ImageFailure>> + Send;
 
     /// Starts an attempt; since when it runs.
     fn start(
@@ -89,12 +96,13 @@ pub(crate) trait Runtime: Clone + Send + Sync + 'static {
         id: AttemptId,
         pod: Arc<Value>,
         run: ContainerRun,
+        image: Option<Image>,
     ) -> impl Future<Output = Result<u64, (StartFailure, String)>> + Send;
 
     /// Waits until an attempt that was started has ended, with all its processes.
     fn ended(&self, id: AttemptId) -> impl Future<Output = Exit> + Send;
 
-    /// Asks an attempt to end.
+    /// Asks an attempt to end, by a signal's name; empty: the one that its image says.
     fn stop(&self, id: AttemptId, signal: String) -> impl Future<Output = ()> + Send;
 
     /// Ends an attempt with all its processes, also one that is about to start; whether it had

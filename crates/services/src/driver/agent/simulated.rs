@@ -30,10 +30,12 @@ use crate::{
     api::{Ends, LogQuery},
     core::{
         agent::{AttemptId, Exit, Found, StartFailure, environment::ContainerRun},
+        image::ImageFailure,
         object,
         status::{Failure, Reason},
         streams::{FromContainer, ToContainer, options::ExecOptions},
     },
+    driver::images::Image,
 };
 
 /// Says when a container ends by itself.
@@ -151,8 +153,13 @@ impl Runtime for Simulated {
         Ok(Vec::new())
     }
 
-    fn has_image(&self, _: &str) -> Result<(), String> {
-        Ok(())
+    async fn image(
+        &self,
+        _: Arc<Value>,
+        _: String,
+        _: Objects,
+    ) -> Result<Option<Image>, ImageFailure> {
+        Ok(None)
     }
 
     async fn start(
@@ -160,6 +167,7 @@ impl Runtime for Simulated {
         id: AttemptId,
         pod: Arc<Value>,
         _: ContainerRun,
+        _: Option<Image>,
     ) -> Result<u64, (StartFailure, String)> {
         let started_ms = clock::wall_ms();
         {
@@ -309,7 +317,10 @@ mod tests {
             RUN_MS: "5000", EXIT_CODE: "3", STOP_MS: "700",
         }}}));
         for name in ["a", "b", "c"] {
-            simulated.start(id(name), pod.clone(), run()).await.unwrap();
+            simulated
+                .start(id(name), pod.clone(), run(), None)
+                .await
+                .unwrap();
         }
         let begun = clock::now();
         simulated.stop(id("b"), "SIGTERM".to_owned()).await;
@@ -323,7 +334,7 @@ mod tests {
         assert!(simulated.found().await.is_empty());
         assert!(simulated.kill(id("d")).await, "it was never there");
         let pod = Arc::new(json!({}));
-        assert!(simulated.start(id("d"), pod, run()).await.is_err());
+        assert!(simulated.start(id("d"), pod, run(), None).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -332,16 +343,24 @@ mod tests {
         let span = Duration::from_secs(4);
         simulated.renew(until(span)).await.unwrap();
         let pod = Arc::new(json!({}));
-        simulated.start(id("a"), pod.clone(), run()).await.unwrap();
+        simulated
+            .start(id("a"), pod.clone(), run(), None)
+            .await
+            .unwrap();
         clock::sleep(span / 2).await;
         simulated.renew(until(span)).await.unwrap();
         clock::sleep(span * 3 / 4).await;
         assert!(simulated.found().await[0].state.is_ok());
         clock::sleep(span).await;
         assert!(simulated.found().await[0].state.is_err());
-        assert!(simulated.start(id("b"), pod.clone(), run()).await.is_err());
+        assert!(
+            simulated
+                .start(id("b"), pod.clone(), run(), None)
+                .await
+                .is_err()
+        );
         simulated.renew(until(span)).await.unwrap();
-        simulated.start(id("c"), pod, run()).await.unwrap();
+        simulated.start(id("c"), pod, run(), None).await.unwrap();
         clock::sleep(span * 2).await;
         assert_eq!(simulated.ended(id("c")).await.code, 137);
     }

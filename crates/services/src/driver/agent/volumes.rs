@@ -6,12 +6,18 @@
 
 use std::path::{Path, PathBuf};
 
-use atoll_world::tree::{self, Lies, TreeError};
+use atoll_world::{
+    tree::{self, Lies, TreeError},
+    workload::sandbox::MountSpec,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{process::Places, runtime::PrepareFailure};
-use crate::{core::object, driver::store::SHUT};
+use crate::{
+    core::{image, object},
+    driver::store::SHUT,
+};
 
 /// What files of ConfigMaps and Secrets may be done with, if nobody says.
 const FILE_MODE: u32 = 0o644;
@@ -46,7 +52,10 @@ pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), 
     }
     for field in ["initContainers", "containers"] {
         for container in object::items(&pod["spec"][field]) {
-            link(places, uid, pod, container).map_err(failed)?;
+            // In a sandbox they are mounted.
+            if image::of_container(container).is_none() {
+                link(places, uid, pod, container).map_err(failed)?;
+            }
         }
     }
     Ok(())
@@ -221,6 +230,38 @@ pub(super) fn place(places: &Places, uid: &str, pod: &Value, name: &str) -> Opti
         Some(path) => Some(PathBuf::from(path)),
         None => Some(places.volume(uid, name)),
     }
+}
+
+/// What a container mounts in its sandbox.
+///
+/// # Errors
+/// A volume is not there.
+pub(super) fn mounts(
+    places: &Places,
+    uid: &str,
+    pod: &Value,
+    container: &Value,
+) -> Result<Vec<MountSpec>, String> {
+    let mounts = object::items(&container["volumeMounts"]).map(|mount| {
+        let name = mount["name"].as_str().unwrap_or_default();
+        let source = place(places, uid, pod, name);
+        let sub_path = mount["subPath"].as_str().filter(|path| !path.is_empty());
+        let target = mount["mountPath"].as_str().unwrap_or_default();
+        Ok(MountSpec {
+            source: source.ok_or_else(|| format!("volume {name:?} is not there"))?,
+            sub_path: sub_path.map(PathBuf::from),
+            target: Path::new("/").join(target),
+            read_only: mount["readOnly"] == true || is_written_once(pod, name),
+        })
+    });
+    mounts.collect()
+}
+
+/// Whether a volume holds what the cluster says and programs don't change.
+fn is_written_once(pod: &Value, name: &str) -> bool {
+    let mut volumes = object::items(&pod["spec"]["volumes"]);
+    let volume = volumes.find(|volume| volume["name"] == name);
+    volume.is_some_and(|it| it.get("configMap").is_some() || it.get("secret").is_some())
 }
 
 /// Makes the links of a container to what it mounts.

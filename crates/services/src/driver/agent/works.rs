@@ -25,7 +25,7 @@ use crate::{
         controllers::world::View as _,
         kinds, object, versions,
     },
-    driver::mirror::Mirror,
+    driver::{images::Image, mirror::Mirror},
 };
 
 /// A hook without a limit of its own is given up after that.
@@ -203,10 +203,11 @@ impl<R: Runtime> Shared<R> {
 
     async fn start(&self, id: AttemptId, pod: Arc<Value>, ips: &[String]) {
         match self.try_start(&id, pod, ips).await {
-            Ok(at_ms) => {
+            Ok((at_ms, image_id)) => {
                 self.tell(Input::Started {
                     id: id.clone(),
                     at_ms,
+                    image_id,
                 })
                 .await;
                 let shared = self.clone();
@@ -234,16 +235,19 @@ impl<R: Runtime> Shared<R> {
         id: &AttemptId,
         pod: Arc<Value>,
         ips: &[String],
-    ) -> Result<u64, (StartFailure, String)> {
-        let image = super::volumes::container(&pod, &id.container)["image"].as_str();
-        let has_image = self.runtime.has_image(image.unwrap_or_default());
-        has_image.map_err(|why| (StartFailure::Image, why))?;
+    ) -> Result<(u64, Option<String>), (StartFailure, String)> {
+        let objects = self.objects(&pod);
+        let image = self
+            .runtime
+            .image(pod.clone(), id.container.clone(), objects.clone());
+        let image = image
+            .await
+            .map_err(|failure| (StartFailure::Image(failure.reason), failure.message))?;
         let needs_port = environment::needs_port(&pod, &id.container);
         let assigned_port = match needs_port {
             true => free_port().await,
             false => None,
         };
-        let objects = self.objects(&pod);
         let services = {
             let look = self.mirror.look();
             look.list(&kinds::SERVICES, Some(object::namespace(&pod)))
@@ -254,6 +258,7 @@ impl<R: Runtime> Shared<R> {
                 ips,
                 lookup: &*objects,
                 services: &services,
+                image: image.as_ref().map(|image| &*image.config),
                 assigned_port,
             };
             environment::run(&pod, &id.container, &around)
@@ -267,7 +272,8 @@ impl<R: Runtime> Shared<R> {
             }
             attempts.starting.insert(id.clone());
         }
-        let started = self.runtime.start(id.clone(), pod, run).await;
+        let image_id = image.as_ref().map(Image::id);
+        let started = self.runtime.start(id.clone(), pod, run, image).await;
         let is_killed = {
             let mut attempts = self.attempts.lock();
             attempts.starting.remove(id);
@@ -276,7 +282,7 @@ impl<R: Runtime> Shared<R> {
         if is_killed && started.is_ok() {
             self.runtime.kill(id.clone()).await;
         }
-        started
+        started.map(|at_ms| (at_ms, image_id))
     }
 
     /// Finds what a pod may refer to.

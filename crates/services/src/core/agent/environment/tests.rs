@@ -63,6 +63,7 @@ fn ran_in(
         ips: &ips,
         lookup: &lookup,
         services: &services,
+        image: None,
         assigned_port,
     };
     run(&pod, "app", &around)

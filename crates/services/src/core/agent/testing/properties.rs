@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use proptest::prelude::*;
 
 use super::world::World;
-use crate::core::agent::{AttemptId, Exit, Hook, Input, ProbeKind, StartFailure};
+use crate::core::{
+    agent::{AttemptId, Exit, Hook, Input, ProbeKind, StartFailure},
+    image::ImageReason,
+};
 
 const KINDS: [ProbeKind; 3] = [
     ProbeKind::Startup,
@@ -53,7 +56,7 @@ impl World {
             13..=24 => {
                 if let Some(id) = Self::pick(starting.into_iter(), at) {
                     let failures = [
-                        StartFailure::Image,
+                        StartFailure::Image(ImageReason::ErrImagePull),
                         StartFailure::Config,
                         StartFailure::Start,
                         StartFailure::Create,
@@ -132,6 +135,7 @@ impl World {
             2..=3 => Input::Started {
                 id,
                 at_ms: u64::MAX,
+                image_id: None,
             },
             4 => Input::Probed {
                 id,

@@ -19,6 +19,7 @@ use crate::core::{
         AttemptId, Effect, Exit, Found, Hook, Input, Node, Pods, ProbeKind, StartFailure,
         merged_status,
     },
+    image::ImageReason,
     object,
 };
 
@@ -301,14 +302,16 @@ impl Script {
                 reason: (*reason).to_owned(),
                 message: message.join(" "),
             },
-            ("started", [id]) => Input::Started {
+            ("started", [id, image @ ..]) => Input::Started {
                 id: attempt(id),
                 at_ms: self.now_ms,
+                image_id: image.first().map(|&image| image.to_owned()),
             },
             ("start-failed", [id, failure, message @ ..]) => Input::StartFailed {
                 id: attempt(id),
                 failure: match *failure {
-                    "image" => StartFailure::Image,
+                    "image" => StartFailure::Image(ImageReason::ErrImagePull),
+                    "name" => StartFailure::Image(ImageReason::InvalidImageName),
                     "config" => StartFailure::Config,
                     "create" => StartFailure::Create,
                     _ => StartFailure::Start,

@@ -51,7 +51,9 @@ pub(super) fn show(effect: &Effect) -> String {
             let (id, action) = (show_id(id), show_action(action));
             format!("probe {id} {kind} {serial}: {action} within {timeout_ms}ms")
         }
-        Effect::Stop { id, signal } => format!("stop {} {signal}", show_id(id)),
+        Effect::Stop { id, signal } => format!("stop {} {signal}", show_id(id))
+            .trim_end()
+            .to_owned(),
         Effect::Kill { id } => format!("kill {}", show_id(id)),
         Effect::WriteStatus { pod, status } => {
             format!("status {} {}", pod.uid, show_status(status))

@@ -223,6 +223,7 @@ impl World {
                 self.handle(Input::Started {
                     id,
                     at_ms: self.now_ms,
+                    image_id: None,
                 });
             }
             Some(failure) => {

@@ -9,7 +9,7 @@ use super::places::Places;
 use crate::core::agent::{AttemptId, Exit, Found, MESSAGE_BYTES_MAX};
 
 /// Where a program leaves its last words, in the folder where it starts.
-const LAST_WORDS: &str = "termination-log";
+pub(super) const LAST_WORDS: &str = "termination-log";
 /// Ended by whoever looks after the machine.
 const CODE_LOST: i32 = 137;
 

@@ -41,6 +41,21 @@ impl Places {
         self.pod(uid).join("work").join(container)
     }
 
+    /// What a container of an image has changed of it.
+    pub(super) fn sandbox(&self, id: &AttemptId) -> PathBuf {
+        self.pod(&id.uid).join("sandbox").join(&id.container)
+    }
+
+    /// The files of a container that are not its image's.
+    pub(super) fn etc(&self, id: &AttemptId) -> PathBuf {
+        self.pod(&id.uid).join("etc").join(&id.container)
+    }
+
+    /// What a container's image would be asked to end by.
+    pub(super) fn stop_signal(&self, id: &AttemptId) -> PathBuf {
+        self.pod(&id.uid).join("stop-signals").join(&id.container)
+    }
+
     /// One attempt.
     pub(super) fn attempt(&self, id: &AttemptId) -> PathBuf {
         self.container(&id.uid, &id.container)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use atoll_world::{
     process, tree,
-    workload::{CgroupSpec, Cgroups, LandlockSpec, RlimitSpec, Spec},
+    workload::{CgroupSpec, Cgroups, LandlockSpec, RlimitSpec, Spec, sandbox::SandboxSpec},
 };
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::places::Places;
 use crate::{
     core::{
         agent::{AttemptId, environment::ContainerRun},
-        object,
+        image, object,
         quantity::{self, Quantity},
     },
     driver::agent::volumes,
@@ -66,7 +66,12 @@ pub(super) fn of(
     spec.stdin = container["stdin"] == true;
     spec.stdin_once = container["stdinOnce"] == true;
     spec.tty = container["tty"] == true;
-    spec.no_new_privs = container["securityContext"]["allowPrivilegeEscalation"] != true;
+    let may_gain = &container["securityContext"]["allowPrivilegeEscalation"];
+    spec.no_new_privs = match image::of_container(container) {
+        // As Kubernetes has it: what is inside can gain no more than the sandbox permits.
+        Some(_) => *may_gain == false,
+        None => *may_gain != true,
+    };
     spec.landlock = Some(LandlockSpec {
         denied: vec![places.node().to_path_buf()],
         foreign: foreign(pod, container),
@@ -74,6 +79,31 @@ pub(super) fn of(
         readable: vec![places.pod(&id.uid)],
     });
     Ok(spec)
+}
+
+/// Has what runs apart from the machine see nothing of it: its folder, its environment and its
+/// user are its image's.
+pub(super) fn into_sandbox(spec: &mut Spec, sandbox: SandboxSpec, pod: &Value, run: &ContainerRun) {
+    spec.env = run.env.clone().into_iter().collect();
+    for (name, value) in [("PATH", PATH), ("HOSTNAME", &sandbox.host_name)] {
+        if !run.env.contains_key(name) {
+            spec.env.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    spec.cwd = Path::new("/").join(run.cwd.as_deref().unwrap_or_default());
+    let context = &pod["spec"]["securityContext"];
+    let groups = context["supplementalGroups"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let groups = groups
+        .chain([&context["fsGroup"]])
+        .filter_map(Value::as_u64);
+    spec.groups = groups
+        .filter_map(|group| u32::try_from(group).ok())
+        .collect();
+    spec.landlock = None;
+    spec.sandbox = Some(sandbox);
 }
 
 /// How readily the kernel ends it when memory runs out: before the node, whose own number it
