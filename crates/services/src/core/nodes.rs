@@ -9,7 +9,7 @@
 //! Conditions and taints are Kubernetes' (`node.kubernetes.io/unreachable`), so that tolerations
 //! work; none is added to pods, which are replaced at once unless they say otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -54,51 +54,38 @@ pub type Silence = BTreeMap<String, u64>;
 /// been heard, as long as `unheard_ms`.
 pub fn plan(view: &dyn View, silence: &Silence, unheard_ms: u64, now_ms: u64) -> Plan {
     let mut plan = Plan::default();
-    let mut taints = BTreeMap::new();
+    let mut known = BTreeSet::new();
     for node in view.list(&kinds::NODES, None) {
         let name = object::name(&node).to_owned();
         let hearing = Hearing::of(silence.get(&name), unheard_ms);
         let steps = look_at(&node, hearing, now_ms);
-        let driving = hearing.driving(&node["spec"]["taints"]);
-        taints.insert(name, (driving, hearing.silent_ms));
         // The next look sees what the first of them has changed.
         plan.steps.extend(steps.into_iter().take(1));
-    }
-    for pod in view.list(&kinds::PODS, None) {
-        let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-        if node.is_empty() {
-            continue;
-        }
-        let at_ms = match taints.get(node) {
-            Some((taints, silent_ms)) => {
-                let at_ms = tolerations::evicted_at_ms(&pod, taints);
-                // What was given up may be there again before it is written.
-                at_ms.map(|at_ms| (at_ms, *silent_ms >= GIVEN_UP_MS))
+        // What was given up may be there again before it is written.
+        let is_given_up = hearing.silent_ms >= GIVEN_UP_MS;
+        let taints = hearing.driving(&node["spec"]["taints"]);
+        // Of most nodes no pod needs a look.
+        if is_given_up || tolerations::drives_away(&taints) {
+            for pod in view.on_node(&name) {
+                let at_ms = tolerations::evicted_at_ms(&pod, &taints);
+                // Who stays although the node is given up answers nobody now.
+                if is_given_up && at_ms.is_none_or(|at_ms| at_ms > now_ms) {
+                    plan.steps.extend(unready(&pod, now_ms));
+                }
+                if let Some(at_ms) = at_ms {
+                    let why = Disruption::Taint;
+                    go(&mut plan, &pod, (at_ms, now_ms), is_given_up, why);
+                }
             }
-            None => Some((
-                gone_at_ms(&pod, silence.get(node), unheard_ms, now_ms),
-                true,
-            )),
-        };
-        // Who stays although the node is given up answers nobody now.
-        let is_given_up = at_ms.is_none_or(|(at_ms, _)| at_ms > now_ms)
-            && taints.get(node).is_some_and(|(_, ms)| *ms >= GIVEN_UP_MS);
-        if is_given_up {
-            plan.steps.extend(unready(&pod, now_ms));
         }
-        let Some((at_ms, is_forced)) = at_ms else {
-            continue;
-        };
-        if at_ms > now_ms {
-            let left_ms = at_ms - now_ms;
-            let earliest = plan.again_in_ms.map_or(left_ms, |ms| ms.min(left_ms));
-            plan.again_in_ms = Some(earliest);
-        } else if is_forced || !object::is_being_deleted(&pod) {
-            let why = match taints.contains_key(node) {
-                true => Disruption::Taint,
-                false => Disruption::NodeGone,
-            };
-            plan.steps.push(evict(&pod, is_forced, why));
+        known.insert(name);
+    }
+    for name in view.nodes_in_use() {
+        if !known.contains(&name) {
+            for pod in view.on_node(&name) {
+                let at_ms = gone_at_ms(&pod, silence.get(&name), unheard_ms, now_ms);
+                go(&mut plan, &pod, (at_ms, now_ms), true, Disruption::NodeGone);
+            }
         }
     }
     plan
@@ -142,6 +129,17 @@ fn gone_at_ms(pod: &Value, silent_ms: Option<&u64>, unheard_ms: u64, now_ms: u64
         // Whoever makes it names a node that may never have been, and makes it again at once.
         (None, Some(created_ms)) => at_ms.max(created_ms.saturating_add(UNKNOWN_NODE_MS)),
         _ => at_ms,
+    }
+}
+
+/// A pod goes at a time, whatever it would like if it `is_forced`.
+fn go(plan: &mut Plan, pod: &Value, (at_ms, now_ms): (u64, u64), is_forced: bool, why: Disruption) {
+    if at_ms > now_ms {
+        let left_ms = at_ms - now_ms;
+        let earliest = plan.again_in_ms.map_or(left_ms, |ms| ms.min(left_ms));
+        plan.again_in_ms = Some(earliest);
+    } else if is_forced || !object::is_being_deleted(pod) {
+        plan.steps.push(evict(pod, is_forced, why));
     }
 }
 

@@ -44,6 +44,12 @@ pub fn unpreferred(pod: &Value, taints: &Value) -> usize {
     all.filter(soft).filter(is_free).count()
 }
 
+/// Whether there are taints that drive pods away which do not put up with them.
+pub fn drives_away(taints: &Value) -> bool {
+    let all = taints.as_array();
+    all.is_some_and(|all| all.iter().any(|taint| taint["effect"] == "NoExecute"))
+}
+
 /// When the taints of its node drive a pod away, milliseconds since the epoch (0: at once); none
 /// if they do not.
 pub fn evicted_at_ms(pod: &Value, taints: &Value) -> Option<u64> {

@@ -115,8 +115,8 @@ impl Meters {
         (told.version == VERSION).then_some(told)
     }
 
-    fn named(&self, told: Told) -> Measured {
-        let all = self.mirror.look().list(&kinds::PODS, None);
+    fn named(&self, node: &str, told: Told) -> Measured {
+        let all = self.mirror.look().on_node(node);
         let by_uid: BTreeMap<&str, &Arc<Value>> =
             all.iter().map(|pod| (object::uid(pod), pod)).collect();
         let pods = told.pods.into_iter().filter_map(|of| {
@@ -145,7 +145,10 @@ impl Meter for Meters {
             let names = names.filter(|name| node.as_ref().is_none_or(|node| node == name));
             let asked = names.map(async |name| {
                 let told = meters.of_node(&name).await;
-                (name, meters.named(told.unwrap_or_default()))
+                {
+                    let measured = meters.named(&name, told.unwrap_or_default());
+                    (name, measured)
+                }
             });
             join_all(asked).await.into_iter().collect()
         })
@@ -271,6 +274,18 @@ impl View for Beside<'_> {
 
     fn by_owner(&self, kind: &'static Kind, owner_uid: &str) -> Vec<Arc<Value>> {
         self.look.by_owner(kind, owner_uid)
+    }
+
+    fn orphans(&self, kind: &'static Kind, namespace: &str) -> Vec<Arc<Value>> {
+        self.look.orphans(kind, namespace)
+    }
+
+    fn on_node(&self, node: &str) -> Vec<Arc<Value>> {
+        self.look.on_node(node)
+    }
+
+    fn nodes_in_use(&self) -> Vec<String> {
+        self.look.nodes_in_use()
     }
 
     fn usage(&self, pod_uid: &str) -> Option<Arc<PodUsage>> {

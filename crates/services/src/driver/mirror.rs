@@ -4,6 +4,8 @@
 //! What changed is kept for a while in order, so that each of those who look goes on from where
 //! it was; one that fell behind looks at everything anew.
 
+mod index;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
@@ -26,6 +28,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
+use self::index::Index;
 use super::{
     agent::NODE_ID,
     store::{self, Store},
@@ -37,9 +40,9 @@ use crate::core::{
 };
 
 /// So many changes are kept for those who are slow.
-const CHANGES_MAX: usize = 4 << 10;
+const CHANGES_MAX: usize = 16 << 10;
 /// And so many bytes of them, as they were sent; one that is larger is not kept at all.
-const CHANGES_BYTES_MAX: usize = 64 << 20;
+const CHANGES_BYTES_MAX: usize = 48 << 20;
 /// So many objects are read at a time.
 const PAGE: i64 = 500;
 /// How long to wait when the control plane can't be followed.
@@ -87,8 +90,7 @@ type Kept = BTreeMap<(String, String), Arc<Value>>;
 struct State {
     /// By the kind's place in the table of kinds.
     objects: Vec<Kept>,
-    /// Who is owned, by the owner's uid: the kind's place, namespace and name.
-    owned: BTreeMap<String, BTreeSet<(usize, String, String)>>,
+    index: Index,
     changes: VecDeque<Changed>,
     /// How much each of them is, and all together.
     change_bytes: VecDeque<usize>,
@@ -212,21 +214,8 @@ impl State {
         if old.is_none() && new.is_none() {
             return;
         }
-        let entry = (place, name.namespace.clone(), name.name.clone());
-        for owner in old.iter().flat_map(|old| owners(old)) {
-            if let Some(owned) = self.owned.get_mut(owner) {
-                owned.remove(&entry);
-                if owned.is_empty() {
-                    self.owned.remove(owner);
-                }
-            }
-        }
-        for owner in new.iter().flat_map(|new| owners(new)) {
-            self.owned
-                .entry(owner.to_owned())
-                .or_default()
-                .insert(entry.clone());
-        }
+        let called = (name.namespace.as_str(), name.name.as_str());
+        self.index.put(place, called, old.as_ref(), new.as_ref());
         self.changes.push_back(Changed { name, old, new });
         self.change_bytes.push_back(bytes);
         self.bytes += bytes;
@@ -236,15 +225,6 @@ impl State {
             self.bytes -= self.change_bytes.pop_front().unwrap_or_default();
         }
     }
-}
-
-fn owners(object: &Value) -> impl Iterator<Item = &str> {
-    let list = object["metadata"]["ownerReferences"].as_array();
-    let uids = list
-        .into_iter()
-        .flatten()
-        .map(|owner| owner["uid"].as_str());
-    uids.flatten()
 }
 
 /// The kind's place in the table of kinds.
@@ -284,17 +264,19 @@ impl View for Look<'_> {
     }
 
     fn by_owner(&self, kind: &'static Kind, owner_uid: &str) -> Vec<Arc<Value>> {
-        let place = place_of(kind);
-        let Some(owned) = self.0.owned.get(owner_uid) else {
-            return Vec::new();
-        };
-        let of_kind = owned.iter().filter(|(at, ..)| *at == place);
-        let kept = &self.0.objects[place];
-        of_kind
-            .filter_map(|(_, namespace, name)| {
-                kept.get(&(namespace.clone(), name.clone())).cloned()
-            })
-            .collect()
+        self.0.index.by_owner(place_of(kind), owner_uid)
+    }
+
+    fn orphans(&self, kind: &'static Kind, namespace: &str) -> Vec<Arc<Value>> {
+        self.0.index.orphans(place_of(kind), namespace)
+    }
+
+    fn on_node(&self, node: &str) -> Vec<Arc<Value>> {
+        self.0.index.on_node(node)
+    }
+
+    fn nodes_in_use(&self) -> Vec<String> {
+        self.0.index.nodes_in_use()
     }
 }
 

@@ -22,12 +22,12 @@
 //! the plan saw, so that the second creation meets `AlreadyExists`; updates compare
 //! `resourceVersion`, deletions the uid.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
 use crate::core::{
-    kinds::Kind,
+    kinds::{Kind, PODS},
     lifecycle::Deletion,
     object::{self, Name},
     usage::PodUsage,
@@ -52,6 +52,23 @@ pub trait View {
         let mut found = self.list(kind, Some(namespace));
         found.retain(|object| object::controller(object).is_none());
         found
+    }
+
+    /// The pods that are bound to the Node of this name, in order of namespace and name.
+    fn on_node(&self, node: &str) -> Vec<Arc<Value>> {
+        let mut found = self.list(&PODS, None);
+        found.retain(|pod| pod["spec"]["nodeName"] == *node);
+        found
+    }
+
+    /// The names of Nodes that pods are bound to, in order: also of those that are gone.
+    fn nodes_in_use(&self) -> Vec<String> {
+        let pods = self.list(&PODS, None);
+        let names = pods
+            .iter()
+            .filter_map(|pod| pod["spec"]["nodeName"].as_str());
+        let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// What a pod uses, if it was measured lately.
