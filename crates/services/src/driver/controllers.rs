@@ -41,6 +41,11 @@ const BACKOFF: std::ops::RangeInclusive<Duration> =
 /// So long a plan waits at most to learn what the one before did. What is made twice then is one
 /// too many, and goes again.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
+/// A key for which it takes so long to plan rests before the next time: so many times as long, and
+/// no longer than that. What it counts changes all the time then, and the others have their turn.
+const DEAR: Duration = Duration::from_micros(500);
+const REST_FACTOR: u32 = 200;
+const REST_MAX: Duration = Duration::from_millis(400);
 /// How often old Events are looked for.
 const EVENTS_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -68,6 +73,8 @@ struct Keys {
     timers: BTreeSet<(clock::Instant, Key)>,
     /// The same by key.
     timer_of: BTreeMap<Key, clock::Instant>,
+    /// Until when keys are left alone.
+    resting: BTreeMap<Key, clock::Instant>,
     running: usize,
 }
 
@@ -94,6 +101,7 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, us
         while keys.running < RUNNING_MAX
             && let Some((key, name)) = keys.take(reached)
         {
+            let begun = clock::now();
             let entry = keys.entries.entry(key.clone()).or_default();
             let failed = entry.failed.clone();
             let plan = {
@@ -102,11 +110,17 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, us
                 key.0
                     .plan(&view, &name, clock::wall_ms(), failed.as_deref())
             };
+            let now = clock::now();
+            let took = now.duration_since(begun);
+            if took >= DEAR {
+                let rest = took.saturating_mul(REST_FACTOR).min(REST_MAX);
+                keys.resting.insert(key.clone(), now + rest);
+            }
             if plan.steps.is_empty() {
                 keys.planned(&key, plan.again_in_ms);
                 continue;
             }
-            entry.is_running = true;
+            keys.entries.entry(key.clone()).or_default().is_running = true;
             keys.running += 1;
             let (executor, sender) = (executor.clone(), done_sender.clone());
             let (mirror, of) = (mirror.clone(), key.clone());
@@ -190,6 +204,7 @@ impl Keys {
             is_ready: BTreeSet::new(),
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
+            resting: BTreeMap::new(),
             running: 0,
         }
     }
@@ -254,12 +269,27 @@ impl Keys {
                 continue;
             }
             self.is_ready.remove(&key);
+            if self.rests(&key) {
+                continue;
+            }
             // A timer may be left of one that nothing is known of any more.
             if let Some(name) = self.names.get(&key).cloned() {
                 return Some((key, name));
             }
         }
         None
+    }
+
+    /// Whether a key is left alone for now; then its time comes.
+    fn rests(&mut self, key: &Key) -> bool {
+        let Some(until) = self.resting.get(key).copied() else {
+            return false;
+        };
+        let left = until.saturating_duration_since(clock::now());
+        if !left.is_zero() {
+            self.timer(key.clone(), left);
+        }
+        !left.is_zero()
     }
 
     /// There was nothing to do.
@@ -327,6 +357,7 @@ impl Keys {
 
     /// Keys whose time has come.
     fn wake(&mut self, now: clock::Instant) {
+        self.resting.retain(|_, until| *until > now);
         while let Some((at, _)) = self.timers.first()
             && *at <= now
             && let Some((_, key)) = self.timers.pop_first()

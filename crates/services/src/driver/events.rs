@@ -2,7 +2,7 @@
 //!
 //! An Event that comes again counts up the one that is there, and each goes an hour after it came
 //! last. Nothing depends on Events: when there are too many, or the cluster does not take them,
-//! they are dropped.
+//! they are dropped, so that what they tell about is not held up by them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,6 +24,9 @@ use crate::core::{
 
 /// So many Events are being written at a time; the others are dropped.
 const WRITING_MAX: usize = 64;
+/// So many are written at once after a while of silence, and so many a second from then on.
+const BURST_MAX: u64 = 1_000;
+const PER_SECOND_MAX: u64 = 100;
 /// The longest message, in bytes, as in Kubernetes.
 const MESSAGE_BYTES_MAX: usize = 1_024;
 /// An Event that comes again is written at most so often.
@@ -39,6 +42,27 @@ pub(crate) struct Events<C> {
     host: Arc<str>,
     writing: Arc<Semaphore>,
     told: Arc<Mutex<BTreeMap<String, u64>>>,
+    pace: Arc<Mutex<Pace>>,
+}
+
+/// How many Events may be written.
+#[derive(Debug, Default)]
+struct Pace {
+    /// All of the burst is there again at that time.
+    full_at_ms: u64,
+}
+
+impl Pace {
+    /// Whether one may be written now.
+    fn admits(&mut self, now_ms: u64) -> bool {
+        const EACH_MS: u64 = 1_000 / PER_SECOND_MAX;
+        let from_ms = self.full_at_ms.max(now_ms);
+        // A clock that was set back must not keep Events away for long.
+        let used_ms = (from_ms - now_ms).min(BURST_MAX * EACH_MS);
+        let is_admitted = used_ms + EACH_MS <= BURST_MAX * EACH_MS;
+        self.full_at_ms = now_ms + used_ms + if is_admitted { EACH_MS } else { 0 };
+        is_admitted
+    }
 }
 
 impl<C: ControlApi> Events<C> {
@@ -48,6 +72,7 @@ impl<C: ControlApi> Events<C> {
             host: host.into(),
             writing: Arc::new(Semaphore::new(WRITING_MAX)),
             told: Arc::default(),
+            pace: Arc::default(),
         }
     }
 
@@ -58,7 +83,11 @@ impl<C: ControlApi> Events<C> {
         if self.was_told(&name, now_ms) {
             return;
         }
-        let Ok(writing) = self.writing.clone().try_acquire_owned() else {
+        let writing = match self.pace.lock().admits(now_ms) {
+            true => self.writing.clone().try_acquire_owned().ok(),
+            false => None,
+        };
+        let Some(writing) = writing else {
             tracing::debug!(reason = %event.reason, "an event is dropped");
             return;
         };
@@ -178,4 +207,25 @@ pub(crate) fn over(events: &[Arc<Value>], now_ms: u64) -> Vec<Name> {
         .take(DELETED_MAX)
         .map(name)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_events_are_written_at_once_and_few_all_the_time() {
+        let mut pace = Pace::default();
+        let mut admitted = |span_ms: std::ops::Range<u64>| {
+            let asked = span_ms.flat_map(|ms| [ms; 4]);
+            asked.filter(|ms| pace.admits(*ms)).count() as u64
+        };
+        assert_eq!(admitted(5_000..6_000), BURST_MAX + PER_SECOND_MAX - 1);
+        assert_eq!(admitted(6_000..8_000), 2 * PER_SECOND_MAX);
+        assert_eq!(admitted(100_000..100_100), 400, "it was silent for a while");
+        assert!(
+            admitted(0..20_000) > PER_SECOND_MAX,
+            "the clock was set back"
+        );
+    }
 }

@@ -32,6 +32,8 @@ use crate::core::{
 const TURNS_MAX: usize = 512;
 /// So many bindings go into one entry.
 const BINDINGS_MAX: usize = 64;
+/// So many entries are written at a time.
+const ENTRIES_MAX: usize = 4;
 /// So many pods are told at a time why they have no node.
 const TOLD_MAX: usize = 16;
 /// How long it takes until it is asked again what became of bindings.
@@ -115,9 +117,14 @@ async fn carry_out<C: ControlApi>(
             other => others.push(other),
         }
     }
-    for bindings in bindings.chunks(BINDINGS_MAX) {
+    let entries: Vec<_> = bindings.chunks(BINDINGS_MAX).map(<[_]>::to_vec).collect();
+    let written = stream::iter(entries)
+        .map(|bindings| bind(mirror, executor, bindings))
+        .buffered(ENTRIES_MAX);
+    let mut written = std::pin::pin!(written);
+    while let Some(outcome) = written.next().await {
         let mut is_settled = false;
-        for (pod, written) in bind(mirror, executor, bindings).await {
+        for (pod, written) in outcome {
             let is_written = match written {
                 Written::Yes => true,
                 Written::No => false,
@@ -215,12 +222,12 @@ fn is_bound(mirror: &Mirror, pod: &Target) -> bool {
 async fn bind<C: ControlApi>(
     mirror: &Mirror,
     executor: &Executor<C>,
-    bindings: &[(Target, String)],
+    bindings: Vec<(Target, String)>,
 ) -> Vec<(Target, Written)> {
     let now = format_rfc3339(clock::wall_ms());
     let mut outcome = Vec::new();
     let mut changes = Vec::new();
-    for (pod, node) in bindings {
+    for (pod, node) in &bindings {
         let found = mirror
             .look()
             .get(&kinds::PODS, &pod.name.namespace, &pod.name.name);

@@ -240,6 +240,16 @@ impl<C: ControlApi> Watch<C> {
                 "what was before this event is not kept any more",
             ));
         }
+        if let (true, true, true) = (
+            self.wanted.selection.is_everything(),
+            is_put,
+            event.prev_kv.is_some(),
+        ) {
+            // It was chosen before, whatever it was.
+            let object = self.store.read(kv)?.object;
+            self.tell_object("MODIFIED", &object);
+            return Ok(());
+        }
         let before = event.prev_kv.map(chosen).transpose()?.flatten();
         let after = match is_put {
             true => chosen(kv)?,
