@@ -54,6 +54,12 @@ redis-kills *arguments:
     "${CARGO_TARGET_DIR:-target}/release/bench" redis-kills \
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" {{ arguments }}
 
+# Many pods for many simulated nodes: `just bench-scheduler --nodes 500 --pods 5000` for a short look.
+bench-scheduler *arguments:
+    cargo build --release --package atoll --package atoll-bench
+    "${CARGO_TARGET_DIR:-target}/release/bench" scheduler \
+        --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" {{ arguments }}
+
 # What takes long: so many seeds of both simulations, mistakes made on purpose, then kills of a leader with gaps and losses told.
 soak seeds="10000" kills="200":
     cargo run --release --package atoll-sim -- --seeds {{ seeds }} --shrink

@@ -12,6 +12,7 @@ use crate::{
     proxy::options::CompareProxyOptions,
     redis::options::{CompareRedisOptions, RedisKillOptions, RedisRestartOptions},
     report::Output,
+    scheduler::SchedulerOptions,
     transactions::TransactionOptions,
     workload::Workload,
 };
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     CompareProxy(CompareProxyOptions),
     /// Kills nodes that run pods, and tells how long until others run what replaces them.
     NodeLoss(NodeLossOptions),
+    /// Gives many pods to many simulated nodes, and tells how many a second.
+    Scheduler(SchedulerOptions),
 }
 
 /// Servers that run already.

@@ -22,6 +22,7 @@ mod process;
 mod proxy;
 mod redis;
 mod report;
+mod scheduler;
 mod streams;
 mod transactions;
 mod workload;
@@ -111,6 +112,10 @@ async fn dispatch(command: Command, output: Output) -> Result<(), Error> {
         Command::NodeLoss(options) => {
             let losses = node_loss::run(&options).await?;
             report::print(output, &losses, node_loss::table)
+        }
+        Command::Scheduler(options) => {
+            let placed = scheduler::run(&options).await?;
+            report::print(output, &placed, scheduler::table)
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "who measures or tests stops there")]
 
 mod grpc;
+mod session;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,6 +26,8 @@ use crate::{
     command::data_dir,
     node::{Node, run},
 };
+
+pub use self::session::{Row, Rows, Session};
 
 /// How often something that is waited for is looked at again.
 const POLL: Duration = Duration::from_millis(20);

@@ -16,7 +16,9 @@ use atoll_gateway::Gateway;
 use atoll_services::{
     api::Doors,
     core::dns::Zone,
-    driver::{self, PodSetup, RuntimeSetup, Setup, admission, dns, images::Images},
+    driver::{
+        self, Fleet, PodSetup, RuntimeSetup, Setup, SimulatedSize, admission, dns, images::Images,
+    },
 };
 use atoll_world::{
     net::Listener,
@@ -39,6 +41,13 @@ const PODS_DIR: &str = "pods";
 const IMAGES_DIR: &str = "images";
 /// The file beside it that tells programs how long they may run.
 const LEASE_EXTENSION: &str = "lease";
+/// What a simulated node has.
+const SIMULATED_SIZE: SimulatedSize = SimulatedSize {
+    cpu_milli: 32_000,
+    memory_bytes: 256 << 30,
+    pods: 250,
+    zones: 10,
+};
 /// The longest name of a Node, in bytes.
 const NAME_BYTES_MAX: usize = 63;
 
@@ -112,6 +121,7 @@ pub(super) fn start(
         addresses: addresses(config, dns.as_ref())?,
         dns,
         pods,
+        fleet: fleet(config, directory),
     });
     task::spawn(serve::kubernetes(
         door.listener,
@@ -158,6 +168,16 @@ fn pods(
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Ok(Some((setup, cgroups)))
+}
+
+fn fleet(config: &Config, directory: &Directory) -> Option<Fleet> {
+    let nodes = usize::try_from(config.services.simulated_nodes).unwrap_or(usize::MAX);
+    (nodes > 0).then(|| Fleet {
+        nodes,
+        size: SIMULATED_SIZE,
+        folder: directory.path.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
 }
 
 /// The name that the node's Node is to have: what people call it, as far as that can be a name.

@@ -198,6 +198,8 @@ tree! {
     services: Services {
         /// Whether pods may run on this node.
         run_pods: bool = "true", Kind::Flag;
+        /// How many Nodes this one simulates, for tests and measurements: NAME-sim-00001 and so on, each with 32 processors, 256 GiB and room for 250 pods, in ten zones. Their pods are reported as if they ran, and nothing runs.
+        simulated_nodes: u64 = "0", Kind::Integer { min: 0, max: 10_000 }, unit "nodes";
         /// The network that addresses of services are taken from: ADDRESS/BITS. It should be the same on every node. Programs of `process` pods share their machine's network, so it is a part of loopback's unless somebody routes another one.
         network: String = "127.64.0.0/12", Kind::Text { bytes_max: 18 };
         /// The ports that nodes listen on for services of type NodePort and LoadBalancer, at the host of listen.http: FIRST-LAST. They should be the same on every node.

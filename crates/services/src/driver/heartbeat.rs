@@ -32,7 +32,9 @@ use crate::core::{
     object,
 };
 
-/// Heartbeats between nodes: the name of the agent's Node; answered `1` by the leader.
+/// Heartbeats between nodes: the names of the agent's Nodes, one a line. The leader answers `1` if
+/// it has heard the one, and `2` if it has heard all of several, of which one of before knows
+/// nothing.
 const SERVICE: Service = Service(56);
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_millis(HEARTBEAT_MS);
@@ -42,8 +44,11 @@ const AGAIN: Duration = Duration::from_millis(HEARTBEAT_MS / 4);
 const NAME_BYTES_MAX: usize = 253;
 /// So many names are remembered: more than any cluster has nodes.
 const NAMES_MAX: usize = 20_000;
+/// So many names one heartbeat says.
+pub(crate) const TOLD_MAX: usize = 10_000;
 /// What the leader answers.
 const HEARD: &[u8] = b"1";
+const HEARD_ALL: &[u8] = b"2";
 
 /// Who was heard when, on the node that leads.
 #[derive(Clone, Default)]
@@ -56,6 +61,8 @@ struct Ears {
     last: BTreeMap<String, clock::Instant>,
     /// When it was judged whose pods are given away; while they are, those are not heard.
     judged: Option<clock::Instant>,
+    /// It was judged before.
+    knows_nodes: bool,
 }
 
 impl Ears {
@@ -85,11 +92,21 @@ impl Heard {
     }
 
     /// For how long each agent has been silent, and for how long those who were never heard. Who
-    /// comes back now is not heard until [`Heard::is_done`], if its pods may be given away.
-    pub(crate) fn judge(&self) -> (Silence, u64) {
+    /// comes back now is not heard until [`Heard::is_done`], if its pods may be given away. `nodes`
+    /// are those that there are: the silence of a new one begins now.
+    pub(crate) fn judge(&self, nodes: impl IntoIterator<Item = String>) -> (Silence, u64) {
         let mut ears = self.0.lock();
         let now = clock::now();
         ears.judged = Some(now);
+        if let Some(since) = ears.since {
+            let met = if ears.knows_nodes { now } else { since };
+            for name in nodes {
+                if ears.last.len() < NAMES_MAX {
+                    ears.last.entry(name).or_insert(met);
+                }
+            }
+            ears.knows_nodes = true;
+        }
         let silence = ears
             .last
             .iter()
@@ -105,16 +122,24 @@ impl Heard {
         self.0.lock().judged = None;
     }
 
-    /// Notes that an agent is there; whether this node leads.
-    fn hear(&self, name: &str) -> bool {
+    /// Notes that an agent is there with all its Nodes; whether this node leads.
+    fn hear(&self, names: &[&str]) -> bool {
         let mut ears = self.0.lock();
-        let is_over = |at| ears.silent_ms(name, at) >= GIVEN_UP_MS;
-        let is_given_up = ears.judged.is_some_and(is_over);
-        if ears.since.is_none() || is_given_up || name.len() > NAME_BYTES_MAX {
+        let now = clock::now();
+        let is_given_up = |name: &str| {
+            let judged = ears.judged;
+            judged.is_some_and(|at| ears.silent_ms(name, at) >= GIVEN_UP_MS)
+        };
+        let is_refused = |name: &&str| name.len() > NAME_BYTES_MAX || is_given_up(name);
+        if ears.since.is_none() || names.iter().any(is_refused) {
             return false;
         }
-        if ears.last.len() < NAMES_MAX || ears.last.contains_key(name) {
-            ears.last.insert(name.to_owned(), clock::now());
+        for name in names {
+            if let Some(last) = ears.last.get_mut(*name) {
+                *last = now;
+            } else if ears.last.len() < NAMES_MAX {
+                ears.last.insert((*name).to_owned(), now);
+            }
         }
         true
     }
@@ -133,21 +158,28 @@ impl<C: ControlApi> Handler for Ear<C> {
     fn handle(&self, from: NodeId, payload: Bytes, reply: Reply) {
         let ear = self.clone();
         task::spawn(async move {
-            let name = std::str::from_utf8(&payload).unwrap_or_default();
-            let answered = clock::timeout(ANSWER_MAX, ear.answer(from, name)).await;
+            let text = std::str::from_utf8(&payload).unwrap_or_default();
+            let names: Vec<&str> = text.split('\n').take(TOLD_MAX + 1).collect();
+            let answered = clock::timeout(ANSWER_MAX, ear.answer(from, &names)).await;
             reply.send(match answered {
-                Ok(true) => Bytes::from_static(HEARD),
+                Ok(true) => Bytes::from_static(heard(names.len())),
                 _ => Bytes::new(),
             });
         });
     }
 }
 
+/// How it is said that so many names are heard.
+fn heard(names: usize) -> &'static [u8] {
+    if names == 1 { HEARD } else { HEARD_ALL }
+}
+
 impl<C: ControlApi> Ear<C> {
     /// Whether this node has led after it was asked, and has heard the agent of a node.
-    async fn answer(&self, from: NodeId, name: &str) -> bool {
+    async fn answer(&self, from: NodeId, names: &[&str]) -> bool {
         let before = self.control.standing();
-        if before.leader != Some(self.node) || !self.is_its_own(from, name) {
+        let is_fit = !names.is_empty() && names.len() <= TOLD_MAX;
+        if before.leader != Some(self.node) || !is_fit || !self.are_its_own(from, names) {
             return false;
         }
         // Asks a majority. Those that come together share the round.
@@ -156,13 +188,16 @@ impl<C: ControlApi> Ear<C> {
         }
         let after = self.control.standing();
         let leads = after.leader == Some(self.node) && after.term == before.term;
-        leads && self.heard.hear(name)
+        leads && self.heard.hear(names)
     }
 
     /// Two nodes never run the pods of one name.
-    fn is_its_own(&self, from: NodeId, name: &str) -> bool {
-        let node = self.mirror.look().get(&kinds::NODES, "", name);
-        node.is_none_or(|node| object::label(&node, NODE_ID) == Some(&from.to_string()))
+    fn are_its_own(&self, from: NodeId, names: &[&str]) -> bool {
+        let (look, id) = (self.mirror.look(), from.to_string());
+        names.iter().all(|name| {
+            let node = look.get(&kinds::NODES, "", name);
+            node.is_none_or(|node| object::label(&node, NODE_ID) == Some(&id))
+        })
     }
 }
 
@@ -201,16 +236,19 @@ pub(crate) struct Heart<C> {
     pub(crate) peers: Arc<dyn Peers>,
     /// This node's own, if it leads.
     pub(crate) ear: Ear<C>,
-    /// The name of the agent's Node.
-    pub(crate) name: String,
+    /// The names of the agent's Nodes, as they come to be known.
+    pub(crate) names: Names,
 }
+
+/// The names of an agent's Nodes. Clones are the same.
+pub(crate) type Names = Arc<Mutex<Vec<String>>>;
 
 impl<C: ControlApi> Heart<C> {
     /// Tells the leader that this agent is there; the lease that it has then. None if nobody
     /// answered. How long to wait before the next time.
     pub(crate) async fn beat<R: Runtime>(
         &self,
-        runtime: &R,
+        runtimes: &[R],
         had: Option<Lease>,
     ) -> (Option<Lease>, Duration) {
         let (asked, asked_boot) = (clock::now(), lease::now());
@@ -226,9 +264,11 @@ impl<C: ControlApi> Heart<C> {
                 };
                 // That what runs knows of it, should this process not live to end it, is what
                 // others rely on.
-                if let Err(error) = runtime.renew(until).await {
-                    tracing::warn!(%error, "the lease of this node's pods can't be written, so they are stopped when it ends");
-                    return (None, AGAIN);
+                for runtime in runtimes {
+                    if let Err(error) = runtime.renew(until).await {
+                        tracing::warn!(%error, "the lease of this node's pods can't be written, so they are stopped when it ends");
+                        return (None, AGAIN);
+                    }
                 }
                 let is_gap = had.is_none_or(|had| !had.is_held());
                 let number = had.map_or(0, |had| had.number) + u64::from(is_gap);
@@ -247,12 +287,17 @@ impl<C: ControlApi> Heart<C> {
         let Some(leader) = self.ear.control.standing().leader else {
             return false;
         };
+        let names = self.names.lock().clone();
         if leader == self.ear.node {
-            return self.ear.answer(leader, &self.name).await;
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            return self.ear.answer(leader, &names).await;
         }
-        let payload = Bytes::from(self.name.clone());
+        if names.is_empty() {
+            return false;
+        }
+        let payload = Bytes::from(names.join("\n"));
         let answer = self.peers.call(leader, SERVICE, payload).await;
-        answer.is_ok_and(|answer| answer == HEARD)
+        answer.is_ok_and(|answer| answer == heard(names.len()))
     }
 }
 
@@ -263,20 +308,42 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_given_up_is_not_heard_until_that_is_done() {
         let heard = Heard::default();
-        assert!(!heard.hear("a"), "this node does not lead");
+        assert!(!heard.hear(&["a"]), "this node does not lead");
         heard.begin();
-        assert!(heard.hear("a"));
+        assert!(heard.hear(&["a"]));
         clock::sleep(Duration::from_millis(GIVEN_UP_MS)).await;
-        let (silence, unheard_ms) = heard.judge();
+        let (silence, unheard_ms) = heard.judge([]);
         assert_eq!((silence["a"], unheard_ms), (GIVEN_UP_MS, GIVEN_UP_MS));
-        assert!(!heard.hear("a"), "its pods are being given away");
-        assert!(!heard.hear("b"), "and so are those of who was never heard");
+        assert!(!heard.hear(&["a"]), "its pods are being given away");
+        assert!(
+            !heard.hear(&["b"]),
+            "and so are those of who was never heard"
+        );
+        assert!(!heard.hear(&["b", "a"]));
         heard.is_done();
-        assert!(heard.hear("a"));
-        heard.judge();
-        assert!(heard.hear("a"), "it is there");
+        assert!(heard.hear(&["b", "a"]));
+        heard.judge([]);
+        assert!(heard.hear(&["a"]), "it is there");
         heard.end();
-        assert!(!heard.hear("a"));
+        assert!(!heard.hear(&["a"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_silence_of_a_new_node_begins_when_it_is_seen() {
+        let heard = Heard::default();
+        heard.begin();
+        let pause = Duration::from_millis(400);
+        clock::sleep(pause).await;
+        let there = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let (silence, _) = heard.judge(there(&["a"]));
+        assert_eq!(
+            silence["a"],
+            ms(pause),
+            "it may have been there all the time"
+        );
+        clock::sleep(pause).await;
+        let (silence, _) = heard.judge(there(&["a", "b"]));
+        assert_eq!((silence["a"], silence["b"]), (ms(2 * pause), 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
 use atoll_world::{clock, task};
+use futures_util::{StreamExt as _, stream};
 
 use super::{
     controllers,
@@ -22,7 +23,9 @@ use super::{
     offers::counter::Hatch,
     scheduling,
 };
-use crate::core::{nodes, scheduler, status::Failure};
+use crate::core::{
+    controllers::world::View as _, kinds, nodes, object, scheduler, status::Failure,
+};
 
 /// How often a node looks whether it leads.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -32,6 +35,8 @@ const NODES_INTERVAL: Duration = Duration::from_millis(500);
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// A leader that took so long from one look to the next, or for one step, has stood still.
 const STANDSTILL: Duration = Duration::from_millis(1_500);
+/// So many steps about nodes are carried out at a time.
+const STEPS_MAX: usize = 16;
 /// How long to wait before beginning anew when something failed.
 const REST: Duration = Duration::from_millis(500);
 
@@ -119,12 +124,22 @@ impl<C: ControlApi> Lead<C> {
             clock::sleep(NODES_INTERVAL).await;
             self.mirror.reaches(written).await;
             self.stood_still(begun);
-            let (silence, unheard_ms) = self.heard.judge();
+            let nodes = self.mirror.look().list(&kinds::NODES, None);
+            let names = nodes.iter().map(|node| object::name(node).to_owned());
+            let (silence, unheard_ms) = self.heard.judge(names);
             let plan = nodes::plan(&self.mirror.look(), &silence, unheard_ms, clock::wall_ms());
             // One that fails has nothing to do with the others.
-            for step in plan.steps {
-                let begun = clock::now();
-                let done = self.executor.run(vec![step]).await;
+            let executor = self.executor.clone();
+            let mut steps = stream::iter(plan.steps)
+                .map(move |step| {
+                    let executor = executor.clone();
+                    async move {
+                        let begun = clock::now();
+                        (executor.run(vec![step]).await, begun)
+                    }
+                })
+                .buffer_unordered(STEPS_MAX);
+            while let Some((done, begun)) = steps.next().await {
                 written = written.max(done.revision);
                 if let Some(failure) = done.failure {
                     tracing::debug!(%failure, "nodes are looked at again");
@@ -133,6 +148,7 @@ impl<C: ControlApi> Lead<C> {
                     break;
                 }
             }
+            drop(steps);
             self.heard.is_done();
         }
     }

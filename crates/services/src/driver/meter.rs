@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    agent::runtime::{Runtime, Used},
+    agent::{
+        registration::SIMULATED,
+        runtime::{Runtime, Used},
+    },
     mirror::{Look, Mirror},
 };
 use crate::{
@@ -141,7 +144,9 @@ impl Meter for Meters {
         let meters = self.clone();
         Box::pin(async move {
             let all = meters.mirror.look().list(&kinds::NODES, None);
-            let names = all.iter().map(|node| object::name(node).to_owned());
+            let uses = |node: &&Arc<Value>| object::label(node, SIMULATED).is_none();
+            let names = all.iter().filter(uses);
+            let names = names.map(|node| object::name(node).to_owned());
             let names = names.filter(|name| node.as_ref().is_none_or(|node| node == name));
             let asked = names.map(async |name| {
                 let told = meters.of_node(&name).await;

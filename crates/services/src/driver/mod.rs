@@ -37,16 +37,16 @@ use atoll_world::{
 };
 use tokio::sync::watch;
 
-pub use self::agent::simulated::Simulated;
+pub use self::agent::{registration::SimulatedSize, simulated::Simulated};
 use self::{
     agent::{
         Machine,
-        process::{Names, Process},
+        process::{Process, Resolver},
         runtime::Runtime,
     },
     events::Events,
     execute::Executor,
-    heartbeat::{Ear, Heard, Heart},
+    heartbeat::{Ear, Heard, Heart, Names},
     images::Images,
     lead::Lead,
     logs::Everywhere,
@@ -81,6 +81,21 @@ pub struct Setup<C> {
     pub dns: Option<dns::Settings>,
     /// How pods are run here; none: they are not.
     pub pods: Option<PodSetup>,
+    /// Nodes beside this one whose pods are simulated.
+    pub fleet: Option<Fleet>,
+}
+
+/// Nodes that are there in the API alone: whatever is bound to them is reported as if it ran.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// How many.
+    pub nodes: usize,
+    /// Each of them.
+    pub size: SimulatedSize,
+    /// A folder of this machine, which the nodes are said to be like.
+    pub folder: PathBuf,
+    /// The version of this program.
+    pub version: String,
 }
 
 /// How pods are run.
@@ -133,7 +148,7 @@ pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
             } => {
                 let shortcoming = cgroups.shortcoming().unwrap_or_default();
                 let machine = machine(&setup, &pods.folder, (pods.version, shortcoming));
-                let around = (images, names(&setup));
+                let around = (images, resolver(&setup));
                 let runtime = Process::new(pods.folder, lease, launcher, cgroups, around);
                 start_with(setup, Some((machine, runtime)))
             }
@@ -146,11 +161,11 @@ pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
 }
 
 /// How names are resolved in containers: resolvers ask on one port only.
-fn names<C>(setup: &Setup<C>) -> Names {
+fn resolver<C>(setup: &Setup<C>) -> Resolver {
     const PORT: u16 = 53;
     let dns = setup.dns.as_ref();
     let server = dns.filter(|dns| dns.address.port() == PORT);
-    Names {
+    Resolver {
         zone: dns.map_or_else(String::new, |dns| dns.zone.text()),
         server: server.map(|dns| dns.address.ip()),
     }
@@ -162,10 +177,20 @@ fn machine<C>(setup: &Setup<C>, folder: &Path, told: (String, String)) -> Machin
     Machine::of(setup.node, name, address, folder, told, setup.doors)
 }
 
+/// The nodes of a fleet.
+fn simulated<C>(setup: &Setup<C>, fleet: &Fleet) -> Vec<(Machine, Simulated)> {
+    let told = (fleet.version.clone(), String::new());
+    let like = machine(setup, &fleet.folder, told);
+    let numbers = 1..=fleet.nodes.min(heartbeat::TOLD_MAX);
+    let node = |number| (like.simulated(number, &fleet.size), Simulated::default());
+    numbers.map(node).collect()
+}
+
 fn start_with<C: ControlApi, R: Runtime>(
     setup: Setup<C>,
     pods: Option<(Machine, R)>,
 ) -> Services<C> {
+    let fleet = setup.fleet.as_ref().map(|fleet| simulated(&setup, fleet));
     let objects = Objects::new(setup.control.clone(), setup.addresses);
     let mirror = Mirror::start(objects.store.clone());
     let executor = Executor {
@@ -182,19 +207,17 @@ fn start_with<C: ControlApi, R: Runtime>(
         heard: heard.clone(),
     };
     heartbeat::listen(&setup.peers, ear.clone());
+    let heart = || Heart {
+        peers: setup.peers.clone(),
+        ear: ear.clone(),
+        names: Names::default(),
+    };
+    if let Some(nodes) = fleet {
+        agent::start(mirror.clone(), executor.clone(), heart(), nodes);
+    }
     let runtime = pods.map(|(machine, runtime)| {
-        let heart = Heart {
-            peers: setup.peers.clone(),
-            ear,
-            name: setup.name,
-        };
-        agent::start(
-            mirror.clone(),
-            executor.clone(),
-            heart,
-            machine,
-            runtime.clone(),
-        );
+        let nodes = vec![(machine, runtime.clone())];
+        agent::start(mirror.clone(), executor.clone(), heart(), nodes);
         runtime
     });
     let traffic = traffic::follow(mirror.clone());

@@ -1,30 +1,37 @@
-//! The agent of this node: feeds the pure core ([`crate::core::agent`]) with what happens, and has
-//! a [`Runtime`] and the API carry out what comes of it.
+//! The agent of a node: feeds the pure core ([`crate::core::agent`]) with what happens, and has a
+//! [`Runtime`] and the API carry out what comes of it. One agent can be that of many nodes, which
+//! then share its look at the mirror, its lease and its heartbeats, and nothing else.
 //!
 //! Pods come from the mirror, time from the clock, everything else from tasks that carry effects
 //! out. What concerns one pod's runtime is carried out in its order, by a task of that pod's;
-//! probes, hooks, statuses and Events go their own ways. While the node has no lease, everything
+//! probes, hooks, statuses and Events go their own ways. While the agent has no lease, everything
 //! is killed and nothing is begun.
 
 mod actions;
+mod house;
 mod ports;
 pub(crate) mod process;
-mod registration;
+pub(crate) mod registration;
 pub(crate) mod runtime;
 pub(crate) mod simulated;
 mod statuses;
 mod volumes;
 mod works;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use atoll_control::api::ControlApi;
 use atoll_world::{clock, task};
+use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::registration::{Machine, NODE_ID};
-use self::{ports::Ports, runtime::Runtime, statuses::Statuses, works::Works};
+use self::{house::House, ports::Ports, runtime::Runtime, statuses::Statuses};
 use super::{
     events::Events,
     execute::Executor,
@@ -33,7 +40,7 @@ use super::{
     store::Store,
 };
 use crate::core::{
-    agent::{Effect, Input, PodEvent, PodId, Pods},
+    agent::{Effect, Input, Node, PodEvent, PodId},
     controllers::world::{Event, View as _},
     kinds, object,
 };
@@ -42,52 +49,81 @@ use crate::core::{
 const INPUTS_MAX: usize = 4_096;
 /// How long the mirror may take to have what is wanted now, before it is asked again.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
-/// How long to wait when the node can't be registered.
+/// How long to wait when a node can't be registered.
 const REST: Duration = Duration::from_millis(500);
+/// So many nodes are registered at a time.
+const REGISTERING_MAX: usize = 64;
 
-/// Starts the agent; it runs as long as the node does.
+/// What happened on which node.
+type Told = (Arc<Node>, Input);
+
+/// Starts the agent of some nodes; it runs as long as this process does.
 pub(crate) fn start<C: ControlApi, R: Runtime>(
     mirror: Mirror,
     executor: Executor<C>,
     heart: Heart<C>,
-    machine: Machine,
-    runtime: R,
+    nodes: Vec<(Machine, R)>,
 ) {
     task::spawn(async move {
-        let machine = loop {
-            match registration::register(&executor.objects, &machine).await {
-                Ok(registered) => break registered,
-                Err(failure) => {
-                    tracing::debug!(%failure, "this node is not registered for pods yet");
-                    clock::sleep(REST).await;
-                }
-            }
-        };
-        tracing::info!(name = machine.name, "pods may run on this node");
-        let heart = Heart {
-            name: machine.name.clone(),
-            ..heart
-        };
         let (lease, leases) = watch::channel(None);
-        task::spawn(beat(heart, runtime.clone(), lease));
+        let runtimes = nodes.iter().map(|(_, runtime)| runtime.clone()).collect();
+        let names = heart.names.clone();
+        let mut beating = Some((heart, runtimes, lease));
+        let mut registered = Vec::new();
+        let mut registering = stream::iter(nodes)
+            .map(|(machine, runtime)| {
+                let objects = &executor.objects;
+                async move { (register(objects, machine).await, runtime) }
+            })
+            .buffer_unordered(REGISTERING_MAX);
+        while let Some((machine, runtime)) = registering.next().await {
+            // The leader hears of each soon enough, however many are to come.
+            names.lock().push(machine.name.clone());
+            if let Some((heart, runtimes, lease)) = beating.take() {
+                task::spawn(beat(heart, runtimes, lease));
+            }
+            registered.push((machine, runtime));
+        }
+        drop(registering);
+        match &registered[..] {
+            [(machine, _)] => tracing::info!(name = machine.name, "pods may run on this node"),
+            all => tracing::info!(nodes = all.len(), "pods may run on these nodes"),
+        }
+        let machines = registered.iter().map(|(machine, _)| machine.clone());
         task::spawn(registration::keep(
             mirror.clone(),
             executor.objects.clone(),
-            machine.clone(),
+            machines.collect(),
         ));
-        run(mirror, executor, machine, runtime, leases).await;
+        run(mirror, executor, registered, leases).await;
     });
+}
+
+/// Registers a node, sooner or later.
+async fn register<C: ControlApi>(
+    objects: &super::objects::Objects<C>,
+    machine: Machine,
+) -> Machine {
+    loop {
+        match registration::register(objects, &machine).await {
+            Ok(registered) => return registered,
+            Err(failure) => {
+                tracing::debug!(%failure, "this node is not registered for pods yet");
+                clock::sleep(REST).await;
+            }
+        }
+    }
 }
 
 /// Renews the lease as long as the leader answers.
 async fn beat<C: ControlApi, R: Runtime>(
     heart: Heart<C>,
-    runtime: R,
+    runtimes: Vec<R>,
     lease: watch::Sender<Option<Lease>>,
 ) {
     loop {
         let had = *lease.borrow();
-        let (now, wait) = heart.beat(&runtime, had).await;
+        let (now, wait) = heart.beat(&runtimes, had).await;
         if now.is_some() {
             lease.send_replace(now);
         }
@@ -98,25 +134,22 @@ async fn beat<C: ControlApi, R: Runtime>(
 async fn run<C: ControlApi, R: Runtime>(
     mirror: Mirror,
     executor: Executor<C>,
-    machine: Machine,
-    runtime: R,
+    nodes: Vec<(Machine, R)>,
     mut leases: watch::Receiver<Option<Lease>>,
 ) {
     let (sender, mut inputs) = mpsc::channel(INPUTS_MAX);
-    let found = runtime.found().await;
-    let node = Arc::new(machine.node());
-    let works = Works::new(runtime, sender.clone(), mirror.clone(), node.clone());
-    for one in found.iter().filter(|one| one.state.is_ok()) {
-        works.watch(one.id.clone());
+    let mut houses = BTreeMap::new();
+    for (machine, runtime) in nodes {
+        let house = House::open(&machine, runtime, sender.clone(), mirror.clone()).await;
+        houses.insert(machine.name, house);
     }
     let mut agent = Agent {
-        pods: Pods::new((*node).clone(), found),
-        works,
+        houses,
+        due: BTreeSet::new(),
         statuses: Statuses::new(executor.objects.clone()),
         events: executor.events.clone(),
         ports: Ports::new(executor.objects.clone()),
-        name: machine.name.clone(),
-        uids: BTreeMap::new(),
+        bound: BTreeMap::new(),
         lease: None,
         is_fenced: false,
         seen: 0,
@@ -148,14 +181,14 @@ async fn run<C: ControlApi, R: Runtime>(
                     return;
                 }
             }
-            Some(input) = inputs.recv() => agent.handle(input),
+            Some((node, input)) = inputs.recv() => agent.handle(&node.name, input),
             changed = news.changed() => {
                 if changed.is_err() {
                     return;
                 }
                 agent.look(&mirror);
             }
-            () = clock::sleep(wakeup) => agent.handle(Input::Tick),
+            () = clock::sleep(wakeup) => agent.tick(),
         }
     }
 }
@@ -182,15 +215,15 @@ async fn ends(lease: Option<Lease>) {
 }
 
 struct Agent<C: ControlApi, R: Runtime> {
-    pods: Pods,
-    works: Works<R>,
+    /// By the Node's name.
+    houses: BTreeMap<String, House<R>>,
+    /// When which of them has something to do although nothing happens.
+    due: BTreeSet<(u64, String)>,
     statuses: Statuses<C>,
     events: Events<C>,
     ports: Ports<C>,
-    /// The Node's name.
-    name: String,
-    /// What is known to be bound here, by namespace and name.
-    uids: BTreeMap<(String, String), String>,
+    /// What is known to be bound here, by namespace and name: the node, and the uid.
+    bound: BTreeMap<(String, String), (String, String)>,
     /// The number of the lease that it runs under.
     lease: Option<u64>,
     is_fenced: bool,
@@ -203,18 +236,34 @@ impl<C: ControlApi, R: Runtime> Agent<C, R> {
     fn wakeup(&self) -> Duration {
         /// The core's clock is the wall's, which may be set.
         const WAKEUP_MAX: Duration = Duration::from_secs(1);
-        let Some(at_ms) = self.pods.next_wakeup_ms() else {
+        let Some((at_ms, _)) = self.due.first() else {
             return WAKEUP_MAX;
         };
         let wait = at_ms.saturating_sub(clock::wall_ms());
         Duration::from_millis(wait).min(WAKEUP_MAX)
     }
 
+    /// Time has passed.
+    fn tick(&mut self) {
+        let now_ms = clock::wall_ms();
+        let due = self.due.iter().take_while(|(at_ms, _)| *at_ms <= now_ms);
+        let due: Vec<String> = due.map(|(_, node)| node.clone()).collect();
+        for node in due {
+            self.handle(&node, Input::Tick);
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.houses.keys().cloned().collect()
+    }
+
     fn fence(&mut self) {
         self.lease = None;
         self.is_fenced = true;
         self.statuses.give_up();
-        self.handle(Input::Fence);
+        for node in self.names() {
+            self.handle(&node, Input::Fence);
+        }
     }
 
     /// Programs that were there before the agent was started are not killed for its sake: their
@@ -222,7 +271,9 @@ impl<C: ControlApi, R: Runtime> Agent<C, R> {
     fn unfence(&mut self, mirror: &Mirror, number: u64) {
         self.lease = Some(number);
         if std::mem::take(&mut self.is_fenced) {
-            self.handle(Input::Unfence);
+            for node in self.names() {
+                self.handle(&node, Input::Unfence);
+            }
         }
         self.snapshot(mirror);
     }
@@ -230,20 +281,32 @@ impl<C: ControlApi, R: Runtime> Agent<C, R> {
     /// Everything that is bound here, as the mirror has it.
     fn snapshot(&mut self, mirror: &Mirror) {
         let look = mirror.look();
-        let all = look.list(&kinds::PODS, None);
+        let nodes = self.names().into_iter();
+        let all: Vec<(String, Vec<Arc<Value>>)> = nodes
+            .map(|node| {
+                let pods = look.on_node(&node);
+                (node, pods)
+            })
+            .collect();
         self.seen = look.standing().changes;
         drop(look);
-        let bound = all.into_iter().filter(|pod| self.is_bound(pod));
-        let bound: Vec<Arc<Value>> = bound.filter_map(|pod| self.ports.running(pod)).collect();
-        self.uids = bound
-            .iter()
-            .map(|pod| (key(pod), object::uid(pod).to_owned()))
-            .collect();
-        self.handle(Input::Snapshot(bound));
+        self.bound.clear();
+        for (node, pods) in all {
+            let pods = pods.into_iter();
+            let running: Vec<Arc<Value>> = pods.filter_map(|pod| self.ports.running(pod)).collect();
+            self.bound.extend(running.iter().map(|pod| {
+                let uid = object::uid(pod).to_owned();
+                (key(pod), (node.clone(), uid))
+            }));
+            self.handle(&node, Input::Snapshot(running));
+        }
     }
 
-    fn is_bound(&self, pod: &Value) -> bool {
-        pod["spec"]["nodeName"] == *self.name
+    /// Which of the agent's nodes a pod is bound to.
+    fn place(&self, pod: &Value) -> Option<(String, String)> {
+        let node = pod["spec"]["nodeName"].as_str()?;
+        let is_here = self.houses.contains_key(node);
+        is_here.then(|| (node.to_owned(), object::uid(pod).to_owned()))
     }
 
     /// What has changed in the mirror.
@@ -257,35 +320,46 @@ impl<C: ControlApi, R: Runtime> Agent<C, R> {
             if name.kind != &kinds::PODS {
                 continue;
             }
-            let new = new.filter(|pod| self.is_bound(pod));
-            let uid = new.as_ref().map(|pod| object::uid(pod).to_owned());
-            let known = self.uids.get(&(name.namespace.clone(), name.name.clone()));
-            let known = known.cloned().or_else(|| {
-                let old = old.filter(|pod| self.is_bound(pod))?;
-                Some(object::uid(&old).to_owned())
-            });
+            let key = (name.namespace, name.name);
+            let place = new.as_ref().and_then(|pod| self.place(pod));
+            let known = self.bound.get(&key).cloned();
+            let known = known.or_else(|| self.place(old.as_deref()?));
             if let Some(known) = known
-                && uid.as_ref() != Some(&known)
+                && place.as_ref() != Some(&known)
             {
-                self.uids
-                    .remove(&(name.namespace.clone(), name.name.clone()));
-                self.handle(Input::Removed { uid: known });
+                self.bound.remove(&key);
+                let (node, uid) = known;
+                self.handle(&node, Input::Removed { uid });
             }
-            let running = new.and_then(|pod| self.ports.running(pod));
-            if let (Some(pod), Some(uid)) = (running, uid) {
-                self.uids.insert((name.namespace, name.name), uid);
-                self.handle(Input::Changed(pod));
+            let Some(place) = place else { continue };
+            if let Some(pod) = new.and_then(|pod| self.ports.running(pod)) {
+                let node = place.0.clone();
+                self.bound.insert(key, place);
+                self.handle(&node, Input::Changed(pod));
             }
         }
     }
 
-    fn handle(&mut self, input: Input) {
-        for effect in self.pods.handle(clock::wall_ms(), input) {
+    fn handle(&mut self, node: &str, input: Input) {
+        let Some(house) = self.houses.get_mut(node) else {
+            return;
+        };
+        for effect in house.pods.handle(clock::wall_ms(), input) {
             match effect {
                 Effect::WriteStatus { pod, status } => self.statuses.write(pod, status),
                 Effect::Delete { pod } => self.statuses.delete(pod),
                 Effect::Event(event) => self.events.tell(told(event)),
-                effect => self.works.carry_out(effect),
+                effect => house.works.carry_out(effect),
+            }
+        }
+        let due_ms = house.pods.next_wakeup_ms();
+        if due_ms != house.due_ms {
+            let before = std::mem::replace(&mut house.due_ms, due_ms);
+            if let Some(at_ms) = before {
+                self.due.remove(&(at_ms, node.to_owned()));
+            }
+            if let Some(at_ms) = due_ms {
+                self.due.insert((at_ms, node.to_owned()));
             }
         }
     }

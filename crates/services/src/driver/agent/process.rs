@@ -28,7 +28,7 @@ use atoll_world::{
 use bytes::Bytes;
 use serde_json::Value;
 
-pub(crate) use self::sandbox::Names;
+pub(crate) use self::sandbox::Resolver;
 pub(super) use self::{places::Places, spec::signal};
 use super::{
     runtime::{LogPiece, Objects, PrepareFailure, Runtime, Until, Used},
@@ -60,7 +60,7 @@ struct Inner {
     launcher: Launcher,
     cgroups: Cgroups,
     images: Images,
-    names: Names,
+    resolver: Resolver,
 }
 
 impl Process {
@@ -71,7 +71,7 @@ impl Process {
         lease: PathBuf,
         launcher: Launcher,
         cgroups: Cgroups,
-        (images, names): (Images, Names),
+        (images, resolver): (Images, Resolver),
     ) -> Self {
         Process(Arc::new(Inner {
             places: Places::new(folder),
@@ -79,7 +79,7 @@ impl Process {
             launcher,
             cgroups,
             images,
-            names,
+            resolver,
         }))
     }
 
@@ -261,7 +261,8 @@ impl Inner {
         let create = |error: String| (StartFailure::Create, error);
         let mut spec = spec::of(&self.places, &self.cgroups, id, pod, run).map_err(create)?;
         if let Some(image) = image {
-            let sandbox = sandbox::of(&self.places, &self.names, id, pod, image).map_err(create)?;
+            let sandbox =
+                sandbox::of(&self.places, &self.resolver, id, pod, image).map_err(create)?;
             spec::into_sandbox(&mut spec, sandbox, pod, run);
         }
         spec.lease = Some(self.lease.clone());

@@ -30,6 +30,8 @@ use crate::{
 pub(crate) const NODE_ID: &str = "atoll.dev/node-id";
 /// So many pods a node takes.
 const PODS_MAX: i64 = 250;
+/// Says that what a Node runs is simulated.
+pub(crate) const SIMULATED: &str = "atoll.dev/simulated";
 /// How often it is looked whether the Node is as it should be.
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,9 @@ pub(crate) struct Machine {
     pub(crate) cpu_milli: i64,
     pub(crate) memory_bytes: i64,
     pub(crate) disk_bytes: i64,
+    pub(crate) pods: i64,
+    /// Labels beside those that every Node has.
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) kernel: String,
     pub(crate) os_image: String,
     pub(crate) machine_id: String,
@@ -55,6 +60,19 @@ pub(crate) struct Machine {
     pub(crate) shortcoming: String,
     /// Where its gateway listens.
     pub(crate) doors: Doors,
+}
+
+/// What pods can have of a simulated node.
+#[derive(Clone, Copy, Debug)]
+pub struct SimulatedSize {
+    /// Processors, in thousandths.
+    pub cpu_milli: i64,
+    /// Memory.
+    pub memory_bytes: i64,
+    /// So many pods.
+    pub pods: i64,
+    /// In so many zones all of them are, evenly.
+    pub zones: usize,
 }
 
 impl Machine {
@@ -78,6 +96,8 @@ impl Machine {
             cpu_milli: whole(facts.processors).saturating_mul(1_000),
             memory_bytes: whole(facts.memory_bytes),
             disk_bytes: whole(facts.disk_bytes),
+            pods: PODS_MAX,
+            labels: BTreeMap::new(),
             kernel: facts.kernel,
             os_image: facts.os,
             machine_id: facts.machine_id,
@@ -85,6 +105,37 @@ impl Machine {
             version,
             shortcoming,
             doors,
+        }
+    }
+
+    /// One of the nodes that this one simulates: a machine of its own, as far as anybody can see.
+    pub(crate) fn simulated(&self, number: usize, size: &SimulatedSize) -> Machine {
+        /// A label's value, which the name is, has 63 bytes at most, also with an id behind.
+        const OWN_NAME_MAX: usize = 36;
+        let own: String = self.name.chars().take(OWN_NAME_MAX).collect();
+        let name = format!("{own}-sim-{number:05}");
+        let labels = [
+            (SIMULATED, "true".to_owned()),
+            (
+                "topology.kubernetes.io/zone",
+                format!("sim-{}", number % size.zones.max(1)),
+            ),
+        ];
+        Machine {
+            host: name.clone(),
+            name,
+            cpu_milli: size.cpu_milli,
+            memory_bytes: size.memory_bytes,
+            pods: size.pods,
+            labels: labels
+                .map(|(label, value)| (label.to_owned(), value))
+                .into(),
+            shortcoming: String::new(),
+            doors: Doors {
+                balances: false,
+                ..self.doors
+            },
+            ..self.clone()
         }
     }
 
@@ -112,10 +163,14 @@ impl Machine {
     }
 
     fn labels(&self) -> Value {
-        json!({
+        let mut labels = json!({
             "kubernetes.io/hostname": self.host, "kubernetes.io/os": "linux",
             "kubernetes.io/arch": arch(), NODE_ID: self.id.to_string(),
-        })
+        });
+        for (label, value) in &self.labels {
+            labels[label] = json!(value);
+        }
+        labels
     }
 
     fn resources(&self) -> Value {
@@ -123,7 +178,7 @@ impl Machine {
             "cpu": Quantity::from_milli(self.cpu_milli).to_string(),
             "memory": format!("{}Ki", self.memory_bytes / 1_024),
             "ephemeral-storage": format!("{}Ki", self.disk_bytes / 1_024),
-            "pods": PODS_MAX.to_string(),
+            "pods": self.pods.to_string(),
         })
     }
 
@@ -199,7 +254,9 @@ pub(super) async fn register<C: ControlApi>(
 ) -> Result<Machine, Failure> {
     let with_id = format!("{}-{}", machine.name, machine.id);
     for name in [&machine.name, &with_id] {
+        let is_simulated = machine.labels.contains_key(SIMULATED);
         let machine = Machine {
+            host: if is_simulated { name } else { &machine.host }.clone(),
             name: name.clone(),
             ..machine.clone()
         };
@@ -262,14 +319,20 @@ async fn write<C: ControlApi>(objects: &Objects<C>, machine: &Machine) -> Result
     Ok(true)
 }
 
-/// Makes the Node anew if somebody has deleted it.
-pub(super) async fn keep<C: ControlApi>(mirror: Mirror, objects: Objects<C>, machine: Machine) {
+/// Makes Nodes anew if somebody has deleted them.
+pub(super) async fn keep<C: ControlApi>(
+    mirror: Mirror,
+    objects: Objects<C>,
+    machines: Vec<Machine>,
+) {
     loop {
         clock::sleep(KEEP_INTERVAL).await;
-        let found = mirror.look().get(&kinds::NODES, "", &machine.name);
-        let is_there = found.is_some();
-        if !is_there && let Err(failure) = write(&objects, &machine).await {
-            tracing::debug!(%failure, "this node is not registered for pods anew yet");
+        for machine in &machines {
+            let found = mirror.look().get(&kinds::NODES, "", &machine.name);
+            let is_there = found.is_some();
+            if !is_there && let Err(failure) = write(&objects, machine).await {
+                tracing::debug!(%failure, "this node is not registered for pods anew yet");
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
-    actions,
+    Told, actions,
     runtime::{Objects, Runtime},
 };
 use crate::{
@@ -41,7 +41,7 @@ pub(super) struct Works<R> {
 #[derive(Clone)]
 struct Shared<R> {
     runtime: R,
-    inputs: mpsc::Sender<Input>,
+    inputs: mpsc::Sender<Told>,
     mirror: Mirror,
     node: Arc<Node>,
     /// Attempts that are being started, and those that must not be: a kill may come before the
@@ -58,7 +58,7 @@ struct Attempts {
 impl<R: Runtime> Works<R> {
     pub(super) fn new(
         runtime: R,
-        inputs: mpsc::Sender<Input>,
+        inputs: mpsc::Sender<Told>,
         mirror: Mirror,
         node: Arc<Node>,
     ) -> Self {
@@ -177,7 +177,7 @@ fn uid(effect: &Effect) -> Option<String> {
 impl<R: Runtime> Shared<R> {
     async fn tell(&self, input: Input) {
         // Nobody listens when the node stops.
-        let _ = self.inputs.send(input).await;
+        let _ = self.inputs.send((self.node.clone(), input)).await;
     }
 
     async fn in_order(&self, effect: Effect) {

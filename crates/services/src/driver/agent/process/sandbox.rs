@@ -37,7 +37,7 @@ const HOSTS_BYTES_MAX: u64 = 64 * 1024;
 
 /// How names are resolved in containers.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
+pub(crate) struct Resolver {
     /// The cluster's zone.
     pub(crate) zone: String,
     /// The cluster's name server; none if it can't be asked on the usual port.
@@ -79,7 +79,7 @@ pub(super) fn stop_signal(places: &Places, id: &AttemptId) -> String {
 /// They can't be made, or what it mounts is not there.
 pub(super) fn of(
     places: &Places,
-    names: &Names,
+    resolver: &Resolver,
     id: &AttemptId,
     pod: &Value,
     image: &Image,
@@ -90,7 +90,7 @@ pub(super) fn of(
     write(&places.stop_signal(id), image.config.stop_signal.as_bytes())?;
     let mut sandbox = SandboxSpec::new(image.layers.clone(), folder);
     sandbox.host_name = host_name(pod);
-    sandbox.mounts = own_files(places, names, id, pod, container)?;
+    sandbox.mounts = own_files(places, resolver, id, pod, container)?;
     let volumes = volumes::mounts(places, &id.uid, pod, container)?;
     sandbox.mounts.extend(volumes);
     sandbox.user = image.config.user.clone();
@@ -133,7 +133,7 @@ fn capabilities(asked: &Value, is_privileged: bool) -> Vec<String> {
 fn host_name(pod: &Value) -> String {
     let said = pod["spec"]["hostname"].as_str();
     let mut name = said.unwrap_or_else(|| object::name(pod)).to_owned();
-    // Names of objects are ASCII.
+    // Resolver of objects are ASCII.
     name.truncate(HOST_NAME_BYTES_MAX);
     name.trim_end_matches(['-', '.']).to_owned()
 }
@@ -141,13 +141,18 @@ fn host_name(pod: &Value) -> String {
 /// The files of a container that are not its image's, and its last words.
 fn own_files(
     places: &Places,
-    names: &Names,
+    resolver: &Resolver,
     id: &AttemptId,
     pod: &Value,
     container: &Value,
 ) -> Result<Vec<MountSpec>, String> {
     let etc = places.etc(id);
-    let resolv = resolv_conf(pod, &names.zone, names.server, &machine::resolv_conf());
+    let resolv = resolv_conf(
+        pod,
+        &resolver.zone,
+        resolver.server,
+        &machine::resolv_conf(),
+    );
     let host_name = host_name(pod);
     let files = [
         ("hostname", format!("{host_name}\n")),
