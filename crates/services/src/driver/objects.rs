@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use atoll_control::api::ControlApi;
 use atoll_world::{clock, random};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     admission,
@@ -113,12 +113,16 @@ impl<C: ControlApi> Objects<C> {
         object: Value,
         writer: &Writer,
     ) -> Result<Stored, Failure> {
+        if !object::name(&object).is_empty() {
+            let mut object = object;
+            lifecycle::create(kind, namespace, &mut object, birth())?;
+            return self.create_once(kind, namespace, object, writer).await;
+        }
         for _ in 0..NAMES_MAX {
             let mut object = object.clone();
-            let is_drawn = object::name(&object).is_empty();
             lifecycle::create(kind, namespace, &mut object, birth())?;
             match self.create_once(kind, namespace, object, writer).await {
-                Err(failure) if is_drawn && failure.reason == Reason::AlreadyExists => {}
+                Err(failure) if failure.reason == Reason::AlreadyExists => {}
                 done => return done,
             }
         }
@@ -259,8 +263,28 @@ impl<C: ControlApi> Objects<C> {
         writer: &Writer,
         change: impl Fn(&Value) -> Result<Value, Failure>,
     ) -> Result<Stored, Failure> {
+        self.update_known(None, name, subresource, writer, change)
+            .await
+    }
+
+    /// The same, from a state that is known: the present one is read only if that is another one,
+    /// or if there is nothing to change.
+    ///
+    /// # Errors
+    /// As for any.
+    pub(crate) async fn update_known(
+        &self,
+        mut known: Option<Stored>,
+        name: &Name,
+        subresource: Option<Subresource>,
+        writer: &Writer,
+        change: impl Fn(&Value) -> Result<Value, Failure>,
+    ) -> Result<Stored, Failure> {
         for _ in 0..ATTEMPTS_MAX {
-            let old = self.get(name).await?;
+            let (old, is_known) = match known.take() {
+                Some(known) => (known, true),
+                None => (self.get(name).await?, false),
+            };
             if old.object["type"] == store::SHUT {
                 // What it holds is not lost as long as nobody writes over it.
                 let why = "it is sealed with a key that this cluster can't open: delete it, and make it anew";
@@ -273,6 +297,9 @@ impl<C: ControlApi> Objects<C> {
                 return Err(modified(name));
             }
             self.complete(name, &old.object, &mut new, subresource, writer)?;
+            if is_known && is_same(&old.object, &new) {
+                continue;
+            }
             if let Some(stored) = self.replace(name, old, new, writer).await? {
                 return Ok(stored);
             }
@@ -399,21 +426,36 @@ impl<C: ControlApi> Objects<C> {
 
 /// Whether nothing is different but when somebody came to own something.
 fn is_same(old: &Value, new: &Value) -> bool {
-    let fields = |object: &Value| {
-        let mut object = object.clone();
-        let meta = object::meta_mut(&mut object);
-        meta.remove("resourceVersion");
-        let owners = meta.get_mut("managedFields").and_then(Value::as_array_mut);
-        for owner in owners
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object_mut)
-        {
-            owner.remove("time");
-        }
-        object
+    let differ = |ignored: &[&str], old: &Value, new: &Value| {
+        let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+            return old != new;
+        };
+        let of = |fields: &Map<String, Value>| {
+            let counts = |name: &&String| !ignored.contains(&name.as_str());
+            fields.keys().filter(counts).count()
+        };
+        let is_other = |(name, value): (&String, &Value)| {
+            !ignored.contains(&name.as_str()) && new.get(name) != Some(value)
+        };
+        of(old) != of(new) || old.iter().any(is_other)
     };
-    fields(old) == fields(new)
+    let had = owners(old);
+    let has = owners(new);
+    let mut pairs = had.iter().zip(has);
+    !differ(&["metadata"], old, new)
+        && !differ(
+            &["resourceVersion", "managedFields"],
+            &old["metadata"],
+            &new["metadata"],
+        )
+        && had.len() == has.len()
+        && !pairs.any(|(had, has)| differ(&["time"], had, has))
+}
+
+/// What is noted of who owns what.
+fn owners(object: &Value) -> &[Value] {
+    let owners = object["metadata"]["managedFields"].as_array();
+    owners.map_or(&[], Vec::as_slice)
 }
 
 fn birth() -> Birth {
@@ -504,4 +546,36 @@ fn too_busy(name: &Name) -> Failure {
         name.kind.plural, name.name
     );
     Failure::new(Reason::ServiceUnavailable, message).retry_after(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn when_somebody_came_to_own_something_is_no_difference() {
+        let object = |version: &str, time: &str, manager: &str, label: &str| {
+            json!({
+                "metadata": {
+                    "resourceVersion": version, "labels": {"a": label},
+                    "managedFields": [{"manager": manager, "time": time}],
+                },
+                "spec": {},
+            })
+        };
+        let old = object("1", "then", "me", "b");
+        assert!(is_same(&old, &object("2", "now", "me", "b")));
+        assert!(!is_same(&old, &object("1", "then", "you", "b")));
+        assert!(!is_same(&old, &object("1", "then", "me", "c")));
+        let mut new = old.clone();
+        object::meta_mut(&mut new).remove("labels");
+        assert!(!is_same(&old, &new) && !is_same(&new, &old));
+        let mut new = old.clone();
+        new["status"] = json!({});
+        assert!(!is_same(&old, &new) && !is_same(&new, &old));
+        object::meta_mut(&mut new).remove("managedFields");
+        assert!(!is_same(&old, &new));
+    }
 }

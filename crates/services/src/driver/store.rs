@@ -27,6 +27,7 @@ use atoll_control::{
     },
 };
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::core::{
@@ -423,14 +424,45 @@ pub(crate) fn encode_marked(object: &Value) -> Result<Bytes, Failure> {
     encode_within(object, OBJECT_BYTES_MAX + MARK_BYTES_MAX)
 }
 
+/// An object without its resourceVersion, which is that of its key.
+struct Kept<'a>(&'a Value);
+
+impl Serialize for Kept<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(fields) = self.0.as_object() else {
+            return self.0.serialize(serializer);
+        };
+        serializer.collect_map(fields.iter().map(|(name, value)| {
+            let is_meta = name == "metadata";
+            (name, KeptField { value, is_meta })
+        }))
+    }
+}
+
+struct KeptField<'a> {
+    value: &'a Value,
+    is_meta: bool,
+}
+
+impl Serialize for KeptField<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.value.as_object().filter(|_| self.is_meta) {
+            Some(fields) => {
+                let stay = |(name, _): &(&String, &Value)| *name != "resourceVersion";
+                serializer.collect_map(fields.iter().filter(stay))
+            }
+            None => self.value.serialize(serializer),
+        }
+    }
+}
+
 fn encode_within(object: &Value, bytes_max: usize) -> Result<Bytes, Failure> {
     if is_deeper(object, DEPTH_MAX) {
         let message = format!("the object is nested deeper than {DEPTH_MAX} levels");
         return Err(Failure::new(Reason::RequestEntityTooLarge, message));
     }
-    let mut kept = object.clone();
-    object::meta_mut(&mut kept).remove("resourceVersion");
-    let encoded = kept.to_string();
+    let encoded = serde_json::to_string(&Kept(object));
+    let encoded = encoded.map_err(|error| Failure::internal(error.to_string()))?;
     if encoded.len() > bytes_max {
         return Err(Failure::new(
             Reason::RequestEntityTooLarge,
@@ -527,6 +559,18 @@ mod tests {
         };
         read(&kv).unwrap();
         assert_eq!(encode(&nested(DEPTH_MAX + 1)).unwrap_err().code(), 413);
+    }
+
+    #[test]
+    fn an_object_is_kept_without_its_revision() {
+        let object = json!({
+            "apiVersion": "v1", "metadata": {"name": "a", "resourceVersion": "7"},
+            "spec": {"metadata": {"resourceVersion": "stays"}}, "status": null,
+        });
+        let mut kept: Value = serde_json::from_slice(&encode(&object).unwrap()).unwrap();
+        assert_eq!(kept["metadata"], json!({"name": "a"}));
+        object::meta_mut(&mut kept).insert("resourceVersion".to_owned(), json!("7"));
+        assert_eq!(kept, object);
     }
 
     #[test]

@@ -42,7 +42,10 @@ impl Scheduler {
         if self.snapshot.node_count() == 0 {
             return self.waits(waiting, NO_NODES.to_owned(), now_ms);
         }
-        let likeness = self.likeness(&pod);
+        let likeness = match self.hopeless.is_empty() {
+            true => None,
+            false => self.likeness(&pod),
+        };
         let known = likeness
             .as_ref()
             .and_then(|likeness| self.hopeless.get(likeness));

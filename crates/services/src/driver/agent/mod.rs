@@ -146,7 +146,7 @@ async fn run<C: ControlApi, R: Runtime>(
     let mut agent = Agent {
         houses,
         due: BTreeSet::new(),
-        statuses: Statuses::new(executor.objects.clone()),
+        statuses: Statuses::new(executor.objects.clone(), mirror.clone()),
         events: executor.events.clone(),
         ports: Ports::new(executor.objects.clone()),
         bound: BTreeMap::new(),

@@ -278,7 +278,10 @@ async fn write<C: ControlApi>(objects: &Objects<C>, machine: &Machine) -> Result
     let found = match objects.get(&name).await {
         Err(failure) if failure.reason == Reason::NotFound => {
             let object = json!({
-                "metadata": {"name": machine.name, "labels": machine.labels()},
+                "metadata": {
+                    "name": machine.name, "labels": machine.labels(),
+                    "annotations": machine.annotations(),
+                },
                 "spec": {},
             });
             match objects.create(&kinds::NODES, "", object, &writer).await {

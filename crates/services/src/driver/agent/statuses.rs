@@ -11,12 +11,17 @@ use serde_json::Value;
 use crate::{
     core::{
         agent::{PodId, merged_status},
+        controllers::world::View as _,
         kinds::{self, Subresource},
         lifecycle::Deletion,
         object::{self, Name},
         status::{Failure, Reason},
     },
-    driver::objects::{Objects, Writer},
+    driver::{
+        mirror::Mirror,
+        objects::{Objects, Writer},
+        store::Stored,
+    },
 };
 
 /// The first and the longest wait before it is tried again.
@@ -26,6 +31,7 @@ const BACKOFF: std::ops::RangeInclusive<Duration> =
 /// Writes statuses. Clones are the same.
 pub(super) struct Statuses<C> {
     objects: Objects<C>,
+    mirror: Mirror,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -69,9 +75,10 @@ impl Waiting {
 }
 
 impl<C: ControlApi> Statuses<C> {
-    pub(super) fn new(objects: Objects<C>) -> Self {
+    pub(super) fn new(objects: Objects<C>, mirror: Mirror) -> Self {
         Statuses {
             objects,
+            mirror,
             waiting: Arc::default(),
         }
     }
@@ -83,12 +90,13 @@ impl<C: ControlApi> Statuses<C> {
             return;
         };
         let (objects, waiting) = (self.objects.clone(), self.waiting.clone());
+        let mut known = self.known(&pod);
         task::spawn(async move {
             loop {
                 let Some(status) = waiting.lock().take(epoch, &pod.uid) else {
                     return;
                 };
-                write_until_done(&objects, &waiting, epoch, &pod, status).await;
+                known = write_until_done(&objects, &waiting, epoch, &pod, status, known).await;
             }
         });
     }
@@ -96,6 +104,19 @@ impl<C: ControlApi> Statuses<C> {
     /// Writes nothing of what waits: it is not true any more.
     pub(super) fn give_up(&self) {
         self.waiting.lock().give_up();
+    }
+
+    /// The pod as it probably is.
+    fn known(&self, pod: &PodId) -> Option<Stored> {
+        let found = self
+            .mirror
+            .look()
+            .get(&kinds::PODS, &pod.namespace, &pod.name)?;
+        let revision = object::meta(&found, "resourceVersion").parse().ok()?;
+        (object::uid(&found) == pod.uid).then(|| Stored {
+            object: (*found).clone(),
+            revision,
+        })
     }
 
     /// Deletes a pod for good, soon. It is asked for again if that fails.
@@ -124,7 +145,8 @@ async fn write_until_done<C: ControlApi>(
     epoch: u64,
     pod: &PodId,
     status: Value,
-) {
+    mut known: Option<Stored>,
+) -> Option<Stored> {
     let mut wait = *BACKOFF.start();
     loop {
         let change = |old: &Value| {
@@ -140,16 +162,17 @@ async fn write_until_done<C: ControlApi>(
         };
         let part = Some(Subresource::Status);
         let writer = Writer::own("agent");
-        let written = objects.update(&name(pod), part, &writer, change).await;
-        match written {
-            Ok(_) => return,
-            Err(failure) if is_over(&failure) => return,
+        let name = name(pod);
+        let written = objects.update_known(known.take(), &name, part, &writer, change);
+        match written.await {
+            Ok(written) => return Some(written),
+            Err(failure) if is_over(&failure) => return None,
             Err(failure) => tracing::debug!(%pod, %failure, "a status is not written yet"),
         }
         clock::sleep(wait).await;
         wait = wait.saturating_mul(2).min(*BACKOFF.end());
         if waiting.lock().is_past(epoch, &pod.uid) {
-            return;
+            return None;
         }
     }
 }

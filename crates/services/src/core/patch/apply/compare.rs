@@ -95,6 +95,10 @@ struct Walk<'s> {
 
 impl<'s> Walk<'s> {
     fn at(&mut self, form: Form<'s>, old: Option<&Value>, new: Option<&Value>) {
+        if old == new {
+            // Most of an object, most of the time.
+            return;
+        }
         let is_taken_apart = match form {
             Form::Leaf => Ok(false),
             Form::Struct(_) | Form::Map(_) => self.maps(form, old, new),

@@ -113,7 +113,7 @@ pub fn update(
         &mut managed,
         owner,
         &api_version,
-        &without_owners(live),
+        live.unwrap_or(&Value::Null),
         new,
     );
     managed::cap_updaters(&mut managed, &api_version);
@@ -203,6 +203,7 @@ impl<'a> Engine<'a> {
     fn new(schema: &'a Schema, type_name: &str, writer: &'a Writer<'a>) -> Option<Engine<'a>> {
         let root_type = schema.get(type_name)?;
         let mut ignored = FieldSet::default();
+        ignored.insert(&[field("metadata"), field("managedFields")]);
         match writer.subresource {
             "" if root_type.field("status").is_some() => ignored.insert(&[field("status")]),
             "status" => ignored.insert(&[field("spec")]),
