@@ -79,10 +79,7 @@ impl<C: ControlApi> Events<C> {
     /// Tells something, soon.
     pub(crate) fn tell(&self, event: Event) {
         let now_ms = clock::wall_ms();
-        let name = name_of(&event);
-        if self.was_told(&name, now_ms) {
-            return;
-        }
+        // When there are too many, they must cost next to nothing.
         let writing = match self.pace.lock().admits(now_ms) {
             true => self.writing.clone().try_acquire_owned().ok(),
             false => None,
@@ -91,6 +88,10 @@ impl<C: ControlApi> Events<C> {
             tracing::debug!(reason = %event.reason, "an event is dropped");
             return;
         };
+        let name = name_of(&event);
+        if self.was_told(&name, now_ms) {
+            return;
+        }
         let events = self.clone();
         task::spawn(async move {
             events.write(event, name, now_ms).await;

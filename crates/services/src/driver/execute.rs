@@ -1,7 +1,8 @@
 //! Carries out plans: one step after the other, each a compare and swap, until the first that
-//! fails.
+//! fails. Creations that follow one another go together, so that they share the disk's time.
 
 use atoll_control::api::ControlApi;
+use futures_util::future::join_all;
 
 use super::{
     events::Events,
@@ -14,6 +15,9 @@ use crate::core::{
     status::{Failure, Reason},
 };
 use serde_json::Value;
+
+/// So many creations of a plan go together.
+const TOGETHER_MAX: usize = 16;
 
 /// What became of a plan.
 #[derive(Debug, Default)]
@@ -50,6 +54,29 @@ pub(crate) struct Executor<C> {
 impl<C: ControlApi> Executor<C> {
     /// Carries out steps.
     pub(crate) async fn run(&self, steps: Vec<Step>) -> Done {
+        let mut done = Done::default();
+        let mut units = units(steps).into_iter().peekable();
+        while let Some(first) = units.next() {
+            let mut together = vec![first];
+            while together.len() < TOGETHER_MAX
+                && is_creation(&together[0])
+                && let Some(next) = units.next_if(|unit| is_creation(unit))
+            {
+                together.push(next);
+            }
+            let outcomes = together.into_iter().map(|unit| self.in_order(unit));
+            for outcome in join_all(outcomes).await {
+                done.revision = done.revision.max(outcome.revision);
+                done.failure = done.failure.or(outcome.failure);
+            }
+            if done.failure.is_some() {
+                break;
+            }
+        }
+        done
+    }
+
+    async fn in_order(&self, steps: Vec<Step>) -> Done {
         let mut done = Done::default();
         for step in steps {
             match self.step(step).await {
@@ -107,6 +134,59 @@ impl<C: ControlApi> Executor<C> {
     }
 }
 
+/// Each step, with what is told of it.
+fn units(steps: Vec<Step>) -> Vec<Vec<Step>> {
+    let mut units: Vec<Vec<Step>> = Vec::new();
+    for step in steps {
+        match (&step, units.last_mut()) {
+            (Step::Event(_), Some(unit)) => unit.push(step),
+            _ => units.push(vec![step]),
+        }
+    }
+    units
+}
+
+fn is_creation(unit: &[Step]) -> bool {
+    matches!(unit.first(), Some(Step::Create { .. }))
+}
+
 fn revision(object: &Value) -> i64 {
     object::meta(object, "resourceVersion").parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::controllers::world::Event;
+
+    #[test]
+    fn what_is_told_of_a_step_stays_behind_it() {
+        let create = || Step::Create {
+            kind: &kinds::PODS,
+            object: json!({}),
+        };
+        let event = || {
+            Step::Event(Event {
+                about: json!({}),
+                component: "tests",
+                is_warning: false,
+                reason: Cow::Borrowed("Created"),
+                message: String::new(),
+            })
+        };
+        let update = Step::Update {
+            kind: &kinds::PODS,
+            object: json!({}),
+        };
+        let steps = vec![event(), update, create(), event(), event(), create()];
+        let units = units(steps);
+        let lengths: Vec<usize> = units.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1, 1, 3, 1]);
+        let creations: Vec<bool> = units.iter().map(|unit| is_creation(unit)).collect();
+        assert_eq!(creations, [false, false, true, true]);
+    }
 }

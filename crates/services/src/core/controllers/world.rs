@@ -2,8 +2,9 @@
 //! in, a [`Plan`] of steps goes out. An executor, which is not here, carries the steps out.
 //!
 //! What the executor promises, and the planners build on:
-//! - It carries out the steps of a plan in their order, and stops at the first that fails. If
-//!   that was a failed compare (`Conflict`, `AlreadyExists`, `NotFound`), it plans again with a
+//! - It carries out the steps of a plan in their order, and stops at the first that fails; of
+//!   creations that follow one another a few go at the same time, so that some may be done behind
+//!   one that fails. If that was a failed compare (`Conflict`, `AlreadyExists`, `NotFound`), it plans again with a
 //!   newer view. If it was anything else, it plans again after a while that grows, and hands the
 //!   failure's message to the planner; after a plan that went well it hands over none, and plans
 //!   once more.

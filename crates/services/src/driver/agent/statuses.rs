@@ -28,6 +28,9 @@ use crate::{
 const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(5);
 
+/// What has only just begun to start may have started by then: one write instead of two.
+const SETTLE: Duration = Duration::from_millis(10);
+
 /// Writes statuses. Clones are the same.
 pub(super) struct Statuses<C> {
     objects: Objects<C>,
@@ -85,6 +88,7 @@ impl<C: ControlApi> Statuses<C> {
 
     /// Writes a status, soon.
     pub(super) fn write(&self, pod: PodId, status: Value) {
+        let is_pending = status["phase"] == "Pending";
         let Some(epoch) = self.waiting.lock().put(&pod.uid, status) else {
             // Whoever writes the one before writes this one, too.
             return;
@@ -92,6 +96,9 @@ impl<C: ControlApi> Statuses<C> {
         let (objects, waiting) = (self.objects.clone(), self.waiting.clone());
         let mut known = self.known(&pod);
         task::spawn(async move {
+            if is_pending {
+                clock::sleep(SETTLE).await;
+            }
             loop {
                 let Some(status) = waiting.lock().take(epoch, &pod.uid) else {
                     return;
