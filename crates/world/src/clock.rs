@@ -49,10 +49,20 @@ pub fn wall_ms() -> u64 {
     }
 }
 
-fn simulated_wall_ms(seed: u64) -> u64 {
-    let (start, date_ms) = SIMULATED_START
+/// The time since this thread's simulation began; none if it does not simulate.
+pub(crate) fn simulated() -> Option<Duration> {
+    let (start, _) = simulation_start(random::simulation_seed()?);
+    Some(now().duration_since(start))
+}
+
+fn simulation_start(seed: u64) -> (Instant, u64) {
+    SIMULATED_START
         .get()
-        .unwrap_or_else(|| start_simulation(seed));
+        .unwrap_or_else(|| start_simulation(seed))
+}
+
+fn simulated_wall_ms(seed: u64) -> u64 {
+    let (start, date_ms) = simulation_start(seed);
     let elapsed_ms = u64::try_from(now().duration_since(start).as_millis()).unwrap_or(u64::MAX);
     task::skewed_ms(date_ms, elapsed_ms)
 }

@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use crate::process;
+use crate::{process, random};
 
 /// What is known of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,8 +64,11 @@ pub struct Usage {
     pub memory_bytes: u64,
 }
 
-/// What all of this machine uses.
+/// What all of this machine uses; nothing in a simulation, which has none.
 pub fn usage() -> Usage {
+    if random::is_simulated() {
+        return Usage::default();
+    }
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let ns_per_tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);

@@ -2,7 +2,8 @@
 //!
 //! A [`Group`] is one life of a simulated node. Everything spawned inside [`scope`] belongs to
 //! it, and so does what those tasks spawn; [`Group::kill`] ends them all at their next wait,
-//! as a crash would. Outside a scope `spawn` is tokio's.
+//! as a crash would, and [`Group::freeze`] holds them there, as SIGSTOP would. Outside a scope
+//! `spawn` is tokio's.
 
 #![allow(
     clippy::disallowed_methods,
@@ -10,11 +11,13 @@
 )]
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    task::{Context, Poll, Waker},
 };
 
 use parking_lot::Mutex;
@@ -38,6 +41,8 @@ pub struct Group(Arc<GroupState>);
 #[derive(Default)]
 struct GroupState {
     killed: AtomicBool,
+    /// Those who wanted to go on while it is frozen.
+    frozen: Mutex<Option<Vec<Waker>>>,
     tasks: Mutex<Tasks>,
     clock_offset_ms: AtomicI64,
     clock_drift_ppm: AtomicI64,
@@ -67,6 +72,39 @@ impl Group {
     /// Whether the group was killed.
     pub fn is_killed(&self) -> bool {
         self.0.killed.load(Ordering::SeqCst)
+    }
+
+    /// Holds every task of the group at its next wait. Time goes on meanwhile.
+    pub fn freeze(&self) {
+        self.0.frozen.lock().get_or_insert_default();
+    }
+
+    /// Lets the group's tasks go on.
+    pub fn thaw(&self) {
+        for held in self.0.frozen.lock().take().unwrap_or_default() {
+            held.wake();
+        }
+    }
+
+    /// Whether a task has to wait because the group is frozen; it is woken when it may go on.
+    fn holds(&self, context: &Context<'_>) -> bool {
+        match &mut *self.0.frozen.lock() {
+            Some(held) => {
+                held.push(context.waker().clone());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A task's future, which stands still while the group is frozen.
+    async fn run<F: Future>(self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|context| match self.holds(context) {
+            true => Poll::Pending,
+            false => future.as_mut().poll(context),
+        })
+        .await
     }
 
     /// Waits until no task of the group is left, and so everything that they owned is dropped.
@@ -130,7 +168,7 @@ where
     match Group::current() {
         None => tokio::spawn(future),
         Some(group) => {
-            let task = tokio::spawn(GROUP.scope(group.clone(), future));
+            let task = tokio::spawn(GROUP.scope(group.clone(), group.clone().run(future)));
             group.add(task.abort_handle());
             task
         }
@@ -288,6 +326,27 @@ mod tests {
         assert_eq!(ticks.load(Ordering::SeqCst), 6);
         assert_eq!(outside.load(Ordering::SeqCst), 13);
         stranger.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_group_stands_still_and_goes_on() {
+        let ticks = Arc::new(AtomicUsize::new(0));
+        let group = Group::new();
+        scope_sync(group.clone(), || spawn(tick(ticks.clone())));
+        clock::sleep(Duration::from_millis(35)).await;
+        group.freeze();
+        let late = scope_sync(group.clone(), || spawn(async { 1 }));
+        clock::sleep(Duration::from_millis(100)).await;
+        assert_eq!(ticks.load(Ordering::SeqCst), 3);
+        assert!(!late.is_finished());
+        group.thaw();
+        assert_eq!(late.await.unwrap(), 1);
+        clock::sleep(Duration::from_millis(15)).await;
+        assert_eq!(ticks.load(Ordering::SeqCst), 5);
+        group.freeze();
+        group.kill();
+        group.ended().await;
+        assert_eq!(Arc::strong_count(&ticks), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use rustls::{ClientConfig, ServerConfig, pki_types::ServerName, server::Acceptor
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
-use crate::{clock, pki::tls::PEER_ALPN};
+use crate::{clock, pki::tls::PEER_ALPN, random};
 
 mod datagrams;
 mod stream;
@@ -40,6 +40,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES_MAX: u32 = 3;
 /// After this long without an acknowledgement of what was sent it is dead as well.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
+/// From where a simulation draws free ports; the few behind the end are for those that go
+/// together.
+const SIMULATED_PORTS: std::ops::Range<u16> = 32_768..60_000;
 /// How long `accept` waits when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
@@ -131,6 +134,25 @@ impl NetError {
             _ => NetError::Socket { address, source },
         }
     }
+}
+
+/// So many ports of loopback that nobody listens on right now, all different; in a simulation
+/// drawn, since it has no sockets.
+///
+/// # Errors
+/// There are not so many.
+pub async fn free_ports(count: usize) -> Result<Vec<u16>, NetError> {
+    if random::is_simulated() {
+        let first = random::range(SIMULATED_PORTS);
+        return Ok((0..count).map(|nth| first + nth as u16).collect());
+    }
+    let mut listeners = Vec::new();
+    for _ in 0..count {
+        // Held until all are found, so that none is found twice.
+        listeners.push(listen("127.0.0.1:0").await?);
+    }
+    let ports = listeners.iter().map(|it| it.local_address().port());
+    Ok(ports.collect())
 }
 
 async fn resolve(address: &str) -> Result<Vec<SocketAddr>, NetError> {

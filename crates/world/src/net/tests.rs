@@ -143,3 +143,20 @@ async fn datagrams_go_to_whoever_is_meant() {
     client.send(b"again").await.unwrap();
     assert!(client.receive(&mut bytes).await.is_err());
 }
+
+#[tokio::test]
+async fn free_ports_are_different_and_a_simulation_draws_them() {
+    let different = |ports: &[u16]| {
+        ports
+            .iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+    };
+    assert_eq!(different(&free_ports(3).await.unwrap()), 3);
+    random::seed_thread(7);
+    let drawn = free_ports(3).await.unwrap();
+    random::seed_thread(7);
+    assert_eq!(free_ports(3).await.unwrap(), drawn);
+    random::unseed_thread();
+    assert_eq!(different(&drawn), 3);
+}

@@ -32,6 +32,7 @@ use rustix::{io::Errno, thread::ClockId, time::Timespec};
 use sha2::{Digest, Sha256};
 
 use super::{WorkloadError, proc};
+use crate::clock;
 
 /// The version of the record.
 const RECORD_VERSION: u8 = 1;
@@ -48,8 +49,12 @@ type Boot = [u8; 16];
 /// The kernel did not tell.
 const BOOT_UNKNOWN: Boot = [0; 16];
 
-/// The time since the start of the machine, which leases are measured by.
+/// The time since the start of the machine, which leases are measured by; in a simulation, since
+/// its beginning.
 pub fn now() -> Duration {
+    if let Some(simulated) = clock::simulated() {
+        return simulated;
+    }
     let now = rustix::time::clock_gettime(ClockId::Boottime);
     Duration::try_from(now).unwrap_or_default()
 }
@@ -218,6 +223,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lease");
         Place { _dir: dir, path }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_simulation_it_is_measured_by_virtual_time() {
+        crate::random::seed_thread(7);
+        let before = now();
+        clock::sleep(LONG).await;
+        assert_eq!(now(), before + LONG);
+        crate::random::unseed_thread();
     }
 
     #[test]
