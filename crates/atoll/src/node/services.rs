@@ -21,6 +21,7 @@ use atoll_services::{
     },
 };
 use atoll_world::{
+    machine,
     net::Listener,
     peers::tls::TlsPeers,
     process, task,
@@ -164,6 +165,7 @@ fn pods(
             cgroups: cgroups.clone(),
             images,
         },
+        facts: machine::facts(&folder),
         folder,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };

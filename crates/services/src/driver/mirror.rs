@@ -22,11 +22,11 @@ use atoll_control::{
         mvccpb::{KeyValue, event::EventType},
     },
 };
-use atoll_world::{clock, task};
+use atoll_world::{clock, task, watch};
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use serde_json::Value;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use self::index::Index;
 use super::{
@@ -107,7 +107,7 @@ impl Mirror {
         };
         let mirror = Mirror(Arc::new(Inner {
             state: RwLock::new(state),
-            news: watch::Sender::new(Standing::default()),
+            news: watch::channel(Standing::default()).0,
             asked: Notify::new(),
         }));
         task::spawn(follow(mirror.clone(), store));

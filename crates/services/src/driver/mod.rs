@@ -5,6 +5,7 @@
 
 pub mod admission;
 mod agent;
+mod client;
 mod controllers;
 pub mod dns;
 mod events;
@@ -24,20 +25,17 @@ pub(crate) mod store;
 mod streams;
 mod traffic;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use atoll_base::id::NodeId;
 use atoll_control::{api::ControlApi, face::Guest};
 use atoll_world::{
+    machine::Facts,
     peers::Peers,
     workload::{Cgroups, Launcher},
 };
 use tokio::sync::watch;
 
-pub use self::agent::{registration::SimulatedSize, simulated::Simulated};
 use self::{
     agent::{
         Machine,
@@ -54,6 +52,13 @@ use self::{
     mirror::Mirror,
     objects::{Objects, Writer},
     offers::{Offers, counter::Hatch},
+};
+pub use self::{
+    agent::{
+        registration::SimulatedSize,
+        simulated::{Habits, Observer, Ran, Simulated},
+    },
+    client::{Client, List},
 };
 use crate::{
     api::{Doors, Traffic},
@@ -102,6 +107,8 @@ pub struct Fleet {
 pub struct PodSetup {
     /// The folder for what belongs to pods, which nobody else uses.
     pub folder: PathBuf,
+    /// What is known of the machine. Nodes of one machine, which its name tells, share its ports.
+    pub facts: Facts,
     /// The version of this program.
     pub version: String,
     /// What runs them.
@@ -129,6 +136,8 @@ pub enum RuntimeSetup {
 pub struct Services<C> {
     /// The Kubernetes API.
     pub api: Api<C>,
+    /// The same objects, for programs of this process.
+    pub client: Client<C>,
     /// What a gateway has to know, as it changes.
     pub traffic: watch::Receiver<Arc<Traffic>>,
     /// Offers to frameworks, for the control plane's listener.
@@ -147,13 +156,13 @@ pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
                 images,
             } => {
                 let shortcoming = cgroups.shortcoming().unwrap_or_default();
-                let machine = machine(&setup, &pods.folder, (pods.version, shortcoming));
+                let machine = machine(&setup, pods.facts, (pods.version, shortcoming));
                 let around = (images, resolver(&setup));
                 let runtime = Process::new(pods.folder, lease, launcher, cgroups, around);
                 start_with(setup, Some((machine, runtime)))
             }
             RuntimeSetup::Simulated(runtime) => {
-                let machine = machine(&setup, &pods.folder, (pods.version, String::new()));
+                let machine = machine(&setup, pods.facts, (pods.version, String::new()));
                 start_with(setup, Some((machine, runtime)))
             }
         },
@@ -172,9 +181,9 @@ fn resolver<C>(setup: &Setup<C>) -> Resolver {
 }
 
 /// The machine, with the program's version, and what can't be limited.
-fn machine<C>(setup: &Setup<C>, folder: &Path, told: (String, String)) -> Machine {
+fn machine<C>(setup: &Setup<C>, facts: Facts, told: (String, String)) -> Machine {
     let (name, address) = (setup.name.clone(), setup.address.clone());
-    Machine::of(setup.node, name, address, folder, told, setup.doors)
+    Machine::of(setup.node, name, address, facts, told, setup.doors)
 }
 
 /// The nodes of a fleet.
@@ -241,6 +250,7 @@ fn start_with<C: ControlApi, R: Runtime>(
     let offers = Offers::new(setup.control.clone(), peers, node, hatch);
     let offers = face::offers::guest(setup.control, offers);
     Services {
+        client: Client::new(objects.clone()),
         api: Api::new(
             objects,
             Arc::new(logs),

@@ -25,10 +25,10 @@ use std::{
 };
 
 use atoll_control::api::ControlApi;
-use atoll_world::{clock, task};
+use atoll_world::{clock, task, watch};
 use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 pub(crate) use self::registration::{Machine, NODE_ID};
 use self::{house::House, ports::Ports, runtime::Runtime, statuses::Statuses};

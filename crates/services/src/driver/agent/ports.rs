@@ -68,17 +68,8 @@ impl<C: ControlApi> Ports<C> {
 }
 
 async fn find<C: ControlApi>(objects: &Objects<C>, pod: &Value) -> Result<(), Failure> {
-    let mut listeners = Vec::new();
-    for _ in 0..ports::wanted(pod) {
-        // Held until all are found, so that none is found twice.
-        let listener = net::listen("127.0.0.1:0").await;
-        listeners.push(listener.map_err(|error| Failure::internal(error.to_string()))?);
-    }
-    let found: Vec<u16> = listeners
-        .iter()
-        .map(|it| it.local_address().port())
-        .collect();
-    drop(listeners);
+    let found = net::free_ports(ports::wanted(pod)).await;
+    let found = found.map_err(|error| Failure::internal(error.to_string()))?;
     let name = Name::of(&kinds::PODS, pod);
     let noted = ports::note(pod, &found);
     let change = |old: &Value| with_note(old, object::uid(pod), &noted);

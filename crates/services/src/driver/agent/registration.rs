@@ -2,11 +2,11 @@
 //!
 //! Its name is the one it is called by, if no other node has that; else one with its id behind.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
-use atoll_world::{clock, machine};
+use atoll_world::{clock, machine::Facts};
 use serde_json::{Value, json};
 
 use crate::{
@@ -76,20 +76,18 @@ pub struct SimulatedSize {
 }
 
 impl Machine {
-    /// This machine; pods use what is below the folder. With the program's version, and what
-    /// can't be limited.
+    /// A machine; with the program's version, and what can't be limited.
     pub(crate) fn of(
         id: NodeId,
         name: String,
         address: String,
-        folder: &Path,
+        facts: Facts,
         (version, shortcoming): (String, String),
         doors: Doors,
     ) -> Machine {
         let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        let facts = machine::facts(folder);
         Machine {
-            host: facts.host.clone(),
+            host: facts.host,
             name,
             id,
             address,

@@ -9,18 +9,23 @@
 //! | `atoll.dev/simulated-exit-code` | with this exit code; 0 if nothing is said |
 //! | `atoll.dev/simulated-stop-ms` | it takes so long to end once it was asked |
 //!
-//! What it has outlives the agent, as processes do, and nothing outlives the lease.
+//! What it has outlives the agent, as processes do, and nothing outlives the lease by more than it
+//! is told to linger. A [`Simulated`] is the machine that containers would run on: it can lose
+//! power and be frozen, and an observer hears what begins and ends there.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::Future,
     sync::Arc,
     time::Duration,
 };
 
-use atoll_world::{clock, task};
+use atoll_world::{clock, task, watch};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use super::{
     process,
@@ -48,9 +53,42 @@ const STOP_MS: &str = "atoll.dev/simulated-stop-ms";
 const SIGNALLED: i32 = 128;
 const SIGKILL: u8 = 9;
 
+/// Hears what begins and ends.
+pub type Observer = Arc<dyn Fn(&Ran) + Send + Sync>;
+
+/// How a simulated machine behaves.
+#[derive(Clone, Default)]
+pub struct Habits {
+    /// How long what runs goes on after it was killed, and after its lease has ended.
+    pub lingers: Duration,
+    /// Who hears what begins and ends.
+    pub observer: Option<Observer>,
+}
+
+/// An attempt at running a container has begun, or has ended.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// Of which pod.
+    pub pod: Arc<Value>,
+    /// Which container.
+    pub container: String,
+    /// Which attempt, from 0.
+    pub number: u32,
+    /// Whether it runs now.
+    pub runs: bool,
+}
+
 /// Runs nothing. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Simulated(Arc<Mutex<State>>);
+pub struct Simulated(Arc<Machine>);
+
+#[derive(Default)]
+struct Machine {
+    habits: Habits,
+    /// What goes on without the agent.
+    tasks: task::Group,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
@@ -60,9 +98,11 @@ struct State {
     until: Option<clock::Instant>,
     /// Somebody looks at the lease.
     is_guarded: bool,
+    has_no_power: bool,
 }
 
 struct Attempt {
+    pod: Arc<Value>,
     started_ms: u64,
     stop: Duration,
     /// How it ended, once it has.
@@ -70,42 +110,108 @@ struct Attempt {
 }
 
 impl Simulated {
-    fn end(&self, id: &AttemptId, code: i32, signal: Option<u8>, message: &str) {
-        if let Some(attempt) = self.0.lock().attempts.get(id) {
-            attempt.end(code, signal, message);
+    /// A machine on which nothing runs yet.
+    pub fn new(habits: Habits) -> Self {
+        Simulated(Arc::new(Machine {
+            habits,
+            ..Machine::default()
+        }))
+    }
+
+    /// Nothing runs there any more, and nothing is left for another agent: that one gets a new
+    /// machine. The agent of this one has to have been ended before.
+    pub fn lose_power(&self) {
+        self.0.tasks.kill();
+        let attempts = {
+            let mut state = self.0.state.lock();
+            state.has_no_power = true;
+            std::mem::take(&mut state.attempts)
+        };
+        for (id, attempt) in attempts {
+            attempt.end(self, &id, SIGNALLED, None, "the machine has lost power");
         }
+    }
+
+    /// What runs there stands still, and leases end all the same. The agent is to be frozen, too.
+    pub fn freeze(&self) {
+        self.0.tasks.freeze();
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        self.0.tasks.thaw();
+    }
+
+    fn tell(&self, id: &AttemptId, pod: &Arc<Value>, runs: bool) {
+        if let Some(observer) = &self.0.habits.observer {
+            observer(&Ran {
+                pod: pod.clone(),
+                container: id.container.clone(),
+                number: id.number,
+                runs,
+            });
+        }
+    }
+
+    /// Does something that the agent's end does not hinder.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        task::scope_sync(self.0.tasks.clone(), || task::spawn(work));
+    }
+
+    fn end(&self, id: &AttemptId, code: i32, signal: Option<u8>, message: &str) {
+        if let Some(attempt) = self.0.state.lock().attempts.get(id) {
+            attempt.end(self, id, code, signal, message);
+        }
+    }
+
+    fn kill_at(&self, at: clock::Instant, id: AttemptId, message: &'static str) {
+        let code = SIGNALLED + i32::from(SIGKILL);
+        if at <= clock::now() {
+            return self.end(&id, code, Some(SIGKILL), message);
+        }
+        let simulated = self.clone();
+        self.spawn(async move {
+            clock::sleep_until(at).await;
+            simulated.end(&id, code, Some(SIGKILL), message);
+        });
+    }
+
+    /// Ends everything if the lease has ended; when to look again.
+    fn look(&self) -> Option<clock::Instant> {
+        let (until, all) = {
+            let state = self.0.state.lock();
+            let until = state.until?;
+            if until > clock::now() {
+                return Some(until);
+            }
+            (until, state.attempts.keys().cloned().collect::<Vec<_>>())
+        };
+        for id in all {
+            let at = until + self.0.habits.lingers;
+            self.kill_at(at, id, "the lease of its node has ended");
+        }
+        None
     }
 
     /// Ends everything when the lease does.
     async fn guard(self) {
-        loop {
-            let until = {
-                let mut state = self.0.lock();
-                let over = state.until.filter(|until| *until <= clock::now());
-                if over.is_some() {
-                    for attempt in state.attempts.values() {
-                        attempt.end(
-                            SIGNALLED + i32::from(SIGKILL),
-                            Some(SIGKILL),
-                            "the lease of its node has ended",
-                        );
-                    }
-                    state.is_guarded = false;
-                    return;
-                }
-                state.until
-            };
-            match until {
-                Some(until) => clock::sleep_until(until).await,
-                None => return,
-            }
+        while let Some(until) = self.look() {
+            clock::sleep_until(until).await;
         }
+        self.0.state.lock().is_guarded = false;
     }
 }
 
 impl Attempt {
-    fn end(&self, code: i32, signal: Option<u8>, message: &str) {
-        self.end.send_if_modified(|end| {
+    fn end(
+        &self,
+        simulated: &Simulated,
+        id: &AttemptId,
+        code: i32,
+        signal: Option<u8>,
+        message: &str,
+    ) {
+        let is_new = self.end.send_if_modified(|end| {
             let is_new = end.is_none();
             if is_new {
                 *end = Some(Exit {
@@ -120,6 +226,9 @@ impl Attempt {
             }
             is_new
         });
+        if is_new {
+            simulated.tell(id, &self.pod, false);
+        }
     }
 }
 
@@ -129,16 +238,20 @@ fn number<T: std::str::FromStr>(pod: &Value, annotation: &str) -> Option<T> {
 
 impl Runtime for Simulated {
     async fn renew(&self, until: Until) -> Result<(), String> {
-        let mut state = self.0.lock();
+        // What stood still sees that its lease has ended before it sees another one.
+        self.look();
+        let mut state = self.0.state.lock();
         state.until = Some(until.instant);
-        if !std::mem::replace(&mut state.is_guarded, true) {
-            task::spawn(self.clone().guard());
+        let was_guarded = std::mem::replace(&mut state.is_guarded, true);
+        drop(state);
+        if !was_guarded {
+            self.spawn(self.clone().guard());
         }
         Ok(())
     }
 
     async fn found(&self) -> Vec<Found> {
-        let state = self.0.lock();
+        let state = self.0.state.lock();
         let found = state.attempts.iter().map(|(id, attempt)| Found {
             id: id.clone(),
             state: match &*attempt.end.borrow() {
@@ -171,21 +284,24 @@ impl Runtime for Simulated {
     ) -> Result<u64, (StartFailure, String)> {
         let started_ms = clock::wall_ms();
         {
-            let mut state = self.0.lock();
-            if state.killed.remove(&id) || state.until.is_some_and(|it| it <= clock::now()) {
+            let mut state = self.0.state.lock();
+            let is_over = state.until.is_some_and(|it| it <= clock::now());
+            if state.killed.remove(&id) || is_over || state.has_no_power {
                 let message = "it was ended before it had started".to_owned();
                 return Err((StartFailure::Create, message));
             }
             let attempt = Attempt {
+                pod: pod.clone(),
                 started_ms,
                 stop: Duration::from_millis(number(&pod, STOP_MS).unwrap_or(0)),
-                end: watch::Sender::new(None),
+                end: watch::channel(None).0,
             };
             state.attempts.insert(id.clone(), attempt);
         }
+        self.tell(&id, &pod, true);
         if let Some(run_ms) = number(&pod, RUN_MS) {
             let (code, simulated) = (number(&pod, EXIT_CODE).unwrap_or(0), self.clone());
-            task::spawn(async move {
+            self.spawn(async move {
                 clock::sleep(Duration::from_millis(run_ms)).await;
                 simulated.end(&id, code, None, "");
             });
@@ -195,18 +311,18 @@ impl Runtime for Simulated {
 
     async fn ended(&self, id: AttemptId) -> Exit {
         let end = {
-            let state = self.0.lock();
+            let state = self.0.state.lock();
             state
                 .attempts
                 .get(&id)
                 .map(|attempt| attempt.end.subscribe())
         };
         let exit = match end {
-            Some(mut end) => end
-                .wait_for(Option::is_some)
-                .await
-                .ok()
-                .and_then(|it| it.clone()),
+            Some(mut end) => {
+                // If the attempt is forgotten meanwhile, it has no end.
+                let _ = end.wait_for(Option::is_some).await;
+                end.borrow().clone()
+            }
             None => None,
         };
         exit.unwrap_or_else(|| Exit {
@@ -217,7 +333,13 @@ impl Runtime for Simulated {
     }
 
     async fn stop(&self, id: AttemptId, signal: String) {
-        let stop = self.0.lock().attempts.get(&id).map(|attempt| attempt.stop);
+        let stop = self
+            .0
+            .state
+            .lock()
+            .attempts
+            .get(&id)
+            .map(|attempt| attempt.stop);
         let Some(stop) = stop else { return };
         let (signal, simulated) = (process::signal(&signal), self.clone());
         let end = move || {
@@ -227,24 +349,22 @@ impl Runtime for Simulated {
         if stop.is_zero() {
             return end();
         }
-        task::spawn(async move {
+        self.spawn(async move {
             clock::sleep(stop).await;
             end();
         });
     }
 
     async fn kill(&self, id: AttemptId) -> bool {
-        let mut state = self.0.lock();
-        match state.attempts.get(&id) {
-            Some(attempt) => {
-                attempt.end(SIGNALLED + i32::from(SIGKILL), Some(SIGKILL), "");
-                false
-            }
-            None => {
+        {
+            let mut state = self.0.state.lock();
+            if !state.attempts.contains_key(&id) {
                 state.killed.insert(id);
-                true
+                return true;
             }
         }
+        self.kill_at(clock::now() + self.0.habits.lingers, id, "");
+        false
     }
 
     async fn exec(&self, _: AttemptId, _: Vec<String>, _: u64) -> Result<(), String> {
@@ -264,7 +384,7 @@ impl Runtime for Simulated {
     }
 
     async fn cleanup(&self, uid: String) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         state.attempts.retain(|id, _| id.uid != uid);
         state.killed.retain(|id| id.uid != uid);
     }
@@ -279,89 +399,4 @@ fn nothing_runs() -> Failure {
         Reason::BadRequest,
         "containers of this node are simulated: nothing runs in them",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn id(container: &str) -> AttemptId {
-        AttemptId {
-            uid: "u".to_owned(),
-            container: container.to_owned(),
-            number: 0,
-        }
-    }
-
-    fn run() -> ContainerRun {
-        ContainerRun {
-            argv: vec!["sh".to_owned()],
-            env: BTreeMap::new(),
-            cwd: None,
-        }
-    }
-
-    fn until(span: Duration) -> Until {
-        Until {
-            instant: clock::now() + span,
-            boot: Duration::ZERO,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn containers_end_as_their_pods_say_or_are_asked_to() {
-        let simulated = Simulated::default();
-        let pod = Arc::new(json!({"metadata": {"annotations": {
-            RUN_MS: "5000", EXIT_CODE: "3", STOP_MS: "700",
-        }}}));
-        for name in ["a", "b", "c"] {
-            simulated
-                .start(id(name), pod.clone(), run(), None)
-                .await
-                .unwrap();
-        }
-        let begun = clock::now();
-        simulated.stop(id("b"), "SIGTERM".to_owned()).await;
-        assert!(!simulated.kill(id("c")).await);
-        assert_eq!(simulated.ended(id("c")).await.code, 137);
-        assert_eq!(simulated.ended(id("b")).await.code, 143);
-        assert_eq!(clock::now() - begun, Duration::from_millis(700));
-        assert_eq!(simulated.ended(id("a")).await.code, 3);
-        assert_eq!(clock::now() - begun, Duration::from_secs(5));
-        simulated.cleanup("u".to_owned()).await;
-        assert!(simulated.found().await.is_empty());
-        assert!(simulated.kill(id("d")).await, "it was never there");
-        let pod = Arc::new(json!({}));
-        assert!(simulated.start(id("d"), pod, run(), None).await.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_outlives_the_lease() {
-        let simulated = Simulated::default();
-        let span = Duration::from_secs(4);
-        simulated.renew(until(span)).await.unwrap();
-        let pod = Arc::new(json!({}));
-        simulated
-            .start(id("a"), pod.clone(), run(), None)
-            .await
-            .unwrap();
-        clock::sleep(span / 2).await;
-        simulated.renew(until(span)).await.unwrap();
-        clock::sleep(span * 3 / 4).await;
-        assert!(simulated.found().await[0].state.is_ok());
-        clock::sleep(span).await;
-        assert!(simulated.found().await[0].state.is_err());
-        assert!(
-            simulated
-                .start(id("b"), pod.clone(), run(), None)
-                .await
-                .is_err()
-        );
-        simulated.renew(until(span)).await.unwrap();
-        simulated.start(id("c"), pod, run(), None).await.unwrap();
-        clock::sleep(span * 2).await;
-        assert_eq!(simulated.ended(id("c")).await.code, 137);
-    }
 }

@@ -245,7 +245,10 @@ impl<R: Runtime> Shared<R> {
             .map_err(|failure| (StartFailure::Image(failure.reason), failure.message))?;
         let needs_port = environment::needs_port(&pod, &id.container);
         let assigned_port = match needs_port {
-            true => free_port().await,
+            true => net::free_ports(1)
+                .await
+                .ok()
+                .and_then(|found| found.first().copied()),
             false => None,
         };
         let services = {
@@ -305,10 +308,4 @@ impl<R: Runtime> Shared<R> {
             }
         }
     }
-}
-
-/// A port that nobody listens on right now.
-async fn free_port() -> Option<u16> {
-    let listener = net::listen("127.0.0.1:0").await.ok()?;
-    Some(listener.local_address().port())
 }
