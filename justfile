@@ -18,7 +18,7 @@ test *arguments:
 
 # What to run before each commit: under five minutes.
 check: (_verify "fmt" "clippy")
-    cargo test --lib --bins --test seeds --test plans --test planted --test partition --test transactions
+    cargo test --lib --bins --test seeds --test plans --test planted --test partition --test transactions --test services
 
 # What to run before a merge: all that the build machine runs. Edits nothing.
 verify *steps:
@@ -60,13 +60,15 @@ bench-scheduler *arguments:
     "${CARGO_TARGET_DIR:-target}/release/bench" scheduler \
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" {{ arguments }}
 
-# What takes long: so many seeds of both simulations, mistakes made on purpose, then kills of a leader with gaps and losses told.
+# What takes long: so many seeds of each simulation, mistakes made on purpose, then kills of a leader with gaps and losses told.
 soak seeds="10000" kills="200":
     cargo run --release --package atoll-sim -- --seeds {{ seeds }} --shrink
     cargo run --release --package atoll-sim -- --partition --seeds {{ seeds }} --shrink
     cargo run --release --package atoll-sim -- --partition --planted
     cargo run --release --package atoll-sim -- --transactions --seeds {{ seeds }}
     cargo run --release --package atoll-sim -- --transactions --planted
+    cargo run --release --package atoll-sim -- --services --seeds {{ seeds }}
+    cargo run --release --package atoll-sim -- --services --planted
     cargo build --release --package atoll --package atoll-bench
     "${CARGO_TARGET_DIR:-target}/release/bench" kill-series --kills {{ kills }} \
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll"

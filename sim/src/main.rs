@@ -8,8 +8,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
-/// Runs the control plane, a partition of hot data, or transactions over several partitions, under
-/// faults on virtual time, and checks what must hold.
+/// Runs the control plane, a partition of hot data, transactions over several partitions, or
+/// services, under faults on virtual time, and checks what must hold.
 #[derive(Parser)]
 struct Arguments {
     /// Run one partition of hot data, not the control plane.
@@ -18,6 +18,9 @@ struct Arguments {
     /// Run transactions over several partitions, not the control plane.
     #[arg(long, conflicts_with_all = ["partition", "plan", "failover", "shrink"])]
     transactions: bool,
+    /// Run services, not the control plane alone.
+    #[arg(long, conflicts_with_all = ["transactions", "partition", "plan", "failover", "shrink"])]
+    services: bool,
     /// How many seeds.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
@@ -34,7 +37,7 @@ struct Arguments {
     #[arg(long)]
     failover: bool,
     /// Make mistakes on purpose, one after the other, and say which seed finds each: with
-    /// `--partition` or `--transactions`, which have them.
+    /// `--partition`, `--transactions` or `--services`, which have them.
     #[arg(long)]
     planted: bool,
     /// Make the plan of the first seed that fails as small as it gets, and print it as a file
@@ -62,9 +65,16 @@ fn main() -> ExitCode {
             )
             .init();
     }
-    if arguments.planted && !arguments.partition && !arguments.transactions {
-        eprintln!("--planted goes with --partition or --transactions");
+    let has_planted = arguments.partition || arguments.transactions || arguments.services;
+    if arguments.planted && !has_planted {
+        eprintln!("--planted goes with --partition, --transactions or --services");
         return ExitCode::FAILURE;
+    }
+    if arguments.services {
+        return match arguments.planted {
+            true => runner::services::planted(&arguments),
+            false => runner::services::run(&arguments),
+        };
     }
     if arguments.transactions {
         return match arguments.planted {

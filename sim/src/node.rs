@@ -15,7 +15,7 @@ use atoll_base::id::{ClusterId, NodeId};
 use atoll_control::{
     core::level::SERVED,
     driver::{
-        control::{Control, Place, Settings},
+        control::{Control, Place, Settings, StartError},
         generations::StoreSource,
     },
     proto::raft,
@@ -23,7 +23,7 @@ use atoll_control::{
 use atoll_world::{
     disk::{Disk, SimDisk},
     journal::{self, Durability},
-    peers::sim::SimNet,
+    peers::{Peers, sim::SimNet},
     random,
     store::SimStore,
     task, watch,
@@ -31,6 +31,8 @@ use atoll_world::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+
+pub use crate::running::Running;
 
 /// The only cluster there is.
 const CLUSTER: ClusterId = ClusterId(0xa7011);
@@ -106,32 +108,8 @@ struct Image {
 
 struct Life {
     group: task::Group,
-    control: Option<Control>,
-}
-
-/// A running control plane, and the group of tasks that dies with it.
-#[derive(Clone)]
-pub struct Running {
-    /// The control plane.
-    pub control: Control,
-    /// Its tasks.
-    pub group: task::Group,
-    /// Which start of the node it is.
-    pub boot: u64,
-}
-
-impl Running {
-    /// Runs a call as a part of the node: none if the node dies meanwhile.
-    pub async fn call<F>(&self, call: impl FnOnce(Control) -> F) -> Option<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        let call = call(self.control.clone());
-        task::scope_sync(self.group.clone(), || task::spawn(call))
-            .await
-            .ok()
-    }
+    /// Once it is up.
+    control: Option<(Control, Arc<dyn Peers>)>,
 }
 
 impl Node {
@@ -213,7 +191,7 @@ impl Node {
         task::scope_sync(group, || {
             task::spawn(async move {
                 match node.run(place).await {
-                    Ok(control) => node.is_up(boot, control),
+                    Ok(up) => node.is_up(boot, up),
                     Err(error) => node.die(boot, format!("it does not start: {error}")),
                 }
             })
@@ -223,7 +201,7 @@ impl Node {
     async fn run(
         &self,
         (boot, disk): (u64, Arc<dyn Disk>),
-    ) -> Result<Control, atoll_control::driver::control::StartError> {
+    ) -> Result<(Control, Arc<dyn Peers>), StartError> {
         let around = &self.around;
         let peers = around.net.peers(self.id);
         for other in around.nodes.iter().filter(|other| **other != self.id) {
@@ -238,14 +216,14 @@ impl Node {
             stores: self.stores.clone(),
             journal: self.journal(boot),
             keyring: None,
-            peers,
+            peers: peers.clone(),
             fatal: self.fatal(boot),
         };
         let control = Control::start(place, around.settings.clone()).await?;
         if self.founder {
             control.found(self.member()).await?;
         }
-        Ok(control)
+        Ok((control, peers))
     }
 
     fn journal(&self, boot: u64) -> journal::Options {
@@ -279,12 +257,12 @@ impl Node {
         let _ = self.around.fatal.send(Fatal { node, boot, reason });
     }
 
-    fn is_up(&self, boot: u64, control: Control) {
+    fn is_up(&self, boot: u64, up: (Control, Arc<dyn Peers>)) {
         let mut state = self.state.lock();
         if state.boot == boot
             && let Some(life) = &mut state.life
         {
-            life.control = Some(control);
+            life.control = Some(up);
             self.running.send_replace(boot);
         }
     }
@@ -349,8 +327,10 @@ impl Node {
     pub fn running(&self) -> Option<Running> {
         let state = self.state.lock();
         let life = state.life.as_ref()?;
+        let (control, peers) = life.control.clone()?;
         Some(Running {
-            control: life.control.clone()?,
+            control,
+            peers,
             group: life.group.clone(),
             boot: state.boot,
         })
@@ -366,6 +346,12 @@ impl Node {
             // The sender lives as long as the node does.
             let _ = running.changed().await;
         }
+    }
+
+    /// Waits until a life has ended.
+    pub async fn wait_ended(&self, boot: u64) {
+        // The sender lives as long as the node does.
+        let _ = self.running.subscribe().wait_for(|it| *it != boot).await;
     }
 
     /// The number of its present, or last, life.

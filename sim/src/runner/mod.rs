@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 pub(crate) mod partition;
+pub(crate) mod services;
 pub(crate) mod transactions;
 
 use std::{

@@ -1,0 +1,28 @@
+//! Seeds of services, and mistakes made on purpose.
+
+use atoll_sim::services::{self, Planted};
+
+#[test]
+fn seeds_hold_and_repeat() {
+    for seed in 1..=3 {
+        let report = services::run(seed, None);
+        assert_eq!(report.violations, Vec::<String>::new(), "seed {seed}");
+        assert!(report.runs > 10, "only {} containers ran", report.runs);
+        if seed == 1 {
+            let again = services::run(seed, None);
+            assert_eq!(again, report, "seed {seed} took two ways");
+        }
+    }
+}
+
+/// `atoll-sim --services --planted` says at which seed.
+#[test]
+fn planted_mistakes_are_found() {
+    for planted in Planted::ALL {
+        let found = (1..=10).find(|seed| {
+            let report = services::run(*seed, Some(planted));
+            !report.violations.is_empty()
+        });
+        assert!(found.is_some(), "{planted:?} was not found");
+    }
+}
