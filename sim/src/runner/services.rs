@@ -14,6 +14,7 @@ const PLANTED_SEEDS_MAX: u64 = 100;
 struct Sums {
     runs: usize,
     writes: usize,
+    given_up: usize,
     healed: Vec<Duration>,
     replaced: Vec<Duration>,
 }
@@ -23,11 +24,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let total = super::seeds(arguments, |seed| one(seed, arguments), add);
     let sums = total.sums;
     println!(
-        "{} seeds in {} s: {} containers started, {} writes",
+        "{} seeds in {} s: {} containers started, {} writes, nodes given up {} times",
         total.seeds,
         total.took.as_secs(),
         sums.runs,
         sums.writes,
+        sums.given_up,
     );
     println!("healed: {}", spread(sums.healed));
     println!("replaced: {}", spread(sums.replaced));
@@ -39,7 +41,7 @@ pub(crate) fn planted(arguments: &Arguments) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for planted in Planted::ALL {
         let mut seeds = arguments.first..=arguments.first.saturating_add(PLANTED_SEEDS_MAX - 1);
-        match seeds.find(|seed| !services::run(*seed, Some(planted)).violations.is_empty()) {
+        match seeds.find(|seed| planted.is_found(&services::run(*seed, Some(planted)).violations)) {
             Some(seed) => println!("{planted:?}: found at seed {seed}"),
             None => {
                 println!("{planted:?}: not found within {PLANTED_SEEDS_MAX} seeds");
@@ -68,6 +70,7 @@ fn one(seed: u64, arguments: &Arguments) -> Run<Sums> {
         sums: Sums {
             runs: report.runs,
             writes: report.writes,
+            given_up: report.given_up,
             healed: vec![report.healed],
             replaced: vec![report.replaced],
         },
@@ -77,6 +80,7 @@ fn one(seed: u64, arguments: &Arguments) -> Run<Sums> {
 fn add(total: &mut Sums, run: Sums) {
     total.runs += run.runs;
     total.writes += run.writes;
+    total.given_up += run.given_up;
     total.healed.extend(run.healed);
     total.replaced.extend(run.replaced);
 }

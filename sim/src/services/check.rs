@@ -34,6 +34,22 @@ pub(super) fn check(history: &History, calms: &[Calm]) -> Vec<String> {
     })
 }
 
+/// How often a node got the taint that drives its pods away.
+pub(super) fn given_up(told: &Told) -> usize {
+    let mut driving = BTreeMap::new();
+    let mut count = 0;
+    for ((_, key), written) in &told.written {
+        if let Some(node) = key.strip_prefix("core/nodes/") {
+            let taints = written.object.as_ref().map(|node| &node["spec"]["taints"]);
+            let mut taints = taints.into_iter().flat_map(object::items);
+            let drives = taints.any(|taint| taint["effect"] == "NoExecute");
+            let drove = driving.insert(node, drives).unwrap_or(false);
+            count += usize::from(drives && !drove);
+        }
+    }
+    count
+}
+
 /// No pod runs twice at once: neither on two machines, nor as two pods of one name, nor as two
 /// attempts of one container.
 fn one_place(history: &History, told: &Told) -> Vec<String> {

@@ -210,24 +210,29 @@ impl Machine {
         }
     }
 
-    /// The node's process ends, or its machine loses power.
+    /// The node's process ends, or its machine loses power. Nothing but that happens to one that
+    /// is frozen whole.
     pub(super) fn end(&self, end: End) {
-        let (_, machine_is_frozen) = self.state.lock().frozen;
+        let (_, is_frozen_whole) = self.state.lock().frozen;
+        let end = match is_frozen_whole {
+            true => End::Power,
+            false => end,
+        };
         self.node.end(end);
         let mut state = self.state.lock();
         state.life = None;
-        state.frozen.0 = false;
-        if end == End::Power {
-            if machine_is_frozen {
-                self.history.thaw(self.at, false);
-            }
-            state.frozen.1 = false;
-            let new = Simulated::new(self.history.habits(self.at, self.lingers));
-            let old = std::mem::replace(&mut state.runtime, new);
-            drop(state);
-            if self.planted != Some(Planted::OutlivesPower) {
-                old.lose_power();
-            }
+        state.frozen = (false, false);
+        if end == End::Kill {
+            return;
+        }
+        if is_frozen_whole {
+            self.history.thaw(self.at, false);
+        }
+        let new = Simulated::new(self.history.habits(self.at, self.lingers));
+        let old = std::mem::replace(&mut state.runtime, new);
+        drop(state);
+        if self.planted != Some(Planted::OutlivesPower) {
+            old.lose_power();
         }
     }
 

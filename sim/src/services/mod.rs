@@ -31,7 +31,7 @@ use self::{
 use crate::{node::End, scenario::simulate};
 
 /// For so long things go wrong.
-const STORM: Duration = Duration::from_secs(20);
+const STORM: Duration = Duration::from_secs(40);
 /// When all is well, what is wanted has to be so within this time.
 const CALM_MAX: Duration = Duration::from_secs(30);
 /// After a storm, within this: containers that were killed again and again are started after
@@ -43,7 +43,7 @@ pub const REPLACED_MAX: Duration = Duration::from_secs(10);
 /// whole time anew.
 pub const REPLACED_AFTER_LEADER_MAX: Duration = Duration::from_secs(12);
 /// How often it is looked whether something is so.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What a run came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Report {
     pub healed: Duration,
     /// How long it took until the pods of a machine that died ran elsewhere.
     pub replaced: Duration,
+    /// How often a node was given up.
+    pub given_up: usize,
     /// Starts of containers.
     pub runs: usize,
     /// Writes of objects.
@@ -106,6 +108,7 @@ async fn live(seed: u64, planted: Option<Planted>) -> Report {
     history.look(|told| {
         report.runs = told.runs.len();
         report.writes = told.written.len();
+        report.given_up = check::given_up(told);
     });
     report
 }

@@ -60,6 +60,25 @@ impl Planted {
         Planted::WatchesAgain,
     ];
 
+    /// What it contradicts: the beginning of what is found.
+    pub fn property(self) -> &'static str {
+        match self {
+            Planted::IgnoresLease | Planted::OutlivesPower | Planted::HurriesReplacements => {
+                "nothing runs twice at once"
+            }
+            Planted::CountsTwice => "a Job counts each pod once",
+            Planted::SurgesTooFar => "a Deployment has no more pods than it may",
+            Planted::StopsTooMany => "a rollout keeps pods ready",
+            Planted::WatchesAgain => "a watch never goes back",
+        }
+    }
+
+    /// Whether a run has found it.
+    pub fn is_found(self, violations: &[String]) -> bool {
+        let property = self.property();
+        violations.iter().any(|found| found.starts_with(property))
+    }
+
     /// Does wrong what can be done wrong when a rollout has begun.
     pub(super) async fn spoil_rollout(self, machines: &Machines) {
         for _ in 0..LOOKS_MAX {

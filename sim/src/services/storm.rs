@@ -12,10 +12,13 @@ use atoll_world::{
 use super::{Planted, machines::Machines, planted::hurry};
 use crate::node::End;
 
-/// Time from one fault to the next, at the most.
-const PAUSE_MS_MAX: u64 = 4_000;
+/// Time from one fault to the next, at the most: in a seed, one of these. Where much goes wrong at
+/// a time nobody leads for long, and no node is ever given up.
+const PAUSE_MS_MAX: [u64; 3] = [3_000, 8_000, 14_000];
+/// How often it is the leader that is hit: in a seed, one of these.
+const LEADER: [f64; 3] = [0.0, 0.2, 0.5];
 /// How long a fault lasts: less than any lease, and more.
-const LASTS_MS: [std::ops::Range<u64>; 2] = [100..2_000, 3_000..12_000];
+const LASTS_MS: [std::ops::Range<u64>; 2] = [100..2_000, 3_000..14_000];
 
 /// Has things go wrong until then.
 pub(super) async fn rage(
@@ -24,14 +27,21 @@ pub(super) async fn rage(
     ends_at: Instant,
     planted: Option<Planted>,
 ) {
+    let pause_ms_max = PAUSE_MS_MAX[chance.range(0..PAUSE_MS_MAX.len())];
+    let leader_is_hit = LEADER[chance.range(0..LEADER.len())];
     loop {
-        clock::sleep(Duration::from_millis(chance.range(200..PAUSE_MS_MAX))).await;
+        clock::sleep(Duration::from_millis(chance.range(200..pause_ms_max))).await;
         if clock::now() >= ends_at {
             return;
         }
         let at = match machines.leader() {
-            Some(leader) if chance.chance(0.4) => leader,
-            _ => chance.range(0..machines.all.len()),
+            Some(leader) if chance.chance(leader_is_hit) => leader,
+            // One of the others, if there is a leader.
+            leader => {
+                let count = machines.all.len();
+                let first = leader.map_or(0, |leader| leader + 1);
+                (first + chance.range(0..count - usize::from(leader.is_some()))) % count
+            }
         };
         let other = (at + chance.range(1..machines.all.len())) % machines.all.len();
         let is_long = chance.chance(0.5);
@@ -103,7 +113,12 @@ impl Fault {
         let (id, other) = (machine.node.id, machines.all[other].node.id);
         match self {
             Fault::Kill | Fault::LosePower => machine.node.start(),
-            Fault::Isolate => net.heal(),
+            Fault::Isolate => {
+                for far in machines.all.iter().map(|it| it.node.id) {
+                    net.heal_way(id, far);
+                    net.heal_way(far, id);
+                }
+            }
             Fault::Cut => {
                 net.heal_way(id, other);
                 net.heal_way(other, id);

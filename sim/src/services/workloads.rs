@@ -220,7 +220,8 @@ impl Seen {
             let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
             let is_away = away.iter().any(|name| name == node);
             let of_set = pod["metadata"]["labels"]["app"] == EACH;
-            !has_ended(pod) && !(is_away && of_set)
+            let bears_it = is_away && of_set;
+            !has_ended(pod) && !bears_it
         })
     }
 
