@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use super::{
     events::Events,
     objects::{Objects, Removed, Writer},
+    store::Change,
 };
 use crate::core::{
     controllers::world::Step,
@@ -49,6 +50,8 @@ pub(crate) struct Executor<C> {
     pub(crate) objects: Objects<C>,
     pub(crate) events: Events<C>,
     pub(crate) writer: Writer,
+    /// What deletions compare besides, if somebody has to lead for them.
+    pub(crate) fence: Option<Change>,
 }
 
 impl<C: ControlApi> Executor<C> {
@@ -102,7 +105,11 @@ impl<C: ControlApi> Executor<C> {
                 Ok(made.revision)
             }
             Step::Delete { name, deletion } => {
-                match self.objects.delete(&name, &deletion, writer).await? {
+                let (objects, fence) = (&self.objects, self.fence.as_ref());
+                match objects
+                    .delete_behind(fence, &name, &deletion, writer)
+                    .await?
+                {
                     Removed::Gone(object) | Removed::Going(object) => Ok(revision(&object)),
                 }
             }

@@ -4,7 +4,8 @@
 //! It begins from a mirror that has all that leaders before it wrote. One that leads no more does
 //! not know it at once, and may write for [`LOOK_INTERVAL`] more, and the step that is under way
 //! then: changes compare what they were planned from, deletions the uid, and whatever is made that
-//! nobody wants any more the next leader finds and takes away.
+//! nobody wants any more the next leader finds and takes away. What follows from a node's
+//! silence is written only behind a [`fence`].
 
 use std::time::Duration;
 
@@ -16,15 +17,19 @@ use futures_util::{StreamExt as _, stream};
 use super::{
     controllers,
     execute::Executor,
+    fence,
     heartbeat::Heard,
     meter::{Meters, Usages},
     mirror::Mirror,
     objects::NAMESPACES,
     offers::counter::Hatch,
     scheduling,
+    store::Change,
 };
 use crate::core::{
-    controllers::world::View as _, kinds, nodes, object, scheduler, status::Failure,
+    controllers::world::View as _,
+    kinds, nodes, object, scheduler,
+    status::{Failure, Reason},
 };
 
 /// How often a node looks whether it leads.
@@ -90,6 +95,8 @@ impl<C: ControlApi> Lead<C> {
 
     async fn lead(&self) -> Result<(), Failure> {
         let objects = &self.executor.objects;
+        // Before anybody is heard: from here on, no leader before this one gives up a node.
+        let fence = fence::take(&objects.store, self.node).await?;
         let revision = objects.store.revision().await?;
         self.heard.begin();
         for name in NAMESPACES {
@@ -103,21 +110,31 @@ impl<C: ControlApi> Lead<C> {
         }
         tracing::debug!(revision, "this node looks after services");
         let usages = Usages::default();
-        tokio::join!(
-            controllers::run(self.mirror.clone(), self.executor.clone(), usages.clone()),
-            usages.follow(&self.mirror, &self.meter),
-            scheduling::run(
-                self.mirror.clone(),
-                self.executor.clone(),
-                self.scheduling,
-                &self.hatch,
-            ),
-            self.look_after_nodes(),
-        );
-        Ok(())
+        let whatever_changes = async {
+            tokio::join!(
+                controllers::run(self.mirror.clone(), self.executor.clone(), usages.clone()),
+                usages.follow(&self.mirror, &self.meter),
+                scheduling::run(
+                    self.mirror.clone(),
+                    self.executor.clone(),
+                    self.scheduling,
+                    &self.hatch,
+                ),
+            );
+        };
+        tokio::select! {
+            biased;
+            failure = self.look_after_nodes(fence) => Err(failure),
+            () = whatever_changes => Ok(()),
+        }
     }
 
-    async fn look_after_nodes(&self) {
+    /// Runs until another node has begun to lead.
+    async fn look_after_nodes(&self, fence: Change) -> Failure {
+        let executor = Executor {
+            fence: Some(fence.clone()),
+            ..self.executor.clone()
+        };
         let mut written = 0;
         loop {
             let begun = clock::now();
@@ -129,10 +146,10 @@ impl<C: ControlApi> Lead<C> {
             let (silence, unheard_ms) = self.heard.judge(names);
             let plan = nodes::plan(&self.mirror.look(), &silence, unheard_ms, clock::wall_ms());
             // One that fails has nothing to do with the others.
-            let executor = self.executor.clone();
+            let executor_of_steps = executor.clone();
             let mut steps = stream::iter(plan.steps)
                 .map(move |step| {
-                    let executor = executor.clone();
+                    let executor = executor_of_steps.clone();
                     async move {
                         let begun = clock::now();
                         (executor.run(vec![step]).await, begun)
@@ -143,6 +160,12 @@ impl<C: ControlApi> Lead<C> {
                 written = written.max(done.revision);
                 if let Some(failure) = done.failure {
                     tracing::debug!(%failure, "nodes are looked at again");
+                    let store = &executor.objects.store;
+                    if let Err(broken) = fence::check(store, &fence).await
+                        && broken.reason == Reason::Conflict
+                    {
+                        return broken;
+                    }
                 }
                 if self.stood_still(begun) {
                     break;

@@ -11,6 +11,7 @@ pub mod dns;
 mod events;
 mod eviction;
 mod execute;
+mod fence;
 mod heartbeat;
 pub mod images;
 mod lead;
@@ -206,6 +207,7 @@ fn start_with<C: ControlApi, R: Runtime>(
         events: Events::new(objects.clone(), &setup.name),
         objects: objects.clone(),
         writer: Writer::own("atoll"),
+        fence: None,
     };
     let heard = Heard::default();
     let hatch = Hatch::default();
