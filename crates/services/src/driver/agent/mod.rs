@@ -313,7 +313,11 @@ impl<C: ControlApi, R: Runtime> Agent<C, R> {
     fn look(&mut self, mirror: &Mirror) {
         let (changes, standing) = mirror.changes_since(self.seen);
         let Some(changes) = changes else {
-            return self.snapshot(mirror);
+            // Without a lease nothing may begin. With the next one, everything is looked at.
+            if self.lease.is_some() {
+                self.snapshot(mirror);
+            }
+            return;
         };
         self.seen = standing.changes;
         for Changed { name, old, new } in changes {
