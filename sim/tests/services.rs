@@ -15,6 +15,13 @@ fn seeds_hold_and_repeat() {
     }
 }
 
+/// A node is given up by a leader that leads no more, at the moment when the next one hears it.
+#[test]
+fn what_a_leader_of_before_takes_for_silent_goes_on() {
+    let report = services::run(1093, None);
+    assert_eq!(report.violations, Vec::<String>::new());
+}
+
 /// `atoll-sim --services --planted` says at which seed.
 #[test]
 fn planted_mistakes_are_found() {

@@ -113,6 +113,12 @@ impl History {
         );
         fact.hash(&mut told.hasher);
         if ran.runs {
+            if !ran.has_lease {
+                let (name, since) = (object::name(&ran.pod), self.since(now));
+                told.violations.push(format!(
+                    "nothing begins without a lease: {name} on node {at} after {since:?}"
+                ));
+            }
             return told.runs.push(Run {
                 at,
                 pod: ran.pod.clone(),

@@ -76,6 +76,8 @@ pub struct Ran {
     pub number: u32,
     /// Whether it runs now.
     pub runs: bool,
+    /// Whether there is a lease for what begins.
+    pub has_lease: bool,
 }
 
 /// Runs nothing. Clones are the same.
@@ -142,13 +144,20 @@ impl Simulated {
         self.0.tasks.thaw();
     }
 
-    fn tell(&self, id: &AttemptId, pod: &Arc<Value>, runs: bool) {
+    fn begin(&self, id: &AttemptId, pod: &Arc<Value>) {
+        let until = self.0.state.lock().until;
+        let has_lease = until.is_some_and(|until| until > clock::now());
+        self.tell(id, pod, (true, has_lease));
+    }
+
+    fn tell(&self, id: &AttemptId, pod: &Arc<Value>, (runs, has_lease): (bool, bool)) {
         if let Some(observer) = &self.0.habits.observer {
             observer(&Ran {
                 pod: pod.clone(),
                 container: id.container.clone(),
                 number: id.number,
                 runs,
+                has_lease,
             });
         }
     }
@@ -227,7 +236,7 @@ impl Attempt {
             is_new
         });
         if is_new {
-            simulated.tell(id, &self.pod, false);
+            simulated.tell(id, &self.pod, (false, false));
         }
     }
 }
@@ -298,7 +307,7 @@ impl Runtime for Simulated {
             };
             state.attempts.insert(id.clone(), attempt);
         }
-        self.tell(&id, &pod, true);
+        self.begin(&id, &pod);
         if let Some(run_ms) = number(&pod, RUN_MS) {
             let (code, simulated) = (number(&pod, EXIT_CODE).unwrap_or(0), self.clone());
             self.spawn(async move {
