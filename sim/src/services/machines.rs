@@ -194,6 +194,8 @@ impl Machine {
             address: format!("10.0.0.{}", id.0),
             doors: Doors::default(),
             addresses: admission::Settings::default(),
+            dns: None,
+            fleet: None,
             pods: Some(PodSetup {
                 folder: PathBuf::from("/pods"),
                 facts: Facts {

@@ -177,7 +177,7 @@ fn fleet(config: &Config, directory: &Directory) -> Option<Fleet> {
     (nodes > 0).then(|| Fleet {
         nodes,
         size: SIMULATED_SIZE,
-        folder: directory.path.clone(),
+        facts: machine::facts(&directory.path),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
 }

@@ -98,8 +98,8 @@ pub struct Fleet {
     pub nodes: usize,
     /// Each of them.
     pub size: SimulatedSize,
-    /// A folder of this machine, which the nodes are said to be like.
-    pub folder: PathBuf,
+    /// The machine that the nodes are said to be like.
+    pub facts: Facts,
     /// The version of this program.
     pub version: String,
 }
@@ -190,7 +190,7 @@ fn machine<C>(setup: &Setup<C>, facts: Facts, told: (String, String)) -> Machine
 /// The nodes of a fleet.
 fn simulated<C>(setup: &Setup<C>, fleet: &Fleet) -> Vec<(Machine, Simulated)> {
     let told = (fleet.version.clone(), String::new());
-    let like = machine(setup, &fleet.folder, told);
+    let like = machine(setup, fleet.facts.clone(), told);
     let numbers = 1..=fleet.nodes.min(heartbeat::TOLD_MAX);
     let node = |number| (like.simulated(number, &fleet.size), Simulated::default());
     numbers.map(node).collect()
