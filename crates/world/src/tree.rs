@@ -58,6 +58,25 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<(), TreeError> {
     made.map_err(TreeError::new("make", path))
 }
 
+/// Makes a folder in which everybody may write who gets there: those do to whom it is handed. The
+/// one that it is in is nobody's but this user's, if it has to be made. One that is there stays as
+/// it is.
+///
+/// # Errors
+/// What the operating system said.
+pub fn make_shared_folder(path: &Path) -> Result<(), TreeError> {
+    if lies(path) == Lies::Folder {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_folder(above, 0o700)?;
+    }
+    make_folder(path, 0o777)?;
+    // Whatever this process's mask is.
+    let permissions = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(path, permissions).map_err(TreeError::new("make", path))
+}
+
 /// Writes a file, in place of what is there.
 ///
 /// # Errors

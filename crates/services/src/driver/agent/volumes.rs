@@ -40,9 +40,10 @@ pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), 
     for volume in object::items(&pod["spec"]["volumes"]) {
         let name = volume["name"].as_str().unwrap_or_default();
         let made = match claim(places, pod, volume) {
-            Some(folder) => folder
-                .and_then(|it| tree::make_folder(&it, 0o777).map_err(|error| error.to_string())),
-            None => make_one(places, uid, volume, name, lookup),
+            Some(folder) => {
+                folder.and_then(|it| make_folder(pod, &it).map_err(|error| error.to_string()))
+            }
+            None => make_one(places, pod, volume, name, lookup),
         };
         made.map_err(|why| {
             failed(format!(
@@ -61,6 +62,16 @@ pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), 
     Ok(())
 }
 
+/// A folder for a pod to write to. Users of images are others than the node's.
+fn make_folder(pod: &Value, path: &Path) -> Result<(), TreeError> {
+    let lists = ["initContainers", "containers"].into_iter();
+    let mut all = lists.flat_map(|list| object::items(&pod["spec"][list]));
+    match all.any(|container| image::of_container(container).is_some()) {
+        true => tree::make_shared_folder(path),
+        false => tree::make_folder(path, 0o777),
+    }
+}
+
 fn failed(message: String) -> PrepareFailure {
     PrepareFailure {
         reason: "FailedMount",
@@ -70,15 +81,15 @@ fn failed(message: String) -> PrepareFailure {
 
 fn make_one(
     places: &Places,
-    uid: &str,
+    pod: &Value,
     volume: &Value,
     name: &str,
     lookup: &Lookup,
 ) -> Result<(), String> {
-    let path = places.volume(uid, name);
+    let path = places.volume(object::uid(pod), name);
     let told = |error: TreeError| error.to_string();
     if volume.get("emptyDir").is_some() {
-        return tree::make_folder(&path, 0o777).map_err(told);
+        return make_folder(pod, &path).map_err(told);
     }
     if let Some(host) = volume.get("hostPath") {
         return host_path(places, host);

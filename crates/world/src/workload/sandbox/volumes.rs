@@ -66,7 +66,7 @@ impl Place {
 
     /// Makes the folders that lead to it, as far as they are not there. Asks for no memory.
     pub(super) fn make_above(&self) -> Result<(), Errno> {
-        self.above.iter().try_for_each(|folder| make_folder(folder))
+        self.above.iter().try_for_each(make_folder)
     }
 
     /// Makes it a folder, if it is nothing yet. Asks for no memory.

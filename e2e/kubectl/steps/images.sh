@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# Containers of images, pulled from a registry on loopback. Sourced by tour.sh.
+
+images() {
+    local registry=$tools/images-deb/usr/bin/docker-registry busybox=$tools/images-deb/bin/busybox
+    if [[ $(id -u) != 0 || ! -x $registry ]]; then
+        printf 'skip images: they need root and the tool images-deb\n'
+        return
+    fi
+    local port digest
+    port=$(free_port)
+    cat >"$scratch/registry.yaml" <<YAML
+version: 0.1
+storage: {filesystem: {rootdirectory: $scratch/registry}}
+http: {addr: "127.0.0.1:$port"}
+YAML
+    "$registry" serve "$scratch/registry.yaml" >"$scratch/registry.log" 2>&1 &
+    started+=("$!")
+    until_true "a registry" curl -sf -o "$scratch/v2" "http://127.0.0.1:$port/v2/"
+    digest=$(python3 "$here/image.py" "$busybox" "127.0.0.1:$port" tour/box:1)
+    sed "s/REGISTRY/127.0.0.1:$port/" "$manifests/images.yaml" | k apply -f - >/dev/null
+    k wait --for=condition=Ready pod/box --timeout=30s >/dev/null
+    expect "what the image says" "hello from web in /work, process 1" "$(k logs box)"
+    expect_part "its digest" "127.0.0.1:$port/tour/box@$digest" \
+        "$(field pod box .status.containerStatuses[0].imageID)"
+    expect "nothing of the machine" "bin dev etc proc sys work" \
+        "$(k exec box -- ls / | grep -vx 'data\|config' | paste -sd ' ')"
+    expect "volumes where they are asked for" "from the cluster" "$(k exec box -- cat /config/text)"
+    k exec box -- touch /data/made
+    refused "what is read only" "Read-only" k exec box -- touch /config/new
+    expect "its name" box "$(k exec box -- hostname)"
+    expect_part "names of Services" "tour.svc.cluster.local" "$(k exec box -- cat /etc/resolv.conf)"
+    expect "no capabilities" 0000000000000000 \
+        "$(k exec box -- grep CapEff /proc/self/status | tr -dc '0-9a-f' | tail -c 16)"
+    until_says "what the pod says goes before" "over mine" k logs other
+    until_says "no such image" ErrImagePull field pod missing \
+        ".status.containerStatuses[0].state.waiting.reason"
+    until_says "no name of an image" InvalidImageName field pod misnamed \
+        ".status.containerStatuses[0].state.waiting.reason"
+    k delete pod box other missing misnamed --wait=false >/dev/null
+    until_says "it ends by the image's signal" "" k get pods -l app=images -o name
+    k delete configmap images >/dev/null
+    ok images
+}
