@@ -141,10 +141,6 @@ impl<R: Runtime> Works<R> {
             effect => {
                 let Some(uid) = uid(&effect) else { return };
                 let is_last = matches!(effect, Effect::Cleanup { .. });
-                if is_last {
-                    let mut attempts = self.shared.attempts.lock();
-                    attempts.killed.retain(|id| id.uid != uid);
-                }
                 let line = self.lines.entry(uid.clone());
                 let line = line.or_insert_with(|| {
                     // The core has a few effects of one pod under way at a time.
@@ -196,7 +192,12 @@ impl<R: Runtime> Shared<R> {
             }
             Effect::Start { id, pod, ips } => self.start(id, pod, &ips).await,
             Effect::Stop { id, signal } => self.runtime.stop(id, signal).await,
-            Effect::Cleanup { uid } => self.runtime.cleanup(uid).await,
+            Effect::Cleanup { uid } => {
+                self.runtime.cleanup(uid.clone()).await;
+                // Not before: a start that waited for its image stands in the line.
+                let mut attempts = self.attempts.lock();
+                attempts.killed.retain(|id| id.uid != uid);
+            }
             other => unreachable!("{other:?} has a way of its own"),
         }
     }
