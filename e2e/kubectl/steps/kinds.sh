@@ -34,6 +34,7 @@ stateful() {
     expect "undo" "1" "$(k exec db-1 -- sh -c 'echo $LEVEL')"
     k scale statefulset db --replicas=1 >/dev/null
     until_says "the last one goes" "pod/db-0" k get pods -l app=db -o name
+    until_says "its status" 1 field statefulset db .status.readyReplicas
     expect_like "get" '^db +1/1 ' "$(k get sts db)"
 }
 

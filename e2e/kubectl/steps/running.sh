@@ -58,7 +58,7 @@ rollout() {
     until_true "old pods are gone" none_of "$before"
 
     # One that can't be rolled out: what was there goes on.
-    k set image deployment/web app=example.com/not/here:1 >/dev/null
+    k set image deployment/web app=127.0.0.1:9/not/here:1 >/dev/null
     until_part "an image that isn't here" "ImagePull" k get pods -l app=web
     refused "rollout status --timeout" "timed out waiting for the condition" \
         k rollout status deployment/web --timeout=1s
@@ -120,7 +120,7 @@ ends() {
 
     said=$(k get events --field-selector involvedObject.name=crash,reason=BackOff)
     expect_like "events" '^[0-9]+s +Warning +BackOff +pod/crash +Back-off restarting failed container c in pod crash' "$said"
-    expect_part "events of an image" 'image "example.com/not/here:1" is not here' "$(k describe pod no-image)"
+    expect_part "events of an image" 'Failed to pull image "127.0.0.1:9/not/here:1"' "$(k describe pod no-image)"
     if since 23 "the command events"; then
         expect_like "events --for" 'Warning +FailedScheduling +Pod/too-big +0/1 nodes are available' \
             "$(k events --for=pod/too-big)"
