@@ -100,10 +100,8 @@ fn storm(seed: u64, trace: bool) -> chaos::Report {
     let mut report = chaos::run(seed);
     let again = chaos::run(seed);
     if again.trace != report.trace {
-        report.verdict.violations.push(format!(
-            "the same seed took two ways: {:016x} and {:016x}",
-            report.trace, again.trace
-        ));
+        let two_ways = super::two_ways(report.trace, again.trace);
+        report.verdict.violations.push(two_ways);
     }
     if trace {
         eprintln!(

@@ -7,6 +7,7 @@ pub(crate) mod transactions;
 
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
     path::Path,
     process::ExitCode,
     sync::{
@@ -103,6 +104,37 @@ pub(crate) fn seeds<T: Default + Send>(
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     total.took = begin.elapsed();
     total
+}
+
+/// Makes each mistake on purpose, and says at which of so many seeds it is found; what is told
+/// `besides` follows.
+pub(crate) fn planted<P: Copy + Debug>(
+    arguments: &Arguments,
+    all: &[P],
+    seeds_max: u64,
+    is_found: impl Fn(u64, P) -> bool,
+    besides: impl Fn(u64, P),
+) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for planted in all.iter().copied() {
+        let mut seeds = arguments.first..=arguments.first.saturating_add(seeds_max - 1);
+        match seeds.find(|seed| is_found(*seed, planted)) {
+            Some(seed) => {
+                println!("{planted:?}: found at seed {seed}");
+                besides(seed, planted);
+            }
+            None => {
+                println!("{planted:?}: not found within {seeds_max} seeds");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
+
+/// What is wrong where a seed was run twice and took two ways, by the traces.
+pub(crate) fn two_ways(one: u64, other: u64) -> String {
+    format!("the same seed took two ways: {one:016x} and {other:016x}")
 }
 
 /// Tells which seeds failed, and how to see one of them again.

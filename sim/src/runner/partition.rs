@@ -90,23 +90,12 @@ pub(crate) fn replay(file: &Path) -> ExitCode {
 
 /// Makes each mistake on purpose, and says at which seed it is found.
 pub(crate) fn planted(arguments: &Arguments) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for planted in Planted::ALL {
-        let seeds = arguments.first..=arguments.first.saturating_add(PLANTED_SEEDS_MAX - 1);
-        match seeds.into_iter().find(|seed| finds(*seed, planted)) {
-            Some(seed) => {
-                println!("{planted:?}: found at seed {seed}");
-                if arguments.shrink {
-                    println!("{}", smallest(seed, Some(planted)));
-                }
-            }
-            None => {
-                println!("{planted:?}: not found within {PLANTED_SEEDS_MAX} seeds");
-                code = ExitCode::FAILURE;
-            }
+    let besides = |seed, planted| {
+        if arguments.shrink {
+            println!("{}", smallest(seed, Some(planted)));
         }
-    }
-    code
+    };
+    super::planted(arguments, &Planted::ALL, PLANTED_SEEDS_MAX, finds, besides)
 }
 
 fn finds(seed: u64, planted: Planted) -> bool {

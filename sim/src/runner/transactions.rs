@@ -34,22 +34,17 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 /// Makes each mistake on purpose, and says at which seed it is found.
 pub(crate) fn planted(arguments: &Arguments) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for planted in Planted::ALL {
-        let mut seeds = arguments.first..=arguments.first.saturating_add(PLANTED_SEEDS_MAX - 1);
-        match seeds.find(|seed| {
-            !transactions::run(*seed, Some(planted))
-                .violations
-                .is_empty()
-        }) {
-            Some(seed) => println!("{planted:?}: found at seed {seed}"),
-            None => {
-                println!("{planted:?}: not found within {PLANTED_SEEDS_MAX} seeds");
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    code
+    let is_found = |seed, planted| {
+        let report = transactions::run(seed, Some(planted));
+        !report.violations.is_empty()
+    };
+    super::planted(
+        arguments,
+        &Planted::ALL,
+        PLANTED_SEEDS_MAX,
+        is_found,
+        |_, _| {},
+    )
 }
 
 /// A storm, twice.
@@ -57,10 +52,8 @@ fn one(seed: u64, arguments: &Arguments) -> Run<Sums> {
     let mut report = transactions::run(seed, None);
     let again = transactions::run(seed, None);
     if again != report {
-        report.violations.push(format!(
-            "the same seed took two ways: {:016x} and {:016x}",
-            report.trace, again.trace
-        ));
+        let two_ways = super::two_ways(report.trace, again.trace);
+        report.violations.push(two_ways);
     }
     if arguments.trace {
         eprintln!("seed {seed}: {report:?}");
