@@ -76,36 +76,28 @@ impl Kept {
     /// # Errors
     /// It names something that is no capability.
     pub(in super::super) fn of(sandbox: &SandboxSpec) -> Result<Kept, String> {
-        named(&sandbox.capabilities).map(Kept)
+        let mut bits = 0;
+        for name in &sandbox.capabilities {
+            let number = CAPABILITIES.iter().position(|known| known == name);
+            let number = number.ok_or_else(|| format!("{name:?} is no capability"))?;
+            bits |= 1_u64 << number;
+        }
+        Ok(Kept(CapabilitySet::from_bits_retain(bits)))
     }
 
     /// Takes all others from the calling thread and what it will run. Asks for no memory.
     pub(in super::super) fn give_up(self) -> Result<(), Errno> {
-        keep_only(self.0)
-    }
-}
-
-fn named(names: &[String]) -> Result<CapabilitySet, String> {
-    let mut bits = 0;
-    for name in names {
-        let number = CAPABILITIES.iter().position(|known| known == name);
-        let number = number.ok_or_else(|| format!("{name:?} is no capability"))?;
-        bits |= 1_u64 << number;
-    }
-    Ok(CapabilitySet::from_bits_retain(bits))
-}
-
-fn keep_only(kept: CapabilitySet) -> Result<(), Errno> {
-    for number in 0..CAPABILITIES.len() {
-        let one = CapabilitySet::from_bits_retain(1 << number);
-        if kept.contains(one) {
-            continue;
+        for number in 0..CAPABILITIES.len() {
+            let one = CapabilitySet::from_bits_retain(1 << number);
+            if self.0.contains(one) {
+                continue;
+            }
+            match rustix::thread::remove_capability_from_bounding_set(one) {
+                // An older kernel does not know it.
+                Ok(()) | Err(Errno::INVAL) => {}
+                Err(errno) => return Err(errno),
+            }
         }
-        match rustix::thread::remove_capability_from_bounding_set(one) {
-            // An older kernel does not know it.
-            Ok(()) | Err(Errno::INVAL) => {}
-            Err(errno) => return Err(errno),
-        }
+        Ok(())
     }
-    Ok(())
 }

@@ -22,7 +22,7 @@ use rustix::{
 use super::{
     Kept, SandboxSpec,
     devices::Devices,
-    volumes::{Place, Volume, attach},
+    volumes::{Place, Volume, attach, make_folder},
 };
 
 /// Of the kernel's own file systems, what belongs to the machine can be read and not changed
@@ -218,13 +218,6 @@ impl Stage {
             attach(tree.as_fd(), at)?;
         }
         rustix::mount::mount(c"mqueue", c"/dev/mqueue", c"mqueue", CLOSED, None)
-    }
-}
-
-fn make_folder(path: &CStr) -> Result<(), Errno> {
-    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno),
     }
 }
 

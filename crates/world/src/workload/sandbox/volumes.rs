@@ -66,7 +66,8 @@ impl Place {
 
     /// Makes the folders that lead to it, as far as they are not there. Asks for no memory.
     pub(super) fn make_above(&self) -> Result<(), Errno> {
-        self.above.iter().try_for_each(make_folder)
+        let mut above = self.above.iter().map(CString::as_c_str);
+        above.try_for_each(make_folder)
     }
 
     /// Makes it a folder, if it is nothing yet. Asks for no memory.
@@ -76,8 +77,9 @@ impl Place {
     }
 }
 
-fn make_folder(path: &CString) -> Result<(), Errno> {
-    match rustix::fs::mkdir(path.as_c_str(), FOLDER_MODE) {
+/// Makes a folder, if nothing is there. Asks for no memory.
+pub(super) fn make_folder(path: &CStr) -> Result<(), Errno> {
+    match rustix::fs::mkdir(path, FOLDER_MODE) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno),
     }
