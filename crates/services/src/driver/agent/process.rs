@@ -259,12 +259,10 @@ impl Inner {
         let dir = self.places.attempt(id);
         self.forget_old(id);
         let create = |error: String| (StartFailure::Create, error);
-        let mut spec = spec::of(&self.places, &self.cgroups, id, pod, run).map_err(create)?;
-        if let Some(image) = image {
-            let sandbox =
-                sandbox::of(&self.places, &self.resolver, id, pod, image).map_err(create)?;
-            spec::into_sandbox(&mut spec, sandbox, pod, run);
-        }
+        let sandbox = image.map(|image| sandbox::of(&self.places, &self.resolver, id, pod, image));
+        let sandbox = sandbox.transpose().map_err(create)?;
+        let spec = spec::of(&self.places, &self.cgroups, id, pod, run, sandbox);
+        let mut spec = spec.map_err(create)?;
         spec.lease = Some(self.lease.clone());
         match workload::start(&self.launcher, &dir, &spec) {
             Ok(State::Running(running)) => Ok(running.started_ms),

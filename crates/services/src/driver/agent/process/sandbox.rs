@@ -13,7 +13,7 @@ use std::{
 
 use atoll_world::{
     layer, machine, tree,
-    workload::sandbox::{CAPABILITIES, MountSpec, SHM_BYTES_MAX, SandboxSpec, USUAL},
+    workload::sandbox::{CAPABILITIES, MountSpec, SandboxSpec, USUAL},
 };
 use serde_json::Value;
 
@@ -102,7 +102,6 @@ pub(super) fn of(
     sandbox.not_root = security("runAsNonRoot") == true;
     sandbox.is_privileged = security("privileged") == true;
     sandbox.capabilities = capabilities(security("capabilities"), sandbox.is_privileged);
-    sandbox.shm_bytes_max = SHM_BYTES_MAX;
     Ok(sandbox)
 }
 

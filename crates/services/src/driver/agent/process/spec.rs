@@ -25,7 +25,7 @@ const SHARED: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock"];
 /// Where programs are looked for if this process does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The spec of an attempt.
+/// The spec of an attempt: in a sandbox, or as a program of the machine.
 ///
 /// # Errors
 /// Its folders can't be made.
@@ -35,12 +35,13 @@ pub(super) fn of(
     id: &AttemptId,
     pod: &Value,
     run: &ContainerRun,
+    sandbox: Option<SandboxSpec>,
 ) -> Result<Spec, String> {
     let container = volumes::container(pod, &id.container);
-    let work = places.work(&id.uid, &id.container);
-    tree::make_folder(&work, 0o755).map_err(|error| error.to_string())?;
-    let mut spec = Spec::new(run.argv.clone(), cwd(&work, run.cwd.as_deref()));
-    spec.env = environment(pod, &work, run);
+    let mut spec = match sandbox {
+        Some(sandbox) => in_sandbox(sandbox, pod, run),
+        None => on_machine(places, id, pod, run)?,
+    };
     spec.cgroup = Some(CgroupSpec {
         cgroups: cgroups.clone(),
         name: format!("{}/{}-{}", id.uid, id.container, id.number),
@@ -72,6 +73,21 @@ pub(super) fn of(
         Some(_) => *may_gain == false,
         None => *may_gain != true,
     };
+    Ok(spec)
+}
+
+/// What runs on the machine sees its files, but for the node's.
+fn on_machine(
+    places: &Places,
+    id: &AttemptId,
+    pod: &Value,
+    run: &ContainerRun,
+) -> Result<Spec, String> {
+    let container = volumes::container(pod, &id.container);
+    let work = places.work(&id.uid, &id.container);
+    tree::make_folder(&work, 0o755).map_err(|error| error.to_string())?;
+    let mut spec = Spec::new(run.argv.clone(), cwd(&work, run.cwd.as_deref()));
+    spec.env = environment(pod, &work, run);
     spec.landlock = Some(LandlockSpec {
         denied: vec![places.node().to_path_buf()],
         foreign: foreign(pod, container),
@@ -81,16 +97,17 @@ pub(super) fn of(
     Ok(spec)
 }
 
-/// Has what runs apart from the machine see nothing of it: its folder, its environment and its
-/// user are its image's.
-pub(super) fn into_sandbox(spec: &mut Spec, sandbox: SandboxSpec, pod: &Value, run: &ContainerRun) {
+/// What runs apart from the machine sees nothing of it: its folder, its environment and its user
+/// are its image's.
+fn in_sandbox(sandbox: SandboxSpec, pod: &Value, run: &ContainerRun) -> Spec {
+    let cwd = Path::new("/").join(run.cwd.as_deref().unwrap_or_default());
+    let mut spec = Spec::new(run.argv.clone(), cwd);
     spec.env = run.env.clone().into_iter().collect();
     for (name, value) in [("PATH", PATH), ("HOSTNAME", &sandbox.host_name)] {
         if !run.env.contains_key(name) {
             spec.env.push((name.to_owned(), value.to_owned()));
         }
     }
-    spec.cwd = Path::new("/").join(run.cwd.as_deref().unwrap_or_default());
     let context = &pod["spec"]["securityContext"];
     let groups = context["supplementalGroups"]
         .as_array()
@@ -102,8 +119,8 @@ pub(super) fn into_sandbox(spec: &mut Spec, sandbox: SandboxSpec, pod: &Value, r
     spec.groups = groups
         .filter_map(|group| u32::try_from(group).ok())
         .collect();
-    spec.landlock = None;
     spec.sandbox = Some(sandbox);
+    spec
 }
 
 /// How readily the kernel ends it when memory runs out: before the node, whose own number it
