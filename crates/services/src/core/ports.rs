@@ -22,9 +22,7 @@ pub fn are_free(pod: &Value) -> bool {
 
 /// The ports that a pod's containers declare: number and name.
 fn declared(pod: &Value) -> Vec<(u64, Option<String>)> {
-    let lists = ["initContainers", "containers"].into_iter();
-    let containers = lists.flat_map(|field| object::items(&pod["spec"][field]));
-    let ports = containers.flat_map(|container| object::items(&container["ports"]));
+    let ports = object::containers(pod).flat_map(|container| object::items(&container["ports"]));
     ports
         .filter_map(|port| {
             let name = port["name"].as_str().map(str::to_owned);

@@ -154,11 +154,7 @@ fn over_image(image: Option<&Config>, env: BTreeMap<String, String>) -> BTreeMap
 }
 
 fn find<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
-    let lists = ["initContainers", "containers"];
-    let mut all = lists
-        .into_iter()
-        .flat_map(|list| object::items(&pod["spec"][list]));
-    all.find(|container| container["name"] == name)
+    object::containers(pod).find(|container| container["name"] == name)
 }
 
 fn declared_port(container: &Value) -> Option<u16> {

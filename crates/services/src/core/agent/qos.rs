@@ -11,12 +11,7 @@ pub(super) fn class(pod: &Value) -> Value {
     if let known @ Value::String(_) = &pod["status"]["qosClass"] {
         return known.clone();
     }
-    let lists = ["initContainers", "containers"];
-    let all = || {
-        lists
-            .iter()
-            .flat_map(|list| object::items(&pod["spec"][*list]))
-    };
+    let all = || object::containers(pod);
     let amount = |one: &Value, kind: &str, name: &str| {
         let amount = quantity::of(&one["resources"][kind][name]);
         amount.filter(|amount| !amount.is_zero())

@@ -11,7 +11,7 @@ use super::{
     terms::Terms,
 };
 use crate::core::{
-    kinds,
+    image, kinds,
     object::{self, Name},
     time::parse_rfc3339,
 };
@@ -22,8 +22,6 @@ const SCHEDULER: &str = "default-scheduler";
 const FREE_PORTS: &str = "atoll.dev/free-ports";
 /// Which framework a pod is a task of; it counts for the framework's share.
 pub const FRAMEWORK: &str = "atoll.dev/framework";
-/// The image of containers that are processes of their machine.
-const HOST_IMAGE: &str = "host";
 /// All addresses of a machine.
 pub(super) const ANY_ADDRESS: &str = "0.0.0.0";
 
@@ -212,8 +210,7 @@ fn ports(object: &Value) -> BTreeSet<Port> {
     let sidecars = list("initContainers").filter(|it| it["restartPolicy"] == "Always");
     let mut ports = BTreeSet::new();
     for container in list("containers").chain(sidecars) {
-        let image = container["image"].as_str().unwrap_or_default();
-        let is_process = image.is_empty() || image == HOST_IMAGE;
+        let is_process = image::of_container(container).is_none();
         let is_shared = is_process && !bears_others || spec["hostNetwork"] == true;
         for port in container["ports"].as_array().into_iter().flatten() {
             let number = |field: &str| {

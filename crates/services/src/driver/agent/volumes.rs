@@ -26,9 +26,8 @@ type Lookup = dyn Fn(&str, &str) -> Option<std::sync::Arc<Value>> + Send + Sync;
 
 /// A container of a pod, whichever list it is in; null if there is none.
 pub(super) fn container<'a>(pod: &'a Value, name: &str) -> &'a Value {
-    let lists = ["containers", "initContainers"].into_iter();
-    let mut all = lists.flat_map(|field| object::items(&pod["spec"][field]));
-    all.find(|it| it["name"] == name).unwrap_or(&Value::Null)
+    let found = object::containers(pod).find(|it| it["name"] == name);
+    found.unwrap_or(&Value::Null)
 }
 
 /// Makes all volumes of a pod, and the links to them.
@@ -51,12 +50,10 @@ pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), 
             ))
         })?;
     }
-    for field in ["initContainers", "containers"] {
-        for container in object::items(&pod["spec"][field]) {
-            // In a sandbox they are mounted.
-            if image::of_container(container).is_none() {
-                link(places, uid, pod, container).map_err(failed)?;
-            }
+    for container in object::containers(pod) {
+        // In a sandbox they are mounted.
+        if image::of_container(container).is_none() {
+            link(places, uid, pod, container).map_err(failed)?;
         }
     }
     Ok(())
@@ -64,9 +61,8 @@ pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), 
 
 /// A folder for a pod to write to. Users of images are others than the node's.
 fn make_folder(pod: &Value, path: &Path) -> Result<(), TreeError> {
-    let lists = ["initContainers", "containers"].into_iter();
-    let mut all = lists.flat_map(|list| object::items(&pod["spec"][list]));
-    match all.any(|container| image::of_container(container).is_some()) {
+    let has_image = |container| image::of_container(container).is_some();
+    match object::containers(pod).any(has_image) {
         true => tree::make_shared_folder(path),
         false => tree::make_folder(path, 0o777),
     }
