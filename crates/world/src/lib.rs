@@ -13,6 +13,7 @@ pub mod machine;
 pub mod net;
 pub mod peers;
 pub mod pki;
+pub mod pod_network;
 pub mod process;
 pub mod random;
 pub mod runtime;

@@ -1,0 +1,189 @@
+//! The network of a node's pods: for each a network namespace with an address of its own.
+//!
+//! A node has a bridge, which has the first address of the node's range. A pod has a namespace,
+//! which is kept by a file that it is mounted on, and a veth pair: one end is in the bridge, the
+//! other is the pod's `eth0`, with the pod's address and a default route over the bridge. Pods of
+//! one node reach each other through the bridge, and the machine reaches them as neighbours.
+//!
+//! ClusterIPs and the cluster's name server are addresses of the machine's loopback network, on
+//! which the node listens. Pods reach them without translation: they have a route to them over the
+//! bridge, and both ends take packets of such addresses from it (`route_localnet`,
+//! networking/ip-sysctl of the kernel's documentation).
+//!
+//! Invariants:
+//! - what is there already and as it should be is left alone, so that a node that starts anew finds
+//!   its pods, and they notice nothing;
+//! - interfaces, routes and settings that this module did not make are left alone, but for one:
+//!   forwarding is switched on, on the bridge and on the interfaces that lead out of the machine
+//!   (see [`PodNetwork::open`]);
+//! - a thread that has gone to another namespace ends there: none returns to a pool.
+//!
+//! All calls block, for milliseconds. They work in the network namespace of the calling thread.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "networks of real pods, which no simulation has"
+)]
+
+mod bridge;
+mod connect;
+mod error;
+mod kernel;
+mod namespace;
+mod netlink;
+mod pod;
+mod routes;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::{net::Ipv4Addr, path::Path, sync::Arc};
+
+pub use ipnet::Ipv4Net;
+
+use self::kernel::Kernel;
+pub use self::{connect::connect_within, error::NetworkError};
+
+/// The longest name of an interface, in bytes (`IFNAMSIZ` without its end).
+pub const INTERFACE_NAME_BYTES_MAX: usize = 15;
+/// The smallest range that has an address for a pod beside the bridge's.
+const PREFIX_BITS_MAX: u8 = 30;
+
+/// What the network of a node's pods is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// The name of the bridge, of [`INTERFACE_NAME_BYTES_MAX`] at most.
+    pub bridge: String,
+    /// The addresses of this node's pods; the first one is the bridge's.
+    pub range: Ipv4Net,
+    /// Addresses of the machine's loopback network that pods reach: networks, or single ones (/32).
+    pub loopback: Vec<Ipv4Net>,
+    /// The addresses of all nodes' pods.
+    pub cluster: Ipv4Net,
+}
+
+impl Setup {
+    /// The address of the bridge, over which pods reach all but their neighbours.
+    pub fn gateway(&self) -> Ipv4Addr {
+        let first = u32::from(self.range.network()).saturating_add(1);
+        Ipv4Addr::from(first)
+    }
+
+    fn check(&self) -> Result<(), NetworkError> {
+        check_interface_name(&self.bridge)?;
+        if self.range.prefix_len() > PREFIX_BITS_MAX {
+            let range = self.range;
+            return Err(NetworkError::Invalid(format!(
+                "the range of a node's pods, {range}, has no room for one: it takes /{PREFIX_BITS_MAX} or shorter"
+            )));
+        }
+        let is_loopback = |range: &&Ipv4Net| !range.network().is_loopback();
+        match self.loopback.iter().find(is_loopback) {
+            Some(range) => Err(NetworkError::Invalid(format!(
+                "{range} is no range of the loopback network"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a pod can have an address.
+    fn check_address(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let range = self.range;
+        let taken = [range.network(), range.broadcast(), self.gateway()];
+        match range.contains(&address) && !taken.contains(&address) {
+            true => Ok(()),
+            false => Err(NetworkError::Invalid(format!(
+                "{address} can't be the address of a pod in {range}"
+            ))),
+        }
+    }
+}
+
+/// Whether an interface can be called so; the kernel would take some names that files of settings
+/// can't have.
+fn check_interface_name(name: &str) -> Result<(), NetworkError> {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let length = 1..=INTERFACE_NAME_BYTES_MAX;
+    match length.contains(&name.len()) && name.bytes().all(is_fine) {
+        true => Ok(()),
+        false => Err(NetworkError::Invalid(format!(
+            "an interface can't be called {name:?}"
+        ))),
+    }
+}
+
+/// The network of a node's pods. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct PodNetwork {
+    setup: Arc<Setup>,
+}
+
+impl PodNetwork {
+    /// Makes the bridge, or finds it. If it had another range, it gets this one, as long as no pod
+    /// is there that has an address of the other.
+    ///
+    /// A packet is passed on if forwarding is switched on at the interface that it comes in by. So
+    /// it is switched on at the bridge, and at those interfaces that lead to the default gateway
+    /// and to other nodes, for what comes back; `net.ipv4.ip_forward`, which would switch it on at
+    /// all interfaces, is left as it is.
+    ///
+    /// # Errors
+    /// See [`NetworkError`]: the range is in use, say, or this process may not.
+    pub fn open(setup: Setup) -> Result<PodNetwork, NetworkError> {
+        setup.check()?;
+        let mut kernel = Kernel::open()?;
+        bridge::ensure(&mut kernel, &setup)?;
+        Ok(PodNetwork {
+            setup: Arc::new(setup),
+        })
+    }
+
+    /// What it was opened with.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Makes the network of a pod, kept at a file, or finds it as it should be. The folder of the
+    /// file has to be there. The name is the pod's alone on this machine's node.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub fn join(&self, file: &Path, name: &str, address: Ipv4Addr) -> Result<(), NetworkError> {
+        self.setup.check_address(address)?;
+        pod::join(&self.setup, file, name, address)
+    }
+
+    /// Ends the network of a pod; fine if it is not there. Programs that are still in it are cut
+    /// off.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub fn leave(&self, file: &Path, name: &str) -> Result<(), NetworkError> {
+        pod::leave(&self.setup, file, name)
+    }
+
+    /// Sets the routes to the pods of other nodes: their ranges, and the addresses of their
+    /// machines. Those that were set before and are not among them are taken away. A machine's own
+    /// address is fine: its other nodes' bridges are reached without a route.
+    ///
+    /// The answer has what could not be set, and why: machines that are not neighbours, above all,
+    /// since those between would have to know of pods, too.
+    ///
+    /// # Errors
+    /// See [`NetworkError`]: nothing could be set.
+    pub fn route(
+        &self,
+        others: &[(Ipv4Net, Ipv4Addr)],
+    ) -> Result<Vec<(Ipv4Net, NetworkError)>, NetworkError> {
+        routes::set(&self.setup, others)
+    }
+
+    /// Removes the bridge, and the routes to other nodes, if no pod is there. Says whether they
+    /// are gone.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub fn close_if_unused(&self) -> Result<bool, NetworkError> {
+        bridge::remove_if_unused(&self.setup)
+    }
+}

@@ -1,0 +1,153 @@
+//! Networks of pods, in a network namespace that is the "machine". They need root, and are passed
+//! over without.
+
+mod places;
+mod reach;
+mod routes;
+
+use std::{io, net::Ipv4Addr, time::Duration};
+
+use self::places::{Machine, net, on_machine};
+use super::*;
+
+/// More than any connection here takes that is made.
+const WAIT: Duration = Duration::from_secs(10);
+
+#[test]
+fn what_is_there_is_found_and_left_alone() {
+    on_machine(|machine: &Machine| {
+        let network = machine.open("10.9.1.0/24");
+        let (web, db) = (
+            machine.join(&network, "web", "10.9.1.2"),
+            machine.join(&network, "db", "10.9.1.3"),
+        );
+        let listener = machine.listen(&db, "10.9.1.3:80");
+        let opened = connect_within(&web, "10.9.1.3:80".parse().unwrap(), WAIT).unwrap();
+        let before = machine.links();
+        // The node starts anew.
+        let network = machine.open("10.9.1.0/24");
+        machine.join(&network, "web", "10.9.1.2");
+        machine.join(&network, "db", "10.9.1.3");
+        assert_eq!(machine.links(), before);
+        places::assert_talk(&opened, &listener);
+        // Another address is another interface.
+        machine.join(&network, "web", "10.9.1.9");
+        let opened = connect_within(&web, "10.9.1.3:80".parse().unwrap(), WAIT).unwrap();
+        assert_eq!(
+            opened.local_addr().unwrap().ip(),
+            Ipv4Addr::new(10, 9, 1, 9)
+        );
+    });
+}
+
+#[test]
+fn a_pair_that_is_torn_is_made_whole() {
+    on_machine(|machine: &Machine| {
+        let network = machine.open("10.9.1.0/24");
+        let web = machine.join(&network, "web", "10.9.1.2");
+        let mut kernel = Kernel::open().unwrap();
+        let pair = pod::pair_name("pods", "web");
+        let link = kernel.link(&pair).unwrap().unwrap();
+        kernel.remove_link(&link).unwrap();
+        machine.join(&network, "web", "10.9.1.2");
+        let _listener = machine.listen(&web, "10.9.1.2:80");
+        machine.connect("10.9.1.2:80").unwrap();
+    });
+}
+
+#[test]
+fn what_is_left_is_gone() {
+    on_machine(|machine: &Machine| {
+        let network = machine.open("10.9.1.0/24");
+        let web = machine.join(&network, "web", "10.9.1.2");
+        assert!(!network.close_if_unused().unwrap());
+        network.leave(&web, "web").unwrap();
+        network.leave(&web, "web").unwrap();
+        assert!(!web.exists());
+        let refused = connect_within(&web, "10.9.1.2:80".parse().unwrap(), WAIT).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+        assert_eq!(machine.links(), ["lo", "pods"]);
+        assert!(network.close_if_unused().unwrap());
+        assert!(network.close_if_unused().unwrap());
+        assert_eq!(machine.links(), ["lo"]);
+        let failed = network
+            .join(&web, "web", Ipv4Addr::new(10, 9, 1, 2))
+            .unwrap_err();
+        assert!(failed.to_string().contains("pods is gone"), "{failed}");
+    });
+}
+
+#[test]
+fn a_file_that_keeps_nothing_after_a_restart_of_the_machine_is_taken() {
+    on_machine(|machine: &Machine| {
+        std::fs::write(machine.file("web"), "").unwrap();
+        let network = machine.open("10.9.1.0/24");
+        let web = machine.join(&network, "web", "10.9.1.2");
+        let _listener = machine.listen(&web, "10.9.1.2:80");
+        machine.connect("10.9.1.2:80").unwrap();
+    });
+}
+
+#[test]
+fn a_range_that_somebody_has_is_refused() {
+    on_machine(|machine: &Machine| {
+        let _other = PodNetwork::open(machine.setup("other", "10.9.0.0/16")).unwrap();
+        let failed = PodNetwork::open(machine.setup("pods", "10.9.1.0/24")).unwrap_err();
+        let told = failed.to_string();
+        assert!(
+            told.contains("10.9.0.1/16 is an address of the interface other"),
+            "{told}"
+        );
+        assert!(told.contains("services.pod_network"), "{told}");
+        assert_eq!(machine.links(), ["lo", "other"]);
+
+        machine.route("10.77.0.0/16", "10.9.0.7");
+        let failed = PodNetwork::open(machine.setup("pods", "10.77.1.0/24")).unwrap_err();
+        let told = failed.to_string();
+        assert!(
+            told.contains("a route to 10.77.0.0/16 by the interface other"),
+            "{told}"
+        );
+    });
+}
+
+#[test]
+fn another_range_is_taken_up_when_no_pod_is_left() {
+    on_machine(|machine: &Machine| {
+        let network = machine.open("10.9.1.0/24");
+        let web = machine.join(&network, "web", "10.9.1.2");
+        let failed = PodNetwork::open(machine.setup("pods", "10.9.2.0/24")).unwrap_err();
+        assert!(
+            matches!(failed, NetworkError::Attached { pods: 1, .. }),
+            "{failed}"
+        );
+        network.leave(&web, "web").unwrap();
+        let network = machine.open("10.9.2.0/24");
+        let web = machine.join(&network, "web", "10.9.2.2");
+        let _listener = machine.listen(&web, "10.9.2.2:80");
+        machine.connect("10.9.2.2:80").unwrap();
+    });
+}
+
+#[test]
+fn what_can_t_be_is_refused() {
+    on_machine(|machine: &Machine| {
+        for (bridge, range) in [
+            ("a/b", "10.9.1.0/24"),
+            ("", "10.9.1.0/24"),
+            ("far-too-long-name", "10.9.1.0/24"),
+            ("pods", "10.9.1.0/31"),
+        ] {
+            let failed = PodNetwork::open(machine.setup(bridge, range)).unwrap_err();
+            assert!(matches!(failed, NetworkError::Invalid(_)), "{failed}");
+        }
+        let failed = PodNetwork::open(machine.setup("lo", "10.9.1.0/24")).unwrap_err();
+        assert!(matches!(failed, NetworkError::NotABridge(_)), "{failed}");
+        let network = machine.open("10.9.1.0/24");
+        for address in ["10.9.1.0", "10.9.1.1", "10.9.1.255", "10.9.2.2"] {
+            let failed = network.join(&machine.file("x"), "x", address.parse().unwrap());
+            assert!(matches!(failed, Err(NetworkError::Invalid(_))), "{address}");
+        }
+        assert_eq!(net("10.9.1.0/24"), network.setup().range);
+    });
+}

@@ -1,0 +1,152 @@
+//! Machines of tests, and who listens there.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use ipnet::Ipv4Net;
+use netlink_packet_route::route::RouteProtocol;
+use rustix::{
+    mount::{MountPropagationFlags, mount_change},
+    thread::UnshareFlags,
+};
+
+use super::WAIT;
+use crate::pod_network::{
+    PodNetwork, Setup,
+    kernel::{Kernel, MAIN_TABLE, Route},
+    namespace,
+};
+
+/// A machine with nothing but its loopback.
+pub(super) struct Machine {
+    folder: tempfile::TempDir,
+}
+
+/// Does a test on a machine of its own: a thread with namespaces of its own, for networks, and for
+/// the mounts that keep them.
+pub(super) fn on_machine(test: impl FnOnce(&Machine) + Send) {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("passed over: networks of pods need root");
+        return;
+    }
+    let done = thread::scope(|scope| scope.spawn(|| test(&Machine::enter())).join());
+    if let Err(panic) = done {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+impl Machine {
+    fn enter() -> Machine {
+        namespace::leave_network().unwrap();
+        #[allow(unsafe_code, reason = "it is unsafe for file tables only")]
+        // SAFETY: descriptors are not among what is no longer shared.
+        unsafe {
+            rustix::thread::unshare_unsafe(UnshareFlags::NEWNS).unwrap();
+        }
+        let apart = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", apart).unwrap();
+        let mut kernel = Kernel::open().unwrap();
+        let loopback = kernel.link("lo").unwrap().unwrap();
+        kernel.set_up(&loopback).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Machine { folder }
+    }
+
+    pub(super) fn setup(&self, bridge: &str, range: &str) -> Setup {
+        Setup {
+            bridge: bridge.to_owned(),
+            range: net(range),
+            loopback: vec![net("127.64.0.0/12")],
+            cluster: net("10.9.0.0/16"),
+        }
+    }
+
+    /// The network of its node.
+    pub(super) fn open(&self, range: &str) -> PodNetwork {
+        PodNetwork::open(self.setup("pods", range)).unwrap()
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The file of a pod that is there now.
+    pub(super) fn join(&self, network: &PodNetwork, name: &str, address: &str) -> PathBuf {
+        let file = self.file(name);
+        network.join(&file, name, address.parse().unwrap()).unwrap();
+        file
+    }
+
+    /// Somebody who listens in a pod.
+    pub(super) fn listen(&self, pod: &Path, at: &str) -> TcpListener {
+        inside(pod, || TcpListener::bind(at)).unwrap()
+    }
+
+    /// A connection from the machine.
+    pub(super) fn connect(&self, to: &str) -> io::Result<TcpStream> {
+        TcpStream::connect_timeout(&to.parse().unwrap(), WAIT)
+    }
+
+    /// The names of its interfaces, in order.
+    pub(super) fn links(&self) -> Vec<String> {
+        let links = Kernel::open().unwrap().links().unwrap();
+        links.into_iter().map(|link| link.name).collect()
+    }
+
+    /// Its routes that were set: where to, and over whom.
+    pub(super) fn routes(&self) -> Vec<(Ipv4Net, Ipv4Addr)> {
+        let routes = Kernel::open().unwrap().routes().unwrap();
+        let set = routes
+            .iter()
+            .filter_map(|route| Some((route.to, route.via?)));
+        set.collect()
+    }
+
+    /// Sets a route by hand.
+    pub(super) fn route(&self, to: &str, via: &str) {
+        let route = Route {
+            table: MAIN_TABLE,
+            to: net(to),
+            via: Some(via.parse().unwrap()),
+            index: None,
+            protocol: RouteProtocol::Static,
+            metric: 0,
+        };
+        Kernel::open().unwrap().set_route(&route).unwrap();
+    }
+}
+
+/// Does something in a pod.
+pub(super) fn inside<T: Send>(pod: &Path, work: impl FnOnce() -> T + Send) -> T {
+    namespace::within(&File::open(pod).unwrap(), work).unwrap()
+}
+
+pub(super) fn net(text: &str) -> Ipv4Net {
+    text.parse().unwrap()
+}
+
+pub(super) fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Whether what one end says comes out at the other, which says whom it sees.
+pub(super) fn assert_talk(mut client: &TcpStream, listener: &TcpListener) -> SocketAddr {
+    let (mut server, from) = listener.accept().unwrap();
+    server.set_read_timeout(Some(WAIT)).unwrap();
+    client.write_all(b"hello").unwrap();
+    let mut heard = [0; 5];
+    server.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"hello");
+    from
+}
+
+/// A setting of the kernel, of an interface.
+pub(super) fn setting(interface: &str, setting: &str) -> String {
+    let path = format!("/proc/sys/net/ipv4/conf/{interface}/{setting}");
+    fs::read_to_string(path).unwrap().trim().to_owned()
+}
