@@ -29,6 +29,17 @@ pub(super) enum Kind {
 }
 
 impl Stream {
+    /// A connection that was made in another way.
+    ///
+    /// # Errors
+    /// It has ended, or there is no runtime to drive it.
+    pub fn plain(stream: std::net::TcpStream) -> io::Result<Stream> {
+        stream.set_nonblocking(true)?;
+        let peer = stream.peer_addr()?;
+        let kind = Kind::Plain(TcpStream::from_std(stream)?);
+        Ok(Stream { kind, peer })
+    }
+
     /// The other side's address.
     pub fn peer_address(&self) -> SocketAddr {
         self.peer

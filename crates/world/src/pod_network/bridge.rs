@@ -12,7 +12,8 @@ use super::{
 
 /// Makes the bridge as it should be, or finds it so.
 pub(super) fn ensure(kernel: &mut Kernel, setup: &Setup) -> Result<(), NetworkError> {
-    let found = find(kernel, setup)?;
+    let found = find(kernel, &setup.bridge)?;
+    remove_stale(kernel, setup)?;
     check_free(kernel, setup, found.as_ref())?;
     let link = match found {
         Some(link) => link,
@@ -39,24 +40,47 @@ pub(super) fn require(kernel: &mut Kernel, setup: &Setup) -> Result<Link, Networ
             setup.bridge
         ))
     };
-    find(kernel, setup)?.ok_or_else(gone)
+    find(kernel, &setup.bridge)?.ok_or_else(gone)
 }
 
 /// Removes the bridge if there are no pods; whether it is gone.
-pub(super) fn remove_if_unused(setup: &Setup) -> Result<bool, NetworkError> {
+pub(super) fn remove_if_unused(bridge: &str) -> Result<bool, NetworkError> {
     let mut kernel = Kernel::open()?;
-    if let Some(link) = find(&mut kernel, setup)? {
-        if count_pods(&mut kernel, &link)? > 0 {
-            return Ok(false);
-        }
-        routes::remove_all(&mut kernel, setup)?;
-        kernel.remove_link(&link)?;
+    match find(&mut kernel, bridge)? {
+        Some(link) => remove_unused(&mut kernel, &link),
+        None => Ok(true),
     }
+}
+
+fn remove_unused(kernel: &mut Kernel, link: &Link) -> Result<bool, NetworkError> {
+    if count_pods(kernel, link)? > 0 {
+        return Ok(false);
+    }
+    routes::remove_all(kernel, &link.name)?;
+    kernel.remove_link(link)?;
     Ok(true)
 }
 
-fn find(kernel: &mut Kernel, setup: &Setup) -> Result<Option<Link>, NetworkError> {
-    let found = kernel.link(&setup.bridge)?;
+/// Removes bridges without pods that have addresses of the range: their nodes are gone, or were
+/// given another range. One that is there after all makes its bridge anew when it needs it.
+fn remove_stale(kernel: &mut Kernel, setup: &Setup) -> Result<(), NetworkError> {
+    let addresses = kernel.addresses()?;
+    let is_in_the_way = |link: &Link| {
+        let mut nets = addresses.iter().filter(|it| it.index == link.index);
+        nets.any(|it| overlap(it.net, setup.range))
+    };
+    for link in kernel.links()? {
+        let is_of_a_node =
+            link.kind == Some(InfoKind::Bridge) && link.name.starts_with(super::BRIDGE_PREFIX);
+        if is_of_a_node && link.name != setup.bridge && is_in_the_way(&link) {
+            remove_unused(kernel, &link)?;
+        }
+    }
+    Ok(())
+}
+
+fn find(kernel: &mut Kernel, bridge: &str) -> Result<Option<Link>, NetworkError> {
+    let found = kernel.link(bridge)?;
     match found {
         Some(link) if link.kind != Some(InfoKind::Bridge) => {
             Err(NetworkError::NotABridge(link.name))

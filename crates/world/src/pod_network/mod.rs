@@ -44,6 +44,9 @@ pub use ipnet::Ipv4Net;
 use self::kernel::Kernel;
 pub use self::{connect::connect_within, error::NetworkError};
 
+/// Bridges of nodes are called so, with something behind: one without pods that has a range which
+/// another node gets is what is left of a node that is gone, and is removed.
+pub const BRIDGE_PREFIX: &str = "atb";
 /// The longest name of an interface, in bytes (`IFNAMSIZ` without its end).
 pub const INTERFACE_NAME_BYTES_MAX: usize = 15;
 /// The smallest range that has an address for a pod beside the bridge's.
@@ -153,15 +156,6 @@ impl PodNetwork {
         pod::join(&self.setup, file, name, address)
     }
 
-    /// Ends the network of a pod; fine if it is not there. Programs that are still in it are cut
-    /// off.
-    ///
-    /// # Errors
-    /// See [`NetworkError`].
-    pub fn leave(&self, file: &Path, name: &str) -> Result<(), NetworkError> {
-        pod::leave(&self.setup, file, name)
-    }
-
     /// Sets the routes to the pods of other nodes: their ranges, and the addresses of their
     /// machines. Those that were set before and are not among them are taken away. A machine's own
     /// address is fine: its other nodes' bridges are reached without a route.
@@ -177,13 +171,22 @@ impl PodNetwork {
     ) -> Result<Vec<(Ipv4Net, NetworkError)>, NetworkError> {
         routes::set(&self.setup, others)
     }
+}
 
-    /// Removes the bridge, and the routes to other nodes, if no pod is there. Says whether they
-    /// are gone.
-    ///
-    /// # Errors
-    /// See [`NetworkError`].
-    pub fn close_if_unused(&self) -> Result<bool, NetworkError> {
-        bridge::remove_if_unused(&self.setup)
-    }
+/// Ends the network of a pod in the bridge of that name; fine if it is not there. Programs that
+/// are still in it are cut off.
+///
+/// # Errors
+/// See [`NetworkError`].
+pub fn leave(bridge: &str, file: &Path, name: &str) -> Result<(), NetworkError> {
+    pod::leave(bridge, file, name)
+}
+
+/// Removes the bridge of that name, and its node's routes to others, if no pod is there. Says
+/// whether they are gone.
+///
+/// # Errors
+/// See [`NetworkError`].
+pub fn close_if_unused(bridge: &str) -> Result<bool, NetworkError> {
+    bridge::remove_if_unused(bridge)
 }

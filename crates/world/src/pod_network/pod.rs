@@ -65,9 +65,9 @@ pub(super) fn join(
 }
 
 /// Ends a pod's network.
-pub(super) fn leave(setup: &Setup, file: &Path, name: &str) -> Result<(), NetworkError> {
+pub(super) fn leave(bridge: &str, file: &Path, name: &str) -> Result<(), NetworkError> {
     let mut machine = Kernel::open()?;
-    if let Some(link) = machine.link(&pair_name(&setup.bridge, name))? {
+    if let Some(link) = machine.link(&pair_name(bridge, name))? {
         machine.remove_link(&link)?;
     }
     namespace::remove(file).map_err(NetworkError::file("remove the network namespace", file))

@@ -24,8 +24,8 @@ pub(super) fn is_ours(route: &Route) -> bool {
 }
 
 /// By this the routes of a machine's nodes are told apart: each has routes of its own to all.
-fn metric(setup: &Setup) -> u32 {
-    METRIC_MIN | crc32c::crc32c(setup.bridge.as_bytes()) >> 1
+fn metric(bridge: &str) -> u32 {
+    METRIC_MIN | crc32c::crc32c(bridge.as_bytes()) >> 1
 }
 
 /// Sets routes, and takes away the others; what could not be set.
@@ -35,7 +35,7 @@ pub(super) fn set(
 ) -> Result<Vec<(Ipv4Net, NetworkError)>, NetworkError> {
     let mut kernel = Kernel::open()?;
     let own: BTreeSet<Ipv4Addr> = kernel.addresses()?.iter().map(|it| it.net.addr()).collect();
-    let before = routes(&mut kernel, setup)?;
+    let before = routes(&mut kernel, &setup.bridge)?;
     let wanted = others.iter().filter(|(_, machine)| !own.contains(machine));
     let wanted: Vec<Route> = wanted
         .map(|(to, machine)| route(setup, *to, *machine))
@@ -62,9 +62,9 @@ pub(super) fn set(
     Ok(failed)
 }
 
-/// Takes all routes away.
-pub(super) fn remove_all(kernel: &mut Kernel, setup: &Setup) -> Result<(), NetworkError> {
-    let routes = routes(kernel, setup)?;
+/// Takes all routes away that the node of a bridge has set.
+pub(super) fn remove_all(kernel: &mut Kernel, bridge: &str) -> Result<(), NetworkError> {
+    let routes = routes(kernel, bridge)?;
     routes.iter().try_for_each(|route| remove(kernel, route))
 }
 
@@ -82,9 +82,9 @@ pub(super) fn forward_from_outside(kernel: &mut Kernel) -> Result<(), NetworkErr
 }
 
 /// The routes that this node has set.
-fn routes(kernel: &mut Kernel, setup: &Setup) -> Result<Vec<Route>, NetworkError> {
+fn routes(kernel: &mut Kernel, bridge: &str) -> Result<Vec<Route>, NetworkError> {
     let mut routes = kernel.routes()?;
-    routes.retain(|route| is_ours(route) && route.metric == metric(setup));
+    routes.retain(|route| is_ours(route) && route.metric == metric(bridge));
     Ok(routes)
 }
 
@@ -95,7 +95,7 @@ fn route(setup: &Setup, to: Ipv4Net, machine: Ipv4Addr) -> Route {
         via: Some(machine),
         index: None,
         protocol: PROTOCOL,
-        metric: metric(setup),
+        metric: metric(&setup.bridge),
     }
 }
 

@@ -60,15 +60,15 @@ fn what_is_left_is_gone() {
     on_machine(|machine: &Machine| {
         let network = machine.open("10.9.1.0/24");
         let web = machine.join(&network, "web", "10.9.1.2");
-        assert!(!network.close_if_unused().unwrap());
-        network.leave(&web, "web").unwrap();
-        network.leave(&web, "web").unwrap();
+        assert!(!close_if_unused("pods").unwrap());
+        leave("pods", &web, "web").unwrap();
+        leave("pods", &web, "web").unwrap();
         assert!(!web.exists());
         let refused = connect_within(&web, "10.9.1.2:80".parse().unwrap(), WAIT).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::NotFound);
         assert_eq!(machine.links(), ["lo", "pods"]);
-        assert!(network.close_if_unused().unwrap());
-        assert!(network.close_if_unused().unwrap());
+        assert!(close_if_unused("pods").unwrap());
+        assert!(close_if_unused("pods").unwrap());
         assert_eq!(machine.links(), ["lo"]);
         let failed = network
             .join(&web, "web", Ipv4Addr::new(10, 9, 1, 2))
@@ -112,6 +112,19 @@ fn a_range_that_somebody_has_is_refused() {
 }
 
 #[test]
+fn the_bridge_of_a_node_that_is_gone_makes_room_once_it_has_no_pods() {
+    on_machine(|machine: &Machine| {
+        let gone = PodNetwork::open(machine.setup("atb1", "10.9.1.0/24")).unwrap();
+        let web = machine.join(&gone, "web", "10.9.1.2");
+        let next = || PodNetwork::open(machine.setup("atb2", "10.9.1.0/24"));
+        assert!(matches!(next(), Err(NetworkError::Taken { .. })));
+        leave("atb1", &web, "web").unwrap();
+        next().unwrap();
+        assert_eq!(machine.links(), ["lo", "atb2"]);
+    });
+}
+
+#[test]
 fn another_range_is_taken_up_when_no_pod_is_left() {
     on_machine(|machine: &Machine| {
         let network = machine.open("10.9.1.0/24");
@@ -121,7 +134,7 @@ fn another_range_is_taken_up_when_no_pod_is_left() {
             matches!(failed, NetworkError::Attached { pods: 1, .. }),
             "{failed}"
         );
-        network.leave(&web, "web").unwrap();
+        leave("pods", &web, "web").unwrap();
         let network = machine.open("10.9.2.0/24");
         let web = machine.join(&network, "web", "10.9.2.2");
         let _listener = machine.listen(&web, "10.9.2.2:80");

@@ -73,6 +73,6 @@ fn routes_of_others_are_left_alone() {
         assert_eq!(machine.routes(), [(far, at), (far, at), by_hand]);
         assert!(network.route(&[]).unwrap().is_empty());
         assert_eq!(machine.routes(), [(far, at), by_hand]);
-        assert!(other.close_if_unused().unwrap());
+        assert!(close_if_unused(&other.setup().bridge).unwrap());
     });
 }
