@@ -4,31 +4,37 @@ use ipnet::Ipv4Net;
 use netlink_packet_route::link::InfoKind;
 
 use super::{
-    NetworkError, Setup,
+    NetworkError, Setup, filter,
     kernel::{Address, Kernel, Link},
     pod::hardware_address,
     routes, settings,
 };
 
-/// Makes the bridge as it should be, or finds it so.
-pub(super) fn ensure(kernel: &mut Kernel, setup: &Setup) -> Result<(), NetworkError> {
+/// Makes the bridge, if its range is free, or finds it.
+pub(super) fn ensure(kernel: &mut Kernel, setup: &Setup) -> Result<Link, NetworkError> {
     let found = find(kernel, &setup.bridge)?;
     remove_stale(kernel, setup)?;
     check_free(kernel, setup, found.as_ref())?;
-    let link = match found {
-        Some(link) => link,
-        None => {
-            kernel.add_bridge(&setup.bridge, hardware_address(setup.gateway()))?;
-            require(kernel, setup)?
-        }
-    };
-    // Its settings first, so that it never takes a packet without them.
+    if let Some(link) = found {
+        return Ok(link);
+    }
+    kernel.add_bridge(&setup.bridge, hardware_address(setup.gateway()))?;
+    require(kernel, setup)
+}
+
+/// Gives the bridge its settings and its address, and lets packets pass.
+pub(super) fn switch_on(
+    kernel: &mut Kernel,
+    setup: &Setup,
+    link: &Link,
+) -> Result<(), NetworkError> {
     settings::disable_ipv6(&link.name)?;
+    // Nobody there says to be somewhere else: on this machine, above all.
     settings::set_ipv4(&link.name, "rp_filter", "1")?;
     settings::set_ipv4(&link.name, "route_localnet", "1")?;
     settings::set_ipv4(&link.name, "forwarding", "1")?;
-    ensure_address(kernel, setup, &link)?;
-    kernel.set_up(&link)?;
+    ensure_address(kernel, setup, link)?;
+    kernel.set_up(link)?;
     routes::forward_from_outside(kernel)
 }
 
@@ -58,7 +64,11 @@ fn remove_unused(kernel: &mut Kernel, link: &Link) -> Result<bool, NetworkError>
     }
     routes::remove_all(kernel, &link.name)?;
     kernel.remove_link(link)?;
-    Ok(true)
+    match filter::remove(&link.name) {
+        // Without nf_tables there is nothing of it.
+        Ok(()) | Err(NetworkError::Unsupported { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes bridges without pods that have addresses of the range: their nodes are gone, or were

@@ -94,7 +94,7 @@ impl NetworkError {
             Some(Errno::PERM | Errno::ACCESS | Errno::ROFS) => {
                 NetworkError::Denied { operation, source }
             }
-            Some(Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT)
+            Some(Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::NOENT)
                 if !modules.is_empty() =>
             {
                 NetworkError::Unsupported {

@@ -10,6 +10,11 @@
 //! bridge, and both ends take packets of such addresses from it (`route_localnet`,
 //! networking/ip-sysctl of the kernel's documentation).
 //!
+//! Packets of pods that leave the cluster's pods leave as the machine's (masquerading), by a table of
+//! the packet filter that has the bridge's name. It also keeps pods from the rest of the machine's
+//! loopback network, which `route_localnet` would open to who makes packets by hand; a table in each
+//! pod's namespace keeps its neighbours from its own.
+//!
 //! Invariants:
 //! - what is there already and as it should be is left alone, so that a node that starts anew finds
 //!   its pods, and they notice nothing;
@@ -28,9 +33,11 @@
 mod bridge;
 mod connect;
 mod error;
+mod filter;
 mod kernel;
 mod namespace;
 mod netlink;
+mod nftables;
 mod pod;
 mod routes;
 mod settings;
@@ -41,8 +48,8 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
 pub use ipnet::Ipv4Net;
 
-use self::kernel::Kernel;
 pub use self::{connect::connect_within, error::NetworkError};
+use self::{filter::Filter, kernel::Kernel};
 
 /// Bridges of nodes are called so, with something behind: one without pods that has a range which
 /// another node gets is what is left of a node that is gone, and is removed.
@@ -119,6 +126,7 @@ fn check_interface_name(name: &str) -> Result<(), NetworkError> {
 #[derive(Clone, Debug)]
 pub struct PodNetwork {
     setup: Arc<Setup>,
+    filter: Arc<Filter>,
 }
 
 impl PodNetwork {
@@ -135,10 +143,30 @@ impl PodNetwork {
     pub fn open(setup: Setup) -> Result<PodNetwork, NetworkError> {
         setup.check()?;
         let mut kernel = Kernel::open()?;
-        bridge::ensure(&mut kernel, &setup)?;
-        Ok(PodNetwork {
-            setup: Arc::new(setup),
-        })
+        let link = bridge::ensure(&mut kernel, &setup)?;
+        // Before the bridge takes packets for loopback.
+        let filter = Arc::new(filter::ensure(&setup));
+        bridge::switch_on(&mut kernel, &setup, &link)?;
+        let setup = Arc::new(setup);
+        Ok(PodNetwork { setup, filter })
+    }
+
+    /// Whether pods reach what is outside of the cluster: it takes nf_tables.
+    ///
+    /// # Errors
+    /// Why they don't.
+    pub fn way_out(&self) -> Result<(), &NetworkError> {
+        self.filter.way_out.as_ref().copied()
+    }
+
+    /// Whether pods that make packets by hand, for which they need the capability `NET_RAW`, are
+    /// kept from the machine's loopback, but for [`Setup::loopback`], and from each other's: it
+    /// takes nf_tables.
+    ///
+    /// # Errors
+    /// Why they are not.
+    pub fn guard(&self) -> Result<(), &NetworkError> {
+        self.filter.guard.as_ref().copied()
     }
 
     /// What it was opened with.
@@ -153,7 +181,9 @@ impl PodNetwork {
     /// See [`NetworkError`].
     pub fn join(&self, file: &Path, name: &str, address: Ipv4Addr) -> Result<(), NetworkError> {
         self.setup.check_address(address)?;
-        pod::join(&self.setup, file, name, address)
+        // Why there is no guard is told once, for all of them.
+        let is_guarded = self.guard().is_ok();
+        pod::join(&self.setup, file, (name, address), is_guarded)
     }
 
     /// Sets the routes to the pods of other nodes: their ranges, and the addresses of their
@@ -182,8 +212,8 @@ pub fn leave(bridge: &str, file: &Path, name: &str) -> Result<(), NetworkError> 
     pod::leave(bridge, file, name)
 }
 
-/// Removes the bridge of that name, and its node's routes to others, if no pod is there. Says
-/// whether they are gone.
+/// Removes the bridge of that name, its node's routes to others and its packet filter, if no pod is
+/// there. Says whether they are gone.
 ///
 /// # Errors
 /// See [`NetworkError`].

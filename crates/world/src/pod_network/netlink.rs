@@ -65,8 +65,24 @@ impl Netlink {
         Err(io::Error::other("it changes all the time"))
     }
 
+    /// Has several things done at once, with the flags of each, of which the last one that asks for
+    /// an acknowledgement gets it.
+    pub(super) fn ask_at_once<M: Message>(&mut self, messages: Vec<(M, u16)>) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let written = messages.into_iter();
+        let written = written.map(|(message, flags)| self.write(message, NLM_F_REQUEST | flags));
+        self.send_bytes(&written.collect::<Vec<_>>().concat())?;
+        self.answers::<M>(self.sequence)?;
+        Ok(())
+    }
+
     fn send<M: Message>(&mut self, message: M, flags: u16) -> io::Result<u32> {
         self.sequence = self.sequence.wrapping_add(1);
+        self.send_bytes(&self.write(message, flags))?;
+        Ok(self.sequence)
+    }
+
+    fn write<M: Message>(&self, message: M, flags: u16) -> Vec<u8> {
         let mut header = NetlinkHeader::default();
         header.flags = flags;
         header.sequence_number = self.sequence;
@@ -74,8 +90,7 @@ impl Netlink {
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        self.send_bytes(&bytes)?;
-        Ok(self.sequence)
+        bytes
     }
 
     fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {

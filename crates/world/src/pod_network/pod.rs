@@ -7,7 +7,7 @@ use netlink_packet_route::{link::InfoKind, route::RouteProtocol};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    NetworkError, Setup, bridge,
+    NetworkError, Setup, bridge, filter,
     kernel::{Address, Kernel, LOCAL_TABLE, Link, MAIN_TABLE, Route},
     namespace, settings,
 };
@@ -34,12 +34,13 @@ pub(super) fn pair_name(bridge: &str, name: &str) -> String {
     format!("{PREFIX}{}", &hex[..length])
 }
 
-/// Makes a pod's network, or finds it as it should be.
+/// Makes a pod's network, or finds it as it should be; with a guard before its loopback, or
+/// without.
 pub(super) fn join(
     setup: &Setup,
     file: &Path,
-    name: &str,
-    address: Ipv4Addr,
+    (name, address): (&str, Ipv4Addr),
+    is_guarded: bool,
 ) -> Result<(), NetworkError> {
     let mut machine = Kernel::open()?;
     let bridge = bridge::require(&mut machine, setup)?;
@@ -61,7 +62,7 @@ pub(super) fn join(
     let outside = machine.link(&pair)?.ok_or_else(|| gone(&pair))?;
     settings::disable_ipv6(&pair)?;
     machine.set_up(&outside)?;
-    within(&namespace, file, || configure(setup, address))
+    within(&namespace, file, || configure(setup, address, is_guarded))
 }
 
 /// Ends a pod's network.
@@ -133,9 +134,12 @@ fn remove_inside() -> Result<(), NetworkError> {
 }
 
 /// In the namespace: gives its interface its address and routes.
-fn configure(setup: &Setup, address: Ipv4Net) -> Result<(), NetworkError> {
+fn configure(setup: &Setup, address: Ipv4Net, is_guarded: bool) -> Result<(), NetworkError> {
     let mut kernel = Kernel::open()?;
     let link = kernel.link(INSIDE)?.ok_or_else(|| gone(INSIDE))?;
+    if is_guarded {
+        filter::guard_pod(setup, INSIDE)?;
+    }
     // What comes back from addresses of loopback.
     settings::set_ipv4(INSIDE, "route_localnet", "1")?;
     let index = link.index;

@@ -164,3 +164,18 @@ fn what_can_t_be_is_refused() {
         assert_eq!(net("10.9.1.0/24"), network.setup().range);
     });
 }
+
+#[test]
+fn who_may_not_is_told_what_it_takes() {
+    on_machine(|machine: &Machine| {
+        places::give_up_network();
+        let told = PodNetwork::open(machine.setup("pods", "10.9.1.0/24"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("can't make the bridge pods: Operation not permitted"),
+            "{told}"
+        );
+        assert!(told.contains("CAP_NET_ADMIN"), "{told}");
+    });
+}

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     thread,
 };
@@ -12,13 +13,13 @@ use ipnet::Ipv4Net;
 use netlink_packet_route::route::RouteProtocol;
 use rustix::{
     mount::{MountPropagationFlags, mount_change},
-    thread::UnshareFlags,
+    thread::{CapabilitySet, UnshareFlags},
 };
 
 use super::WAIT;
 use crate::pod_network::{
     PodNetwork, Setup,
-    kernel::{Kernel, MAIN_TABLE, Route},
+    kernel::{Address, Kernel, MAIN_TABLE, Route},
     namespace,
 };
 
@@ -107,18 +108,63 @@ impl Machine {
         set.collect()
     }
 
+    /// Another machine, 192.168.7.2, in a network with this one, 192.168.7.1: a namespace that
+    /// knows no way back to pods.
+    pub(super) fn neighbour(&self) -> PathBuf {
+        let file = self.file("neighbour");
+        let namespace = namespace::make(&file).unwrap();
+        let mut kernel = Kernel::open().unwrap();
+        kernel.add_bridge("wan", [2, 0, 0, 0, 0, 1]).unwrap();
+        let wan = give(&mut kernel, "wan", "192.168.7.1/24");
+        let other = ("wan", namespace.as_fd());
+        kernel
+            .add_pair(("wan0", wan), other, [2, 0, 0, 0, 0, 2])
+            .unwrap();
+        inside(&file, || {
+            let mut kernel = Kernel::open().unwrap();
+            give(&mut kernel, "lo", "127.0.0.1/8");
+            give(&mut kernel, "wan", "192.168.7.2/24");
+        });
+        file
+    }
+
     /// Sets a route by hand.
     pub(super) fn route(&self, to: &str, via: &str) {
-        let route = Route {
-            table: MAIN_TABLE,
-            to: net(to),
-            via: Some(via.parse().unwrap()),
-            index: None,
-            protocol: RouteProtocol::Static,
-            metric: 0,
-        };
-        Kernel::open().unwrap().set_route(&route).unwrap();
+        route(MAIN_TABLE, to, via);
     }
+}
+
+/// Sets a route by hand where the calling thread is.
+pub(super) fn route(table: u8, to: &str, via: &str) {
+    let route = Route {
+        table,
+        to: net(to),
+        via: Some(via.parse().unwrap()),
+        index: None,
+        protocol: RouteProtocol::Static,
+        metric: 0,
+    };
+    Kernel::open().unwrap().set_route(&route).unwrap();
+}
+
+/// Has no address be the loopback's own where the calling thread is.
+pub(super) fn take_loopback() {
+    let mut kernel = Kernel::open().unwrap();
+    let index = kernel.link("lo").unwrap().unwrap().index;
+    for address in kernel.addresses().unwrap() {
+        if address.index == index {
+            kernel.remove_address(address).unwrap();
+        }
+    }
+}
+
+/// Gives an interface an address, and switches it on.
+fn give(kernel: &mut Kernel, name: &str, address: &str) -> u32 {
+    let link = kernel.link(name).unwrap().unwrap();
+    let (index, net) = (link.index, net(address));
+    kernel.add_address(Address { index, net }).unwrap();
+    kernel.set_up(&link).unwrap();
+    index
 }
 
 /// Does something in a pod.
@@ -149,4 +195,11 @@ pub(super) fn assert_talk(mut client: &TcpStream, listener: &TcpListener) -> Soc
 pub(super) fn setting(interface: &str, setting: &str) -> String {
     let path = format!("/proc/sys/net/ipv4/conf/{interface}/{setting}");
     fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+/// Has the calling thread be one that may do nothing to networks.
+pub(super) fn give_up_network() {
+    let mut sets = rustix::thread::capabilities(None).unwrap();
+    sets.effective.remove(CapabilitySet::NET_ADMIN);
+    rustix::thread::set_capabilities(None, sets).unwrap();
 }

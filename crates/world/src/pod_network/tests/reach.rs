@@ -3,9 +3,13 @@
 use std::{io, net::TcpListener};
 
 use super::{
-    places::{assert_talk, at, inside, on_machine, setting},
+    places::{assert_talk, at, inside, on_machine, route, setting},
     *,
 };
+use crate::pod_network::{kernel::LOCAL_TABLE, nftables::Batch};
+
+/// So long is waited for connections that are not to be.
+const REFUSAL: Duration = Duration::from_millis(300);
 
 #[test]
 fn pods_reach_each_other_and_the_machine_reaches_them() {
@@ -63,5 +67,75 @@ fn a_pod_has_no_ipv6_and_nothing_more_is_forwarded() {
         assert_eq!(setting("pods", "forwarding"), "1");
         assert_eq!(setting("lo", "forwarding"), "0");
         assert_eq!(setting("all", "forwarding"), "0");
+    });
+}
+
+#[test]
+fn what_leaves_the_cluster_leaves_as_the_machine_s() {
+    on_machine(|machine| {
+        let outside = machine.neighbour();
+        machine.route("0.0.0.0/0", "192.168.7.2");
+        let network = machine.open("10.9.1.0/24");
+        network.way_out().unwrap();
+        let web = machine.join(&network, "web", "10.9.1.2");
+        let listener = machine.listen(&outside, "192.168.7.2:80");
+        let client = connect_within(&web, at("192.168.7.2:80"), WAIT).unwrap();
+        assert_eq!(
+            assert_talk(&client, &listener).ip().to_string(),
+            "192.168.7.1"
+        );
+        // The node starts anew.
+        let _network = machine.open("10.9.1.0/24");
+        let client = connect_within(&web, at("192.168.7.2:80"), WAIT).unwrap();
+        assert_eq!(
+            assert_talk(&client, &listener).ip().to_string(),
+            "192.168.7.1"
+        );
+    });
+}
+
+#[test]
+fn a_way_out_that_comes_later_is_found() {
+    on_machine(|machine| {
+        let network = machine.open("10.9.1.0/24");
+        let outside = machine.neighbour();
+        machine.route("0.0.0.0/0", "192.168.7.2");
+        assert_eq!(setting("wan", "forwarding"), "0");
+        network.route(&[]).unwrap();
+        let web = machine.join(&network, "web", "10.9.1.2");
+        let _listener = machine.listen(&outside, "192.168.7.2:80");
+        connect_within(&web, at("192.168.7.2:80"), WAIT).unwrap();
+    });
+}
+
+/// A pod that sends packets for loopback to who is not itself, as it could by hand with `NET_RAW`.
+#[test]
+fn loopback_is_guarded() {
+    on_machine(|machine| {
+        let network = machine.open("10.9.1.0/24");
+        network.guard().unwrap();
+        let web = machine.join(&network, "web", "10.9.1.2");
+        let db = machine.join(&network, "db", "10.9.1.3");
+        let _own = TcpListener::bind("127.0.0.1:80").unwrap();
+        let _inner = machine.listen(&db, "127.0.0.1:80");
+        for (over, guarded) in [("10.9.1.1", None), ("10.9.1.3", Some(&db))] {
+            inside(&web, || {
+                places::take_loopback();
+                route(LOCAL_TABLE, "127.0.0.1/32", over);
+            });
+            let connect = || connect_within(&web, at("127.0.0.1:80"), REFUSAL);
+            assert_eq!(
+                connect().unwrap_err().kind(),
+                io::ErrorKind::TimedOut,
+                "{over}"
+            );
+            // It is the guard that keeps it out.
+            let unguard = || Batch::remove("pods").apply().unwrap();
+            match guarded {
+                None => unguard(),
+                Some(pod) => inside(pod, unguard),
+            }
+            connect_within(&web, at("127.0.0.1:80"), WAIT).unwrap();
+        }
     });
 }

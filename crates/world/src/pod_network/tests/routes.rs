@@ -1,7 +1,7 @@
 //! Pods of other nodes.
 
 use super::{
-    places::{assert_talk, at, on_machine},
+    places::{assert_talk, at, inside, on_machine},
     *,
 };
 
@@ -74,5 +74,32 @@ fn routes_of_others_are_left_alone() {
         assert!(network.route(&[]).unwrap().is_empty());
         assert_eq!(machine.routes(), [(far, at), by_hand]);
         assert!(close_if_unused(&other.setup().bridge).unwrap());
+    });
+}
+
+#[test]
+fn pods_of_two_machines_reach_each_other_as_who_they_are() {
+    on_machine(|machine| {
+        let other_machine = machine.neighbour();
+        let network = machine.open("10.9.1.0/24");
+        let web = machine.join(&network, "web", "10.9.1.2");
+        let db = machine.file("db");
+        inside(&other_machine, || {
+            let network = machine.open("10.9.2.0/24");
+            machine.join(&network, "db", "10.9.2.2");
+            let back = (net("10.9.1.0/24"), "192.168.7.1".parse().unwrap());
+            assert!(network.route(&[back]).unwrap().is_empty());
+        });
+        let there = (net("10.9.2.0/24"), "192.168.7.2".parse().unwrap());
+        assert!(network.route(&[there]).unwrap().is_empty());
+        let listener = machine.listen(&db, "0.0.0.0:80");
+        let client = connect_within(&web, at("10.9.2.2:80"), WAIT).unwrap();
+        assert_eq!(assert_talk(&client, &listener).ip().to_string(), "10.9.1.2");
+        // And the node itself, which looks whether they are ready.
+        let client = machine.connect("10.9.2.2:80").unwrap();
+        assert_eq!(
+            assert_talk(&client, &listener).ip().to_string(),
+            "192.168.7.1"
+        );
     });
 }
