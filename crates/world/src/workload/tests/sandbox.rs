@@ -1,6 +1,8 @@
 //! Programs in sandboxes. They need root, and are passed over without.
 
-use std::{os::unix::fs::symlink, path::Path};
+use std::{os::unix::fs::symlink, path::Path, sync::mpsc};
+
+use rustix::thread::UnshareFlags;
 
 use super::*;
 use crate::workload::{
@@ -59,6 +61,26 @@ fn printed(change: impl FnOnce(&Place, &mut Spec), script: &str) -> String {
     let text = place.log();
     assert_eq!(exited.code, 0, "{} {text}", exited.message);
     text
+}
+
+/// A script that is run beside the first program.
+fn beside(script: &str) -> exec::Program {
+    exec::Program {
+        argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        stdout: true,
+        ..exec::Program::default()
+    }
+}
+
+/// What such a script prints.
+async fn printed_beside(place: &Place, script: &str) -> String {
+    let mut session = exec::start(&place.dir, beside(script)).await.unwrap();
+    let mut output = session.stdout.take().unwrap();
+    let (mut text, mut buffer) = (Vec::new(), [0; 512]);
+    while let Ok(count @ 1..) = output.read(&mut buffer).await {
+        text.extend_from_slice(&buffer[..count]);
+    }
+    String::from_utf8(text).unwrap()
 }
 
 #[test]
@@ -255,26 +277,15 @@ async fn programs_beside_it_are_in_the_same_sandbox() {
     let place = Place::new();
     let spec = sandboxed(&place, "echo here > /made; sleep 1000");
     place.start(&spec);
-    let ask = |script: &str| exec::Program {
-        argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
-        stdout: true,
-        ..exec::Program::default()
-    };
     let script = "until [ -s /made ]; do :; done; cat /made; cat /proc/1/cmdline | tr '\\0' ' '; \
                   grep CapBnd /proc/self/status | cut -f 2; ls /home 2>/dev/null";
-    let mut session = exec::start(&place.dir, ask(script)).await.unwrap();
-    let mut output = session.stdout.take().unwrap();
-    let (mut text, mut buffer) = (Vec::new(), [0; 512]);
-    while let Ok(count @ 1..) = output.read(&mut buffer).await {
-        text.extend_from_slice(&buffer[..count]);
-    }
-    let text = String::from_utf8(text).unwrap();
+    let text = printed_beside(&place, script).await;
     assert!(text.starts_with("here\n"), "{text}");
     assert!(text.contains("sleep 1000"), "{text}");
     assert!(text.ends_with(&format!("{}\n", usual())), "{text}");
     // All ends with the first one, what has left its session included.
     let script = "setsid sleep 1000 & echo $!";
-    let session = exec::start(&place.dir, ask(script)).await.unwrap();
+    let session = exec::start(&place.dir, beside(script)).await.unwrap();
     assert_eq!(
         session.wait().await,
         exec::End::Exited {
@@ -284,4 +295,80 @@ async fn programs_beside_it_are_in_the_same_sandbox() {
     );
     crate::workload::kill(&place.dir).unwrap();
     assert_eq!(place.exited().code, 137);
+}
+
+/// A network namespace, for as long as this is there.
+struct Network {
+    file: PathBuf,
+    _ends: mpsc::Sender<()>,
+}
+
+impl Network {
+    fn new() -> Network {
+        let (tell, told) = mpsc::channel();
+        let (ends, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            #[allow(unsafe_code, reason = "it is unsafe for file tables only")]
+            // SAFETY: descriptors are not among what is no longer shared.
+            unsafe {
+                rustix::thread::unshare_unsafe(UnshareFlags::NEWNET).unwrap();
+            }
+            tell.send(rustix::thread::gettid().as_raw_nonzero())
+                .unwrap();
+            // The other end never speaks; it goes.
+            end.recv().unwrap_err();
+        });
+        let (process, thread) = (std::process::id(), told.recv().unwrap());
+        Network {
+            file: format!("/proc/{process}/task/{thread}/ns/net").into(),
+            _ends: ends,
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_programs_of_a_pod_are_in_its_network() {
+    if !can_make() {
+        return;
+    }
+    let network = Network::new();
+    let place = Place::new();
+    let script = "readlink /proc/self/ns/net; ls /sys/class/net; echo; sleep 1000";
+    let mut spec = sandboxed(&place, script);
+    sandbox(&mut spec).network = Some(network.file.clone());
+    place.start(&spec);
+    let wanted = fs::read_link(&network.file).unwrap();
+    let wanted = format!("{}\nlo\n", wanted.display());
+    assert_ne!(
+        fs::read_link("/proc/self/ns/net").unwrap(),
+        fs::read_link(&network.file).unwrap()
+    );
+    let text = printed_beside(&place, "readlink /proc/self/ns/net; ls /sys/class/net").await;
+    assert_eq!(text, wanted);
+    let log = until("it has said all", || {
+        Some(place.log()).filter(|log| log.ends_with("\n\n"))
+    });
+    assert_eq!(log, format!("{wanted}\n"));
+    crate::workload::kill(&place.dir).unwrap();
+    assert_eq!(place.exited().code, 137);
+}
+
+#[test]
+fn a_program_without_its_network_is_not_started() {
+    if !can_make() {
+        return;
+    }
+    let place = Place::new();
+    let mut spec = sandboxed(&place, "true");
+    sandbox(&mut spec).network = Some(place.temporary.path().join("gone"));
+    let State::Exited(exited) = place.start(&spec) else {
+        panic!("it was started in another network");
+    };
+    assert!(
+        exited
+            .message
+            .contains("the network of its pod is not there"),
+        "{}",
+        exited.message
+    );
 }
