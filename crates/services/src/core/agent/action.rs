@@ -18,7 +18,7 @@ pub enum Action {
     },
     /// `GET`; a status from 200 to 399 is good.
     Http {
-        /// Where; empty for the pod's own address.
+        /// Where; empty for the pod's own address, until it is [`Action::at`] that.
         host: String,
         /// 0 for the port that the driver has assigned to the container.
         port: u16,
@@ -31,13 +31,15 @@ pub enum Action {
     },
     /// A connection that is accepted is good.
     Tcp {
-        /// Where; empty for the pod's own address.
+        /// Where; empty for the pod's own address, until it is [`Action::at`] that.
         host: String,
         /// 0 for the port that the driver has assigned to the container.
         port: u16,
     },
-    /// `grpc.health.v1.Health/Check` at the pod's own address; `SERVING` is good.
+    /// `grpc.health.v1.Health/Check`; `SERVING` is good.
     Grpc {
+        /// Empty for the pod's own address, until it is [`Action::at`] that.
+        host: String,
         /// 0 for the port that the driver has assigned to the container.
         port: u16,
         /// The service to ask about; empty for all.
@@ -85,6 +87,7 @@ impl Action {
         if let Some(grpc) = handler.get("grpc") {
             let service = grpc["service"].as_str().unwrap_or_default().to_owned();
             return Ok(Action::Grpc {
+                host: String::new(),
                 port: port(&grpc["port"], container)?,
                 service,
             });
@@ -115,6 +118,17 @@ impl Action {
             }
         }
         Ok(self)
+    }
+
+    /// The same for a pod that has these addresses.
+    pub(super) fn at(mut self, ips: &[String]) -> Action {
+        if let Action::Http { host, .. } | Action::Tcp { host, .. } | Action::Grpc { host, .. } =
+            &mut self
+            && host.is_empty()
+        {
+            host.clone_from(ips.first().unwrap_or(&String::new()));
+        }
+        self
     }
 }
 
@@ -177,10 +191,16 @@ mod tests {
             Ok(tcp)
         );
         let grpc = Action::Grpc {
+            host: String::new(),
             port: 7,
             service: "s".to_owned(),
         };
         assert_eq!(read(json!({"grpc": {"port": 7, "service": "s"}})), Ok(grpc));
+        let there = |handler: Value| read(handler).unwrap().at(&["10.0.0.9".to_owned()]);
+        let grpc = there(json!({"grpc": {"port": 7}}));
+        assert!(matches!(grpc, Action::Grpc { host, .. } if host == "10.0.0.9"));
+        let said = there(json!({"tcpSocket": {"port": 5, "host": "1.2.3.4"}}));
+        assert!(matches!(said, Action::Tcp { host, .. } if host == "1.2.3.4"));
         assert_eq!(
             read(json!({"sleep": {"seconds": 3}})),
             Ok(Action::Sleep { seconds: 3 })

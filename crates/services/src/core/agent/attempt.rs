@@ -69,7 +69,7 @@ impl Container {
                 turn.emit(Effect::RunHook {
                     id: self.attempt(site.id),
                     hook: Hook::PostStart,
-                    action,
+                    action: action.at(site.ips),
                     timeout_ms: None,
                 });
             }

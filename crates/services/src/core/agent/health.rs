@@ -59,7 +59,7 @@ impl Container {
                         id,
                         kind,
                         serial,
-                        action,
+                        action: action.at(site.ips),
                         timeout_ms,
                     }),
                     Err(why) => self.take_answer(turn, site, at, Err(why)),

@@ -93,7 +93,7 @@ impl Container {
                 turn.emit(Effect::RunHook {
                     id: self.attempt(site.id),
                     hook: Hook::PreStop,
-                    action,
+                    action: action.at(site.ips),
                     timeout_ms: Some(left_ms),
                 });
             }

@@ -43,18 +43,14 @@ struct HealthCheckResponse {
 /// `ServingStatus.SERVING`.
 const SERVING: i32 = 1;
 
-/// Does it; `address` is the pod's.
+/// Does it.
 ///
 /// # Errors
 /// What was wrong, in words.
-pub(super) async fn act(action: Action, address: &str) -> Result<(), String> {
-    let at = |host: String, port: u16| match host.as_str() {
-        "" => with_port(address, port),
-        host => with_port(host, port),
-    };
+pub(super) async fn act(action: Action) -> Result<(), String> {
     match action {
         Action::Tcp { host, port } => {
-            let connected = net::connect(&at(host, port), CONNECT_MAX).await;
+            let connected = net::connect(&with_port(&host, port)?, CONNECT_MAX).await;
             connected.map(drop).map_err(|error| error.to_string())
         }
         Action::Http {
@@ -63,8 +59,12 @@ pub(super) async fn act(action: Action, address: &str) -> Result<(), String> {
             path,
             is_tls,
             headers,
-        } => http(&at(host, port), &path, is_tls, headers).await,
-        Action::Grpc { port, service } => grpc(&at(String::new(), port), service).await,
+        } => http(&with_port(&host, port)?, &path, is_tls, headers).await,
+        Action::Grpc {
+            host,
+            port,
+            service,
+        } => grpc(&with_port(&host, port)?, service).await,
         Action::Sleep { seconds } => {
             clock::sleep(Duration::from_secs(seconds)).await;
             Ok(())
@@ -73,10 +73,11 @@ pub(super) async fn act(action: Action, address: &str) -> Result<(), String> {
     }
 }
 
-fn with_port(host: &str, port: u16) -> String {
-    match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
+fn with_port(host: &str, port: u16) -> Result<String, String> {
+    match host {
+        "" => Err("the pod has no address yet".to_owned()),
+        host if host.contains(':') && !host.starts_with('[') => Ok(format!("[{host}]:{port}")),
+        host => Ok(format!("{host}:{port}")),
     }
 }
 
