@@ -19,7 +19,7 @@ SCRIPT = (
     "echo $GREETING from $(id -un) in $(pwd), process $$; "
     "while :; do sleep 0.1; done"
 )
-APPLETS = ["sh", "cat", "id", "sleep", "ls", "hostname", "touch", "wget", "grep", "wc", "nslookup"]
+APPLETS = ["sh", "cat", "id", "sleep", "ls", "hostname", "touch", "wget", "grep", "wc", "nslookup", "httpd", "ip"]
 
 
 def layer(entries):

@@ -73,6 +73,8 @@ finish_node() {
             sleep 0.05
         done
     fi
+    # Networks of pods that are left.
+    umount "$scratch"/node/pods/*/network/namespace 2>/dev/null || true
     rm -rf "$scratch"
 }
 trap finish_node EXIT

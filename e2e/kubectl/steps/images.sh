@@ -37,8 +37,39 @@ YAML
         ".status.containerStatuses[0].state.waiting.reason"
     until_says "no name of an image" InvalidImageName field pod misnamed \
         ".status.containerStatuses[0].state.waiting.reason"
+    addresses
     k delete pod box other missing misnamed --wait=false >/dev/null
     until_says "it ends by the image's signal" "" k get pods -l app=images -o name
     k delete configmap images >/dev/null
     ok images
+}
+
+# Two pods that listen on the same port of one machine, and what reaches them.
+addresses() {
+    local pods one other ip api forwarded
+    k wait --for=condition=Available deployment/apart --timeout=30s >/dev/null
+    read -r one other < <(k get pods -l app=apart -o 'jsonpath={.items[*].metadata.name}')
+    ip=$(field pod "$other" .status.podIP)
+    expect_like "an address of the network of pods" '^10\.244\.0\.[0-9]+$' "$ip"
+    expect_part "the pod knows it" "$ip" "$(k exec "$other" -c box -- ip -4 addr show eth0)"
+    expect "from pod to pod" "$other" "$(k exec "$one" -c box -- wget -qO- "http://$ip:8080/name")"
+    expect "from the machine" "$other" "$(curl -s "http://$ip:8080/name")"
+    pods=$(for _ in 1 2 3 4 5 6; do k exec "$one" -c box -- wget -qO- http://apart:8000/name; done)
+    expect_part "to a Service by its name: one pod" "$one" "$pods"
+    expect_part "to a Service by its name: the other one" "$other" "$pods"
+    api=$(k config view -o 'jsonpath={.clusters[0].cluster.server}')
+    refused "what listens on the machine's own loopback" "refused" \
+        k exec "$one" -c box -- wget -qO- -T 5 "http://10.244.0.1:${api##*:}/healthz"
+    expect "between containers of a pod" "$one" \
+        "$(k exec "$one" -c box -- wget -qO- http://127.0.0.1:8081/name)"
+    refused "a pod's loopback from another one" "refused" \
+        k exec "$one" -c box -- wget -qO- -T 5 "http://$ip:8081/name"
+    forwarded=$(free_port)
+    background forward port-forward "pod/$one" "$forwarded:8081"
+    until_written forward "Forwarding from"
+    expect "a forwarded port of its loopback" "$one" "$(curl -s "http://127.0.0.1:$forwarded/name")"
+    kill "$pid"
+    k delete deployment/apart service/apart >/dev/null
+    until_says "pods with addresses end" "" k get pods -l app=apart -o name
+    ok addresses
 }

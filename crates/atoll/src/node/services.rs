@@ -15,7 +15,7 @@ use atoll_control::{driver::control::Control, face::Guest};
 use atoll_gateway::Gateway;
 use atoll_services::{
     api::Doors,
-    core::dns::Zone,
+    core::{dns::Zone, pod_network::PodNetwork},
     driver::{
         self, Fleet, PodSetup, RuntimeSetup, Setup, SimulatedSize, admission, dns, images::Images,
     },
@@ -24,7 +24,7 @@ use atoll_world::{
     machine,
     net::Listener,
     peers::tls::TlsPeers,
-    process, task,
+    pod_network, process, task,
     workload::{Cgroups, Launcher},
 };
 use tokio::sync::watch;
@@ -65,6 +65,8 @@ pub(super) struct Services {
     pub(super) url: String,
     pub(super) gateway: Gateway,
     cgroups: Option<Cgroups>,
+    /// The bridge of its pods.
+    bridge: String,
     /// Offers to frameworks.
     pub(super) offers: Guest,
 }
@@ -73,9 +75,14 @@ impl Services {
     /// Stops in order. Programs of pods go on.
     pub(super) async fn stop(self, grace: std::time::Duration) {
         self.gateway.stop(grace).await;
-        if let Some(cgroups) = self.cgroups {
-            task::blocking(move || cgroups.release()).await;
-        }
+        let Some(cgroups) = self.cgroups else { return };
+        task::blocking(move || {
+            cgroups.release();
+            if let Err(error) = pod_network::close_if_unused(&self.bridge) {
+                tracing::debug!(%error, "the bridge of pods is left");
+            }
+        })
+        .await;
     }
 }
 
@@ -135,6 +142,7 @@ pub(super) fn start(
         url,
         gateway: balancer::start(started.traffic, config, directory.disk.clone(), hot)?,
         cgroups,
+        bridge: driver::bridge(record.node),
         offers: started.offers,
     })
 }
@@ -246,6 +254,13 @@ fn addresses(
             "Give it as ADDRESS/BITS, an IPv4 network with 1 to 30 bits, such as 127.64.0.0/12.",
         ));
     };
+    let pods = services.pod_network.parse().ok().and_then(PodNetwork::new);
+    let Some(pods) = pods else {
+        return Err(CliError::usage(
+            format!("services.pod_network is {:?}", services.pod_network),
+            "Give it as ADDRESS/BITS, an IPv4 network with 8 to 24 bits, such as 10.244.0.0/16.",
+        ));
+    };
     let ports = services
         .node_ports
         .split_once('-')
@@ -267,6 +282,7 @@ fn addresses(
             IpAddr::V6(_) => None,
         }),
         node_ports,
+        pods,
     })
 }
 

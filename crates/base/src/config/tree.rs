@@ -202,6 +202,8 @@ tree! {
         simulated_nodes: u64 = "0", Kind::Integer { min: 0, max: 10_000 }, unit "nodes";
         /// The network that addresses of services are taken from: ADDRESS/BITS. It should be the same on every node. Programs of `process` pods share their machine's network, so it is a part of loopback's unless somebody routes another one.
         network: String = "127.64.0.0/12", Kind::Text { bytes_max: 18 };
+        /// The network that pods of images get their addresses from: ADDRESS/BITS, with 8 to 24 bits. Each node has 256 addresses of it. It should be the same on every node, and no part of it may be in use on the machines.
+        pod_network: String = "10.244.0.0/16", Kind::Text { bytes_max: 18 };
         /// The ports that nodes listen on for services of type NodePort and LoadBalancer, at the host of listen.http: FIRST-LAST. They should be the same on every node.
         node_ports: String = "30000-32767", Kind::Text { bytes_max: 11 };
         /// The host at which this node listens on the own ports of services of type LoadBalancer, as 0.0.0.0; empty: on their node ports only.

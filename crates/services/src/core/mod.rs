@@ -15,6 +15,7 @@ pub mod nodes;
 pub mod object;
 pub mod openapi;
 pub mod patch;
+pub mod pod_network;
 pub mod ports;
 pub mod priority;
 pub mod quantity;

@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::object;
+use super::{object, pod_network};
 
 /// Says that any free ports will do.
 pub const FREE: &str = "atoll.dev/free-ports";
 /// Says which ones they are: a JSON object from a port's name or declared number to the real one.
 pub const REAL: &str = "atoll.dev/ports";
 
-/// Whether any free ports will do for a pod.
+/// Whether any free ports will do for a pod. One with a network of its own has all of them.
 pub fn are_free(pod: &Value) -> bool {
-    object::annotation(pod, FREE) == Some("true") && wanted(pod) <= PORTS_MAX
+    let is_asked = object::annotation(pod, FREE) == Some("true");
+    is_asked && wanted(pod) <= PORTS_MAX && !pod_network::has_own(pod)
 }
 
 /// The ports that a pod's containers declare: number and name.
@@ -147,6 +148,9 @@ mod tests {
     fn a_pod_runs_with_the_ports_that_were_found() {
         let mut pod = pod();
         assert!(are_free(&pod));
+        let mut apart = pod.clone();
+        apart["spec"]["containers"][0]["image"] = json!("web");
+        assert!(!are_free(&apart));
         assert_eq!(wanted(&pod), 2);
         assert_eq!(with_real(&pod), None);
         let noted = note(&pod, &[5000, 5001]);

@@ -1,8 +1,11 @@
-//! What else is written when an object is: addresses and ports of Services are reserved under keys
-//! of their own, in the same write, so that no two Services ever have the same.
+//! What else is written when an object is: addresses and ports of Services, and Nodes' ranges of
+//! addresses for pods, are reserved under keys of their own, in the same write, so that no two ever
+//! have the same.
 //!
 //! An address is one of loopback's by default: the programs of `process` pods share their
 //! machine's network, and every node answers there for every Service.
+
+mod ranges;
 
 use std::{collections::BTreeSet, net::Ipv4Addr, ops::RangeInclusive};
 
@@ -13,18 +16,20 @@ use serde_json::{Value, json};
 
 use super::store::{Change, Store, To};
 use crate::core::{
-    kinds,
+    kinds::{self, Kind},
     object::{self, Name},
+    pod_network::PodNetwork,
     status::{Failure, FieldError, Reason},
 };
 
 const ADDRESSES: &str = "/atoll/services/addresses/";
 const PORTS: &str = "/atoll/services/ports/";
+const RANGES: &str = "/atoll/services/ranges/";
 
 /// So often an address or port is drawn that is taken.
 const DRAWS_MAX: usize = 64;
 
-/// From where addresses and ports of Services are taken.
+/// From where addresses and ports of Services are taken, and ranges of Nodes.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The first address of the network.
@@ -35,6 +40,8 @@ pub struct Settings {
     pub reserved: Option<Ipv4Addr>,
     /// Ports that nodes listen on for Services.
     pub node_ports: RangeInclusive<u16>,
+    /// The network of pods that have addresses of their own.
+    pub pods: PodNetwork,
 }
 
 impl Default for Settings {
@@ -44,6 +51,7 @@ impl Default for Settings {
             prefix_bits: 12,
             reserved: None,
             node_ports: 30_000..=32_767,
+            pods: PodNetwork::default(),
         }
     }
 }
@@ -96,31 +104,19 @@ pub(crate) async fn changed<C: ControlApi>(
     old: &Value,
     new: &mut Value,
 ) -> Result<Vec<Change>, Failure> {
-    if name.kind != &kinds::SERVICES {
-        return Ok(Vec::new());
+    if name.kind == &kinds::SERVICES {
+        let mut chosen = BTreeSet::new();
+        choose_address(store, settings, name, new).await?;
+        choose_ports(store, settings, name, old, new, &mut chosen).await?;
+    } else if name.kind == &kinds::NODES {
+        ranges::choose(store, settings, name, old, new).await?;
     }
-    let had = reserved(old);
-    let mut chosen = BTreeSet::new();
-    choose_address(store, settings, name, new).await?;
-    choose_ports(store, settings, name, old, new, &mut chosen).await?;
-    let has = reserved(new);
+    let (had, has) = (reserved(name.kind, old), reserved(name.kind, new));
     for key in has.difference(&had) {
         let taken = key.rsplit('/').next().unwrap_or_default();
         let is_reserved = key.starts_with(ADDRESSES) && settings.is_reserved(taken);
         if is_reserved || store.value(key.clone().into()).await?.is_some() {
-            let (field, value, why) = match key.starts_with(PORTS) {
-                true => (
-                    "spec.ports[0].nodePort",
-                    json!(taken.parse::<u16>().ok()),
-                    "provided port is already allocated",
-                ),
-                false => (
-                    "spec.clusterIPs",
-                    json!([taken]),
-                    "failed to allocate IP: provided IP is already allocated",
-                ),
-            };
-            return Err(invalid(name, FieldError::invalid(field, &value, why)));
+            return Err(invalid(name, is_taken(key, taken)));
         }
     }
     let holder = Bytes::from(format!("{}/{}", object::namespace(new), object::name(new)));
@@ -135,10 +131,26 @@ pub(crate) async fn changed<C: ControlApi>(
 
 /// What is written beside a deletion.
 pub(crate) fn deleted(name: &Name, object: &Value) -> Vec<Change> {
-    match name.kind == &kinds::SERVICES {
-        true => reserved(object).iter().map(|key| free(key)).collect(),
-        false => Vec::new(),
-    }
+    let reserved = reserved(name.kind, object);
+    reserved.iter().map(|key| free(key)).collect()
+}
+
+/// What is said of something that another one has.
+fn is_taken(key: &str, taken: &str) -> FieldError {
+    let (field, value, why) = match key {
+        key if key.starts_with(PORTS) => (
+            "spec.ports[0].nodePort",
+            json!(taken.parse::<u16>().ok()),
+            "provided port is already allocated",
+        ),
+        key if key.starts_with(RANGES) => ("spec.podCIDRs", json!([taken]), "it is another node's"),
+        _ => (
+            "spec.clusterIPs",
+            json!([taken]),
+            "failed to allocate IP: provided IP is already allocated",
+        ),
+    };
+    FieldError::invalid(field, &value, why)
 }
 
 /// It belongs to the object as long as that is there, which is compared.
@@ -150,8 +162,18 @@ fn free(key: &str) -> Change {
     }
 }
 
-/// The keys that stand for what a Service has.
-fn reserved(service: &Value) -> BTreeSet<String> {
+/// The keys that stand for what an object has.
+fn reserved(kind: &'static Kind, object: &Value) -> BTreeSet<String> {
+    if kind == &kinds::NODES {
+        return ranges::reserved(object).into_iter().collect();
+    }
+    match kind == &kinds::SERVICES {
+        true => reserved_by_service(object),
+        false => BTreeSet::new(),
+    }
+}
+
+fn reserved_by_service(service: &Value) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let address = service["spec"]["clusterIP"].as_str().unwrap_or_default();
     if address.parse::<Ipv4Addr>().is_ok() {
@@ -174,8 +196,11 @@ fn node_port(port: &Value) -> Option<u64> {
 }
 
 /// What was chosen for an object stays, where the new state does not say otherwise: a Service's
-/// address, unless it becomes one without.
+/// address, unless it becomes one without, and a Node's range.
 pub(crate) fn carry(name: &Name, old: &Value, new: &mut Value) {
+    if name.kind == &kinds::NODES {
+        return ranges::carry(old, new);
+    }
     if name.kind != &kinds::SERVICES {
         return;
     }
@@ -244,7 +269,7 @@ async fn choose_address<C: ControlApi>(
             return Ok(());
         }
     }
-    Err(exhausted("address"))
+    Err(exhausted("address", "service"))
 }
 
 /// Each port that nodes are to listen on has a number; those of before are kept.
@@ -324,16 +349,16 @@ async fn draw_port<C: ControlApi>(
             return Ok(number);
         }
     }
-    Err(exhausted("node port"))
+    Err(exhausted("node port", "service"))
 }
 
 fn invalid(name: &Name, error: FieldError) -> Failure {
     Failure::invalid("", name.kind.kind, &name.name, &[error])
 }
 
-fn exhausted(what: &str) -> Failure {
+fn exhausted(what: &str, of: &str) -> Failure {
     let message = format!(
-        "no free {what} was found for the service; delete services that nobody needs, or give one"
+        "no free {what} was found for the {of}; delete {of}s that nobody needs, or give one"
     );
     Failure::new(Reason::InternalError, message)
 }
@@ -368,7 +393,8 @@ mod tests {
     fn what_a_service_has_is_reserved() {
         let service = json!({"spec": {"clusterIP": "127.64.0.9", "ports": [
             {"port": 80, "nodePort": 30080}, {"port": 81}]}});
-        let keys: Vec<_> = reserved(&service).into_iter().collect();
+        let of = |service| reserved(&kinds::SERVICES, service);
+        let keys: Vec<_> = of(&service).into_iter().collect();
         assert_eq!(
             keys,
             [
@@ -376,6 +402,6 @@ mod tests {
                 "/atoll/services/ports/30080"
             ]
         );
-        assert!(reserved(&json!({"spec": {"clusterIP": "None"}})).is_empty());
+        assert!(of(&json!({"spec": {"clusterIP": "None"}})).is_empty());
     }
 }

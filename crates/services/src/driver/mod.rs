@@ -26,21 +26,23 @@ pub(crate) mod store;
 mod streams;
 mod traffic;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use atoll_base::id::NodeId;
 use atoll_control::{api::ControlApi, face::Guest};
 use atoll_world::{
     machine::Facts,
     peers::Peers,
+    pod_network::BRIDGE_PREFIX,
     workload::{Cgroups, Launcher},
 };
+use ipnet::Ipv4Net;
 use tokio::sync::watch;
 
 use self::{
     agent::{
         Machine,
-        process::{Process, Resolver},
+        process::{Around, NetworkSetup, Process, Resolver},
         runtime::Runtime,
     },
     events::Events,
@@ -158,7 +160,11 @@ pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
             } => {
                 let shortcoming = cgroups.shortcoming().unwrap_or_default();
                 let machine = machine(&setup, pods.facts, (pods.version, shortcoming));
-                let around = (images, resolver(&setup));
+                let around = Around {
+                    images,
+                    resolver: resolver(&setup),
+                    network: network(&setup),
+                };
                 let runtime = Process::new(pods.folder, lease, launcher, cgroups, around);
                 start_with(setup, Some((machine, runtime)))
             }
@@ -178,6 +184,30 @@ fn resolver<C>(setup: &Setup<C>) -> Resolver {
     Resolver {
         zone: dns.map_or_else(String::new, |dns| dns.zone.text()),
         server: server.map(|dns| dns.address.ip()),
+    }
+}
+
+/// What the bridge of a node is called.
+pub fn bridge(node: NodeId) -> String {
+    /// The kernel takes names of at most 15 bytes.
+    const ID_MASK: u64 = (1 << 48) - 1;
+    format!("{BRIDGE_PREFIX}{:012x}", node.0 & ID_MASK)
+}
+
+/// The network of pods with addresses of their own. They reach Services, and their names.
+fn network<C>(setup: &Setup<C>) -> NetworkSetup {
+    let services = Ipv4Net::new(setup.addresses.network, setup.addresses.prefix_bits);
+    let names = setup.dns.as_ref().and_then(|dns| match dns.address.ip() {
+        IpAddr::V4(address) => Some(Ipv4Net::from(address)),
+        IpAddr::V6(_) => None,
+    });
+    let mut reached = services.into_iter().collect::<Vec<_>>();
+    reached.extend(names.filter(|it| !reached.iter().any(|net| net.contains(it))));
+    reached.retain(|net| net.addr().is_loopback());
+    NetworkSetup {
+        bridge: bridge(setup.node),
+        all: setup.addresses.pods.all(),
+        loopback: reached,
     }
 }
 

@@ -12,6 +12,7 @@ mod house;
 mod ports;
 pub(crate) mod process;
 pub(crate) mod registration;
+mod routes;
 pub(crate) mod runtime;
 pub(crate) mod simulated;
 mod statuses;
@@ -30,7 +31,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-pub(crate) use self::registration::{Machine, NODE_ID};
+pub(crate) use self::registration::{Machine, NODE_ID, SIMULATED};
 use self::{house::House, ports::Ports, runtime::Runtime, statuses::Statuses};
 use super::{
     events::Events,
@@ -79,6 +80,10 @@ pub(crate) fn start<C: ControlApi, R: Runtime>(
         while let Some((machine, runtime)) = registering.next().await {
             // The leader hears of each soon enough, however many are to come.
             names.lock().push(machine.name.clone());
+            if !machine.is_simulated() {
+                let keeping = routes::keep(mirror.clone(), machine.name.clone(), runtime.clone());
+                task::spawn(keeping);
+            }
             if let Some((heart, runtimes, lease)) = beating.take() {
                 task::spawn(beat(heart, runtimes, lease));
             }

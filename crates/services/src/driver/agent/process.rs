@@ -8,27 +8,35 @@
 //! | `containers/NAME/NUMBER/` | one attempt: its spec, state, exit and log |
 //! | `work/NAME/` | where the container's program starts; volumes are linked from there |
 //! | `volumes/NAME/` | what the pod's volumes hold |
+//! | `network/` | the address of a pod that has one of its own |
 
 mod exits;
+mod network;
 mod places;
 mod sandbox;
 mod sessions;
 mod spec;
 
 use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use atoll_world::{
-    clock, task, tree,
+    clock,
+    net::Stream,
+    task, tree,
     workload::{self, Cgroups, Launcher, State, lease, log},
 };
 use bytes::Bytes;
+use ipnet::Ipv4Net;
 use serde_json::Value;
 
-pub(crate) use self::sandbox::Resolver;
+use self::network::Network;
+pub(crate) use self::{network::NetworkSetup, sandbox::Resolver};
 pub(super) use self::{places::Places, spec::signal};
 use super::{
     runtime::{LogPiece, Objects, PrepareFailure, Runtime, Until, Used},
@@ -39,6 +47,7 @@ use crate::{
     core::{
         agent::{AttemptId, Exit, Found, StartFailure, environment::ContainerRun},
         image::{self, ImageFailure, PullPolicy},
+        object, pod_network,
         status::{Failure, Reason},
         streams::{FromContainer, ToContainer, options::ExecOptions},
     },
@@ -61,6 +70,14 @@ struct Inner {
     cgroups: Cgroups,
     images: Images,
     resolver: Resolver,
+    network: Network,
+}
+
+/// What containers of images are given beside their pod's.
+pub(crate) struct Around {
+    pub(crate) images: Images,
+    pub(crate) resolver: Resolver,
+    pub(crate) network: NetworkSetup,
 }
 
 impl Process {
@@ -71,15 +88,16 @@ impl Process {
         lease: PathBuf,
         launcher: Launcher,
         cgroups: Cgroups,
-        (images, resolver): (Images, Resolver),
+        around: Around,
     ) -> Self {
         Process(Arc::new(Inner {
             places: Places::new(folder),
             lease,
             launcher,
             cgroups,
-            images,
-            resolver,
+            images: around.images,
+            resolver: around.resolver,
+            network: Network::new(around.network),
         }))
     }
 
@@ -105,12 +123,32 @@ impl Runtime for Process {
     async fn prepare(
         &self,
         pod: Arc<Value>,
+        range: Option<Ipv4Net>,
         objects: Objects,
     ) -> Result<Vec<String>, PrepareFailure> {
-        self.blocking(move |inner| volumes::make(&inner.places, &pod, &*objects))
-            .await?;
-        // The node's.
-        Ok(Vec::new())
+        self.blocking(move |inner| {
+            volumes::make(&inner.places, &pod, &*objects)?;
+            if !pod_network::has_own(&pod) {
+                return Ok(Vec::new());
+            }
+            let uid = object::uid(&pod);
+            let address = inner.network.join(&inner.places, uid, range)?;
+            Ok(vec![address.to_string()])
+        })
+        .await
+    }
+
+    async fn route(
+        &self,
+        own: Option<Ipv4Net>,
+        ranges: BTreeMap<Ipv4Net, Ipv4Addr>,
+    ) -> Result<(), String> {
+        self.blocking(move |inner| inner.network.route(own, &ranges))
+            .await
+    }
+
+    async fn connect(&self, pod: Arc<Value>, port: u16) -> Result<Stream, String> {
+        network::connect(&self.0.places, &pod, port).await
     }
 
     async fn image(
@@ -306,6 +344,7 @@ impl Inner {
                 removed.map_err(|error| error.to_string())?;
             }
         }
+        self.network.leave(&self.places, uid)?;
         tree::remove(&self.places.pod(uid)).map_err(|error| error.to_string())
     }
 

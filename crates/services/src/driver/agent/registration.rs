@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
 use atoll_world::{clock, machine::Facts};
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
         controllers::{load_balancer, world::View as _},
         kinds::{self, Subresource},
         object::{self, Name},
+        pod_network,
         quantity::{Format, Quantity},
         status::{Failure, Reason},
         time::format_rfc3339,
@@ -137,6 +139,10 @@ impl Machine {
         }
     }
 
+    pub(super) fn is_simulated(&self) -> bool {
+        self.labels.contains_key(SIMULATED)
+    }
+
     fn annotations(&self) -> Value {
         json!({
             load_balancer::BALANCES: self.doors.balances.to_string(),
@@ -252,13 +258,13 @@ pub(super) async fn register<C: ControlApi>(
 ) -> Result<Machine, Failure> {
     let with_id = format!("{}-{}", machine.name, machine.id);
     for name in [&machine.name, &with_id] {
-        let is_simulated = machine.labels.contains_key(SIMULATED);
+        let is_simulated = machine.is_simulated();
         let machine = Machine {
             host: if is_simulated { name } else { &machine.host }.clone(),
             name: name.clone(),
             ..machine.clone()
         };
-        if write(objects, &machine).await? {
+        if write(objects, &machine, None).await? {
             return Ok(machine);
         }
     }
@@ -269,9 +275,18 @@ pub(super) async fn register<C: ControlApi>(
     Err(Failure::new(Reason::Conflict, message))
 }
 
-/// Writes what this node is; whether the Node of that name is its own.
-async fn write<C: ControlApi>(objects: &Objects<C>, machine: &Machine) -> Result<bool, Failure> {
+/// Writes what this node is; whether the Node of that name is its own. One that is made asks for
+/// the `range` of addresses that its pods have already.
+async fn write<C: ControlApi>(
+    objects: &Objects<C>,
+    machine: &Machine,
+    range: Option<Ipv4Net>,
+) -> Result<bool, Failure> {
     let writer = Writer::own("agent");
+    let mut spec = json!({});
+    if let Some(range) = range {
+        spec["podCIDR"] = json!(range.to_string());
+    }
     let name = node_name(&machine.name);
     let found = match objects.get(&name).await {
         Err(failure) if failure.reason == Reason::NotFound => {
@@ -280,7 +295,7 @@ async fn write<C: ControlApi>(objects: &Objects<C>, machine: &Machine) -> Result
                     "name": machine.name, "labels": machine.labels(),
                     "annotations": machine.annotations(),
                 },
-                "spec": {},
+                "spec": spec,
             });
             match objects.create(&kinds::NODES, "", object, &writer).await {
                 Err(failure) if failure.reason == Reason::AlreadyExists => return Ok(false),
@@ -326,13 +341,22 @@ pub(super) async fn keep<C: ControlApi>(
     objects: Objects<C>,
     machines: Vec<Machine>,
 ) {
+    let mut ranges: BTreeMap<&str, Ipv4Net> = BTreeMap::new();
     loop {
         clock::sleep(KEEP_INTERVAL).await;
         for machine in &machines {
             let found = mirror.look().get(&kinds::NODES, "", &machine.name);
-            let is_there = found.is_some();
-            if !is_there && let Err(failure) = write(&objects, machine).await {
+            if let Some(node) = found {
+                ranges.extend(pod_network::range(&node).map(|range| (&*machine.name, range)));
+                continue;
+            }
+            let range = ranges.get(&*machine.name).copied();
+            if let Err(failure) = write(&objects, machine, range).await {
                 tracing::debug!(%failure, "this node is not registered for pods anew yet");
+                if failure.reason == Reason::Invalid {
+                    // Another node has its range by now.
+                    ranges.remove(&*machine.name);
+                }
             }
         }
     }

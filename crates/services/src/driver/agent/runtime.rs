@@ -1,10 +1,11 @@
 //! What the agent asks of whatever runs containers. One driver runs them as processes of the
 //! machine; another one runs nothing and reports as if it did.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::Ipv4Addr, sync::Arc, time::Duration};
 
-use atoll_world::clock;
+use atoll_world::{clock, net::Stream};
 use bytes::Bytes;
+use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use crate::{
@@ -72,12 +73,35 @@ pub(crate) trait Runtime: Clone + Send + Sync + 'static {
     /// What it has from before the agent was started.
     fn found(&self) -> impl Future<Output = Vec<Found>> + Send;
 
-    /// Makes a pod's volumes and network; its addresses, none for the node's.
+    /// Makes a pod's volumes and network, with an address of the node's range if it has one of its
+    /// own; its addresses, none for the node's.
     fn prepare(
         &self,
         pod: Arc<Value>,
+        range: Option<Ipv4Net>,
         objects: Objects,
     ) -> impl Future<Output = Result<Vec<String>, PrepareFailure>> + Send;
+
+    /// Has pods of other machines' nodes reached: their ranges, and by which addresses; beside the
+    /// node's own range.
+    ///
+    /// # Errors
+    /// Which can't be, and why.
+    fn route(
+        &self,
+        own: Option<Ipv4Net>,
+        ranges: BTreeMap<Ipv4Net, Ipv4Addr>,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Connects to a port of a pod that runs here.
+    ///
+    /// # Errors
+    /// Nobody listens, in words.
+    fn connect(
+        &self,
+        pod: Arc<Value>,
+        port: u16,
+    ) -> impl Future<Output = Result<Stream, String>> + Send;
 
     /// The image of a container, fetched if need be; none if its program is one of the machine's.
     ///

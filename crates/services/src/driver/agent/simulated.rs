@@ -19,11 +19,13 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
+    net::Ipv4Addr,
     sync::Arc,
     time::Duration,
 };
 
-use atoll_world::{clock, task, watch};
+use atoll_world::{clock, net::Stream, task, watch};
+use ipnet::Ipv4Net;
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -271,8 +273,25 @@ impl Runtime for Simulated {
         found.collect()
     }
 
-    async fn prepare(&self, _: Arc<Value>, _: Objects) -> Result<Vec<String>, PrepareFailure> {
+    async fn prepare(
+        &self,
+        _: Arc<Value>,
+        _: Option<Ipv4Net>,
+        _: Objects,
+    ) -> Result<Vec<String>, PrepareFailure> {
         Ok(Vec::new())
+    }
+
+    async fn route(
+        &self,
+        _: Option<Ipv4Net>,
+        _: BTreeMap<Ipv4Net, Ipv4Addr>,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn connect(&self, _: Arc<Value>, _: u16) -> Result<Stream, String> {
+        Err("the pod is simulated: nothing listens".to_owned())
     }
 
     async fn image(

@@ -8,6 +8,7 @@ use std::{
 };
 
 use atoll_world::{clock, net, task};
+use ipnet::Ipv4Net;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -23,7 +24,7 @@ use crate::{
             environment::{self, Surroundings},
         },
         controllers::world::View as _,
-        kinds, object, versions,
+        kinds, object, pod_network, versions,
     },
     driver::{images::Image, mirror::Mirror},
 };
@@ -180,7 +181,8 @@ impl<R: Runtime> Shared<R> {
         match effect {
             Effect::Prepare { uid, pod } => {
                 let objects = self.objects(&pod);
-                let input = match self.runtime.prepare(pod, objects).await {
+                let range = self.range();
+                let input = match self.runtime.prepare(pod, range, objects).await {
                     Ok(ips) => Input::Prepared { uid, ips },
                     Err(failure) => Input::PrepareFailed {
                         uid,
@@ -289,6 +291,13 @@ impl<R: Runtime> Shared<R> {
         started.map(|at_ms| (at_ms, image_id))
     }
 
+    /// The addresses that this node's pods may have, as far as is known.
+    fn range(&self) -> Option<Ipv4Net> {
+        let look = self.mirror.look();
+        let node = look.get(&kinds::NODES, "", &self.node.name)?;
+        pod_network::range(&node)
+    }
+
     /// Finds what a pod may refer to.
     fn objects(&self, pod: &Value) -> Objects {
         let (mirror, namespace) = (self.mirror.clone(), object::namespace(pod).to_owned());
@@ -303,8 +312,7 @@ impl<R: Runtime> Shared<R> {
         match action {
             Action::Exec { argv } => self.runtime.exec(id.clone(), argv, ms).await,
             other => {
-                let address = self.node.ips.first().cloned().unwrap_or_default();
-                let acted = clock::timeout(limit, actions::act(other, &address)).await;
+                let acted = clock::timeout(limit, actions::act(other)).await;
                 acted.unwrap_or_else(|_| Err(format!("no answer within {ms} ms")))
             }
         }

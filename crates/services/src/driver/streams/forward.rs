@@ -1,8 +1,8 @@
 //! Connections to ports of a pod that runs at this node.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
-use atoll_world::{net, task};
+use atoll_world::{net::Stream, task};
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use tokio::{
@@ -12,10 +12,8 @@ use tokio::{
 
 use crate::{
     api::Ends,
-    core::{
-        ports,
-        streams::{ConnectionId, Forward, PIECE_BYTES_MAX},
-    },
+    core::streams::{ConnectionId, Forward, PIECE_BYTES_MAX},
+    driver::agent::runtime::Runtime,
 };
 
 /// So many connections one session may have open.
@@ -24,17 +22,14 @@ const CONNECTIONS_MAX: usize = 256;
 const PIECES_MAX: usize = 8;
 /// So much waits to be said, of all connections together.
 const SAID_MAX: usize = 32;
-/// How long a program may take to accept a connection.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// What one connection is handed. Its end is the end of what the client sends.
 type Pieces = mpsc::Sender<Bytes>;
 
 /// Begins a session.
-pub(super) fn forward(pod: &Value) -> Ends<Forward, Forward> {
+pub(super) fn forward<R: Runtime>(runtime: R, pod: Arc<Value>) -> Ends<Forward, Forward> {
     let (heard, mut hears) = mpsc::channel(SAID_MAX);
     let (says, said) = mpsc::channel(SAID_MAX);
-    let pod = pod.clone();
     task::spawn(async move {
         let mut open: BTreeMap<ConnectionId, Pieces> = BTreeMap::new();
         while let Some(told) = hears.recv().await {
@@ -51,8 +46,21 @@ pub(super) fn forward(pod: &Value) -> Ends<Forward, Forward> {
                     }
                     let (pieces, takes) = mpsc::channel(PIECES_MAX);
                     open.insert(id, pieces);
-                    let addresses = addresses(&pod, port);
-                    task::spawn(connection(id, addresses, port, takes, says.clone()));
+                    let connecting = {
+                        let (runtime, pod) = (runtime.clone(), pod.clone());
+                        async move { runtime.connect(pod, port).await }
+                    };
+                    let says = says.clone();
+                    task::spawn(async move {
+                        match connecting.await {
+                            Ok(stream) => connection(id, stream, takes, says).await,
+                            Err(why) => {
+                                let why =
+                                    format!("failed to connect to port {port} of the pod: {why}");
+                                let _ = says.send(Forward::Failed(id, why)).await;
+                            }
+                        }
+                    });
                 }
                 Forward::Data(id, bytes) => {
                     if let Some(pieces) = open.get(&id)
@@ -70,47 +78,12 @@ pub(super) fn forward(pod: &Value) -> Ends<Forward, Forward> {
     Ends { heard, said }
 }
 
-/// Where a port of a pod may be: a program that shares the machine's network may listen on
-/// loopback only.
-fn addresses(pod: &Value, port: u16) -> Vec<String> {
-    let port = ports::real(pod, port);
-    let at = |host: &str| match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    };
-    let pod_ip = pod["status"]["podIP"].as_str().filter(|ip| !ip.is_empty());
-    let shares = pod["status"]["podIP"] == pod["status"]["hostIP"];
-    let mut all = Vec::new();
-    if shares {
-        all.push(at("127.0.0.1"));
-    }
-    all.extend(pod_ip.map(at));
-    all
-}
-
 async fn connection(
     id: ConnectionId,
-    addresses: Vec<String>,
-    port: u16,
+    stream: Stream,
     mut takes: mpsc::Receiver<Bytes>,
     says: mpsc::Sender<Forward>,
 ) {
-    let mut stream = Err("the pod has no address yet".to_owned());
-    for address in &addresses {
-        let connected = net::connect(address, CONNECT_MAX).await;
-        stream = connected.map_err(|error| error.to_string());
-        if stream.is_ok() {
-            break;
-        }
-    }
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(why) => {
-            let why = format!("failed to connect to port {port} of the pod: {why}");
-            let _ = says.send(Forward::Failed(id, why)).await;
-            return;
-        }
-    };
     let (mut reads, mut writes) = tokio::io::split(stream);
     let writing = async {
         while let Some(bytes) = takes.recv().await {

@@ -119,6 +119,10 @@ impl<R: Runtime> Sessions for Everywhere<R> {
     }
 }
 
+fn no_pods() -> Failure {
+    Failure::new(Reason::NotFound, "no pods run on this node")
+}
+
 impl<R: Runtime> Here<R> {
     async fn process(
         &self,
@@ -126,16 +130,19 @@ impl<R: Runtime> Here<R> {
         options: ExecOptions,
     ) -> Result<Ends<ToContainer, FromContainer>, Failure> {
         let Some(runtime) = &self.runtime else {
-            return Err(Failure::new(Reason::NotFound, "no pods run on this node"));
+            return Err(no_pods());
         };
         runtime.process(pod.uid.clone(), options).await
     }
 
     fn forward(&self, pod: &Running) -> Result<Ends<Forward, Forward>, Failure> {
+        let Some(runtime) = self.runtime.clone() else {
+            return Err(no_pods());
+        };
         let look = self.mirror.look();
         let found = look.get(&kinds::PODS, &pod.namespace, &pod.name);
         match found.filter(|found| object::uid(found) == pod.uid) {
-            Some(found) => Ok(forward::forward(&found)),
+            Some(found) => Ok(forward::forward(runtime, found)),
             None => Err(Failure::not_found("", "pods", &pod.name)),
         }
     }

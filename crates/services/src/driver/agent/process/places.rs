@@ -41,6 +41,16 @@ impl Places {
         self.pod(uid).join("work").join(container)
     }
 
+    /// The address of a pod that has one of its own.
+    pub(super) fn address(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("network").join("address")
+    }
+
+    /// The network namespace of a pod that has an address of its own.
+    pub(super) fn namespace(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("network").join("namespace")
+    }
+
     /// What a container of an image has changed of it.
     pub(super) fn sandbox(&self, id: &AttemptId) -> PathBuf {
         self.pod(&id.uid).join("sandbox").join(&id.container)

@@ -7,7 +7,7 @@
 //! | `stop-signals/NAME` | what its image would be asked to end by |
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
 };
 
@@ -17,9 +17,9 @@ use atoll_world::{
 };
 use serde_json::Value;
 
-use super::places::Places;
+use super::{network, places::Places};
 use crate::{
-    core::{agent::AttemptId, dns::resolv_conf, image::Keyring, object},
+    core::{agent::AttemptId, dns::resolv_conf, image::Keyring, object, pod_network},
     driver::{
         agent::{process::exits::LAST_WORDS, volumes},
         images::Image,
@@ -32,6 +32,8 @@ const LAST_WORDS_PATH: &str = "/dev/termination-log";
 const STOP_SIGNAL: &str = "SIGTERM";
 /// The longest host name that the kernel takes, in bytes.
 const HOST_NAME_BYTES_MAX: usize = 63;
+/// What every pod with a network of its own knows of hosts.
+const OWN_HOSTS: &str = "127.0.0.1\tlocalhost\n";
 /// No more of the machine's own list of hosts is handed on.
 const HOSTS_BYTES_MAX: u64 = 64 * 1024;
 
@@ -90,7 +92,12 @@ pub(super) fn of(
     write(&places.stop_signal(id), image.config.stop_signal.as_bytes())?;
     let mut sandbox = SandboxSpec::new(image.layers.clone(), folder);
     sandbox.host_name = host_name(pod);
-    sandbox.mounts = own_files(places, resolver, id, pod, container)?;
+    let address = match pod_network::has_own(pod) {
+        true => network::address(places, &id.uid),
+        false => None,
+    };
+    sandbox.network = address.map(|_| places.namespace(&id.uid));
+    sandbox.mounts = own_files(places, resolver, id, pod, address)?;
     let volumes = volumes::mounts(places, &id.uid, pod, container)?;
     sandbox.mounts.extend(volumes);
     sandbox.user = image.config.user.clone();
@@ -143,8 +150,9 @@ fn own_files(
     resolver: &Resolver,
     id: &AttemptId,
     pod: &Value,
-    container: &Value,
+    address: Option<Ipv4Addr>,
 ) -> Result<Vec<MountSpec>, String> {
+    let container = volumes::container(pod, &id.container);
     let etc = places.etc(id);
     let resolv = resolv_conf(
         pod,
@@ -155,7 +163,7 @@ fn own_files(
     let host_name = host_name(pod);
     let files = [
         ("hostname", format!("{host_name}\n")),
-        ("hosts", hosts(pod, &host_name)),
+        ("hosts", hosts(pod, address, &host_name)),
         ("resolv.conf", resolv),
     ];
     let mut mounts = Vec::new();
@@ -182,15 +190,22 @@ fn mount(source: PathBuf, target: PathBuf) -> MountSpec {
     }
 }
 
-/// The machine's own list, since its network is the container's, with what the pod adds.
-fn hosts(pod: &Value, host_name: &str) -> String {
-    let own = tree::read_file(Path::new("/etc/hosts"), HOSTS_BYTES_MAX);
-    let own = own.ok().flatten().unwrap_or_default();
-    let mut text = String::from_utf8_lossy(&own).into_owned();
+/// What is to be known of hosts without asking: the machine's own list where its network is the
+/// pod's, and what the pod adds.
+fn hosts(pod: &Value, address: Option<Ipv4Addr>, host_name: &str) -> String {
+    let mut text = match address {
+        Some(_) => OWN_HOSTS.to_owned(),
+        None => {
+            let own = tree::read_file(Path::new("/etc/hosts"), HOSTS_BYTES_MAX);
+            let own = own.ok().flatten().unwrap_or_default();
+            String::from_utf8_lossy(&own).into_owned()
+        }
+    };
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    text.push_str(&format!("127.0.0.1\t{host_name}\n"));
+    let address = address.unwrap_or(Ipv4Addr::LOCALHOST);
+    text.push_str(&format!("{address}\t{host_name}\n"));
     for alias in object::items(&pod["spec"]["hostAliases"]) {
         let names = alias["hostnames"].as_array().into_iter().flatten();
         let names: Vec<&str> = names.filter_map(Value::as_str).collect();
@@ -238,6 +253,10 @@ mod tests {
             "hostname": "db", "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["x", "y"]}],
         }});
         assert_eq!(host_name(&pod), "db");
-        assert!(hosts(&pod, "db").ends_with("\n127.0.0.1\tdb\n10.0.0.1\tx y\n"));
+        let shared = hosts(&pod, None, "db");
+        assert!(shared.ends_with("\n127.0.0.1\tdb\n10.0.0.1\tx y\n"));
+        let own = hosts(&pod, Some(Ipv4Addr::new(10, 244, 0, 2)), "db");
+        let wanted = "127.0.0.1\tlocalhost\n10.244.0.2\tdb\n10.0.0.1\tx y\n";
+        assert_eq!(own, wanted);
     }
 }
