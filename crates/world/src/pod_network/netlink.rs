@@ -142,7 +142,15 @@ impl<M: Message> Answers<M> {
     }
 
     fn take_message(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        let message = NetlinkMessage::<M>::deserialize(bytes).map_err(io::Error::other)?;
+        let message = match NetlinkMessage::<M>::deserialize(bytes) {
+            Ok(message) => message,
+            // An interface of a kind that is newer than this program is no reason to know none.
+            Err(error) if is_one_of_many(bytes) => {
+                tracing::warn!(%error, "the kernel's description of an interface, address or route can't be read; it is passed over");
+                return Ok(false);
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        };
         self.is_torn |= message.header.flags & NLM_F_DUMP_INTR != 0;
         match message.payload {
             NetlinkPayload::Done(_) => return Ok(true),
@@ -153,4 +161,11 @@ impl<M: Message> Answers<M> {
         }
         Ok(false)
     }
+}
+
+/// Whether it is what was asked for, and not what the kernel says of the question
+/// (`NLMSG_MIN_TYPE`).
+fn is_one_of_many(bytes: &[u8]) -> bool {
+    const FIRST: u16 = 0x10;
+    NetlinkBuffer::new_checked(bytes).is_ok_and(|head| head.message_type() >= FIRST)
 }
