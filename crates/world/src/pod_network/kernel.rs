@@ -41,6 +41,8 @@ pub(super) struct Link {
     pub(super) kind: Option<InfoKind>,
     /// Whether it is switched on.
     pub(super) is_up: bool,
+    /// The longest packet that it takes, in bytes.
+    pub(super) mtu: u32,
 }
 
 /// An address of an interface.
@@ -163,6 +165,19 @@ impl Kernel {
         done.map(drop).map_err(failed)
     }
 
+    /// Says how long packets can be at an interface, in bytes.
+    pub(super) fn set_mtu(&mut self, link: &Link, mtu: u32) -> Result<(), NetworkError> {
+        if link.mtu == mtu {
+            return Ok(());
+        }
+        let mut message = LinkMessage::default();
+        message.header.index = link.index;
+        message.attributes = vec![LinkAttribute::Mtu(mtu)];
+        let done = self.0.ask(Message::SetLink(message), 0);
+        let failed = NetworkError::system(format!("set the MTU of {} to {mtu}", link.name));
+        done.map(drop).map_err(failed)
+    }
+
     /// Removes an interface; fine if it is not there.
     pub(super) fn remove_link(&mut self, link: &Link) -> Result<(), NetworkError> {
         let mut message = LinkMessage::default();
@@ -241,11 +256,13 @@ fn read_link(message: Message) -> Option<Link> {
         peer: None,
         kind: None,
         is_up: message.header.flags.contains(LinkFlags::Up),
+        mtu: 0,
     };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Controller(index) => link.bridge = Some(index),
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Link(index) => link.peer = Some(index),
             LinkAttribute::LinkInfo(infos) => {
                 link.kind = infos.into_iter().find_map(|info| match info {

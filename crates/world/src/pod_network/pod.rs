@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     NetworkError, Setup, bridge, filter,
     kernel::{Address, Kernel, LOCAL_TABLE, Link, MAIN_TABLE, Route},
-    namespace, settings,
+    namespace, routes, settings,
 };
 
 /// What its interface is called inside.
@@ -32,6 +32,13 @@ pub(super) fn pair_name(bridge: &str, name: &str) -> String {
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let length = super::INTERFACE_NAME_BYTES_MAX - PREFIX.len();
     format!("{PREFIX}{}", &hex[..length])
+}
+
+/// What a pod's interface is to be like.
+struct Wanted {
+    address: Ipv4Net,
+    mtu: u32,
+    is_guarded: bool,
 }
 
 /// Makes a pod's network, or finds it as it should be; with a guard before its loopback, or
@@ -60,9 +67,16 @@ pub(super) fn join(
         machine.add_pair((&pair, bridge.index), other, hardware)?;
     }
     let outside = machine.link(&pair)?.ok_or_else(|| gone(&pair))?;
+    let mtu = routes::mtu(&mut machine)?;
     settings::disable_ipv6(&pair)?;
+    machine.set_mtu(&outside, mtu)?;
     machine.set_up(&outside)?;
-    within(&namespace, file, || configure(setup, address, is_guarded))
+    let wanted = Wanted {
+        address,
+        mtu,
+        is_guarded,
+    };
+    within(&namespace, file, || configure(setup, &wanted))
 }
 
 /// Ends a pod's network.
@@ -109,8 +123,9 @@ fn is_whole(inside: Option<&Link>, outside: Option<&Link>, bridge: &Link) -> boo
 /// In the namespace: readies it for its interface, before it would get addresses of IPv6, and
 /// looks whether that is there with its address.
 fn prepare(address: Ipv4Net) -> Result<Option<Link>, NetworkError> {
-    // Nothing is to wait for addresses that lead nowhere.
-    settings::disable_ipv6("all")?;
+    // Nothing is to wait for addresses that lead nowhere. Its loopback keeps `::1`, on which
+    // programs listen that mean `localhost`.
+    settings::disable_ipv6("default")?;
     let mut kernel = Kernel::open()?;
     if let Some(loopback) = kernel.link("lo")? {
         kernel.set_up(&loopback)?;
@@ -134,10 +149,10 @@ fn remove_inside() -> Result<(), NetworkError> {
 }
 
 /// In the namespace: gives its interface its address and routes.
-fn configure(setup: &Setup, address: Ipv4Net, is_guarded: bool) -> Result<(), NetworkError> {
+fn configure(setup: &Setup, wanted: &Wanted) -> Result<(), NetworkError> {
     let mut kernel = Kernel::open()?;
     let link = kernel.link(INSIDE)?.ok_or_else(|| gone(INSIDE))?;
-    if is_guarded {
+    if wanted.is_guarded {
         filter::guard_pod(setup, INSIDE)?;
     }
     // What comes back from addresses of loopback.
@@ -145,8 +160,9 @@ fn configure(setup: &Setup, address: Ipv4Net, is_guarded: bool) -> Result<(), Ne
     let index = link.index;
     kernel.add_address(Address {
         index,
-        net: address,
+        net: wanted.address,
     })?;
+    kernel.set_mtu(&link, wanted.mtu)?;
     kernel.set_up(&link)?;
     let route = |to: Ipv4Net, table: u8| Route {
         table,

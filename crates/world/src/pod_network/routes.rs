@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::{
     NetworkError, Setup,
-    kernel::{Kernel, MAIN_TABLE, Route},
+    kernel::{Kernel, Link, MAIN_TABLE, Route},
     settings,
 };
 
@@ -17,6 +17,10 @@ use super::{
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(97);
 /// Routes of an operator, who gives them lower metrics, win over ours.
 const METRIC_MIN: u32 = 1 << 16;
+/// That of Ethernet, in bytes.
+const MTU_MAX: u32 = 1_500;
+/// What every link takes that has IPv4 (RFC 791, section 3.1), in bytes.
+const MTU_MIN: u32 = 576;
 
 /// Whether a route was set by a node of this machine.
 pub(super) fn is_ours(route: &Route) -> bool {
@@ -68,17 +72,30 @@ pub(super) fn remove_all(kernel: &mut Kernel, bridge: &str) -> Result<(), Networ
     routes.iter().try_for_each(|route| remove(kernel, route))
 }
 
-/// Switches forwarding on where packets for pods come in: at the interfaces that lead to default
-/// gateways and to other nodes.
+/// Switches forwarding on where packets for pods come in.
 pub(super) fn forward_from_outside(kernel: &mut Kernel) -> Result<(), NetworkError> {
+    let links = uplinks(kernel)?;
+    let mut names = links.iter().map(|link| &link.name);
+    names.try_for_each(|name| settings::set_ipv4(name, "forwarding", "1"))
+}
+
+/// How long packets of pods can be: no longer than any way out of the machine takes them. Who is
+/// outside and sends longer ones might never be told, since those that would tell are often not
+/// let through.
+pub(super) fn mtu(kernel: &mut Kernel) -> Result<u32, NetworkError> {
+    let links = uplinks(kernel)?;
+    let least = links.iter().map(|link| link.mtu).min();
+    Ok(least.map_or(MTU_MAX, |mtu| mtu.clamp(MTU_MIN, MTU_MAX)))
+}
+
+/// The interfaces that lead to default gateways and to other nodes.
+fn uplinks(kernel: &mut Kernel) -> Result<Vec<Link>, NetworkError> {
     let routes = kernel.routes()?.into_iter();
     let routes = routes.filter(|route| route.to.prefix_len() == 0 || is_ours(route));
     let indices: BTreeSet<u32> = routes.filter_map(|route| route.index).collect();
-    let links = kernel.links()?.into_iter();
-    for link in links.filter(|link| indices.contains(&link.index)) {
-        settings::set_ipv4(&link.name, "forwarding", "1")?;
-    }
-    Ok(())
+    let mut links = kernel.links()?;
+    links.retain(|link| indices.contains(&link.index));
+    Ok(links)
 }
 
 /// The routes that this node has set.

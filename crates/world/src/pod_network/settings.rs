@@ -11,7 +11,8 @@ pub(super) fn set_ipv4(interface: &str, setting: &str, value: &str) -> Result<()
     set(&format!("ipv4/conf/{interface}/{setting}"), value)
 }
 
-/// Switches IPv6 off for an interface, or for all with `all`; fine where there is none.
+/// Switches IPv6 off for an interface, or with `default` for those that are made later; fine where
+/// there is no IPv6.
 pub(super) fn disable_ipv6(interface: &str) -> Result<(), NetworkError> {
     let setting = format!("ipv6/conf/{interface}/disable_ipv6");
     match path(&setting).exists() {

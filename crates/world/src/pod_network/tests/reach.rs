@@ -56,17 +56,47 @@ fn addresses_of_the_cluster_are_the_machine_s_and_loopback_is_a_pod_s_own() {
 }
 
 #[test]
-fn a_pod_has_no_ipv6_and_nothing_more_is_forwarded() {
+fn a_pod_has_no_ipv6_but_on_loopback() {
     on_machine(|machine| {
         let network = machine.open("10.9.1.0/24");
         let web = machine.join(&network, "web", "10.9.1.2");
         let addresses = inside(&web, || {
             std::fs::read_to_string("/proc/thread-self/net/if_inet6")
         });
-        assert_eq!(addresses.unwrap(), "");
+        let addresses = addresses.unwrap();
+        let names = addresses.split_whitespace().skip(5).step_by(6);
+        assert_eq!(names.collect::<Vec<_>>(), ["lo"]);
+        let listener = machine.listen(&web, "[::1]:80");
+        let client = connect_within(&web, at("[::1]:80"), WAIT).unwrap();
+        assert_talk(&client, &listener);
+    });
+}
+
+#[test]
+fn nothing_is_forwarded_but_for_pods() {
+    on_machine(|machine| {
+        let _network = machine.open("10.9.1.0/24");
         assert_eq!(setting("pods", "forwarding"), "1");
         assert_eq!(setting("lo", "forwarding"), "0");
         assert_eq!(setting("all", "forwarding"), "0");
+    });
+}
+
+#[test]
+fn packets_of_pods_are_no_longer_than_what_leaves_the_machine() {
+    on_machine(|machine| {
+        let mtu = |link: &str| Kernel::open().unwrap().link(link).unwrap().unwrap().mtu;
+        let network = machine.open("10.9.1.0/24");
+        let web = machine.join(&network, "web", "10.9.1.2");
+        assert_eq!(inside(&web, || mtu("eth0")), 1_500);
+        machine.neighbour();
+        machine.route("0.0.0.0/0", "192.168.7.2");
+        let mut kernel = Kernel::open().unwrap();
+        let uplink = kernel.link("wan").unwrap().unwrap();
+        kernel.set_mtu(&uplink, 1_400).unwrap();
+        machine.join(&network, "web", "10.9.1.2");
+        assert_eq!(inside(&web, || mtu("eth0")), 1_400);
+        assert_eq!(mtu("pods"), 1_400);
     });
 }
 
