@@ -186,6 +186,18 @@ impl PodNetwork {
         pod::join(&self.setup, file, (name, address), is_guarded)
     }
 
+    /// Has a file keep the network of a pod again, which one of the pod's processes is in, if the file
+    /// doesn't: where the service manager gives each start of the node mounts of its own, what the
+    /// last one mounted is not there. To be called before [`PodNetwork::join`], which would make
+    /// another network. Says whether the file keeps one now: not if the process is in the machine's
+    /// network.
+    ///
+    /// # Errors
+    /// See [`NetworkError`]: the process has ended, say.
+    pub fn find_again(&self, file: &Path, process: u32) -> Result<bool, NetworkError> {
+        pod::find_again(file, process)
+    }
+
     /// Sets the routes to the pods of other nodes: their ranges, and the addresses of their
     /// machines. Those that were set before and are not among them are taken away. A machine's own
     /// address is fine: its other nodes' bridges are reached without a route.

@@ -7,7 +7,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::{fd::AsFd, unix::fs::OpenOptionsExt as _},
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
     path::Path,
     thread,
 };
@@ -43,15 +46,32 @@ pub(super) fn open(file: &Path) -> io::Result<Option<File>> {
 
 /// Makes a namespace that a file keeps, and the file.
 pub(super) fn make(file: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    options.open(file)?;
+    make_file(file)?;
     on_thread(|| {
         leave_network()?;
         rustix::mount::mount_bind(OWN, file)?;
         Ok(())
     })?;
     open(file)?.ok_or_else(|| io::Error::other("it is gone"))
+}
+
+/// Has a file keep the namespace that a process is in; whether it is another than the calling
+/// thread's, and so is kept.
+pub(super) fn keep(file: &Path, process: u32) -> io::Result<bool> {
+    let theirs = format!("/proc/{process}/ns/net");
+    if fs::metadata(&theirs)?.ino() == fs::metadata(OWN)?.ino() {
+        return Ok(false);
+    }
+    make_file(file)?;
+    rustix::mount::mount_bind(theirs, file)?;
+    Ok(true)
+}
+
+/// Makes the file that a namespace can be mounted on.
+fn make_file(file: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(file).map(drop)
 }
 
 /// Ends what keeps a namespace, and removes the file; fine if it is not there.

@@ -79,6 +79,17 @@ pub(super) fn join(
     within(&namespace, file, || configure(setup, &wanted))
 }
 
+/// Has a file keep the network that a process is in; whether it keeps one.
+pub(super) fn find_again(file: &Path, process: u32) -> Result<bool, NetworkError> {
+    let found = namespace::open(file).map_err(NetworkError::file("look at", file))?;
+    if found.is_some() {
+        return Ok(true);
+    }
+    let kept = namespace::keep(file, process);
+    let operation = format!("keep the network of the process {process} at");
+    kept.map_err(NetworkError::file(&operation, file))
+}
+
 /// Ends a pod's network.
 pub(super) fn leave(bridge: &str, file: &Path, name: &str) -> Result<(), NetworkError> {
     let mut machine = Kernel::open()?;

@@ -41,6 +41,28 @@ fn what_is_there_is_found_and_left_alone() {
 }
 
 #[test]
+fn a_network_is_found_by_who_is_in_it() {
+    on_machine(|machine: &Machine| {
+        let network = machine.open("10.9.1.0/24");
+        let web = machine.join(&network, "web", "10.9.1.2");
+        let program = places::Program::start(&web);
+        let pid = program.0.id();
+        assert!(network.find_again(&web, pid).unwrap());
+        // Its mount is lost, as that of a service that starts anew is.
+        let before = machine.links();
+        rustix::mount::unmount(&web, rustix::mount::UnmountFlags::DETACH).unwrap();
+        let own = rustix::thread::gettid().as_raw_nonzero().get();
+        assert!(!network.find_again(&web, own.cast_unsigned()).unwrap());
+        assert!(network.find_again(&web, pid).unwrap());
+        machine.join(&network, "web", "10.9.1.2");
+        assert_eq!(machine.links(), before);
+        drop(program);
+        leave("pods", &web, "web").unwrap();
+        assert!(network.find_again(&web, pid).is_err());
+    });
+}
+
+#[test]
 fn a_pair_that_is_torn_is_made_whole() {
     on_machine(|machine: &Machine| {
         let network = machine.open("10.9.1.0/24");

@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -165,6 +166,27 @@ fn give(kernel: &mut Kernel, name: &str, address: &str) -> u32 {
     kernel.add_address(Address { index, net }).unwrap();
     kernel.set_up(&link).unwrap();
     index
+}
+
+/// A program in a pod that does nothing, and ends with its test.
+pub(super) struct Program(pub(super) Child);
+
+impl Program {
+    pub(super) fn start(pod: &Path) -> Program {
+        let mut command = Command::new("sleep");
+        command
+            .arg("1000")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Program(inside(pod, || command.spawn().unwrap()))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Does something in a pod.
