@@ -10,10 +10,10 @@
 //! bridge, and both ends take packets of such addresses from it (`route_localnet`,
 //! networking/ip-sysctl of the kernel's documentation).
 //!
-//! Packets of pods that leave the cluster's pods leave as the machine's (masquerading), by a table of
-//! the packet filter that has the bridge's name. It also keeps pods from the rest of the machine's
-//! loopback network, which `route_localnet` would open to who makes packets by hand; a table in each
-//! pod's namespace keeps its neighbours from its own.
+//! What pods send to others than pods leaves the machine as if it had sent it (masquerading), by a
+//! table of the packet filter that has the bridge's name. That also keeps pods from the rest of the
+//! machine's loopback network, which `route_localnet` would open to who makes packets by hand; a
+//! table in each pod's namespace keeps its neighbours from its own.
 //!
 //! Invariants:
 //! - what is there already and as it should be is left alone, so that a node that starts anew finds
@@ -175,7 +175,7 @@ impl PodNetwork {
     }
 
     /// Makes the network of a pod, kept at a file, or finds it as it should be. The folder of the
-    /// file has to be there. The name is the pod's alone on this machine's node.
+    /// file has to be there. The name is the pod's alone on this node, and as long as is liked.
     ///
     /// # Errors
     /// See [`NetworkError`].
@@ -201,6 +201,10 @@ impl PodNetwork {
     /// Sets the routes to the pods of other nodes: their ranges, and the addresses of their
     /// machines. Those that were set before and are not among them are taken away. A machine's own
     /// address is fine: its other nodes' bridges are reached without a route.
+    ///
+    /// To be called now and then, too: what is there is left alone, and what somebody took away,
+    /// as systemd-networkd does with routes that it doesn't know (`ManageForeignRoutes=`), is set
+    /// again. So is forwarding, where another interface leads out of the machine now.
     ///
     /// The answer has what could not be set, and why: machines that are not neighbours, above all,
     /// since those between would have to know of pods, too.

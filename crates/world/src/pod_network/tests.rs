@@ -7,6 +7,8 @@ mod routes;
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
+use rustix::io::Errno;
+
 use self::places::{Machine, net, on_machine};
 use super::*;
 
@@ -200,4 +202,19 @@ fn who_may_not_is_told_what_it_takes() {
         );
         assert!(told.contains("CAP_NET_ADMIN"), "{told}");
     });
+}
+
+#[test]
+fn what_the_kernel_lacks_is_told() {
+    for errno in [Errno::OPNOTSUPP, Errno::PROTONOSUPPORT, Errno::NOENT] {
+        let failed = NetworkError::of("make a table", "nf_tables")(errno.into());
+        let told = failed.to_string();
+        assert!(matches!(failed, NetworkError::Unsupported { .. }), "{told}");
+        assert!(
+            told.starts_with("can't make a table: ") && told.contains("modules nf_tables"),
+            "{told}"
+        );
+    }
+    let failed = NetworkError::of("make a table", "nf_tables")(Errno::NOBUFS.into());
+    assert!(matches!(failed, NetworkError::System { .. }), "{failed}");
 }

@@ -50,6 +50,14 @@ fn routes_are_set_and_taken_back() {
             assert!(network.route(&others).unwrap().is_empty());
             assert_eq!(machine.routes(), others);
         }
+        // Somebody took it away.
+        assert!(network.route(&[(one, a)]).unwrap().is_empty());
+        let mut kernel = Kernel::open().unwrap();
+        let routes = kernel.routes().unwrap();
+        let lost = routes.iter().find(|route| route.to == one).unwrap();
+        kernel.remove_route(lost).unwrap();
+        assert!(network.route(&[(one, a)]).unwrap().is_empty());
+        assert_eq!(machine.routes(), [(one, a)]);
         // Where a route led before is nowhere when its machine is far.
         assert!(network.route(&[(one, a)]).unwrap().is_empty());
         assert_eq!(network.route(&[(one, far)]).unwrap().len(), 1);
