@@ -3,7 +3,7 @@
 //! A [`Listener`] hands out [`Incoming`] connections at once; the TLS handshake is the
 //! connection's own task's work and bounded in time, so that nobody who dawdles holds up the
 //! others. One listener can serve peers and clients: what a TLS caller asks for
-//! ([`PEER_ALPN`] or not) decides whom it must prove to be. Every connection sends small
+//! ([`PEER_ALPN`](crate::pki::tls::PEER_ALPN) or not) decides whom it must prove to be. Every connection sends small
 //! writes at once and finds out about a dead other side by itself.
 
 #![allow(
@@ -13,20 +13,24 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use parking_lot::RwLock;
 use rustix::net::sockopt;
-use rustls::{ClientConfig, ServerConfig, pki_types::ServerName, server::Acceptor};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsConnector;
 
-use crate::{clock, pki::tls::PEER_ALPN, random};
+use crate::{clock, random};
 
 mod datagrams;
+mod incoming;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use datagrams::{Datagrams, datagrams_to, listen_datagrams};
+pub use incoming::{Incoming, TlsAcceptor};
 use stream::Kind;
 pub use stream::Stream;
 
@@ -229,60 +233,6 @@ fn prepare(tcp: &TcpStream, unacknowledged_max: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// An accepted connection that has said nothing yet.
-#[derive(Debug)]
-pub struct Incoming {
-    tcp: TcpStream,
-    peer: SocketAddr,
-}
-
-impl Incoming {
-    /// Who called.
-    pub fn peer_address(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// The connection without TLS.
-    pub fn plain(self) -> Stream {
-        Stream {
-            kind: Kind::Plain(self.tcp),
-            peer: self.peer,
-        }
-    }
-
-    /// The connection under TLS. Meant for the connection's own task.
-    ///
-    /// # Errors
-    /// `Tls`, `Timeout`, `NotServed`.
-    pub async fn handshake(self, acceptor: &TlsAcceptor) -> Result<Stream, NetError> {
-        let Incoming { tcp, peer } = self;
-        let shake = async {
-            let failed = |source| NetError::Tls {
-                address: peer.to_string(),
-                source,
-            };
-            let start = LazyConfigAcceptor::new(Acceptor::default(), tcp)
-                .await
-                .map_err(failed)?;
-            let offers_peer_link = start
-                .client_hello()
-                .alpn()
-                .is_some_and(|mut offered| offered.any(|name| name == PEER_ALPN));
-            let config = acceptor
-                .config(offers_peer_link)
-                .ok_or_else(|| NetError::NotServed {
-                    address: peer.to_string(),
-                })?;
-            let tls = start.into_stream(config).await.map_err(failed)?;
-            Ok(Stream {
-                kind: Kind::Tls(Box::new(tls.into())),
-                peer,
-            })
-        };
-        within(HANDSHAKE_TIMEOUT, &peer.to_string(), shake).await
-    }
-}
-
 async fn within<T>(
     limit: Duration,
     address: &str,
@@ -294,37 +244,6 @@ async fn within<T>(
             address: address.to_owned(),
             after: limit,
         }),
-    }
-}
-
-/// The certificates of a listener, which can be replaced while it runs.
-#[derive(Clone, Debug, Default)]
-pub struct TlsAcceptor(Arc<RwLock<AcceptorConfigs>>);
-
-#[derive(Debug, Default)]
-struct AcceptorConfigs {
-    clients: Option<Arc<ServerConfig>>,
-    peers: Option<Arc<ServerConfig>>,
-}
-
-impl TlsAcceptor {
-    /// For callers that ask for a peer link and for all others; `None`: not served here.
-    pub fn new(clients: Option<Arc<ServerConfig>>, peers: Option<Arc<ServerConfig>>) -> Self {
-        TlsAcceptor(Arc::new(RwLock::new(AcceptorConfigs { clients, peers })))
-    }
-
-    /// What later handshakes use, as after a renewal.
-    pub fn replace(&self, clients: Option<Arc<ServerConfig>>, peers: Option<Arc<ServerConfig>>) {
-        *self.0.write() = AcceptorConfigs { clients, peers };
-    }
-
-    fn config(&self, offers_peer_link: bool) -> Option<Arc<ServerConfig>> {
-        let configs = self.0.read();
-        if offers_peer_link {
-            configs.peers.clone()
-        } else {
-            configs.clients.clone()
-        }
     }
 }
 
@@ -351,7 +270,30 @@ pub async fn connect_tls(
     config: Arc<ClientConfig>,
     limit: Duration,
 ) -> Result<Stream, NetError> {
-    connect_tls_with(address, server_name, config, limit, UNACKNOWLEDGED_MAX).await
+    connect_tls_behind(address, &[], server_name, config, limit).await
+}
+
+/// As [`connect_tls`]; `preface` is sent in front of the handshake, as a PROXY header.
+///
+/// # Errors
+/// `BadAddress`, `Socket`, `Tls`, `Timeout`.
+pub async fn connect_tls_behind(
+    address: &str,
+    preface: &[u8],
+    server_name: &str,
+    config: Arc<ClientConfig>,
+    limit: Duration,
+) -> Result<Stream, NetError> {
+    let open = async {
+        let (mut tcp, peer) = connect_tcp(address, limit, UNACKNOWLEDGED_MAX).await?;
+        let written = tcp.write_all(preface).await;
+        written.map_err(|source| NetError::Socket {
+            address: address.to_owned(),
+            source,
+        })?;
+        begin_tls((tcp, peer), address, server_name, config).await
+    };
+    within(limit, address, open).await
 }
 
 /// As [`connect_tls`], dead after `unacknowledged_max` without an acknowledgement.
@@ -362,24 +304,33 @@ pub(crate) async fn connect_tls_with(
     limit: Duration,
     unacknowledged_max: Duration,
 ) -> Result<Stream, NetError> {
-    let shake = async {
-        let name =
-            ServerName::try_from(server_name.to_owned()).map_err(|error| NetError::BadAddress {
-                address: server_name.to_owned(),
-                source: io::Error::other(error),
-            })?;
-        let (tcp, peer) = connect_tcp(address, limit, unacknowledged_max).await?;
-        let tls = TlsConnector::from(config).connect(name, tcp).await;
-        let tls = tls.map_err(|source| NetError::Tls {
-            address: address.to_owned(),
-            source,
-        })?;
-        Ok(Stream {
-            kind: Kind::Tls(Box::new(tls.into())),
-            peer,
-        })
+    let open = async {
+        let connected = connect_tcp(address, limit, unacknowledged_max).await?;
+        begin_tls(connected, address, server_name, config).await
     };
-    within(limit, address, shake).await
+    within(limit, address, open).await
+}
+
+async fn begin_tls(
+    (tcp, peer): (TcpStream, SocketAddr),
+    address: &str,
+    server_name: &str,
+    config: Arc<ClientConfig>,
+) -> Result<Stream, NetError> {
+    let name =
+        ServerName::try_from(server_name.to_owned()).map_err(|error| NetError::BadAddress {
+            address: server_name.to_owned(),
+            source: io::Error::other(error),
+        })?;
+    let tls = TlsConnector::from(config).connect(name, tcp).await;
+    let tls = tls.map_err(|source| NetError::Tls {
+        address: address.to_owned(),
+        source,
+    })?;
+    Ok(Stream {
+        kind: Kind::Tls(Box::new(tls.into())),
+        peer,
+    })
 }
 
 async fn connect_tcp(

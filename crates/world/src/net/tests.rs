@@ -56,6 +56,33 @@ async fn plain_connections_carry_bytes() {
 }
 
 #[tokio::test]
+async fn what_stands_in_front_of_tls_is_read_first() {
+    let authority = Authority::create().unwrap();
+    let names = ["127.0.0.1".to_owned()];
+    let node = authority.issue_node(NodeId(1), &names, LEAF_LIFE).unwrap();
+    let trust = authority.trust();
+    let optional = tls::ClientCertificate::Optional;
+    let served = tls::listener_config(&node, &trust, optional, &[]).unwrap();
+    let acceptor = TlsAcceptor::new(Some(served), None);
+    let listener = listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_address().to_string();
+    let client = task::spawn(async move {
+        let config = tls::client_config(&trust.roots, None, &[]).unwrap();
+        let connected = connect_tls_behind(&address, b"first", "127.0.0.1", config, LIMIT);
+        connected.await.unwrap().write_all(b"then").await.unwrap();
+    });
+    let mut incoming = listener.accept().await;
+    let mut first = [0; 5];
+    incoming.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"first");
+    let mut stream = incoming.handshake(&acceptor).await.unwrap();
+    let mut then = [0; 4];
+    stream.read_exact(&mut then).await.unwrap();
+    assert_eq!(&then, b"then");
+    client.await.unwrap();
+}
+
+#[tokio::test]
 async fn one_listener_for_clients_and_peers() {
     let authority = Authority::create().unwrap();
     let trust = authority.trust();
