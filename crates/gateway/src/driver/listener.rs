@@ -71,20 +71,17 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, incoming: Incoming) {
+    async fn serve(self, mut incoming: Incoming) {
         let peer = incoming.peer_address();
         let limits = self.config.limits.clone();
         let protocol = self.config.protocol.clone();
-        let mut ends = Ends {
-            source: peer,
-            destination: self.local,
+        let Some(ends) = self.ends(&mut incoming).await else {
+            return;
         };
-        let sources = &self.config.sources;
-        let is_proxied = self.config.expects_proxy_header;
-        if !is_proxied && !sources.permit(peer.ip()) {
+        if !self.config.sources.permit(ends.source.ip()) {
             return self.shared.stats.forbidden.add_one();
         }
-        let mut stream = match &self.acceptor {
+        let stream = match &self.acceptor {
             Some(acceptor) => match incoming.handshake(acceptor).await {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -94,24 +91,6 @@ impl Connection {
             },
             None => incoming.plain(),
         };
-        if is_proxied {
-            match tcp::read_proxy_header(&mut stream, limits.head_ms).await {
-                Ok(Header::Local) => {}
-                Ok(Header::Proxied {
-                    source,
-                    destination,
-                }) => {
-                    ends = Ends {
-                        source,
-                        destination,
-                    }
-                }
-                Err(error) => return tracing::debug!(%peer, %error, "no PROXY header"),
-            }
-        }
-        if is_proxied && !sources.permit(ends.source.ip()) {
-            return self.shared.stats.forbidden.add_one();
-        }
         match protocol {
             Protocol::Tcp { cluster } => {
                 let served = tcp::serve(stream, ends, &cluster, &self.shared, self.stages).await;
@@ -140,6 +119,38 @@ impl Connection {
                 if let Err(error) = serve::serve(stream, client, &limits).await {
                     tracing::debug!(%peer, %error, "a connection ended badly");
                 }
+            }
+        }
+    }
+
+    /// Whom the connection is between: what its PROXY header says, where there has to be one. It
+    /// stands in front of TLS. `None`: there is none, or it is nobody's who may send one.
+    async fn ends(&self, incoming: &mut Incoming) -> Option<Ends> {
+        let peer = incoming.peer_address();
+        let own = Ends {
+            source: peer,
+            destination: self.local,
+        };
+        let Some(proxies) = &self.config.proxies else {
+            return Some(own);
+        };
+        if !proxies.permit(peer.ip()) {
+            self.shared.stats.forbidden.add_one();
+            tracing::debug!(%peer, "it is none of the proxies in front of this listener");
+            return None;
+        }
+        match tcp::read_proxy_header(incoming, self.config.limits.head_ms).await {
+            Ok(Header::Local) => Some(own),
+            Ok(Header::Proxied {
+                source,
+                destination,
+            }) => Some(Ends {
+                source,
+                destination,
+            }),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "no PROXY header");
+                None
             }
         }
     }

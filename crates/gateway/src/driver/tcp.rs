@@ -9,7 +9,7 @@ use atoll_world::{
     net::{self, NetError, Stream},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     sync::watch,
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -50,7 +50,7 @@ pub(crate) enum TcpError {
 /// # Errors
 /// There is none, or it did not come in time.
 pub(crate) async fn read_proxy_header(
-    stream: &mut Stream,
+    stream: &mut (impl AsyncRead + Unpin),
     limit_ms: u64,
 ) -> std::io::Result<Header> {
     let read = async {

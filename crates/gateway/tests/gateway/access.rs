@@ -7,9 +7,12 @@ use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming};
 use parking_lot::Mutex;
 
+use atoll_gateway::core::sources::Sources;
+use tracing::subscriber::DefaultGuard;
+
 use crate::{
-    clients::Client1,
-    endpoints::http,
+    clients::{Client1, ask_raw},
+    endpoints::{Served, http},
     rig::{Rig, cluster, in_time, web},
 };
 
@@ -37,8 +40,8 @@ impl Lines {
     }
 }
 
-#[tokio::test]
-async fn every_request_has_its_line() {
+/// Where lines go from now on, as long as the guard is there.
+fn listen() -> (Lines, DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -46,9 +49,37 @@ async fn every_request_has_its_line() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    let _here = tracing::subscriber::set_default(subscriber);
-    let endpoint =
-        http(|_: Request<Incoming>| async { Response::new(Full::new(Bytes::from("hello"))) }).await;
+    (lines, tracing::subscriber::set_default(subscriber))
+}
+
+async fn hello() -> Served {
+    http(|_: Request<Incoming>| async { Response::new(Full::new(Bytes::from("hello"))) }).await
+}
+
+#[tokio::test]
+async fn the_client_is_who_the_proxy_says() {
+    let (lines, _here) = listen();
+    let endpoint = hello().await;
+    let mut config = web(cluster(&[endpoint.address]));
+    config.listeners[0].proxies = Some(Sources::default());
+    let rig = Rig::start(config);
+    let address = rig.address("web").await;
+    in_time("the line", async {
+        while lines.text().is_empty() {
+            tracing::callsite::rebuild_interest_cache();
+            let head = "PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\nGET / HTTP/1.0\r\n\r\n";
+            assert!(ask_raw(address, head).await.contains("hello"));
+        }
+    })
+    .await;
+    let text = lines.text();
+    assert!(text.contains(" client=192.0.2.1:1111 "), "{text}");
+}
+
+#[tokio::test]
+async fn every_request_has_its_line() {
+    let (lines, _here) = listen();
+    let endpoint = hello().await;
     let mut config = web(cluster(&[endpoint.address]));
     config.routes[0].path = atoll_gateway::core::config::PathMatch::Prefix("/a".to_owned());
     let rig = Rig::start(config);

@@ -15,8 +15,9 @@ use crate::{
     endpoints::{Served, http, nobody},
     rig::{Rig, cluster, in_time, route, until, web},
 };
-use atoll_gateway::core::config::{
-    Backend, Endpoint, HashKey, HostMatch, PathMatch, Policy, Protocol, RoutePolicy,
+use atoll_gateway::core::{
+    config::{Backend, Endpoint, HashKey, HostMatch, PathMatch, Policy, Protocol, RoutePolicy},
+    sources::Sources,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -156,7 +157,7 @@ async fn what_a_trusted_proxy_says_is_kept() {
         trusts_forwarded: true,
         traces_percent: 100,
     };
-    config.listeners[0].expects_proxy_header = true;
+    config.listeners[0].proxies = Some(Sources::default());
     let rig = Rig::start(config);
     let request = "PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\nGET http://b.example/x HTTP/1.1\r\n\
         Host: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n";

@@ -14,6 +14,7 @@ mod http;
 mod limits;
 mod listeners;
 mod policies;
+mod proxies;
 mod retries;
 mod rig;
 mod smuggling;

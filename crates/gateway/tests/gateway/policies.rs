@@ -82,7 +82,7 @@ async fn listeners_have_lists_of_their_own() {
     let address = rig.address("web").await;
     assert_eq!(ask_raw(address, "GET / HTTP/1.0\r\n\r\n").await, "");
     // Behind a proxy, it is about who the proxy says it is.
-    config.listeners[0].expects_proxy_header = true;
+    config.listeners[0].proxies = Some(Sources::default());
     let rig = Rig::start(config);
     let address = rig.address("web").await;
     let from = |client: &str| format!("PROXY TCP4 {client} 10.0.0.9 1 2\r\nGET / HTTP/1.0\r\n\r\n");

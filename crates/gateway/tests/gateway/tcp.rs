@@ -1,6 +1,9 @@
 //! Listeners of TCP.
 
-use atoll_gateway::core::config::{Endpoint, HashKey, Policy, ProxyVersion};
+use atoll_gateway::core::{
+    config::{Endpoint, HashKey, Policy, ProxyVersion},
+    sources::Sources,
+};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
@@ -124,7 +127,7 @@ async fn proxy_headers_come_in_and_go_out() {
     let endpoint = echo().await;
     for version in [ProxyVersion::V1, ProxyVersion::V2] {
         let mut config = raw(cluster(&[endpoint.address]));
-        config.listeners[0].expects_proxy_header = true;
+        config.listeners[0].proxies = Some(Sources::default());
         config.listeners[0].limits.head_ms = 300;
         config.clusters.get_mut("a").unwrap().sends_proxy_header = Some(version);
         let rig = Rig::start(config);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cluster, Config, ENDPOINTS_MAX, Fallback, Listener, PathMatch, Protocol, WEIGHT_MAX};
+use super::{
+    Cluster, Config, ENDPOINTS_MAX, Fallback, Listener, PathMatch, Protocol, Tls, WEIGHT_MAX,
+};
 
 /// Why a snapshot contradicts itself.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,9 +51,6 @@ pub enum ConfigError {
         /// What it may be.
         least: u64,
     },
-    /// The PROXY protocol in front of TLS.
-    #[error("listener {0:?} has TLS behind a PROXY header, which is not supported")]
-    ProxyBeforeTls(String),
     /// TLS with nothing to show.
     #[error("listener {0:?} has TLS and no certificate")]
     NoCertificate(String),
@@ -88,13 +87,10 @@ impl Config {
             Protocol::Tcp { cluster } => self.check_cluster_is_there(cluster, user)?,
             Protocol::Http { .. } => {}
         }
-        if let Some(tls) = &listener.tls {
-            if listener.expects_proxy_header {
-                return Err(ConfigError::ProxyBeforeTls(listener.name.clone()));
-            }
-            if tls.certificates.is_empty() && tls.fallback != Fallback::SelfSigned {
-                return Err(ConfigError::NoCertificate(listener.name.clone()));
-            }
+        let has_nothing =
+            |tls: &Tls| tls.certificates.is_empty() && tls.fallback != Fallback::SelfSigned;
+        if listener.tls.as_ref().is_some_and(has_nothing) {
+            return Err(ConfigError::NoCertificate(listener.name.clone()));
         }
         let limits = &listener.limits;
         let fields = limits.fields_max as u64;
@@ -176,7 +172,7 @@ fn check_cluster(name: &str, cluster: &Cluster) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::config::{Endpoint, HostMatch, ListenerLimits, Route, Tls};
+    use crate::core::config::{Endpoint, HostMatch, ListenerLimits, Route};
 
     fn listener(name: &str, protocol: Protocol) -> Listener {
         Listener::new(name, "127.0.0.1:0", protocol)
@@ -213,11 +209,6 @@ mod tests {
 
         config.listeners[0].tls = Some(Tls::default());
         assert!(matches!(config.check(), Err(ConfigError::NoCertificate(_))));
-        config.listeners[0].expects_proxy_header = true;
-        assert!(matches!(
-            config.check(),
-            Err(ConfigError::ProxyBeforeTls(_))
-        ));
         config.listeners.clear();
 
         let path = PathMatch::Prefix("a".to_owned());

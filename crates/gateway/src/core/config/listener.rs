@@ -17,10 +17,11 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Connections are under TLS.
     pub tls: Option<Tls>,
-    /// Who may connect.
+    /// Who may connect: clients, as a PROXY header tells them where there has to be one.
     pub sources: Sources,
-    /// Connections begin with a PROXY protocol header, version 1 or 2, and are refused without.
-    pub expects_proxy_header: bool,
+    /// Connections come from these and begin with a PROXY protocol header, version 1 or 2, in
+    /// front of TLS; others are refused. `None`: there is no such header.
+    pub proxies: Option<Sources>,
     /// What one connection may take.
     pub limits: ListenerLimits,
 }
@@ -53,7 +54,7 @@ impl Listener {
             protocol,
             tls: None,
             sources: Sources::default(),
-            expects_proxy_header: false,
+            proxies: None,
             limits: ListenerLimits::default(),
         }
     }

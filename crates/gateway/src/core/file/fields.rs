@@ -41,7 +41,8 @@ pub(super) fn sources(
     })
 }
 
-fn networks(field: String, texts: &[String]) -> Result<Vec<Network>, FileError> {
+/// Networks, not too many.
+pub(super) fn networks(field: String, texts: &[String]) -> Result<Vec<Network>, FileError> {
     if texts.len() > NETWORKS_MAX {
         let problem = format!("it has more than {NETWORKS_MAX} networks");
         return Err(FileError::field(field, problem));

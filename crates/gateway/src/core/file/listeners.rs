@@ -13,6 +13,7 @@ use super::{
 use crate::core::{
     config::{Certificate, ClientTrust, Fallback, Listener, ListenerLimits, Protocol, Tls},
     services::with_cause,
+    sources::Sources,
 };
 
 /// Most certificates of one listener.
@@ -36,10 +37,24 @@ pub(super) fn listener(
     Ok(Listener {
         tls: tls.transpose()?,
         sources: fields::sources(&table, &written.allow, &written.deny)?,
-        expects_proxy_header: written.proxy_protocol,
+        proxies: proxies(&table, written)?,
         limits: written.limits.clone(),
         ..Listener::new(&inner(name), &written.address, protocol(&table, written)?)
     })
+}
+
+/// Who may say on whose behalf a connection comes.
+fn proxies(table: &str, written: &written::Listener) -> Result<Option<Sources>, FileError> {
+    if !written.proxy_protocol && !written.proxies.is_empty() {
+        let problem = "it needs proxy_protocol = true beside it";
+        return Err(FileError::field(format!("{table}.proxies"), problem));
+    }
+    let allow = fields::networks(format!("{table}.proxies"), &written.proxies)?;
+    let sources = Sources {
+        allow,
+        deny: Vec::new(),
+    };
+    Ok(written.proxy_protocol.then_some(sources))
 }
 
 fn protocol(table: &str, written: &written::Listener) -> Result<Protocol, FileError> {

@@ -73,6 +73,9 @@ fn the_example_of_the_documentation_is_read() {
         (inner.limits.connections_max, inner.limits.head_ms),
         (1_000, 5_000)
     );
+    let proxies = inner.proxies.as_ref().unwrap();
+    let from = [[10, 0, 0, 2], [10, 0, 0, 4]].map(|it| proxies.permit(it.into()));
+    assert_eq!(from, [true, false]);
     let tls = web.tls.as_ref().unwrap();
     assert_eq!(
         (tls.fallback, tls.clients.is_none()),
@@ -235,10 +238,12 @@ fn what_is_wrong_is_named() {
             "listeners.w.tls.certificates[0]: a private key can't be read",
         ),
         (
-            &format!(
-                "{listener}proxy_protocol = true\ntls = {{ certificates = [{{ cert = \"a.crt\", key = \"a.key\" }}] }}"
-            ),
-            "listener \"file/w\" has TLS behind a PROXY header",
+            &format!("{listener}proxies = [\"10.0.0.0/8\"]"),
+            "listeners.w.proxies: it needs proxy_protocol = true",
+        ),
+        (
+            &format!("{listener}proxy_protocol = true\nproxies = [\"10.0.0.0/33\"]"),
+            "listeners.w.proxies: \"10.0.0.0/33\" is not a",
         ),
         (
             "[policies.p]\nbasic = { users = \"a.json\" }",

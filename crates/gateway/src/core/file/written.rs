@@ -36,10 +36,14 @@ pub(super) struct Listener {
     /// For `http`: the routes of Ingresses are served here, too. Default false.
     #[serde(default)]
     pub(super) serves_ingresses: bool,
-    /// Connections begin with a PROXY protocol header, version 1 or 2, and are refused without.
-    /// Not together with `tls`. Default false.
+    /// Connections begin with a PROXY protocol header, version 1 or 2, in front of TLS, and are
+    /// refused without. Default false.
     #[serde(default)]
     pub(super) proxy_protocol: bool,
+    /// With `proxy_protocol`: the networks of those who may send it; others are refused; empty:
+    /// all. Default empty.
+    #[serde(default)]
+    pub(super) proxies: Vec<String>,
     /// For `http`: callers are proxies whose `Forwarded` and `X-Forwarded-*` are kept and added
     /// to. Default false: they are replaced.
     #[serde(default)]
