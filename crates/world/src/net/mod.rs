@@ -24,12 +24,14 @@ use tokio_rustls::TlsConnector;
 use crate::{clock, random};
 
 mod datagrams;
+mod distrust;
 mod incoming;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use datagrams::{Datagrams, datagrams_to, listen_datagrams};
+pub use distrust::Distrust;
 pub use incoming::{Incoming, TlsAcceptor};
 use stream::Kind;
 pub use stream::Stream;
@@ -102,6 +104,14 @@ pub enum NetError {
         address: String,
         /// How long it was waited for.
         after: Duration,
+    },
+    /// The other side agreed on another protocol, or on none.
+    #[error("{address} does not agree on {protocol:?}; it offers nothing of it by ALPN")]
+    NotSpoken {
+        /// The other side.
+        address: String,
+        /// What it was asked for.
+        protocol: String,
     },
     /// The caller asked for a peer link, or for none, where the other is served.
     #[error("{address} asked for a protocol that is not served here")]

@@ -28,6 +28,10 @@ use rustls::{
 
 use super::{Facts, Fingerprint, Identity, PEM_BYTES_MAX, PkiError, Trust, certificates_from_pem};
 
+mod calling;
+
+pub use calling::{Calling, Trusted, machine_roots};
+
 /// The protocol that peer links ask for, so that they can share a listener with clients.
 pub const PEER_ALPN: &[u8] = b"atoll-peer/1";
 
