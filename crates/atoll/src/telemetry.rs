@@ -302,7 +302,7 @@ fn led(stats: &Stats) -> [Gauge; 3] {
 }
 
 /// What the gateway has led since this node started.
-fn has_led(stats: &Stats) -> [Gauge; 15] {
+fn has_led(stats: &Stats) -> [Gauge; 16] {
     let [_, good, elsewhere, bad, failed] = &stats.answers;
     [
         (
@@ -374,6 +374,11 @@ fn has_led(stats: &Stats) -> [Gauge; 15] {
             "atoll_gateway_forbidden_total",
             "Requests and connections that were refused because of where they came from.",
             stats.forbidden.get(),
+        ),
+        (
+            "atoll_gateway_endpoint_handshake_failures_total",
+            "TLS with endpoints that failed: one side did not believe the other.",
+            stats.endpoint_handshake_failures.get(),
         ),
         (
             "atoll_gateway_handshake_failures_total",

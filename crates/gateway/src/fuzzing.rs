@@ -9,7 +9,7 @@ use crate::core::{
     basic, file,
     jwt::{self, Jwt},
     proxy_header::{self, HEADER_BYTES_MAX, Parsed},
-    services::{Doors, Objects},
+    services::{Doors, Made, Objects},
     sources,
 };
 
@@ -26,21 +26,31 @@ pub fn gateway_file(bytes: &[u8]) {
     }
 }
 
-/// Annotations of an Ingress, `NAME=VALUE` a line: whatever they are, there is a snapshot that
-/// does not contradict itself, and what is not understood is told and closes the route.
+/// Annotations of an Ingress and of a Service, `NAME=VALUE` a line: whatever they are, there is a
+/// snapshot that does not contradict itself, and what is not understood is told. It closes the
+/// Ingress's route.
 pub fn annotations(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     let annotations = pairs.map(|(name, value)| (format!("atoll.dev/{name}"), json!(value)));
-    let annotations: serde_json::Map<_, _> = annotations.collect();
+    let annotations: Value = annotations.collect::<serde_json::Map<_, _>>().into();
+    let none = || json!({});
+    let of_ingress = annotated(&annotations, &none());
+    let policy = &of_ingress.config.routes[0].policy;
+    assert_eq!(policy.is_broken, !of_ingress.problems.is_empty());
+    let of_service = annotated(&none(), &annotations);
+    assert!(!of_service.config.routes[0].policy.is_broken);
+}
+
+fn annotated(of_ingress: &Value, of_service: &Value) -> Made {
     let ingress = json!({
-        "metadata": {"namespace": "n", "name": "i", "annotations": Value::Object(annotations)},
+        "metadata": {"namespace": "n", "name": "i", "annotations": of_ingress},
         "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}},
     });
     let service = json!({
-        "metadata": {"namespace": "n", "name": "s"},
+        "metadata": {"namespace": "n", "name": "s", "annotations": of_service},
         "spec": {"clusterIP": "10.0.0.1", "ports": [{"port": 80}]},
     });
     let (services, ingresses) = ([Arc::new(service)], [Arc::new(ingress)]);
@@ -51,8 +61,7 @@ pub fn annotations(bytes: &[u8]) {
     };
     let made = file::config(None, &objects, &doors());
     made.config.check().expect("what is wrong was left out");
-    let policy = &made.config.routes[0].policy;
-    assert_eq!(policy.is_broken, !made.problems.is_empty());
+    made
 }
 
 /// What clients and people hand in beside requests: networks, lists of passwords, credentials,
@@ -121,7 +130,8 @@ mod tests {
     const DOCS: &str = include_str!("../../../docs/gateway.md");
     const WORDS: &str = "rate-limit=10/20\nrate-limit-by=header x\nbalancer=random\n\
         affinity=session a\nallow=10.0.0.0/8, ::1\nretries=3\nbody-bytes-max=0\n\
-        jwt-secret=x\nredirect-to-https=true\nhedge-after-ms=1";
+        jwt-secret=x\nredirect-to-https=true\nhedge-after-ms=1\nbackend-tls=true\n\
+        backend-tls-server-name=a.example\nbackend-tls-accepts-any-certificate=true";
 
     /// The text with some of its bytes cut out or replaced.
     fn broken(text: &str, cuts: &[(usize, usize, u8)]) -> Vec<u8> {

@@ -15,8 +15,8 @@ mod policy;
 
 pub use check::ConfigError;
 pub use cluster::{
-    Backend, Cluster, ClusterLimits, ENDPOINTS_MAX, Endpoint, HashKey, HealthCheck, Hedge,
-    OutlierPolicy, Policy, Probe, ProxyVersion, Rate, Retries, Timeouts, WEIGHT_MAX,
+    Backend, BackendTls, Cluster, ClusterLimits, ENDPOINTS_MAX, Endpoint, HashKey, HealthCheck,
+    Hedge, OutlierPolicy, Policy, Probe, ProxyVersion, Rate, Retries, Timeouts, WEIGHT_MAX,
 };
 pub use listener::{Certificate, ClientTrust, Fallback, Listener, ListenerLimits, Protocol, Tls};
 pub use policy::{Auth, RateKey, RoutePolicy, RouteRate};

@@ -4,11 +4,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use atoll_world::{
-    clock,
-    net::{self, Stream},
-    task,
-};
+use atoll_world::{clock, net::Stream, task};
 use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, stream};
 use http_body_util::{BodyExt, Empty, Full, Limited};
@@ -19,7 +15,12 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::{Shared, http::Spawner};
+use super::{
+    Shared,
+    http::Spawner,
+    open::{Speaks, open},
+    state::{ClusterState, EndpointState},
+};
 use crate::core::config::{HealthCheck, Probe};
 
 /// How many endpoints of a cluster are asked at the same time.
@@ -41,14 +42,12 @@ pub(crate) async fn watch(cluster: String, shared: Shared) {
             return;
         };
         let (asked, cluster, about) = (&check, &cluster, &shared);
-        let probes = state
-            .endpoints
-            .clone()
-            .into_iter()
-            .map(|endpoint| async move {
-                let is_good = ask(endpoint.address, asked).await;
-                endpoint.checked(asked, is_good, cluster, about);
-            });
+        let of = &state;
+        let endpoints = state.endpoints.clone().into_iter();
+        let probes = endpoints.map(|endpoint| async move {
+            let is_good = ask(&endpoint, of, asked, about).await;
+            endpoint.checked(asked, is_good, cluster, about);
+        });
         stream::iter(probes)
             .buffer_unordered(PROBES_MAX)
             .collect::<()>()
@@ -61,10 +60,22 @@ pub(crate) async fn watch(cluster: String, shared: Shared) {
     }
 }
 
-async fn ask(address: SocketAddr, check: &HealthCheck) -> bool {
+async fn ask(
+    endpoint: &EndpointState,
+    cluster: &ClusterState,
+    check: &HealthCheck,
+    shared: &Shared,
+) -> bool {
     let limit = Duration::from_millis(check.timeout_ms);
+    let address = endpoint.address;
+    let speaks = match check.probe {
+        Probe::Tcp => Speaks::Nothing,
+        Probe::Http { .. } => Speaks::Http1,
+        Probe::Grpc { .. } => Speaks::Http2,
+    };
     let asked = async {
-        let stream = net::connect(&address.to_string(), limit).await.ok()?;
+        let opened = open(endpoint, cluster, speaks, &[], limit, &shared.stats);
+        let stream = opened.await.ok()?;
         match &check.probe {
             Probe::Tcp => Some(true),
             Probe::Http { path, host } => {
@@ -89,12 +100,13 @@ async fn ask_http(stream: Stream, path: &str, host: &str) -> Option<bool> {
 }
 
 async fn ask_grpc(stream: Stream, address: SocketAddr, service: &str) -> Option<bool> {
+    let scheme = if stream.is_tls() { "https" } else { "http" };
     let handshake = http2::handshake(Spawner, TokioIo::new(stream));
     let (mut sender, connection) = handshake.await.ok()?;
     let connection = task::spawn(connection);
     let request = Request::builder()
         .method(Method::POST)
-        .uri(format!("http://{address}/grpc.health.v1.Health/Check"))
+        .uri(format!("{scheme}://{address}/grpc.health.v1.Health/Check"))
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, "trailers")
         .body(Full::new(grpc_request(service)?))

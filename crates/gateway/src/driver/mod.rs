@@ -19,6 +19,7 @@ mod http;
 mod idle;
 mod limit;
 mod listener;
+mod open;
 mod passwords;
 pub(crate) mod state;
 pub(crate) mod stats;

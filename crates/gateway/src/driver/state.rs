@@ -2,7 +2,8 @@
 //!
 //! They are made of a snapshot and of those before it: an endpoint (a cluster's name and an
 //! address) that is in both keeps its connections, its latency, and what is known about
-//! its health. One that is gone lives on in the requests that it has.
+//! its health. One that is gone lives on in the requests that it has. What is called under another
+//! TLS is another endpoint.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,10 @@ use std::{
     },
 };
 
-use atoll_world::random;
+use atoll_world::{
+    pki::{PkiError, tls::Calling},
+    random,
+};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -40,6 +44,8 @@ pub(crate) struct ClusterState {
     is_near: Vec<bool>,
     balancer: Balancer,
     pub(crate) load: Arc<Load>,
+    /// By what endpoints are called under TLS, with the sessions that it knows.
+    pub(super) calling: Option<Arc<Calling>>,
 }
 
 /// What a cluster is doing, whatever snapshot asked for it.
@@ -64,17 +70,32 @@ pub(crate) struct EndpointState {
     health: Mutex<Health>,
     ejected_until_ms: AtomicU64,
     record: Mutex<Record>,
+    /// There was no TLS with it the last time, and that was told.
+    pub(super) is_distrusted: AtomicBool,
 }
 
 impl ClusterState {
     /// A cluster of a snapshot after what it was before.
+    ///
+    /// # Errors
+    /// It can't be called as it should be.
     pub(crate) fn next(
         name: &str,
         config: &Cluster,
         zone: Option<&str>,
         before: Option<&Arc<ClusterState>>,
         now_ms: u64,
-    ) -> Self {
+    ) -> Result<Self, PkiError> {
+        let load = before.map(|it| it.load.clone());
+        let before = before.filter(|it| it.config.tls == config.tls);
+        let calling = match (before, &config.tls) {
+            (Some(before), _) => before.calling.clone(),
+            (None, None) => None,
+            (None, Some(tls)) => {
+                let calling = Calling::new(&tls.trusted, tls.shown.as_ref())?;
+                Some(Arc::new(calling))
+            }
+        };
         let known = before.map(|it| it.endpoints.as_slice()).unwrap_or_default();
         let mut known: BTreeMap<_, _> = known.iter().map(|it| (it.address, it.clone())).collect();
         let endpoints: Vec<_> = config
@@ -99,15 +120,15 @@ impl ClusterState {
             zones.map(|it| it == Some(zone)).collect()
         };
         let is_near = zone.filter(|_| config.prefers_zone).map(near);
-        let load = before.map(|it| it.load.clone());
-        ClusterState {
+        Ok(ClusterState {
             name: name.to_owned(),
             balancer: Balancer::new(&config.policy, &members, random::u64()),
             endpoints,
             is_near: is_near.unwrap_or_default(),
             load: load.unwrap_or_else(|| Arc::new(Load::new(config, now_ms))),
+            calling,
             config: config.clone(),
-        }
+        })
     }
 
     /// An endpoint for a request with this key, rather none of `tried`.
@@ -190,6 +211,7 @@ impl EndpointState {
             health: Mutex::default(),
             ejected_until_ms: AtomicU64::new(0),
             record: Mutex::default(),
+            is_distrusted: AtomicBool::new(false),
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Stats {
     pub forbidden: Counter,
     /// TLS handshakes with clients that failed.
     pub handshake_failures: Counter,
+    /// TLS with endpoints that failed: they are not who they should be, or don't believe us.
+    pub endpoint_handshake_failures: Counter,
     /// Connections of TCP listeners.
     pub tcp_connections: Counter,
     /// Clients that are connected.

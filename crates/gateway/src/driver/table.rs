@@ -59,10 +59,10 @@ impl Table {
         let zone = config.zone.as_deref();
         let clusters = config.clusters.iter().map(|(name, cluster)| {
             let old = before.clusters.get(name);
-            let state = ClusterState::next(name, cluster, zone, old, now_ms);
-            (name.clone(), Arc::new(state))
+            let state = ClusterState::next(name, cluster, zone, old, now_ms)?;
+            Ok((name.clone(), Arc::new(state)))
         });
-        let clusters: BTreeMap<_, _> = clusters.collect();
+        let clusters: BTreeMap<_, _> = clusters.collect::<Result<_, PkiError>>()?;
         let limiters = limiters(&config, before);
         let routes = config.routes.iter().filter_map(|route| {
             let target = target(route, &clusters, &limiters)?;

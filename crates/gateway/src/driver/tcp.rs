@@ -6,10 +6,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use atoll_world::{
     clock,
-    net::{self, NetError, Stream},
+    net::{NetError, Stream},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt, copy_bidirectional},
     sync::watch,
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -17,8 +17,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     Shared, Stage,
     idle::Idle,
+    open::{Speaks, connect_to},
     reached,
-    state::{ClusterState, EndpointState},
+    state::ClusterState,
 };
 use crate::core::{
     breaker::Permit,
@@ -106,11 +107,7 @@ pub(crate) async fn serve(
         shared.stats.limited.add_one();
         return Err(TcpError::Limited);
     };
-    let (mut endpoint, _open) = connect(&cluster, ends, shared).await?;
-    if let Some(version) = cluster.config.sends_proxy_header {
-        let header = proxy_header::encode(version, ends.source, ends.destination);
-        endpoint.write_all(&header).await.map_err(TcpError::Broke)?;
-    }
+    let (endpoint, _open) = connect(&cluster, ends, shared).await?;
     let mut endpoint = Idle::new(endpoint, cluster.config.timeouts.idle_ms);
     tokio::select! {
         copied = copy_bidirectional(&mut client, &mut endpoint) => {
@@ -126,6 +123,9 @@ async fn connect(
     shared: &Shared,
 ) -> Result<(Stream, Permit), TcpError> {
     let key = xxh3_64(ends.source.ip().to_string().as_bytes());
+    let version = cluster.config.sends_proxy_header;
+    let preface = version.map(|it| proxy_header::encode(it, ends.source, ends.destination));
+    let preface = preface.unwrap_or_default();
     let mut tried = Vec::new();
     let mut error = TcpError::NoEndpoint;
     // Nothing was sent yet, so that the next one can always be tried.
@@ -141,7 +141,7 @@ async fn connect(
         let endpoint = &cluster.endpoints[place];
         let open = endpoint.open.enter();
         let started_us = shared.start.elapsed_us();
-        match connect_to(endpoint, cluster, shared).await {
+        match connect_to(endpoint, cluster, Speaks::Bytes, &preface, shared).await {
             Ok(stream) => {
                 let now_us = shared.start.elapsed_us();
                 cluster.succeeded(endpoint, now_us - started_us, now_us);
@@ -152,26 +152,4 @@ async fn connect(
         tried.push(place);
     }
     Err(error)
-}
-
-/// Connects to an endpoint, and remembers it if that failed.
-///
-/// # Errors
-/// It could not be reached in time.
-pub(crate) async fn connect_to(
-    endpoint: &EndpointState,
-    cluster: &ClusterState,
-    shared: &Shared,
-) -> Result<Stream, NetError> {
-    let limit = Duration::from_millis(cluster.config.timeouts.connect_ms);
-    let connected = net::connect(&endpoint.address.to_string(), limit).await;
-    match &connected {
-        Ok(_) => shared.stats.connects.add_one(),
-        Err(error) => {
-            shared.stats.connect_failures.add_one();
-            cluster.failed(endpoint, shared.start.elapsed_ms(), &shared.stats);
-            tracing::debug!(cluster = %cluster.name, %error, "an endpoint takes no connection");
-        }
-    }
-    connected
 }

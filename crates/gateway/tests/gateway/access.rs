@@ -18,7 +18,7 @@ use crate::{
 
 /// Where lines go.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -33,7 +33,7 @@ impl io::Write for Lines {
 
 impl Lines {
     /// Those of the requests that count.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let all = String::from_utf8(self.0.lock().clone()).unwrap();
         let lines = all.lines().filter(|line| !line.contains("/after"));
         lines.map(|line| format!("{line}\n")).collect()
@@ -41,11 +41,11 @@ impl Lines {
 }
 
 /// Where lines go from now on, as long as the guard is there.
-fn listen() -> (Lines, DefaultGuard) {
+pub(crate) fn hear(filter: &str) -> (Lines, DefaultGuard) {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter("off,atoll_gateway::access=info")
+        .with_env_filter(filter)
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
@@ -58,7 +58,7 @@ async fn hello() -> Served {
 
 #[tokio::test]
 async fn the_client_is_who_the_proxy_says() {
-    let (lines, _here) = listen();
+    let (lines, _here) = hear("off,atoll_gateway::access=info");
     let endpoint = hello().await;
     let mut config = web(cluster(&[endpoint.address]));
     config.listeners[0].proxies = Some(Sources::default());
@@ -78,7 +78,7 @@ async fn the_client_is_who_the_proxy_says() {
 
 #[tokio::test]
 async fn every_request_has_its_line() {
-    let (lines, _here) = listen();
+    let (lines, _here) = hear("off,atoll_gateway::access=info");
     let endpoint = hello().await;
     let mut config = web(cluster(&[endpoint.address]));
     config.routes[0].path = atoll_gateway::core::config::PathMatch::Prefix("/a".to_owned());

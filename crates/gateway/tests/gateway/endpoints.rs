@@ -63,15 +63,24 @@ where
     F: Fn(Stream, usize) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
+    accept(move |incoming, number| serve(incoming.plain(), number)).await
+}
+
+/// Has every connection served by this, as it was accepted.
+pub(crate) async fn accept<F, Fut>(serve: F) -> Served
+where
+    F: Fn(net::Incoming, usize) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
     let listener = net::listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_address();
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = connections.clone();
     let accepting = task::spawn(async move {
         loop {
-            let stream = listener.accept().await.plain();
+            let incoming = listener.accept().await;
             let number = counted.fetch_add(1, Ordering::SeqCst);
-            drop(task::spawn(serve(stream, number)));
+            drop(task::spawn(serve(incoming, number)));
         }
     });
     Served {
@@ -123,19 +132,42 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    serve(move |stream, _| {
-        let answer = answer.clone();
+    serve(move |stream, _| answer_http(stream, answer.clone())).await
+}
+
+/// As [`http`], under TLS.
+pub(crate) async fn https<F, Fut, B>(acceptor: net::TlsAcceptor, answer: F) -> Served
+where
+    F: Fn(Request<Incoming>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    accept(move |incoming, _| {
+        let (acceptor, answer) = (acceptor.clone(), answer.clone());
         async move {
-            let service = service_fn(move |request| {
-                let answering = answer(request);
-                async move { Ok::<_, Infallible>(answering.await) }
-            });
-            let builder = auto::Builder::new(Spawner);
-            let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            let _ = serving.await;
+            if let Ok(stream) = incoming.handshake(&acceptor).await {
+                answer_http(stream, answer).await;
+            }
         }
     })
     .await
+}
+
+async fn answer_http<F, Fut, B>(stream: Stream, answer: F)
+where
+    F: Fn(Request<Incoming>) -> Fut + Send + 'static,
+    Fut: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let service = service_fn(move |request| {
+        let answering = answer(request);
+        async move { Ok::<_, Infallible>(answering.await) }
+    });
+    let builder = auto::Builder::new(Spawner);
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let _ = serving.await;
 }
 
 /// Reads a head of HTTP/1.1 and nothing behind it.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod access;
+mod backend_tls;
 mod bad_input;
 mod clients;
 mod cluster_rate;

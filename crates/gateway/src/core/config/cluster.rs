@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use atoll_world::pki::tls::{ShownCertificate, Trusted};
 use hyper::header::HeaderName;
 use serde::Deserialize;
 
@@ -17,6 +18,8 @@ pub struct Cluster {
     pub endpoints: Vec<Endpoint>,
     /// What endpoints speak, for requests of HTTP.
     pub backend: Backend,
+    /// Connections to them are under TLS.
+    pub tls: Option<BackendTls>,
     /// How one is chosen.
     pub policy: Policy,
     /// Endpoints in the gateway's own zone come first.
@@ -68,8 +71,24 @@ pub enum Backend {
     /// HTTP/1.1.
     #[default]
     Http1,
-    /// HTTP/2 without TLS and without asking first (`appProtocol: kubernetes.io/h2c`), as gRPC.
+    /// HTTP/2, as for gRPC: without TLS without asking first (`appProtocol: kubernetes.io/h2c`),
+    /// with TLS by ALPN.
     Http2,
+}
+
+/// How endpoints are called under TLS. Clusters share no connections and no sessions, so that
+/// nobody is believed because another one believed him.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendTls {
+    /// Whom an endpoint has to prove to be; `None`: the address that it was called by.
+    pub server_name: Option<String>,
+    /// Who has to have issued its certificate.
+    pub trusted: Trusted,
+    /// What is shown to who asks for a certificate (mutual TLS).
+    pub shown: Option<ShownCertificate>,
+    /// Connections of TCP listeners are under it, too. Otherwise their clients speak TLS with
+    /// endpoints themselves, if at all, and this is for requests and health checks.
+    pub wraps_tcp: bool,
 }
 
 /// How an endpoint is chosen.

@@ -1,23 +1,29 @@
 //! Backends of a file.
 
+use atoll_world::pki::tls::{ShownCertificate, Trusted};
+
 use super::{
-    FileError, Served, ServicePort,
-    fields::{MS_MAX, one_of, ranges},
+    FileError, Read, Served, ServicePort,
+    fields::{self, MS_MAX, one_of, ranges},
     protocol, written,
 };
 use crate::core::{
     config::{
-        Backend, Cluster, ClusterLimits, Endpoint, HealthCheck, Hedge, OutlierPolicy, Policy,
-        Probe, ProxyVersion, Rate, Retries, Timeouts, WEIGHT_MAX,
+        Backend, BackendTls, Cluster, ClusterLimits, Endpoint, HealthCheck, Hedge, OutlierPolicy,
+        Policy, Probe, ProxyVersion, Rate, Retries, Timeouts, WEIGHT_MAX,
     },
-    services::{balancer, hash_key},
+    services::{backend_name, balancer, hash_key, service_name, with_cause},
 };
 
 /// Attempts after the first.
 const ATTEMPTS_MAX: u64 = 10;
 
 /// A backend as it is written.
-pub(super) fn backend(name: &str, written: &written::Backend) -> Result<Served, FileError> {
+pub(super) fn backend(
+    name: &str,
+    written: &written::Backend,
+    read: &Read<'_>,
+) -> Result<Served, FileError> {
     let table = format!("backends.{name}");
     check_timeouts(&table, &written.timeouts)?;
     check_retries(&table, &written.retries)?;
@@ -48,10 +54,14 @@ pub(super) fn backend(name: &str, written: &written::Backend) -> Result<Served, 
             FileError::field(format!("{table}.protocol"), "it is \"http1\" or \"http2\"")
         })?),
     };
+    let service = service.transpose()?;
+    let tls = written.tls.as_ref();
+    let tls = tls.map(|it| self::tls(&format!("{table}.tls"), it, service.as_ref(), read));
     Ok(Served {
         cluster: Cluster {
             endpoints: endpoints.collect::<Result<_, _>>()?,
             backend: backend.unwrap_or(Backend::Http1),
+            tls: tls.transpose()?,
             policy: policy(&table, written)?,
             prefers_zone: written.prefers_zone,
             timeouts: written.timeouts.clone(),
@@ -62,7 +72,7 @@ pub(super) fn backend(name: &str, written: &written::Backend) -> Result<Served, 
             limits: written.limits.clone(),
             sends_proxy_header: version,
         },
-        service: service.transpose()?,
+        service,
         is_protocol_open: backend.is_none(),
     })
 }
@@ -79,6 +89,49 @@ fn endpoint(table: &str, written: &written::Endpoint) -> Result<Endpoint, FileEr
         zone: written.zone.clone(),
         is_draining: written.draining,
         ..Endpoint::new(address)
+    })
+}
+
+/// How endpoints are called under TLS.
+fn tls(
+    table: &str,
+    written: &written::BackendTls,
+    service: Option<&ServicePort>,
+    read: &Read<'_>,
+) -> Result<BackendTls, FileError> {
+    let told = |field: &str, problem: String| FileError::field(format!("{table}.{field}"), problem);
+    let trusted = match (written.ca.as_deref(), written.accepts_any_certificate) {
+        (Some(_), true) => {
+            let problem = "it holds against nothing beside accepts_any_certificate; leave one out";
+            return Err(told("ca", problem.to_owned()));
+        }
+        (None, true) => Trusted::Anybody,
+        (None | Some("system"), false) => Trusted::System,
+        (Some(path), false) => {
+            let pem = fields::text(&format!("{table}.ca"), path, read)?;
+            let trusted = Trusted::from_pem(&pem);
+            trusted.map_err(|error| told("ca", with_cause(&error)))?
+        }
+    };
+    let shown = match (&written.cert, &written.key) {
+        (None, None) => None,
+        (Some(cert), Some(key)) => {
+            let chain = fields::text(&format!("{table}.cert"), cert, read)?;
+            let key = fields::text(&format!("{table}.key"), key, read)?;
+            let shown = ShownCertificate::from_pem(&chain, &key);
+            Some(shown.map_err(|error| FileError::field(table, with_cause(&error)))?)
+        }
+        _ => return Err(FileError::field(table, "cert and key go together")),
+    };
+    let server_name = written.server_name.as_deref().map(backend_name);
+    let server_name = server_name.transpose();
+    let server_name = server_name.map_err(|problem| told("server_name", problem))?;
+    let own = service.map(|it| service_name(&it.namespace, &it.name));
+    Ok(BackendTls {
+        server_name: server_name.or(own),
+        trusted,
+        shown,
+        wraps_tcp: true,
     })
 }
 

@@ -107,7 +107,8 @@ impl File {
         };
         for (name, written) in &written.backends {
             fields::name("backends", name)?;
-            file.backends.insert(inner(name), backend(name, written)?);
+            file.backends
+                .insert(inner(name), backend(name, written, read)?);
         }
         for (name, written) in &written.listeners {
             fields::name("listeners", name)?;

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use atoll_world::pki::tls::ClientCertificate;
+use atoll_world::pki::tls::{ClientCertificate, Trusted};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::core::config::{
     Auth, Fallback, HashKey, HostMatch, PathMatch, Policy, Probe, Protocol, RateKey,
 };
+
+mod backend_tls;
 
 /// Documentation, with an example of everything.
 const DOCS: &str = include_str!("../../../../../docs/gateway.md");
@@ -101,6 +103,10 @@ fn the_example_of_the_documentation_is_read() {
         (orders.backend, orders.endpoints.len()),
         (Backend::Http2, 2)
     );
+    let tls = orders.tls.as_ref().unwrap();
+    assert_eq!(tls.server_name.as_deref(), Some("orders.example"));
+    assert!(matches!(&tls.trusted, Trusted::Roots(roots) if roots.len() == 1));
+    assert!(tls.shown.is_some() && tls.wraps_tcp && shop.tls.is_none());
     let probe = &orders.health.as_ref().unwrap().probe;
     assert!(matches!(probe, Probe::Grpc { service } if service == "shop.Orders"));
 
@@ -190,6 +196,30 @@ fn what_is_wrong_is_named() {
         (
             "[backends.a]\nhealth = { probe = \"tcp\", path = \"/\" }",
             "backends.a.health: path and host",
+        ),
+        (
+            "[backends.a]\ntls = { verify = false }",
+            "unknown field `verify`",
+        ),
+        (
+            "[backends.a]\ntls = { ca = \"a.crt\", accepts_any_certificate = true }",
+            "backends.a.tls.ca: it holds against nothing",
+        ),
+        (
+            "[backends.a]\ntls = { ca = \"a.key\" }",
+            "backends.a.tls.ca: a certificate of an issuer can't be read",
+        ),
+        (
+            "[backends.a]\ntls = { cert = \"a.crt\" }",
+            "backends.a.tls: cert and key go together",
+        ),
+        (
+            "[backends.a]\ntls = { cert = \"a.crt\", key = \"a.json\" }",
+            "backends.a.tls: a private key can't be read",
+        ),
+        (
+            "[backends.a]\ntls = { server_name = \"a b\" }",
+            "backends.a.tls.server_name: it is neither",
         ),
         (
             "[backends.a]\nretries = { statuses = [200] }",

@@ -113,9 +113,11 @@ pub(super) struct Backend {
     /// A port of a Service, `NAMESPACE/NAME:PORT`, by its number or its name: its endpoints.
     /// Default: none.
     pub(super) service: Option<String>,
-    /// What endpoints speak: `http1`, or `http2` (without TLS, as for gRPC). Default: what the
-    /// Service says, or `http1`.
+    /// What endpoints speak: `http1`, or `http2` (as for gRPC; with `tls` by ALPN). Default: what
+    /// the Service says, or `http1`.
     pub(super) protocol: Option<String>,
+    /// Connections to endpoints are under TLS. Default: they are not.
+    pub(super) tls: Option<BackendTls>,
     /// How one is chosen: `round-robin`, `weighted`, `random`, `two-choices`, `least-requests`.
     /// Default `least-requests`.
     pub(super) balancer: Option<String>,
@@ -164,6 +166,25 @@ pub(super) struct Endpoint {
 
 fn one() -> u32 {
     1
+}
+
+/// TLS of connections to endpoints.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct BackendTls {
+    /// Whom endpoints have to prove to be. Default: `NAME.NAMESPACE.svc` of the Service, or the
+    /// address of each.
+    pub(super) server_name: Option<String>,
+    /// `system`, the machine's own authorities, or a file with the certificates, as PEM, of those
+    /// who issue endpoints' certificates. Default `system`.
+    pub(super) ca: Option<String>,
+    /// A file with the chain, as PEM, that is shown to endpoints that ask for one. Default: none.
+    pub(super) cert: Option<String>,
+    /// With `cert`: a file with its key as PEM.
+    pub(super) key: Option<String>,
+    /// Nobody has to prove anything: whoever answers is believed. Not together with `ca`. Default
+    /// false.
+    pub(super) accepts_any_certificate: bool,
 }
 
 /// Health checks.

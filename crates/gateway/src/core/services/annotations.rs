@@ -6,14 +6,23 @@ use std::sync::Arc;
 use hyper::header::HeaderName;
 use serde_json::Value;
 
-use super::{Doors, Index, key};
+use super::{
+    Doors, Index, Key,
+    backend_tls::{self, Written},
+    key,
+};
 use crate::core::{
-    config::{Auth, Cluster, HashKey, Hedge, Policy, Rate, RateKey, RoutePolicy, RouteRate},
+    config::{
+        Auth, BackendTls, Cluster, HashKey, Hedge, Policy, Rate, RateKey, RoutePolicy, RouteRate,
+    },
     jwt::Jwt,
     sources::networks,
 };
 
-const PREFIX: &str = "atoll.dev/";
+/// In front of the names of all that are ours.
+pub(super) const PREFIX: &str = "atoll.dev/";
+/// What is said of one that nobody declared.
+pub(super) const UNKNOWN: &str = "there is no such annotation";
 /// How far apart clocks may be, of who signs tokens and of this node.
 const LEEWAY_S: u64 = 30;
 
@@ -35,6 +44,7 @@ enum Change {
     IdleMs(u64),
     Retries(u32),
     Hedge(u64),
+    Tls(Option<BackendTls>),
 }
 
 impl Asked {
@@ -67,8 +77,8 @@ impl Asked {
         !self.changes.is_empty()
     }
 
-    /// Changes a backend's cluster.
-    pub(super) fn change(&self, cluster: &mut Cluster) {
+    /// Changes a backend's cluster, which is this Service's.
+    pub(super) fn change(&self, cluster: &mut Cluster, service: Key<'_>) {
         for change in &self.changes {
             match change {
                 Change::Balancer(policy) => cluster.policy = policy.clone(),
@@ -76,6 +86,10 @@ impl Asked {
                 Change::ConnectMs(ms) => cluster.timeouts.connect_ms = *ms,
                 Change::IdleMs(ms) => cluster.timeouts.idle_ms = *ms,
                 Change::Retries(attempts) => cluster.retries.attempts_max = *attempts,
+                Change::Tls(tls) => {
+                    let named = |tls: &BackendTls| tls.clone().of_service(service);
+                    cluster.tls = tls.as_ref().map(named);
+                }
                 Change::Hedge(after_ms) => {
                     cluster.hedge = Some(Hedge {
                         after_ms: *after_ms,
@@ -116,7 +130,11 @@ impl Asked {
             "jwt-issuer" | "jwt-audience" => context.needs("jwt-secret")?,
             "body-bytes-max" => policy.body_bytes_max = Some(number(text, 0, u64::MAX)?),
             "redirect-to-https" => policy.https_port = context.https_port(text)?,
-            _ => return Err("there is no such annotation".to_owned()),
+            "backend-tls" => {
+                self.changes.push(Change::Tls(context.written().tls(text)?));
+            }
+            _ if backend_tls::BESIDE.contains(&name) => context.needs("backend-tls")?,
+            _ => return Err(UNKNOWN.to_owned()),
         }
         Ok(())
     }
@@ -141,10 +159,11 @@ impl Context<'_> {
     }
 
     fn needs(&self, name: &str) -> Result<(), String> {
-        match self.other(name) {
-            Some(_) => Ok(()),
-            None => Err(format!("it needs {PREFIX}{name} beside it")),
-        }
+        self.written().needs(name)
+    }
+
+    fn written(&self) -> Written<'_> {
+        Written::new(self.all, self.namespace, self.index)
     }
 
     fn rate(&self, text: &str) -> Result<RouteRate, String> {

@@ -109,7 +109,8 @@ fn add_routes(
                 let changed = format!("{cluster} of Ingress {name}");
                 if own.insert(changed.clone()) {
                     let mut copy = made.config.clusters[&cluster].clone();
-                    asked.change(&mut copy);
+                    let service = text(&backend["service"]["name"]);
+                    asked.change(&mut copy, (namespace, service));
                     made.config.clusters.insert(changed.clone(), copy);
                 }
                 changed

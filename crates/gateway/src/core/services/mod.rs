@@ -23,12 +23,17 @@ use super::{
 };
 
 mod annotations;
+mod backend_tls;
 mod ingress;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 pub(super) use annotations::{balancer, hash_key, rate_key, realm};
+pub(super) use backend_tls::{backend_name, service_name};
+use wishes::Wishes;
+
 pub use ingress::ROUTES_MAX;
 pub(super) use secrets::with_cause;
 
@@ -141,16 +146,18 @@ pub fn config(objects: &Objects<'_>, doors: &Doors) -> Made {
         }
     }
     let mut made = Made::default();
+    let index = Index::new(objects);
     for service in objects.services {
         let slices = by_service.get(&key(service));
         add(
             &mut made,
             service,
             slices.map_or(&[][..], Vec::as_slice),
+            &index,
             doors,
         );
     }
-    ingress::add(&mut made, objects.ingresses, &Index::new(objects), doors);
+    ingress::add(&mut made, objects.ingresses, &index, doors);
     made
 }
 
@@ -162,13 +169,17 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn add(made: &mut Made, service: &Value, slices: &[&Value], doors: &Doors) {
+fn add(made: &mut Made, service: &Value, slices: &[&Value], index: &Index<'_>, doors: &Doors) {
     let spec = &service["spec"];
     if spec["type"] == "ExternalName" {
         return;
     }
     let (namespace, name) = key(service);
     let from_outside = sources(made, service);
+    let wishes = Wishes::of(service, index);
+    for problem in &wishes.problems {
+        made.tell(format!("Service {namespace}/{name}: {problem}"));
+    }
     for port in list(&spec["ports"]) {
         let Some(number) = port_number(&port["port"]) else {
             continue;
@@ -179,7 +190,8 @@ fn add(made: &mut Made, service: &Value, slices: &[&Value], doors: &Doors) {
         let cluster = cluster_name(namespace, name, number);
         let config = &mut made.config;
         // Before the listeners, which name it.
-        let served = served(spec, port, slices);
+        let mut served = served(spec, port, slices);
+        wishes.change(&mut served);
         config.clusters.insert(cluster.clone(), served);
         for (name, address, is_outside) in ways(spec, port, number, &cluster, doors) {
             if config.listeners.len() == LISTENERS_MAX {

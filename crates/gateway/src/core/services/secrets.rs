@@ -10,7 +10,7 @@ use crate::core::{
     config::Certificate,
     jwt::{self, Key},
 };
-use atoll_world::pki::tls::ShownCertificate;
+use atoll_world::pki::tls::{ShownCertificate, Trusted};
 
 impl Index<'_> {
     fn secret(&self, namespace: &str, name: &str) -> Result<&Value, String> {
@@ -40,6 +40,12 @@ impl Index<'_> {
         let shown = ShownCertificate::from_pem(&chain, &key);
         let shown = shown.map_err(|error| broken(secret, &with_cause(&error)))?;
         Ok(Certificate { names, shown })
+    }
+
+    /// The authorities of a Secret, at the key `ca.crt`.
+    pub(super) fn authorities(&self, secret: (&str, &str)) -> Result<Trusted, String> {
+        Trusted::from_pem(&self.entry(secret, "ca.crt")?)
+            .map_err(|error| broken(secret, &format!("\"ca.crt\": {}", with_cause(&error))))
     }
 
     /// The list of passwords at the key `auth`.

@@ -3,6 +3,8 @@ use serde_json::json;
 use super::*;
 use crate::core::config::{Fallback, HostMatch, PathMatch, Rate, RateKey};
 
+mod backend_tls;
+
 fn service() -> Value {
     json!({
         "metadata": {"namespace": "default", "name": "web"},
@@ -268,6 +270,8 @@ fn an_annotation_that_is_wrong_closes_the_ingress() {
         ("jwt-secret", "keys"),
         ("redirect-to-https", "yes"),
         ("alow", "10.0.0.0/8"),
+        ("backend-tls", "yes"),
+        ("backend-tls-server-name", "a.example"),
     ];
     for (name, value) in cases {
         let name = format!("atoll.dev/{name}");

@@ -74,7 +74,8 @@ impl Refusal {
             | Refusal::Send(SendError::NoEndpoint | SendError::Limited) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Refusal::Switched | Refusal::Send(SendError::Unreachable | SendError::Broke(_)) => {
+            Refusal::Switched
+            | Refusal::Send(SendError::Unreachable | SendError::Distrusted | SendError::Broke(_)) => {
                 StatusCode::BAD_GATEWAY
             }
             Refusal::Send(SendError::Timeout) => StatusCode::GATEWAY_TIMEOUT,

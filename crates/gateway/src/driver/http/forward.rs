@@ -140,9 +140,11 @@ async fn prepare(
     if upgrade.is_some() {
         fields::set_websocket(&mut head.headers);
     }
+    // What endpoints hear by themselves is the scheme of the connection to them.
+    let is_tls = client.fields.is_tls || cluster.config.tls.is_some();
     let mut forwarded = Request::new(outgoing(body, taken.policy.body_bytes_max));
     *forwarded.method_mut() = head.method;
-    *forwarded.uri_mut() = target(head.uri, backend, &host, client.fields.is_tls);
+    *forwarded.uri_mut() = target(head.uri, backend, &host, is_tls);
     *forwarded.version_mut() = match backend {
         Backend::Http1 => Version::HTTP_11,
         Backend::Http2 => Version::HTTP_2,

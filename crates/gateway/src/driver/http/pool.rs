@@ -14,8 +14,8 @@ use super::{Spawner, body::Outgoing, send::ConnectError};
 use crate::driver::{
     Shared, Start,
     idle::Idle,
+    open::{Speaks, connect_to},
     state::{ClusterState, EndpointState},
-    tcp::connect_to,
 };
 
 /// The head of an answer, bytes, and the fields in it.
@@ -131,7 +131,7 @@ pub(super) async fn connect_http1(
     let _waiting = waiting.ok_or(ConnectError::Limited)?;
     let permit = cluster.load.connections.take(limits.connections_max);
     let permit = permit.ok_or(ConnectError::Limited)?;
-    let stream = connect_to(endpoint, cluster, shared).await?;
+    let stream = connect_to(endpoint, cluster, Speaks::Http1, &[], shared).await?;
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(ANSWER_HEAD_BYTES_MAX)
         .max_headers(ANSWER_FIELDS_MAX)
@@ -168,7 +168,7 @@ pub(super) async fn connect_http2(
     }
     let permit = cluster.load.connections.take(limits.connections_max);
     let permit = permit.ok_or(ConnectError::Limited)?;
-    let stream = connect_to(endpoint, cluster, shared).await?;
+    let stream = connect_to(endpoint, cluster, Speaks::Http2, &[], shared).await?;
     let (sender, connection) = http2::Builder::new(Spawner)
         .timer(TokioTimer::new())
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use atoll_world::{
     clock::{self, Instant},
-    net::NetError,
+    net::{Distrust, NetError},
 };
 use hyper::{Method, Request, Response, body::Incoming, client::conn::TrySendError};
 
@@ -19,6 +19,7 @@ use crate::{
     core::{breaker::Permit, config::Backend},
     driver::{
         Shared,
+        open::distrusted,
         state::{ClusterState, EndpointState},
     },
 };
@@ -46,6 +47,9 @@ pub(super) enum SendError {
     /// Nobody could be reached.
     #[error("no endpoint could be reached")]
     Unreachable,
+    /// Who was reached is not who he should be, or does not believe this node.
+    #[error("the endpoint and the gateway did not come to TLS")]
+    Distrusted,
     /// A bound was reached.
     #[error("too many connections or requests are open")]
     Limited,
@@ -196,10 +200,25 @@ impl Sending<'_> {
             // Connecting has told the cluster already.
             Err(_) => {}
         }
+        if let Err(failure) = &result {
+            self.tell_distrust(endpoint, failure);
+        }
         Attempt {
             place,
             open,
             result,
+        }
+    }
+
+    /// With TLS 1.3 an endpoint says only after the handshake that it does not believe this node.
+    fn tell_distrust(&self, endpoint: &EndpointState, failure: &Failure) {
+        let (Failure::Broke { error, .. } | Failure::NotSent(_, ConnectError::Handshake(error))) =
+            failure
+        else {
+            return;
+        };
+        if let Some(why) = distrust(error) {
+            distrusted(endpoint, self.cluster, why, error, &self.shared.stats);
         }
     }
 
@@ -214,9 +233,19 @@ impl Sending<'_> {
             Failure::NotSent(_, ConnectError::Limited) => (None, SendError::Limited),
             Failure::NotSent(request, error) => {
                 tracing::debug!(%error, "no connection");
-                (Some(*request), SendError::Unreachable)
+                let is_distrust = match &error {
+                    ConnectError::Net(error) => error.distrust().is_some(),
+                    ConnectError::Handshake(error) => distrust(error).is_some(),
+                    ConnectError::Limited => false,
+                };
+                let told = match is_distrust {
+                    true => SendError::Distrusted,
+                    false => SendError::Unreachable,
+                };
+                (Some(*request), told)
             }
             Failure::Broke { error, .. } => match watched.map_or(Fate::Good, Watched::fate) {
+                Fate::Good if distrust(&error).is_some() => (copy, SendError::Distrusted),
                 Fate::Good => (copy, SendError::Broke(error)),
                 Fate::Broken => (None, SendError::BadBody),
                 Fate::TooLong => (None, SendError::BodyTooLarge),
@@ -320,6 +349,13 @@ impl Sending<'_> {
             is_kept = false;
         }
     }
+}
+
+/// Why a connection under TLS broke off, if one side did not believe the other.
+fn distrust(error: &hyper::Error) -> Option<Distrust> {
+    let first = std::error::Error::source(error);
+    let mut causes = std::iter::successors(first, |cause| cause.source());
+    causes.find_map(|cause| Distrust::of(cause.downcast_ref()?))
 }
 
 /// The request, if it may be sent on another connection of the same endpoint.
