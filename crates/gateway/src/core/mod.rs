@@ -6,6 +6,7 @@ pub mod basic;
 pub mod breaker;
 pub mod bucket;
 pub mod budget;
+mod checks;
 pub mod config;
 pub mod fields;
 pub mod file;

@@ -14,6 +14,7 @@ mod hedge;
 mod http;
 mod limits;
 mod listeners;
+mod objects;
 mod policies;
 mod proxies;
 mod retries;

@@ -4,13 +4,14 @@ use atoll_world::pki::tls::{ShownCertificate, Trusted};
 
 use super::{
     FileError, Read, Served, ServicePort,
-    fields::{self, MS_MAX, one_of, ranges},
+    fields::{self, MS_MAX, ranges},
     protocol, written,
 };
 use crate::core::{
+    checks::Wanted,
     config::{
         Backend, BackendTls, Cluster, ClusterLimits, Endpoint, HealthCheck, Hedge, OutlierPolicy,
-        Policy, Probe, ProxyVersion, Rate, Retries, Timeouts, WEIGHT_MAX,
+        Policy, ProxyVersion, Rate, Retries, Timeouts, WEIGHT_MAX,
     },
     services::{backend_name, balancer, hash_key, service_name, with_cause},
 };
@@ -170,65 +171,19 @@ fn service_port(field: &str, text: &str) -> Result<ServicePort, FileError> {
     })
 }
 
-/// What a health check asks.
-#[derive(Clone, Copy)]
-enum Asks {
-    Tcp,
-    Http,
-    Grpc,
-}
-
 fn health_check(table: &str, written: &written::Health) -> Result<HealthCheck, FileError> {
-    let probes = [
-        ("tcp", Asks::Tcp),
-        ("http", Asks::Http),
-        ("grpc", Asks::Grpc),
-    ];
-    let asks = one_of(format!("{table}.probe"), &written.probe, &probes)?;
-    let stray = match asks {
-        Asks::Tcp => written.path.is_some() || written.host.is_some() || written.service.is_some(),
-        Asks::Http => written.service.is_some(),
-        Asks::Grpc => written.path.is_some() || written.host.is_some(),
+    let wanted = Wanted {
+        probe: &written.probe,
+        path: written.path.as_deref(),
+        host: written.host.as_deref(),
+        service: written.service.as_deref(),
+        interval_ms: written.interval_ms,
+        timeout_ms: written.timeout_ms,
+        healthy_after: written.healthy_after.map(u64::from),
+        unhealthy_after: written.unhealthy_after.map(u64::from),
     };
-    if stray {
-        let problem = "path and host are for \"http\", service is for \"grpc\"; leave out the rest";
-        return Err(FileError::field(table, problem));
-    }
-    let path = written.path.clone().unwrap_or_else(|| "/".to_owned());
-    if !path.starts_with('/') || path.parse::<hyper::Uri>().is_err() {
-        let problem = "it is a path, and begins with /";
-        return Err(FileError::field(format!("{table}.path"), problem));
-    }
-    let service = written.service.clone().unwrap_or_default();
-    if service.len() > 100 {
-        let problem = "it has more than 100 letters";
-        return Err(FileError::field(format!("{table}.service"), problem));
-    }
-    let mut check = HealthCheck::new(match asks {
-        Asks::Tcp => Probe::Tcp,
-        Asks::Http => Probe::Http {
-            path,
-            host: written.host.clone(),
-        },
-        Asks::Grpc => Probe::Grpc { service },
-    });
-    check.interval_ms = written.interval_ms.unwrap_or(check.interval_ms);
-    check.timeout_ms = written.timeout_ms.unwrap_or(check.timeout_ms);
-    check.healthy_after = written.healthy_after.unwrap_or(check.healthy_after);
-    check.unhealthy_after = written.unhealthy_after.unwrap_or(check.unhealthy_after);
-    let numbers = [
-        ("interval_ms", check.interval_ms, 10, MS_MAX),
-        ("timeout_ms", check.timeout_ms, 1, MS_MAX),
-        ("healthy_after", u64::from(check.healthy_after), 1, 1_000),
-        (
-            "unhealthy_after",
-            u64::from(check.unhealthy_after),
-            1,
-            1_000,
-        ),
-    ];
-    ranges(table, &numbers)?;
-    Ok(check)
+    let told = |(field, problem)| FileError::field(format!("{table}.{field}"), problem);
+    wanted.check().map_err(told)
 }
 
 fn check_timeouts(table: &str, timeouts: &Timeouts) -> Result<(), FileError> {

@@ -191,11 +191,11 @@ fn what_is_wrong_is_named() {
         ),
         (
             "[backends.a]\nhealth = { probe = \"ping\" }",
-            "backends.a.health.probe: it is \"ping\", and has to be one of: tcp, http, grpc",
+            "backends.a.health.probe: it is one of: tcp, http, grpc",
         ),
         (
             "[backends.a]\nhealth = { probe = \"tcp\", path = \"/\" }",
-            "backends.a.health: path and host",
+            "backends.a.health.path: it is for \"http\"",
         ),
         (
             "[backends.a]\ntls = { verify = false }",

@@ -7,22 +7,18 @@ use hyper::header::HeaderName;
 use serde_json::Value;
 
 use super::{
-    Doors, Index, Key,
-    backend_tls::{self, Written},
-    key,
+    Doors, Index, Key, backend_tls, health, key,
+    written::{PREFIX, UNKNOWN, Written},
 };
 use crate::core::{
     config::{
-        Auth, BackendTls, Cluster, HashKey, Hedge, Policy, Rate, RateKey, RoutePolicy, RouteRate,
+        Auth, BackendTls, Cluster, HashKey, HealthCheck, Hedge, Policy, Rate, RateKey, RoutePolicy,
+        RouteRate,
     },
     jwt::Jwt,
     sources::networks,
 };
 
-/// In front of the names of all that are ours.
-pub(super) const PREFIX: &str = "atoll.dev/";
-/// What is said of one that nobody declared.
-pub(super) const UNKNOWN: &str = "there is no such annotation";
 /// How far apart clocks may be, of who signs tokens and of this node.
 const LEEWAY_S: u64 = 30;
 
@@ -45,6 +41,7 @@ enum Change {
     Retries(u32),
     Hedge(u64),
     Tls(Option<BackendTls>),
+    Health(Option<HealthCheck>),
 }
 
 impl Asked {
@@ -90,6 +87,7 @@ impl Asked {
                     let named = |tls: &BackendTls| tls.clone().of_service(service);
                     cluster.tls = tls.as_ref().map(named);
                 }
+                Change::Health(check) => cluster.health.clone_from(check),
                 Change::Hedge(after_ms) => {
                     cluster.hedge = Some(Hedge {
                         after_ms: *after_ms,
@@ -133,6 +131,11 @@ impl Asked {
             "backend-tls" => {
                 self.changes.push(Change::Tls(context.written().tls(text)?));
             }
+            "health-probe" => {
+                self.changes
+                    .push(Change::Health(context.written().health(text)?));
+            }
+            _ if health::BESIDE.contains(&name) => context.needs("health-probe")?,
             _ if backend_tls::BESIDE.contains(&name) => context.needs("backend-tls")?,
             _ => return Err(UNKNOWN.to_owned()),
         }

@@ -3,9 +3,11 @@
 
 use atoll_world::pki::tls::Trusted;
 use rustls_pki_types::ServerName;
-use serde_json::Value;
 
-use super::{Index, Key, annotations::PREFIX};
+use super::{
+    Key,
+    written::{PREFIX, Written},
+};
 use crate::core::config::BackendTls;
 
 /// Those that are read together with `backend-tls`.
@@ -20,23 +22,7 @@ const CA_SECRET: &str = "backend-tls-ca-secret";
 const CLIENT_SECRET: &str = "backend-tls-client-secret";
 const ACCEPTS_ANY_CERTIFICATE: &str = "backend-tls-accepts-any-certificate";
 
-/// Annotations of an object, and where Secrets are that they name.
-pub(super) struct Written<'a> {
-    all: &'a Value,
-    namespace: &'a str,
-    index: &'a Index<'a>,
-}
-
-impl<'a> Written<'a> {
-    /// All annotations of an object in this namespace.
-    pub(super) fn new(all: &'a Value, namespace: &'a str, index: &'a Index<'a>) -> Self {
-        Written {
-            all,
-            namespace,
-            index,
-        }
-    }
-
+impl Written<'_> {
     /// What is asked for, where `backend-tls` is this.
     pub(super) fn tls(&self, text: &str) -> Result<Option<BackendTls>, String> {
         if !is_true(text)? {
@@ -70,18 +56,6 @@ impl<'a> Written<'a> {
             // Who connects to a Service's address speaks with its endpoints as they are.
             wraps_tcp: false,
         }))
-    }
-
-    /// One that says nothing without another one.
-    pub(super) fn needs(&self, name: &str) -> Result<(), String> {
-        match self.other(name) {
-            Some(_) => Ok(()),
-            None => Err(format!("it needs {PREFIX}{name} beside it")),
-        }
-    }
-
-    fn other(&self, name: &str) -> Option<&'a str> {
-        self.all[format!("{PREFIX}{name}")].as_str().map(str::trim)
     }
 }
 

@@ -24,11 +24,13 @@ use super::{
 
 mod annotations;
 mod backend_tls;
+mod health;
 mod ingress;
 mod secrets;
 #[cfg(test)]
 mod tests;
 mod wishes;
+mod written;
 
 pub(super) use annotations::{balancer, hash_key, rate_key, realm};
 pub(super) use backend_tls::{backend_name, service_name};

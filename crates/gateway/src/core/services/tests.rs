@@ -4,6 +4,7 @@ use super::*;
 use crate::core::config::{Fallback, HostMatch, PathMatch, Rate, RateKey};
 
 mod backend_tls;
+mod health;
 
 fn service() -> Value {
     json!({
@@ -271,6 +272,8 @@ fn an_annotation_that_is_wrong_closes_the_ingress() {
         ("redirect-to-https", "yes"),
         ("alow", "10.0.0.0/8"),
         ("backend-tls", "yes"),
+        ("health-probe", "ping"),
+        ("health-path", "/"),
         ("backend-tls-server-name", "a.example"),
     ];
     for (name, value) in cases {

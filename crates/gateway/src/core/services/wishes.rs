@@ -1,7 +1,7 @@
 //! What a Service asks for beyond its ports, by annotations `atoll.dev/…`. They hold for whoever
 //! uses it: Ingresses, whose own come first, and its own addresses.
 //!
-//! One that can't be understood is told. TLS that is not as it should be leaves endpoints that
+//! One that can't be understood is told. Health checks that are not as they should be are left out. TLS that is not as it should be leaves endpoints that
 //! nobody believes: requests are answered 502, and never sent without it. Connections to the
 //! Service's own addresses, whose clients speak with endpoints themselves, go on.
 
@@ -9,12 +9,10 @@ use atoll_world::pki::tls::Trusted;
 use serde_json::Value;
 
 use super::{
-    Index,
-    annotations::{PREFIX, UNKNOWN},
-    backend_tls::{self, Written},
-    key,
+    Index, backend_tls, health, key,
+    written::{PREFIX, UNKNOWN, Written},
 };
-use crate::core::config::{BackendTls, Cluster};
+use crate::core::config::{BackendTls, Cluster, HealthCheck};
 
 /// What one Service asks for.
 #[derive(Debug, Default)]
@@ -22,6 +20,7 @@ pub(super) struct Wishes {
     /// What can't be understood.
     pub(super) problems: Vec<String>,
     tls: Option<BackendTls>,
+    health: Option<HealthCheck>,
 }
 
 impl Wishes {
@@ -40,6 +39,8 @@ impl Wishes {
             let taken = match short {
                 "backend-tls" => written.tls(text).map(|tls| wishes.tls = tls),
                 _ if is_about_tls => written.needs("backend-tls"),
+                "health-probe" => written.health(text).map(|check| wishes.health = check),
+                _ if health::BESIDE.contains(&short) => written.needs("health-probe"),
                 _ => Err(UNKNOWN.to_owned()),
             };
             if let Err(problem) = taken {
@@ -50,6 +51,8 @@ impl Wishes {
             }
         }
         if is_tls_wrong {
+            // Checks would take out endpoints for everybody, since nobody is believed.
+            wishes.health = None;
             wishes.tls = Some(BackendTls {
                 server_name: None,
                 trusted: Trusted::Roots(Vec::new()),
@@ -64,5 +67,6 @@ impl Wishes {
     /// Changes the cluster of a port.
     pub(super) fn change(&self, cluster: &mut Cluster) {
         cluster.tls.clone_from(&self.tls);
+        cluster.health.clone_from(&self.health);
     }
 }
