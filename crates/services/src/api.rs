@@ -50,6 +50,8 @@ pub struct Traffic {
     pub ingresses: Vec<Arc<Value>>,
     /// Secrets, which may hold their certificates.
     pub secrets: Vec<Arc<Value>>,
+    /// Pods of this node that have host ports, as they run.
+    pub pods: Vec<Arc<Value>>,
 }
 
 /// A log that is being opened.

@@ -1,4 +1,4 @@
-//! From objects of Kubernetes to bytes on sockets: what annotations ask for is done.
+//! From objects of Kubernetes to bytes on sockets: what annotations and pods ask for is done.
 
 use std::sync::{
     Arc,
@@ -10,7 +10,7 @@ use atoll_gateway::core::{
     services::{self, Doors, Objects},
 };
 use atoll_world::{
-    net::TlsAcceptor,
+    net::{self, TlsAcceptor},
     pki::tls::{self, ByName, ShownCertificate},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -18,10 +18,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Incoming};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
-    clients::Client1,
-    endpoints::{Served, https},
+    clients::{Client1, connect, read_exactly},
+    endpoints::{Served, greet, https},
     rig::{Rig, until},
 };
 
@@ -60,6 +61,7 @@ fn served(endpoint: &Served, annotations: Value, secrets: Vec<Value>) -> Config 
         slices: &slices,
         ingresses: &ingresses,
         secrets: &secrets,
+        pods: &[],
     };
     services::config(&objects, &doors()).config
 }
@@ -119,4 +121,43 @@ async fn a_service_is_called_and_checked_under_tls() {
     let address = rig.address("http").await;
     let answer = Client1::connect(address).await.get("/").await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+}
+
+/// What is done for a pod of this address, whose container's port is that of an endpoint.
+fn with_pod(ip: &str, inside: u16, outside: u16) -> Config {
+    let ports = json!([{"containerPort": inside, "hostPort": outside}]);
+    let pods = shared(vec![json!({
+        "metadata": {"namespace": "n", "name": "p"},
+        "spec": {"containers": [{"name": "c", "ports": ports}]},
+        "status": {"phase": "Running", "hostIP": "192.0.2.1", "podIP": ip},
+    })]);
+    let objects = Objects {
+        pods: &pods,
+        ..Objects::default()
+    };
+    services::config(&objects, &doors()).config
+}
+
+#[tokio::test]
+async fn a_host_port_leads_to_its_pod_as_long_as_it_runs() {
+    let (first, second) = (greet("first").await, greet("later").await);
+    let port = net::free_ports(1).await.unwrap()[0];
+    let ip = first.address.ip().to_string();
+    let mut rig = Rig::start(with_pod(&ip, first.address.port(), port));
+    let name = format!("pod n/p host port 127.0.0.1:{port}");
+    let address = rig.address(&name).await;
+    assert_eq!(address.to_string(), format!("127.0.0.1:{port}"));
+    let mut open = connect(address).await;
+    assert_eq!(read_exactly(&mut open, 5).await, "first");
+    // The pod that takes its place is reached at the same port, and nobody is cut off.
+    rig.change(|config| *config = with_pod(&ip, second.address.port(), port))
+        .await;
+    assert_eq!(read_exactly(&mut connect(address).await, 5).await, "later");
+    open.write_all(b"still").await.unwrap();
+    assert_eq!(read_exactly(&mut open, 5).await, "still");
+    rig.change(|config| *config = Config::default()).await;
+    let gone = rig.gateway.addresses();
+    until("the listener's end", || gone.borrow().is_empty()).await;
+    open.write_all(b"there").await.unwrap();
+    assert_eq!(read_exactly(&mut open, 5).await, "there");
 }

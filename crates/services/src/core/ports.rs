@@ -32,6 +32,13 @@ fn declared(pod: &Value) -> Vec<(u64, Option<String>)> {
         .collect()
 }
 
+/// Whether a pod is bound to this Node and asks for ports of it.
+pub fn has_host_ports(pod: &Value, node: &str) -> bool {
+    let mut ports =
+        object::containers(pod).flat_map(|container| object::items(&container["ports"]));
+    pod["spec"]["nodeName"] == node && ports.any(|port| port["hostPort"].as_u64() > Some(0))
+}
+
 /// So many ports are found for a pod; one that declares more gets none.
 pub const PORTS_MAX: usize = 64;
 
@@ -164,6 +171,17 @@ mod tests {
         assert_eq!(containers[0]["readinessProbe"]["httpGet"]["port"], 5000);
         assert_eq!(containers[0]["livenessProbe"]["tcpSocket"]["port"], "http");
         assert_eq!(containers[1]["startupProbe"]["grpc"]["port"], 9);
+    }
+
+    #[test]
+    fn host_ports_are_asked_of_the_pod_s_own_node() {
+        let mut pod = pod();
+        pod["spec"]["nodeName"] = json!("a");
+        assert!(!has_host_ports(&pod, "a"));
+        pod["spec"]["containers"][1]["ports"][0]["hostPort"] = json!(80);
+        assert!(has_host_ports(&pod, "a") && !has_host_ports(&pod, "b"));
+        pod["spec"]["containers"][1]["ports"][0]["hostPort"] = json!(0);
+        assert!(!has_host_ports(&pod, "a"));
     }
 
     #[test]

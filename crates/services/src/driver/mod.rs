@@ -261,7 +261,7 @@ fn start_with<C: ControlApi, R: Runtime>(
         agent::start(mirror.clone(), executor.clone(), heart(), nodes);
         runtime
     });
-    let traffic = traffic::follow(mirror.clone());
+    let traffic = traffic::follow(mirror.clone(), setup.name.clone());
     if let Some(settings) = setup.dns {
         dns::start(mirror.clone(), settings);
     }

@@ -1,38 +1,29 @@
-//! Services and their endpoints, for whoever leads requests to them: told anew whenever one of them
-//! has changed.
+//! Services and their endpoints, and this node's pods with host ports, for whoever leads requests to
+//! them: told anew whenever one of them has changed.
 
 use std::sync::Arc;
 
 use atoll_world::task;
+use serde_json::Value;
 use tokio::sync::watch;
 
-use super::mirror::Mirror;
+use super::mirror::{Changed, Mirror};
 use crate::{
     api::Traffic,
-    core::{controllers::world::View as _, kinds},
+    core::{controllers::world::View as _, kinds, ports},
 };
 
-/// Begins to follow.
-pub(super) fn follow(mirror: Mirror) -> watch::Receiver<Arc<Traffic>> {
+/// Begins to follow, for this Node.
+pub(super) fn follow(mirror: Mirror, node: String) -> watch::Receiver<Arc<Traffic>> {
     let (sender, receiver) = watch::channel(Arc::default());
     task::spawn(async move {
         let mut news = mirror.news();
-        let mut seen = tell(&mirror, &sender);
+        let mut seen = tell(&mirror, &node, &sender);
         while news.changed().await.is_ok() {
             let (changes, standing) = mirror.changes_since(seen);
-            let is_news = changes.is_none_or(|changes| {
-                let kinds = [
-                    &kinds::SERVICES,
-                    &kinds::ENDPOINT_SLICES,
-                    &kinds::INGRESSES,
-                    &kinds::SECRETS,
-                ];
-                changes
-                    .iter()
-                    .any(|changed| kinds.contains(&changed.name.kind))
-            });
-            seen = match is_news {
-                true => tell(&mirror, &sender),
+            let is_news = |changes: Vec<Changed>| changes.iter().any(|it| is_news(it, &node));
+            seen = match changes.is_none_or(is_news) {
+                true => tell(&mirror, &node, &sender),
                 false => standing.changes,
             };
         }
@@ -40,15 +31,90 @@ pub(super) fn follow(mirror: Mirror) -> watch::Receiver<Arc<Traffic>> {
     receiver
 }
 
+/// Whether a change is one of traffic. Of pods there are many, and few have host ports.
+fn is_news(changed: &Changed, node: &str) -> bool {
+    let whole = [
+        &kinds::SERVICES,
+        &kinds::ENDPOINT_SLICES,
+        &kinds::INGRESSES,
+        &kinds::SECRETS,
+    ];
+    let has_ports = |pod: &Option<Arc<Value>>| {
+        pod.as_ref()
+            .is_some_and(|it| ports::has_host_ports(it, node))
+    };
+    let is_pod = std::ptr::eq(changed.name.kind, &kinds::PODS);
+    whole.contains(&changed.name.kind)
+        || is_pod && (has_ports(&changed.old) || has_ports(&changed.new))
+}
+
 /// Tells what there is; how many changes there were then.
-fn tell(mirror: &Mirror, sender: &watch::Sender<Arc<Traffic>>) -> u64 {
+fn tell(mirror: &Mirror, node: &str, sender: &watch::Sender<Arc<Traffic>>) -> u64 {
     let look = mirror.look();
+    let pods = look.on_node(node).into_iter();
     let traffic = Traffic {
         services: look.list(&kinds::SERVICES, None),
         slices: look.list(&kinds::ENDPOINT_SLICES, None),
         ingresses: look.list(&kinds::INGRESSES, None),
         secrets: look.list(&kinds::SECRETS, None),
+        pods: pods
+            .filter(|pod| ports::has_host_ports(pod, node))
+            .filter_map(as_it_runs)
+            .collect(),
     };
     sender.send_replace(Arc::new(traffic));
     look.standing().changes
+}
+
+/// A pod with the ports that it has; none as long as they are not known.
+fn as_it_runs(pod: Arc<Value>) -> Option<Arc<Value>> {
+    match ports::are_free(&pod) {
+        true => ports::with_real(&pod).map(Arc::new),
+        false => Some(pod),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::object::Name;
+
+    fn pod(node: &str, host_port: u16) -> Arc<Value> {
+        Arc::new(json!({
+            "metadata": {"namespace": "default", "name": "p"},
+            "spec": {"nodeName": node, "containers": [
+                {"name": "c", "ports": [{"containerPort": 80, "hostPort": host_port}]}]},
+        }))
+    }
+
+    fn news(old: Option<Arc<Value>>, new: Option<Arc<Value>>) -> bool {
+        let some = old.as_ref().or(new.as_ref()).unwrap();
+        let name = Name::of(&kinds::PODS, some);
+        is_news(&Changed { name, old, new }, "a")
+    }
+
+    #[test]
+    fn pods_count_where_they_have_host_ports_of_this_node() {
+        assert!(news(None, Some(pod("a", 80))));
+        assert!(news(Some(pod("a", 80)), None));
+        assert!(!news(Some(pod("a", 0)), Some(pod("a", 0))));
+        assert!(!news(Some(pod("b", 80)), Some(pod("b", 80))));
+    }
+
+    #[test]
+    fn free_ports_are_led_to_as_they_were_found() {
+        let mut free = Value::clone(&pod("a", 80));
+        free["metadata"]["annotations"] = json!({ports::FREE: "true"});
+        assert_eq!(as_it_runs(Arc::new(free.clone())), None);
+        free["metadata"]["annotations"][ports::REAL] = json!(r#"{"80":5000}"#);
+        let runs = as_it_runs(Arc::new(free)).unwrap();
+        let port = &runs["spec"]["containers"][0]["ports"][0];
+        assert_eq!(
+            (&port["containerPort"], &port["hostPort"]),
+            (&json!(5000), &json!(80))
+        );
+        assert_eq!(as_it_runs(pod("a", 80)), Some(pod("a", 80)));
+    }
 }

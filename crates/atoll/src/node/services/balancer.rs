@@ -98,6 +98,7 @@ pub(super) fn start(
             slices: &traffic.slices,
             ingresses: &traffic.ingresses,
             secrets: &traffic.secrets,
+            pods: &traffic.pods,
         };
         let Made { config, problems } = file::config(file, &objects, &doors);
         if problems != told {

@@ -387,6 +387,7 @@ fn a_file_stands_beside_services() {
         slices: &slices,
         ingresses: &ingresses,
         secrets: &[],
+        ..Objects::default()
     };
     let made = config(Some(&file), &objects, &doors());
     made.config.check().unwrap();

@@ -1,6 +1,7 @@
 //! What Services, their EndpointSlices and Ingresses ask of a gateway: for each port a listener at
 //! the Service's own address, and for node ports one at the node's; behind them a cluster of the
-//! endpoints that are ready (Kubernetes documentation, "Virtual IPs and Service Proxies"). Each
+//! endpoints that are ready (Kubernetes documentation, "Virtual IPs and Service Proxies"). Host
+//! ports of pods have a listener at the node that runs them (`host_ports.rs`). Each
 //! path of an Ingress is a route to a Service's cluster, from the HTTP listeners of all
 //! (`ingress.rs`).
 //!
@@ -25,6 +26,7 @@ use super::{
 mod annotations;
 mod backend_tls;
 mod health;
+mod host_ports;
 mod ingress;
 mod secrets;
 #[cfg(test)]
@@ -55,13 +57,15 @@ pub struct Objects<'a> {
     pub ingresses: &'a [Arc<Value>],
     /// Of kind Secret: at least those that Ingresses name.
     pub secrets: &'a [Arc<Value>],
+    /// Of kind Pod: at least those of this node that have host ports, and no other node's.
+    pub pods: &'a [Arc<Value>],
 }
 
 /// Where a node listens for those from outside. Hosts are names or addresses, in brackets if
 /// they are of version 6.
 #[derive(Clone, Debug)]
 pub struct Doors {
-    /// For node ports.
+    /// For node ports, and for host ports of pods that name no other address.
     pub host: String,
     /// For ports of Services of type LoadBalancer; `None`: their node ports have to do, since
     /// programs of the node may want the same ports for themselves.
@@ -158,6 +162,9 @@ pub fn config(objects: &Objects<'_>, doors: &Doors) -> Made {
             &index,
             doors,
         );
+    }
+    for pod in objects.pods {
+        host_ports::add(&mut made, pod, doors);
     }
     ingress::add(&mut made, objects.ingresses, &index, doors);
     made

@@ -5,6 +5,7 @@ use crate::core::config::{Fallback, HostMatch, PathMatch, Rate, RateKey};
 
 mod backend_tls;
 mod health;
+mod host_ports;
 
 fn service() -> Value {
     json!({
@@ -45,6 +46,7 @@ fn made_of(
         slices: &slices,
         ingresses: &ingresses,
         secrets: &secrets,
+        ..Objects::default()
     };
     let made = config(&objects, &doors());
     made.config.check().unwrap();
