@@ -131,7 +131,8 @@ mod tests {
     const WORDS: &str = "rate-limit=10/20\nrate-limit-by=header x\nbalancer=random\n\
         affinity=session a\nallow=10.0.0.0/8, ::1\nretries=3\nbody-bytes-max=0\n\
         jwt-secret=x\nredirect-to-https=true\nhedge-after-ms=1\nbackend-tls=true\nhealth-probe=http\nhealth-path=/a\n\
-        health-interval-ms=10\nbackend-tls-server-name=a.example\nbackend-tls-accepts-any-certificate=true";
+        health-interval-ms=10\nmatch-methods=GET, PUT\nmatch-headers=a=b\n\
+        backend-tls-server-name=a.example\nbackend-tls-accepts-any-certificate=true";
 
     /// The text with some of its bytes cut out or replaced.
     fn broken(text: &str, cuts: &[(usize, usize, u8)]) -> Vec<u8> {

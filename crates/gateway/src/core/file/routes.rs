@@ -7,7 +7,7 @@ use hyper::{Method, header::HeaderName};
 use super::{FileError, fields::one_of, inner, written};
 use crate::core::{
     config::{HostMatch, PathMatch, Route, RoutePolicy},
-    services::ROUTES_MAX,
+    services::{ROUTES_MAX, method},
 };
 
 /// The routes as they are written: one for each host and each method.
@@ -147,12 +147,8 @@ fn methods(table: &str, written: &written::Route) -> Result<Vec<Option<Method>>,
         return Ok(vec![None]);
     }
     let methods = written.methods.iter().map(|name| {
-        let is_plain = name.bytes().all(|it| it.is_ascii_uppercase() || it == b'-');
-        let method = Method::from_bytes(name.as_bytes()).ok();
-        method.filter(|_| is_plain).map(Some).ok_or_else(|| {
-            let problem = format!("{name:?} is no method: they are written as GET");
-            FileError::field(format!("{table}.methods"), problem)
-        })
+        let told = |problem| FileError::field(format!("{table}.methods"), problem);
+        method(name).map(Some).map_err(told)
     });
     methods.collect()
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     Doors, Index, Key, backend_tls, health, key,
+    matches::{self, Matches},
     written::{PREFIX, UNKNOWN, Written},
 };
 use crate::core::{
@@ -26,6 +27,7 @@ const LEEWAY_S: u64 = 30;
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     pub(super) policy: RoutePolicy,
+    pub(super) matches: Matches,
     /// What can't be understood.
     pub(super) problems: Vec<String>,
     changes: Vec<Change>,
@@ -131,6 +133,8 @@ impl Asked {
             "backend-tls" => {
                 self.changes.push(Change::Tls(context.written().tls(text)?));
             }
+            "match-methods" => self.matches.methods = matches::methods(text)?,
+            "match-headers" => self.matches.headers = matches::headers(text)?,
             "health-probe" => {
                 self.changes
                     .push(Change::Health(context.written().health(text)?));

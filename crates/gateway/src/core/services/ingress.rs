@@ -92,9 +92,10 @@ fn add_routes(
         made.tell(format!("Ingress {namespace}/{name}: {problem}"));
     }
     let policy = Arc::new(std::mem::take(&mut asked.policy));
+    let methods = asked.matches.each_method();
     let mut own = BTreeSet::new();
     for (host, path, backend) in paths(ingress) {
-        if made.config.routes.len() == ROUTES_MAX {
+        if made.config.routes.len() + methods.len() > ROUTES_MAX {
             let why = format!("there are more than {ROUTES_MAX} routes, and the rest is left out");
             return made.tell(format!("Ingress {namespace}/{name}: {why}"));
         }
@@ -117,11 +118,17 @@ fn add_routes(
             }
             false => cluster,
         };
-        made.config.routes.push(Route {
+        let route = Route {
+            headers: asked.matches.headers.clone(),
             listeners: listeners.clone(),
             policy: policy.clone(),
             ..Route::new(host, path, &cluster)
+        };
+        let each = methods.iter().map(|method| Route {
+            method: method.clone(),
+            ..route.clone()
         });
+        made.config.routes.extend(each);
     }
 }
 

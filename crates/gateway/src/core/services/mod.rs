@@ -28,6 +28,7 @@ mod backend_tls;
 mod health;
 mod host_ports;
 mod ingress;
+mod matches;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub(super) use backend_tls::{backend_name, service_name};
 use wishes::Wishes;
 
 pub use ingress::ROUTES_MAX;
+pub(super) use matches::method;
 pub(super) use secrets::with_cause;
 
 /// So many listeners a gateway opens for Services; more are left out.

@@ -6,6 +6,7 @@ use crate::core::config::{Fallback, HostMatch, PathMatch, Rate, RateKey};
 mod backend_tls;
 mod health;
 mod host_ports;
+mod matches;
 
 fn service() -> Value {
     json!({
