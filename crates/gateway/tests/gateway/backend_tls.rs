@@ -9,6 +9,7 @@ use atoll_world::{
         Authority, LEAF_LIFE,
         tls::{self, ByName, ClientCertificate, ShownCertificate, Trusted},
     },
+    task,
 };
 use bytes::Bytes;
 use http_body_util::Full;
@@ -315,4 +316,23 @@ async fn checks_are_under_it() {
     until("the one that is not believed", || !is_up("b")).await;
     assert!(is_up("a"));
     assert_eq!(get(&rig, "/").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn as_many_as_the_cluster_may_have_wait_for_a_connection() {
+    // Takes connections, and says nothing in the handshake.
+    let silent = accept(|mut incoming, _| async move {
+        let mut sink = [0; 64];
+        while let Ok(1..) = incoming.read(&mut sink).await {}
+    })
+    .await;
+    let mut cluster = under(&silent, believing(NAME, &shown()));
+    cluster.limits.pending_max = 1;
+    let rig = Rig::start(web(cluster));
+    let address = rig.address("web").await;
+    let first = task::spawn(async move { Client1::connect(address).await.get("/").await });
+    until("the first one", || silent.connections() == 1).await;
+    assert_eq!(get(&rig, "/").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((rig.stats().limited.get(), silent.connections()), (1, 1));
+    first.abort();
 }

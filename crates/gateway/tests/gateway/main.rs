@@ -4,8 +4,10 @@
 mod access;
 mod backend_tls;
 mod bad_input;
+mod balancing;
 mod clients;
 mod cluster_rate;
+mod encodings;
 mod endpoints;
 mod floods;
 mod frames;
