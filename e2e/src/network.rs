@@ -1,6 +1,7 @@
 //! Network namespaces for nodes, joined by a bridge, so that a link can be cut without either
 //! end being told: a port taken from its bridge keeps its carrier, and what is sent through it
-//! is dropped.
+//! is dropped. What one node sends to one other is lost by itself where it believes that the
+//! other has a hardware address that nobody has.
 
 use std::{
     fs::{self, File},
@@ -29,6 +30,8 @@ static NETWORKS: AtomicU8 = AtomicU8::new(0);
 /// 198.18.0.0/15 is set aside for measurements of networks (RFC 2544).
 const NETWORK: [u8; 2] = [198, 18];
 const PREFIX_BITS: u8 = 24;
+/// Administered locally, and nobody's.
+const NOBODYS_LINK_ADDRESS: &str = "02:00:00:00:00:01";
 
 /// Namespaces and their bridge; removed when dropped.
 #[derive(Debug)]
@@ -128,6 +131,27 @@ impl Network {
     /// The link can't be cut.
     pub fn cut(&self, index: usize) -> Result<(), Error> {
         ip(&format!("link set {} nomaster", self.ports[index].link))
+    }
+
+    /// From now on nothing that a node sends to another one gets there. The other way around
+    /// nothing changes, nor does it for anybody else.
+    ///
+    /// # Errors
+    /// The link can't be cut.
+    pub fn lose(&self, from: usize, to: usize) -> Result<(), Error> {
+        let (namespace, to) = (&self.ports[from].namespace, self.address(to + 1));
+        ip(&format!(
+            "-n {namespace} neigh replace {to} lladdr {NOBODYS_LINK_ADDRESS} dev eth0 nud permanent"
+        ))
+    }
+
+    /// What a node sends to another one gets there again.
+    ///
+    /// # Errors
+    /// It can't be mended.
+    pub fn restore(&self, from: usize, to: usize) -> Result<(), Error> {
+        let (namespace, to) = (&self.ports[from].namespace, self.address(to + 1));
+        ip(&format!("-n {namespace} neigh del {to} dev eth0"))
     }
 
     /// Does something as a process next to the node would: a socket that is made by it belongs to
