@@ -16,6 +16,7 @@ pub mod limiter;
 pub mod outlier;
 pub mod paths;
 pub mod proxy_header;
+pub mod reach;
 pub mod route;
 pub mod services;
 pub mod sources;

@@ -53,10 +53,15 @@ pub(crate) async fn connect_to(
     let limit = Duration::from_millis(cluster.config.timeouts.connect_ms);
     let connected = open(endpoint, cluster, speaks, preface, limit, &shared.stats).await;
     match &connected {
-        Ok(_) => shared.stats.connects.add_one(),
+        Ok(_) => {
+            shared.stats.connects.add_one();
+            endpoint.reach.reached();
+        }
         Err(error) => {
             shared.stats.connect_failures.add_one();
-            cluster.failed(endpoint, shared.start.elapsed_ms(), &shared.stats);
+            let now_ms = shared.start.elapsed_ms();
+            endpoint.reach.failed(now_ms);
+            cluster.failed(endpoint, now_ms, &shared.stats);
             tracing::debug!(cluster = %cluster.name, %error, "an endpoint takes no connection");
         }
     }

@@ -31,6 +31,7 @@ use crate::core::{
     config::{Cluster, HealthCheck},
     health::Health,
     outlier::Record,
+    reach::Reach,
 };
 
 /// A cluster and its endpoints.
@@ -66,6 +67,8 @@ pub(crate) struct EndpointState {
     pub(crate) open: Gauge,
     pub(crate) latency: Latency,
     pub(crate) pool: Pool,
+    /// Whether it takes connections.
+    pub(crate) reach: Reach,
     is_up: AtomicBool,
     health: Mutex<Health>,
     ejected_until_ms: AtomicU64,
@@ -149,15 +152,17 @@ impl ClusterState {
             &Rank::ALL[..]
         };
         let found = ranks.iter().find_map(|rank| pick(*rank, tried));
-        match found {
+        let found = match found {
             None if !tried.is_empty() => ranks.iter().find_map(|rank| pick(*rank, &[])),
             found => found,
-        }
+        };
+        found.inspect(|place| self.endpoints[*place].reach.asked(now_ms))
     }
 
     /// An endpoint answered well, in this time.
     pub(crate) fn succeeded(&self, endpoint: &EndpointState, taken_us: u64, now_us: u64) {
         endpoint.latency.observe(taken_us, now_us);
+        endpoint.reach.reached();
         if let Some(policy) = &self.config.outliers {
             let mut record = endpoint.record.lock();
             if !record.is_spotless() {
@@ -207,6 +212,7 @@ impl EndpointState {
             open: Gauge::default(),
             latency: Latency::default(),
             pool: Pool::default(),
+            reach: Reach::default(),
             is_up: AtomicBool::new(true),
             health: Mutex::default(),
             ejected_until_ms: AtomicU64::new(0),
@@ -267,7 +273,7 @@ enum Rank {
     Working,
     /// Those that are ending, when no other one works (Kubernetes' KEP-1669).
     Draining,
-    /// Those that answered badly a while ago: better than nobody.
+    /// Those that answered badly a while ago, or took no connection: better than nobody.
     Ejected,
 }
 
@@ -303,7 +309,7 @@ impl Candidates for View<'_> {
             Rank::Draining => config.is_draining,
             Rank::Ejected => return true,
         };
-        fits && !state.is_ejected(self.now_ms)
+        fits && !state.is_ejected(self.now_ms) && !state.reach.is_away(self.now_ms)
     }
 
     fn weight(&self, place: usize) -> u32 {

@@ -63,7 +63,7 @@ async fn the_next_endpoint_is_tried_and_bad_ones_are_left_out() {
     let mut config = raw(cluster(&[nobody().await, endpoint.address, nobody().await]));
     let cluster = config.clusters.get_mut("a").unwrap();
     cluster.outliers = Some(atoll_gateway::core::config::OutlierPolicy {
-        consecutive_errors: 2,
+        consecutive_errors: 1,
         ejected_percent_max: 100,
         ..Default::default()
     });
@@ -74,10 +74,10 @@ async fn the_next_endpoint_is_tried_and_bad_ones_are_left_out() {
         assert_eq!(read_exactly(&mut stream, 4).await, "here");
     }
     let stats = rig.stats();
-    // Two errors each, and then nobody asks them any more.
+    // One error each, and then nobody asks them any more.
     assert_eq!(
         (stats.ejections.get(), stats.connect_failures.get()),
-        (2, 4)
+        (2, 2)
     );
     let ejected = rig.gateway.endpoints();
     let ejected: Vec<_> = ejected["a"].iter().map(|it| it.is_ejected).collect();
