@@ -119,6 +119,16 @@ fn the_demonstration_loses_nothing() {
     let keys = &summary["killed_owners_keys"];
     assert!(keys["acknowledged"].as_u64().unwrap() > 0, "{printed}");
     assert!(keys["longest_gap_ms"].as_f64().unwrap() > 0.0, "{printed}");
+    // And a machine that dies costs requests of those alone who have them not tried again.
+    let services = &summary["services"];
+    assert_eq!(services["replicas"], 3, "{printed}");
+    assert_eq!(services["asked"].as_array().unwrap().len(), 2, "{printed}");
+    assert_eq!(services["with_retries"]["failed"], 0, "{printed}");
+    for route in ["with_retries", "without_retries"] {
+        let count = &services[route];
+        assert!(count["requests"].as_u64() > Some(100), "{printed}");
+        assert!(count["failed"].as_u64() < count["requests"].as_u64());
+    }
 }
 
 #[tokio::test]

@@ -287,6 +287,7 @@ mod tests {
             "atoll start --config atoll.toml --node-dir d",
             "atoll init --listen 10.0.0.1",
             "atoll demo",
+            "atoll demo services",
             "atoll demo commit-protocols --output json",
             "atoll recover --force",
             "atoll status --output json",

@@ -6,18 +6,23 @@
 //! the [`port`] of etcd's clients and at that of Redis clients, and remembers what was
 //! acknowledged; [`show`] tells how it goes. Who is killed leads the control plane and owns
 //! partitions of hot data ([`owners`]). At the end each surviving node is asked for everything
-//! that was acknowledged, and what is not there ([`written`]) is told.
+//! that was acknowledged, and what is not there ([`written`]) is told. Then [`services`] has the
+//! same nodes run a web service, and kills one again.
 
 mod cap;
+mod kube;
 mod load;
 mod node;
 mod nodes;
 mod owners;
 mod port;
 mod protocols;
+mod requests;
+mod services;
 mod show;
 mod summary;
 mod tally;
+mod web;
 mod written;
 
 use std::time::Duration;
@@ -50,6 +55,16 @@ pub(crate) enum Other {
     /// What a linearizable and an eventual keyspace do while the cluster is in two parts, on
     /// three nodes of its own. Takes about a minute.
     Cap,
+    /// A web service of three replicas behind the gateway, on three nodes of its own, one of
+    /// which dies under load together with its replica: how many requests fail?
+    Services {
+        /// How many clients ask at once, by each of two routes: with retries, and without.
+        #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "N")]
+        clients: u64,
+    },
+    /// What the replicas of that web service run.
+    #[command(hide = true)]
+    Web,
 }
 
 /// Arguments of `atoll demo`.
@@ -61,11 +76,13 @@ pub(crate) struct DemoArgs {
     /// How long the load runs.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..=86_400), value_name = "SECONDS")]
     pub(crate) duration_s: u64,
-    /// How many clients write and read at once, at each of the two ports.
+    /// How many clients write and read at once, at each of the two ports; and how many ask the web
+    /// service by each of its two routes.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "N")]
     pub(crate) clients: u64,
     /// How often the leader, which owns hot data, too, is killed. A node that was killed is
-    /// started again if there is more than one kill.
+    /// started again if there is more than one kill. With none, nobody is killed at the web
+    /// service, either: that part is left out.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=1_000), value_name = "N")]
     pub(crate) kills: u64,
     /// Leave the nodes' folders behind for looking at.
@@ -78,8 +95,10 @@ pub(crate) struct DemoArgs {
 /// # Errors
 /// A node cannot be started, or something acknowledged was lost.
 pub(crate) async fn run(args: DemoArgs, output: Format) -> Result<(), CliError> {
-    if let Some(Other::CommitProtocols) = args.other {
-        return protocols::run(output);
+    match args.other {
+        Some(Other::CommitProtocols) => return protocols::run(output),
+        Some(Other::Web) => return web::run().await,
+        _ => {}
     }
     let mut ends = EndRequests::new()
         .map_err(|error| CliError::failed(format!("cannot listen for signals: {error}"), ""))?;
@@ -94,6 +113,15 @@ pub(crate) async fn run(args: DemoArgs, output: Format) -> Result<(), CliError> 
         nodes.end().await;
         return output.show(&played?);
     }
+    if let Some(Other::Services { clients }) = args.other {
+        let played = tokio::select! {
+            biased;
+            _ = ends.next() => Err(CliError::Exit(EXIT_INTERRUPTED)),
+            played = serve(&mut nodes, clients, &mut screen) => played,
+        };
+        nodes.end().await;
+        return output.show(&played?);
+    }
     let ran = tokio::select! {
         biased;
         _ = ends.next() => Err(CliError::Exit(EXIT_INTERRUPTED)),
@@ -104,6 +132,17 @@ pub(crate) async fn run(args: DemoArgs, output: Format) -> Result<(), CliError> 
     let summary = ran?;
     output.show(&summary)?;
     summary.verdict()
+}
+
+/// The part about services alone.
+async fn serve(
+    nodes: &mut Nodes,
+    clients: u64,
+    screen: &mut Screen,
+) -> Result<services::Told, CliError> {
+    screen.say(&format!("Three nodes on this machine, in {}", nodes.dir()))?;
+    nodes.start_all().await?;
+    services::play(nodes, clients, screen).await
 }
 
 /// The load at both ports.
@@ -173,6 +212,13 @@ async fn demonstrate(
         ))?;
         nodes_asked.push(name);
     }
+    let services = match args.kills {
+        0 => None,
+        _ => {
+            restart(nodes, &mut screen)?;
+            Some(services::play(nodes, args.clients, &mut screen).await?)
+        }
+    };
     let (etcd, redis) = (loads.etcd.summary(&etcd), loads.redis.summary(&redis));
     Ok(Summary {
         seconds,
@@ -184,6 +230,7 @@ async fn demonstrate(
         redis,
         killed,
         killed_owners_keys: loads.redis.struck().map(Into::into),
+        services,
     })
 }
 
@@ -219,13 +266,15 @@ async fn take(
             ))?;
             Ok(Some(killed))
         }
-        Step::Restart => {
-            for name in nodes.restart(&[0, 1, 2])? {
-                screen.say(&format!("{name} is started again"))?;
-            }
-            Ok(None)
-        }
+        Step::Restart => restart(nodes, screen).map(|()| None),
     }
+}
+
+fn restart(nodes: &mut Nodes, screen: &mut Screen) -> Result<(), CliError> {
+    for name in nodes.restart(&[0, 1, 2])? {
+        screen.say(&format!("{name} is started again"))?;
+    }
+    Ok(())
 }
 
 /// Something that is to happen to the nodes.

@@ -3,9 +3,11 @@
 //! Who can read a node's folder holds the cluster's authority, and is given a certificate of root
 //! by it. Anybody else logs in, and is given one of that user.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use atoll_base::config::Config;
 use atoll_control::core::auth::ROOT_USER;
 use atoll_world::{
     disk,
@@ -53,11 +55,12 @@ pub(crate) struct KubeconfigArgs {
     settings: SettingFlags,
 }
 
-/// What goes into the file.
-struct Access {
-    server: String,
-    roots_pem: String,
-    identity: Identity,
+/// How a client gets in.
+pub(crate) struct Access {
+    /// URL of the API.
+    pub(crate) server: String,
+    pub(crate) roots_pem: String,
+    pub(crate) identity: Identity,
     user: String,
 }
 
@@ -70,7 +73,10 @@ pub(crate) async fn run(args: KubeconfigArgs, global: &Global) -> Result<(), Cli
     let folder = &config.node.dir;
     let is_here = args.user.is_none() && folder.join(API_FILE).exists();
     let access = match is_here {
-        true => from_folder(&args, &config)?,
+        true => {
+            let life = args.ttl_s.map_or(pki::LEAF_LIFE, Duration::from_secs);
+            from_folder(folder, args.server.as_deref(), life)?
+        }
         false => from_cluster(&args, global).await?,
     };
     // JSON is YAML, and what reads one reads the other.
@@ -89,19 +95,24 @@ pub(crate) async fn run(args: KubeconfigArgs, global: &Global) -> Result<(), Cli
     }
 }
 
-fn from_folder(args: &KubeconfigArgs, config: &Config) -> Result<Access, CliError> {
-    let folder = &config.node.dir;
+/// As root, by the authority that a node's folder holds; at that node, unless another server is
+/// named.
+///
+/// # Errors
+/// The folder can't be read.
+pub(crate) fn from_folder(
+    folder: &Path,
+    server: Option<&str>,
+    life: Duration,
+) -> Result<Access, CliError> {
     let keyring = Keyring::open(&folder.join(PKI_DIR)).map_err(pki_failed)?;
     let key = KeyRequest::new().map_err(pki_failed)?;
-    let life = args
-        .ttl_s
-        .map_or(pki::LEAF_LIFE, std::time::Duration::from_secs);
     let chain = keyring
         .sign_client(key.csr_pem(), ROOT_USER, life)
         .map_err(pki_failed)?;
     Ok(Access {
-        server: match &args.server {
-            Some(server) => server.clone(),
+        server: match server {
+            Some(server) => server.to_owned(),
             None => server_in(folder)?,
         },
         roots_pem: keyring.roots_pem(),

@@ -13,7 +13,7 @@ use std::{
 use atoll_control::proto::etcdserverpb::StatusRequest;
 use atoll_world::{
     process::{self, Child, Output},
-    task,
+    task, tree, workload,
 };
 use bytes::Bytes;
 use tokio::io::AsyncBufRead;
@@ -22,10 +22,11 @@ use super::{owners::Owners, port::Door};
 use crate::{
     client::{Client, Options, Retry, redis::Link},
     error::CliError,
+    node::PODS_DIR,
 };
 
 /// Listeners of a node.
-pub(super) const PORTS: usize = 5;
+pub(super) const PORTS: usize = 6;
 
 /// How long a node may take to tell how it is.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
@@ -59,6 +60,7 @@ pub(super) struct Node {
     redis_port: u16,
     redis_cluster_port: u16,
     kubernetes_port: u16,
+    http_port: u16,
 }
 
 impl Node {
@@ -70,6 +72,7 @@ impl Node {
             redis_port,
             redis_cluster_port,
             kubernetes_port,
+            http_port,
         ] = ports;
         Node {
             name,
@@ -85,7 +88,18 @@ impl Node {
             redis_port,
             redis_cluster_port,
             kubernetes_port,
+            http_port,
         }
+    }
+
+    /// What it keeps.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.dir.join(&self.name)
+    }
+
+    /// Where its gateway takes requests for Ingresses.
+    pub(super) fn http_address(&self) -> String {
+        format!("127.0.0.1:{}", self.http_port)
     }
 
     /// Where other nodes come in.
@@ -112,7 +126,7 @@ impl Node {
             .map_err(|error| CliError::failed(format!("cannot find this program: {error}"), ""))?;
         let mut arguments = vec![
             "start".to_owned(),
-            format!("--dir={}", self.dir.join(&self.name).display()),
+            format!("--dir={}", self.folder().display()),
             format!("--node-name={}", self.name),
             format!("--listen-client=127.0.0.1:{}", self.client_port),
             format!("--listen-peer=127.0.0.1:{}", self.peer_port),
@@ -122,6 +136,7 @@ impl Node {
                 self.redis_cluster_port
             ),
             format!("--listen-kubernetes=127.0.0.1:{}", self.kubernetes_port),
+            format!("--listen-http=127.0.0.1:{}", self.http_port),
         ];
         let mut environment = Vec::new();
         if let Some((first, token)) = join {
@@ -192,6 +207,15 @@ impl Node {
         }
     }
 
+    /// Ends its pods, too, as the end of a machine would: by themselves they would go on for as
+    /// long as its lease, for the node to find again.
+    pub(super) async fn kill_with_pods(&mut self) {
+        self.kill().await;
+        let pods = self.folder().join(PODS_DIR);
+        // What can't be ended here ends by its lease.
+        task::blocking(move || workloads(&pods).for_each(|dir| drop(workload::kill(&dir)))).await;
+    }
+
     /// Refuses a process that ended by itself, with the end of what it said.
     pub(super) fn check_runs(&mut self) -> Result<(), CliError> {
         let Some(child) = &mut self.child else {
@@ -208,6 +232,17 @@ impl Node {
             "",
         ))
     }
+}
+
+/// The folders of all attempts of all containers.
+fn workloads(pods: &Path) -> impl Iterator<Item = PathBuf> {
+    let below = |dir: PathBuf| {
+        let names = tree::names(&dir).unwrap_or_default();
+        names.into_iter().map(move |name| dir.join(name))
+    };
+    let pods = below(pods.to_owned());
+    let containers = pods.flat_map(move |pod| below(pod.join("containers")));
+    containers.flat_map(below)
 }
 
 async fn keep_lines<R: AsyncBufRead + Unpin>(lines: Option<tokio::io::Lines<R>>, mut log: File) {

@@ -258,6 +258,24 @@ impl Nodes {
         Ok(names)
     }
 
+    /// Kills a node and its pods, as a machine's end would.
+    pub(super) async fn kill_with_pods(&mut self, index: usize) {
+        self.list[index].kill_with_pods().await;
+        self.list[index].state = State::Killed;
+    }
+
+    /// Returns when all of them are up, and which one leads.
+    pub(super) async fn all_back(&mut self) -> Result<usize, CliError> {
+        let deadline = clock::now() + READY_TIMEOUT;
+        let leads = |node: &Node| node.state == State::Leads;
+        self.until("all nodes are up", deadline, async |nodes: &mut Nodes| {
+            nodes.look().await;
+            nodes.all_up() && nodes.list.iter().any(leads)
+        })
+        .await?;
+        Ok(self.list.iter().position(leads).unwrap_or_default())
+    }
+
     /// Asks every node how it is.
     pub(super) async fn look(&mut self) {
         for node in &mut self.list {
@@ -283,18 +301,22 @@ impl Nodes {
         }
     }
 
-    /// Kills what runs, waits for its end, and takes the folder away. What was asked for with
+    /// Kills what runs, pods too, waits for its end, and takes the folder away. What was asked for with
     /// `--keep` stays.
     pub(super) async fn end(&mut self) {
         for node in &mut self.list {
-            node.kill().await;
+            node.kill_with_pods().await;
         }
         if self.keep {
             output::note(&format!("The nodes' folders are in {}", self.dir.display()));
         }
     }
 
-    async fn until(
+    /// Waits until something is so, which a node that ends by itself breaks off.
+    ///
+    /// # Errors
+    /// It is not so at the deadline; a node ended.
+    pub(super) async fn until(
         &mut self,
         what: &str,
         deadline: Instant,

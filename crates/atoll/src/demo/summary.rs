@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{nodes::Victim, tally::Struck};
+use super::{nodes::Victim, services, tally::Struck};
 use crate::{error::CliError, output::View};
 
 /// What came of it.
@@ -21,6 +21,8 @@ pub(super) struct Summary {
     pub(super) killed: Vec<Killed>,
     /// The keys that they owned.
     pub(super) killed_owners_keys: Option<StruckSummary>,
+    /// The web service; none if nobody was to be killed.
+    pub(super) services: Option<services::Told>,
 }
 
 /// What came of it at one port.
@@ -163,6 +165,10 @@ impl View for Summary {
                 struck.longest_gap_ms, struck.longest_write_ms
             );
         }
+        if let Some(services) = &self.services {
+            text += "\n";
+            text += &services.text();
+        }
         text
     }
 }
@@ -198,6 +204,7 @@ mod tests {
                 partitions_owned: 700,
                 partitions: 1_024,
             }],
+            services: None,
             killed_owners_keys: Some(StruckSummary {
                 acknowledged: 7,
                 longest_gap_ms: 38.2,

@@ -51,7 +51,7 @@ use self::{certificates::Certificates, record::Record};
 pub(crate) use self::{
     global::Coordinator,
     hot::{EVENTUAL_BEHIND_MS, EVENTUAL_UNKNOWN},
-    services::{API_FILE, SHIM_COMMAND},
+    services::{API_FILE, PODS_DIR, SHIM_COMMAND},
 };
 use crate::error::CliError;
 

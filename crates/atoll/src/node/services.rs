@@ -37,7 +37,7 @@ pub(crate) const SHIM_COMMAND: &str = "workload-shim";
 /// The file that says where this node serves the Kubernetes API: a version and a URL.
 pub(crate) const API_FILE: &str = "kubernetes-api";
 /// Where what belongs to pods lies, below the node's folder.
-const PODS_DIR: &str = "pods";
+pub(crate) const PODS_DIR: &str = "pods";
 /// Where images lie, below the node's folder.
 const IMAGES_DIR: &str = "images";
 /// The file beside it that tells programs how long they may run.
