@@ -34,7 +34,6 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, Response, header::ACCEPT},
 };
-use bytes::Bytes;
 
 use self::{
     identity::Right,
@@ -60,6 +59,7 @@ pub struct Api<C> {
     meter: Arc<dyn Meter>,
     offers: Guest,
     pages: Arc<pages::Pages>,
+    intake: Arc<body::Intake>,
 }
 
 /// A request that may be answered.
@@ -67,7 +67,7 @@ pub(crate) struct Asked {
     options: Options,
     headers: HeaderMap,
     media_type: String,
-    body: Bytes,
+    sent: body::Sent,
     rendered: Rendered,
     /// What it takes to have it answered on and on.
     right: Right,
@@ -88,6 +88,7 @@ impl<C: ControlApi> Api<C> {
             meter,
             offers,
             pages: Arc::default(),
+            intake: Arc::default(),
         }
     }
 
@@ -130,9 +131,9 @@ impl<C: ControlApi> Api<C> {
             Target::Page(page) => self.answer_page(&page, &parts.headers).await?,
             Target::Review(review) => {
                 let media_type = body::media_type(&parts.headers).to_owned();
-                let bytes = body::read(body).await?;
-                let sent = body::parse(&media_type, &bytes)?.object;
-                reviews::answer(control, &user, review, &sent)
+                let sent = self.intake.read(body).await?;
+                let review_of = body::parse(&media_type, &sent.bytes)?.object;
+                reviews::answer(control, &user, review, &review_of)
             }
             Target::Measured(resource) => {
                 let verb = objects::verb(&parts.method, &resource, &options)?;
@@ -156,7 +157,7 @@ impl<C: ControlApi> Api<C> {
                 let asked = Asked {
                     media_type: body::media_type(&parts.headers).to_owned(),
                     headers: parts.headers,
-                    body: body::read(body).await?,
+                    sent: self.intake.read(body).await?,
                     options,
                     rendered,
                     right: Right::new(&user, verb, &resource),

@@ -205,7 +205,7 @@ impl<C: ControlApi> Api<C> {
             return Err(not_allowed());
         }
         let writer = asked.writer()?;
-        let parsed = body::parse(&asked.media_type, &asked.body)?;
+        let parsed = body::parse(&asked.media_type, &asked.sent.bytes)?;
         let mut object = parsed.object;
         let version = resource.version;
         let warnings = body::check(version, &object, &parsed.duplicates, &asked.options)?;
@@ -223,7 +223,7 @@ impl<C: ControlApi> Api<C> {
 
     async fn update(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
         let writer = asked.writer()?;
-        let parsed = body::parse(&asked.media_type, &asked.body)?;
+        let parsed = body::parse(&asked.media_type, &asked.sent.bytes)?;
         let mut object = parsed.object;
         let version = resource.version;
         let warnings = body::check(version, &object, &parsed.duplicates, &asked.options)?;
@@ -245,7 +245,7 @@ impl<C: ControlApi> Api<C> {
         if patch_type == PatchType::Apply {
             return self.apply(asked, resource).await;
         }
-        let patch = patch::decode(&asked.body)?;
+        let patch = patch::decode(&asked.sent.bytes)?;
         let warnings = Mutex::new(Vec::new());
         let change = |old: &Value| {
             let type_name = version.type_name;
@@ -278,7 +278,7 @@ impl<C: ControlApi> Api<C> {
             ));
         }
         let force = options.flag("force")?;
-        let parsed = body::parse("application/apply-patch+yaml", &asked.body)?;
+        let parsed = body::parse("application/apply-patch+yaml", &asked.sent.bytes)?;
         // What is not known stays in it: who applies a field owns it, even where it says null.
         let mut applied = parsed.object;
         let warnings = body::check(resource.version, &applied, &parsed.duplicates, options)?;
@@ -375,13 +375,13 @@ impl<C: ControlApi> Api<C> {
     }
 
     async fn update_scale(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
-        let sent = body::parse(&asked.media_type, &asked.body)?.object;
+        let sent = body::parse(&asked.media_type, &asked.sent.bytes)?.object;
         self.scale(&asked, resource, |_| Ok(sent.clone())).await
     }
 
     async fn patch_scale(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
         let patch_type = asked.patch_type()?;
-        let patch = patch::decode(&asked.body)?;
+        let patch = patch::decode(&asked.sent.bytes)?;
         let type_name = "autoscaling.v1.Scale";
         let sent = |present: &Value| match patch_type {
             PatchType::Apply => Err(Failure::new(
@@ -415,7 +415,7 @@ impl<C: ControlApi> Api<C> {
 
     /// Deletes a pod at somebody's wish who would rather not break anything.
     async fn evict(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
-        let sent = body::parse(&asked.media_type, &asked.body)?.object;
+        let sent = body::parse(&asked.media_type, &asked.sent.bytes)?.object;
         let wanted = &sent["deleteOptions"];
         let (deletion, writer) = (deletion(wanted, &asked.options)?, asked.writer_of(wanted)?);
         self.objects
@@ -426,7 +426,7 @@ impl<C: ControlApi> Api<C> {
 
     /// Says on which node a pod runs.
     async fn bind(&self, asked: Asked, resource: &Resource) -> Result<Answer, Failure> {
-        let sent = body::parse(&asked.media_type, &asked.body)?.object;
+        let sent = body::parse(&asked.media_type, &asked.sent.bytes)?.object;
         let node = sent["target"]["name"].as_str().unwrap_or_default();
         if node.is_empty() {
             return Err(Failure::bad_request("target.name: Required value"));
@@ -500,9 +500,9 @@ impl Asked {
 
     /// How something is to be deleted, and by whom: the body says it, or the query.
     fn deletion(&self) -> Result<(Deletion, Writer), Failure> {
-        let sent = match self.body.is_empty() {
+        let sent = match self.sent.bytes.is_empty() {
             true => Value::Null,
-            false => body::parse(&self.media_type, &self.body)?.object,
+            false => body::parse(&self.media_type, &self.sent.bytes)?.object,
         };
         Ok((deletion(&sent, &self.options)?, self.writer_of(&sent)?))
     }
