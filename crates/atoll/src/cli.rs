@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     client::{Client, Options},
     command::{
-        auth, ca, completions, config, context, key, keyspace, kubeconfig, lease, lock, node,
-        redis, role, snapshot, status, txn, user,
+        auth, ca, completions, config, context, image, key, keyspace, kubeconfig, lease, lock,
+        node, redis, role, snapshot, status, txn, user,
     },
     demo,
     error::{CliError, EXIT_CODES},
@@ -207,6 +207,9 @@ pub(crate) enum Command {
     Keyspace(keyspace::KeyspaceCommand),
     /// A configuration for kubectl and everything that reads the same file.
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    /// Images of containers that nodes have.
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Hot data: what Redis clients read and write.
     #[command(subcommand)]
     Redis(redis::RedisCommand),
@@ -255,6 +258,7 @@ impl Cli {
             Command::Snapshot(command) => snapshot::run(command, global).await,
             Command::Keyspace(command) => keyspace::run(command, global).await,
             Command::Kubeconfig(args) => kubeconfig::run(args, global).await,
+            Command::Image(command) => image::run(command, global).await,
             Command::Redis(command) => redis::run(command, global).await,
             Command::Context(command) => context::run(command, global),
             Command::Config(command) => config::run(command, global),
@@ -326,6 +330,10 @@ mod tests {
             "atoll keyspace create carts --consistency eventual --replicas 3 --write 1 --read 1",
             "atoll keyspace create orders --redis 10.0.0.1:6379",
             "atoll keyspace list",
+            "atoll image import app.tar --name app:1 --node a --node b",
+            "atoll image import layout --dir atoll-data --server https://10.0.0.1:6443",
+            "atoll image list --output json",
+            "atoll image remove app:1 --endpoint a:1 --user ann",
             "atoll redis import dump.rdb --redis 10.0.0.1:6379 --replace",
             "atoll config show --insecure=false",
             "atoll context use lab",

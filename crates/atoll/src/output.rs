@@ -171,6 +171,13 @@ impl Progress {
         self.say(&format!("{done} of {all} ({percent} %)"));
     }
 
+    /// So many bytes of so many have been sent somewhere.
+    pub(crate) fn show_to(&mut self, to: &str, done: u64, total: u64) {
+        let percent = (done.saturating_mul(100)).checked_div(total).unwrap_or(100);
+        let (done, all) = (bytes_for_people(done), bytes_for_people(total));
+        self.say(&format!("{to}: {done} of {all} ({percent} %)"));
+    }
+
     /// So far it is, in words.
     pub(crate) fn say(&mut self, text: &str) {
         if self.terminal && self.shown.as_deref() != Some(text) {

@@ -13,6 +13,7 @@ use crate::core::{
     streams::{Forward, FromContainer, ToContainer, options::ExecOptions},
     usage::{PodUsage, Usage},
 };
+use crate::driver::images::Piece;
 
 /// What somebody wants to read of what a container wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +97,30 @@ pub trait Sessions: Send + Sync + 'static {
 
     /// Forwards connections to ports of a pod.
     fn forward(&self, pod: Running) -> Opening<Forward, Forward>;
+}
+
+/// What is asked of a node's images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageCall {
+    /// To add those of an archive, whose pieces come.
+    Import {
+        /// What a single one is called, or what tags without a name belong to.
+        name: Option<String>,
+    },
+    /// Which there are.
+    List,
+    /// To take one away.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The images of all nodes.
+pub trait ImageShelves: Send + Sync + 'static {
+    /// Asks a node, or this one. It takes pieces of an archive if it was asked to, and answers
+    /// once.
+    fn open(&self, node: Option<&str>, call: ImageCall) -> Opening<Piece, Result<Value, Failure>>;
 }
 
 /// What a node has measured.

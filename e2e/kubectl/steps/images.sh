@@ -1,5 +1,43 @@
 # shellcheck shell=bash
-# Containers of images, pulled from a registry on loopback. Sourced by tour.sh.
+# Containers of images, pulled from a registry on loopback or handed over as files. Sourced by
+# tour.sh.
+
+image() { timeout 60 "$atoll" image "$@" --dir "$scratch/node"; }
+
+# runs_of NAME IMAGE: a pod of an image that nobody may fetch.
+runs_of() {
+    k run "$1" --image="$2" --image-pull-policy=Never >/dev/null
+    k wait --for=condition=Ready "pod/$1" --timeout=30s >/dev/null
+    expect "what $2 says" "hello from web in /work, process 1" "$(k logs "$1")"
+}
+
+images_of_files() {
+    local folder=$scratch/files digest
+    mkdir "$folder"
+    digest=$(python3 "$here/image.py" "$busybox" "$folder/" tour/saved:1)
+    expect_part "what is imported" "docker.io/tour/saved:1" "$(image import "$folder/saved.tar")"
+    runs_of saved tour/saved:1
+    image import "$folder/layout" --name example.invalid/tour/laid >"$scratch/laid"
+    expect_part "a tag of a name" "example.invalid/tour/laid:1" "$(cat "$scratch/laid")"
+    runs_of laid example.invalid/tour/laid:1
+    expect_part "its digest" "example.invalid/tour/laid@$digest" \
+        "$(field pod laid .status.containerStatuses[0].imageID)"
+    gzip -c "$folder/saved.tar" | image import - --node n1 --name tour/piped:2 >/dev/null
+    expect_part "from a pipe" tour/piped:2 "$(image list --output json)"
+    refused "what is used" "a container on this node" image remove tour/saved:1
+    k delete pod saved laid --wait=false >/dev/null
+    until_part "its pod is gone" "removed tour/saved:1 on n1" image remove tour/saved:1
+    k run gone --image=tour/saved:1 --image-pull-policy=Never >/dev/null
+    until_says "what was removed" ErrImageNeverPull field pod gone \
+        ".status.containerStatuses[0].state.waiting.reason"
+    k delete pod gone --wait=false >/dev/null
+    head -c 300000 "$folder/saved.tar" >"$folder/cut.tar"
+    refused "half a file" "the archive can't be read" image import "$folder/cut.tar"
+    refused "no archive" "n1 did not take it" image import "$busybox"
+    refused "no layout" "no index.json" image import "$folder"
+    refused "no such node" 'nodes "n9" not found' image import "$folder/saved.tar" --node n9
+    expect "nothing of it stays" "" "$(ls "$scratch/node/images/partial")"
+}
 
 images() {
     local registry=$tools/images-deb/usr/bin/docker-registry busybox=$tools/images-deb/bin/busybox
@@ -41,6 +79,7 @@ YAML
     k delete pod box other missing misnamed --wait=false >/dev/null
     until_says "it ends by the image's signal" "" k get pods -l app=images -o name
     k delete configmap images >/dev/null
+    images_of_files
     ok images
 }
 

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Where the API is if nobody says otherwise.
-const PORT: u16 = 6443;
+pub(crate) const PORT: u16 = 6443;
 
 /// Arguments of `atoll kubeconfig`.
 #[derive(Clone, Debug, Args)]
@@ -55,13 +55,32 @@ pub(crate) struct KubeconfigArgs {
     settings: SettingFlags,
 }
 
-/// How a client gets in.
+/// What it takes to be served.
 pub(crate) struct Access {
-    /// URL of the API.
+    /// The API, as URL.
     pub(crate) server: String,
+    /// Whom to trust.
     pub(crate) roots_pem: String,
+    /// The certificate and its key.
     pub(crate) identity: Identity,
     user: String,
+}
+
+/// What is to be made.
+pub(crate) struct Wanted<'a> {
+    /// For this user.
+    pub(crate) user: Option<&'a str>,
+    /// Where the API is.
+    pub(crate) server: Option<&'a str>,
+    /// How long it is to be good for.
+    pub(crate) ttl_s: Option<u64>,
+}
+
+impl Wanted<'_> {
+    /// How long a certificate is to be good for.
+    pub(crate) fn life(&self) -> Duration {
+        self.ttl_s.map_or(pki::LEAF_LIFE, Duration::from_secs)
+    }
 }
 
 /// Writes the configuration.
@@ -72,12 +91,14 @@ pub(crate) async fn run(args: KubeconfigArgs, global: &Global) -> Result<(), Cli
     let config = settings::load(global.config_file.as_deref(), &args.settings)?.config;
     let folder = &config.node.dir;
     let is_here = args.user.is_none() && folder.join(API_FILE).exists();
+    let wanted = Wanted {
+        user: args.user.as_deref(),
+        server: args.server.as_deref(),
+        ttl_s: args.ttl_s,
+    };
     let access = match is_here {
-        true => {
-            let life = args.ttl_s.map_or(pki::LEAF_LIFE, Duration::from_secs);
-            from_folder(folder, args.server.as_deref(), life)?
-        }
-        false => from_cluster(&args, global).await?,
+        true => from_folder(folder, wanted.server, wanted.life())?,
+        false => from_cluster(&wanted, global).await?,
     };
     // JSON is YAML, and what reads one reads the other.
     let text = format!("{:#}\n", kubeconfig(&args, &access));
@@ -136,19 +157,26 @@ fn server_in(folder: &Path) -> Result<String, CliError> {
     }
 }
 
-async fn from_cluster(args: &KubeconfigArgs, global: &Global) -> Result<Access, CliError> {
+/// A certificate of who logs in.
+///
+/// # Errors
+/// Nobody does, or it is refused.
+pub(crate) async fn from_cluster(wanted: &Wanted<'_>, global: &Global) -> Result<Access, CliError> {
     let client = global.client()?;
-    let user = args.user.clone().or_else(|| client.user());
+    let user = wanted.user.map(str::to_owned).or_else(|| client.user());
     let Some(user) = user else {
         return Err(CliError::usage(
             "nobody is logged in, and there is no node's folder here",
             "Name the folder with --dir, or log in with --user NAME.",
         ));
     };
-    let (identity, answer) = certificate::issue(&client, &user, args.ttl_s).await?;
+    let (identity, answer) = certificate::issue(&client, &user, wanted.ttl_s).await?;
     let endpoint = client.endpoints().first().cloned().unwrap_or_default();
     Ok(Access {
-        server: args.server.clone().unwrap_or_else(|| beside(&endpoint)),
+        server: match wanted.server {
+            Some(server) => server.to_owned(),
+            None => beside(&endpoint),
+        },
         identity,
         roots_pem: answer.roots_pem,
         user,

@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod context;
 mod drain;
 pub(crate) mod hot;
+pub(crate) mod image;
 pub(crate) mod key;
 pub(crate) mod keyspace;
 pub(crate) mod kubeconfig;

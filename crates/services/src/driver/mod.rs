@@ -22,6 +22,7 @@ pub(crate) mod objects;
 pub(crate) mod offers;
 mod pipes;
 mod scheduling;
+mod shelves;
 pub(crate) mod store;
 mod streams;
 mod traffic;
@@ -48,7 +49,7 @@ use self::{
     events::Events,
     execute::Executor,
     heartbeat::{Ear, Heard, Heart, Names},
-    images::Images,
+    images::{Images, Shelf},
     lead::Lead,
     logs::Everywhere,
     meter::Meters,
@@ -150,7 +151,7 @@ pub struct Services<C> {
 /// Starts this node's part of services, which runs as long as the node does.
 pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
     match setup.pods.take() {
-        None => start_with::<C, Process>(setup, None),
+        None => start_with::<C, Process>(setup, None, None),
         Some(pods) => match pods.runtime {
             RuntimeSetup::Machine {
                 lease,
@@ -161,16 +162,17 @@ pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
                 let shortcoming = cgroups.shortcoming().unwrap_or_default();
                 let machine = machine(&setup, pods.facts, (pods.version, shortcoming));
                 let around = Around {
-                    images,
+                    images: images.clone(),
                     resolver: resolver(&setup),
                     network: network(&setup),
                 };
                 let runtime = Process::new(pods.folder, lease, launcher, cgroups, around);
-                start_with(setup, Some((machine, runtime)))
+                let shelf = Shelf::new(images, runtime.used_images());
+                start_with(setup, Some((machine, runtime)), Some(shelf))
             }
             RuntimeSetup::Simulated(runtime) => {
                 let machine = machine(&setup, pods.facts, (pods.version, String::new()));
-                start_with(setup, Some((machine, runtime)))
+                start_with(setup, Some((machine, runtime)), None)
             }
         },
     }
@@ -229,6 +231,7 @@ fn simulated<C>(setup: &Setup<C>, fleet: &Fleet) -> Vec<(Machine, Simulated)> {
 fn start_with<C: ControlApi, R: Runtime>(
     setup: Setup<C>,
     pods: Option<(Machine, R)>,
+    shelf: Option<Shelf>,
 ) -> Services<C> {
     let fleet = setup.fleet.as_ref().map(|fleet| simulated(&setup, fleet));
     let objects = Objects::new(setup.control.clone(), setup.addresses);
@@ -278,6 +281,7 @@ fn start_with<C: ControlApi, R: Runtime>(
     }
     .start();
     let sessions = streams::Everywhere::new(runtime.clone(), mirror.clone(), peers.clone(), node);
+    let shelves = shelves::Everywhere::new(shelf, mirror.clone(), peers.clone(), node);
     let logs = Everywhere::new(runtime, mirror, peers.clone(), node);
     let offers = Offers::new(setup.control.clone(), peers, node, hatch);
     let offers = face::offers::guest(setup.control, offers);
@@ -288,6 +292,7 @@ fn start_with<C: ControlApi, R: Runtime>(
             Arc::new(logs),
             Arc::new(sessions),
             Arc::new(meters),
+            Arc::new(shelves),
             offers.clone(),
         ),
         traffic,

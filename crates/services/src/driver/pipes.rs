@@ -27,8 +27,6 @@ use crate::{
     core::status::{Failure, Reason},
 };
 
-/// Pipes, between nodes.
-const SERVICE: Service = Service(58);
 /// The version of what is sent.
 const VERSION: u8 = 1;
 /// So many frames wait to be taken, each way.
@@ -72,15 +70,21 @@ const OVER: u8 = 3;
 /// The node does not answer, or can't open what is described.
 pub(crate) async fn open(
     peers: Arc<dyn Peers>,
+    service: Service,
     node: NodeId,
     opening: &[u8],
 ) -> Result<Frames, Failure> {
-    let answer = call(&*peers, node, OPEN, 0, opening).await;
+    let to = Other {
+        peers,
+        service,
+        node,
+    };
+    let answer = to.call(OPEN, 0, opening).await;
     let mut answer = answer.map_err(|why| {
-        let message = format!("the pod's node does not answer: {why}");
+        let message = format!("the node does not answer: {why}");
         Failure::new(Reason::ServiceUnavailable, message).retry_after(1)
     })?;
-    let unreadable = || Failure::internal("the pod's node gives an answer that can't be read");
+    let unreadable = || Failure::internal("the node gives an answer that can't be read");
     match answer.try_get_u8() {
         Ok(DONE) => {}
         Ok(FAILED) => {
@@ -95,18 +99,18 @@ pub(crate) async fn open(
     let (incoming, back) = mpsc::channel(FRAMES_MAX);
     task::spawn(async move {
         let pushed = async {
-            if push(&*peers, node, id, outgoing).await {
+            if push(&to, id, outgoing).await {
                 // The other side may go on all the same.
                 std::future::pending().await
             }
         };
         tokio::select! {
             () = pushed => {}
-            () = pull(&*peers, node, id, incoming) => {}
+            () = pull(&to, id, incoming) => {}
         }
         // It ends there by itself, too, only later.
-        if let Err(why) = call(&*peers, node, CLOSE, id, &[]).await {
-            tracing::debug!(%node, why, "a pipe is left to end by itself");
+        if let Err(why) = to.call(CLOSE, id, &[]).await {
+            tracing::debug!(node = %to.node, why, "a pipe is left to end by itself");
         }
     });
     Ok(Ends {
@@ -116,12 +120,7 @@ pub(crate) async fn open(
 }
 
 /// Hands frames over until there are no more; whether none was lost.
-async fn push(
-    peers: &dyn Peers,
-    node: NodeId,
-    id: u64,
-    mut outgoing: mpsc::Receiver<Bytes>,
-) -> bool {
+async fn push(to: &Other, id: u64, mut outgoing: mpsc::Receiver<Bytes>) -> bool {
     let mut waiting = VecDeque::new();
     loop {
         if waiting.is_empty() {
@@ -142,7 +141,7 @@ async fn push(
             }
             put_frame(&mut frames, frame);
         }
-        let Ok(mut answer) = call(peers, node, PUSH, id, &frames).await else {
+        let Ok(mut answer) = to.call(PUSH, id, &frames).await else {
             return false;
         };
         let taken = match (answer.try_get_u8(), answer.try_get_u32()) {
@@ -153,14 +152,14 @@ async fn push(
         waiting.drain(..taken.min(waiting.len()));
     }
     // An empty call: nothing more comes.
-    call(peers, node, PUSH, id, &[]).await.is_ok()
+    to.call(PUSH, id, &[]).await.is_ok()
 }
 
 /// Fetches frames until there are no more, or nobody wants them.
-async fn pull(peers: &dyn Peers, node: NodeId, id: u64, incoming: mpsc::Sender<Bytes>) {
+async fn pull(from: &Other, id: u64, incoming: mpsc::Sender<Bytes>) {
     loop {
         let answer = tokio::select! {
-            answer = call(peers, node, PULL, id, &[]) => answer,
+            answer = from.call(PULL, id, &[]) => answer,
             () = incoming.closed() => return,
         };
         let Ok(mut answer) = answer else { return };
@@ -168,7 +167,7 @@ async fn pull(peers: &dyn Peers, node: NodeId, id: u64, incoming: mpsc::Sender<B
         while let Some(frame) = take_frame(&mut answer) {
             let taken = tokio::select! {
                 taken = incoming.send(frame) => taken,
-                () = keep(peers, node, id) => return,
+                () = keep(from, id) => return,
             };
             if taken.is_err() {
                 return;
@@ -182,10 +181,10 @@ async fn pull(peers: &dyn Peers, node: NodeId, id: u64, incoming: mpsc::Sender<B
 
 /// Tells the other side that the pipe is wanted although its frames are not taken right now;
 /// returns when that can't be told.
-async fn keep(peers: &dyn Peers, node: NodeId, id: u64) {
+async fn keep(to: &Other, id: u64) {
     loop {
         clock::sleep(TURN).await;
-        match call(peers, node, KEEP, id, &[]).await {
+        match to.call(KEEP, id, &[]).await {
             Ok(answer) if answer.first() == Some(&DONE) => {}
             _ => return,
         }
@@ -193,11 +192,12 @@ async fn keep(peers: &dyn Peers, node: NodeId, id: u64) {
 }
 
 /// What a failure that was told by its HTTP status is.
-fn reason_of(code: u16) -> Reason {
+pub(crate) fn reason_of(code: u16) -> Reason {
     let told = [
         Reason::BadRequest,
         Reason::Forbidden,
         Reason::NotFound,
+        Reason::Conflict,
         Reason::TooManyRequests,
         Reason::ServiceUnavailable,
     ];
@@ -205,22 +205,25 @@ fn reason_of(code: u16) -> Reason {
     found.unwrap_or(Reason::InternalError)
 }
 
-async fn call(
-    peers: &dyn Peers,
+/// Where pipes go to.
+struct Other {
+    peers: Arc<dyn Peers>,
+    service: Service,
     node: NodeId,
-    verb: u8,
-    id: u64,
-    body: &[u8],
-) -> Result<Bytes, String> {
-    let mut payload = BytesMut::with_capacity(10 + body.len());
-    payload.put_u8(VERSION);
-    payload.put_u8(verb);
-    payload.put_u64(id);
-    payload.put_slice(body);
-    let call = peers.call(node, SERVICE, payload.freeze());
-    match clock::timeout(CALL_MAX, call).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("it takes too long".to_owned()),
+}
+
+impl Other {
+    async fn call(&self, verb: u8, id: u64, body: &[u8]) -> Result<Bytes, String> {
+        let mut payload = BytesMut::with_capacity(10 + body.len());
+        payload.put_u8(VERSION);
+        payload.put_u8(verb);
+        payload.put_u64(id);
+        payload.put_slice(body);
+        let call = self.peers.call(self.node, self.service, payload.freeze());
+        match clock::timeout(CALL_MAX, call).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err("it takes too long".to_owned()),
+        }
     }
 }
 
@@ -248,7 +251,7 @@ struct Pipe {
 
 impl Pipes {
     /// Serves other nodes.
-    pub(crate) fn serve(peers: &Arc<dyn Peers>, opens: Arc<dyn Opens>) {
+    pub(crate) fn serve(peers: &Arc<dyn Peers>, service: Service, opens: Arc<dyn Opens>) {
         let pipes = Arc::new(Pipes {
             opens,
             open: Mutex::default(),
@@ -261,7 +264,7 @@ impl Pipes {
                 pipes.forget_old();
             }
         });
-        peers.serve(SERVICE, Arc::new(Door(pipes)));
+        peers.serve(service, Arc::new(Door(pipes)));
     }
 
     async fn open(&self, from: NodeId, opening: Bytes) -> Bytes {
@@ -414,6 +417,7 @@ mod tests {
 
     const NEAR: NodeId = NodeId(1);
     const FAR: NodeId = NodeId(2);
+    const ECHO: Service = Service(1);
     const FRAME_BYTES: usize = 64 << 10;
 
     /// Sends back what it gets, and what it was opened with first.
@@ -450,14 +454,14 @@ mod tests {
         let (near, far) = (net.peers(NEAR), net.peers(FAR));
         near.set_address(FAR, String::new());
         far.set_address(NEAR, String::new());
-        Pipes::serve(&far, Arc::new(Echo));
+        Pipes::serve(&far, ECHO, Arc::new(Echo));
         (net, near)
     }
 
     #[tokio::test(start_paused = true)]
     async fn frames_come_in_order_and_the_end_after_them() {
         let (_net, near) = net();
-        let mut ends = open(near, FAR, b"hello").await.unwrap();
+        let mut ends = open(near, ECHO, FAR, b"hello").await.unwrap();
         assert_eq!(ends.said.recv().await.unwrap(), "hello");
         let sent = 500_u32;
         let out = ends.heard;
@@ -479,7 +483,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_can_t_be_opened_is_told() {
         let (_net, near) = net();
-        let failure = open(near, FAR, b"no").await.unwrap_err();
+        let failure = open(near, ECHO, FAR, b"no").await.unwrap_err();
         assert_eq!(failure.reason, Reason::NotFound);
         assert_eq!(failure.message, "there is no such thing");
     }
@@ -487,7 +491,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_holds_the_pipe_up_and_keeps_it() {
         let (_net, near) = net();
-        let mut ends = open(near, FAR, b"hello").await.unwrap();
+        let mut ends = open(near, ECHO, FAR, b"hello").await.unwrap();
         let frame = Bytes::from(vec![0; FRAME_BYTES]);
         let mut sent = 0;
         // Until nothing goes any more: all that waits is bounded.
@@ -507,7 +511,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cut_breaks_it_for_both() {
         let (net, near) = net();
-        let mut ends = open(near, FAR, b"hello").await.unwrap();
+        let mut ends = open(near, ECHO, FAR, b"hello").await.unwrap();
         assert_eq!(ends.said.recv().await.unwrap(), "hello");
         net.isolate(FAR);
         assert!(ends.said.recv().await.is_none());

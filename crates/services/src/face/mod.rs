@@ -9,6 +9,7 @@
 mod body;
 pub(crate) mod continuing;
 mod identity;
+mod images;
 mod logs;
 mod metrics;
 mod objects;
@@ -42,7 +43,7 @@ use self::{
     route::{Page, Target},
 };
 use crate::{
-    api::{Logs, Meter, Sessions},
+    api::{ImageShelves, Logs, Meter, Sessions},
     core::{
         discovery::{self, Endpoint},
         status::Failure,
@@ -57,6 +58,7 @@ pub struct Api<C> {
     logs: Arc<dyn Logs>,
     sessions: Arc<dyn Sessions>,
     meter: Arc<dyn Meter>,
+    images: Arc<dyn ImageShelves>,
     offers: Guest,
     pages: Arc<pages::Pages>,
     intake: Arc<body::Intake>,
@@ -79,6 +81,7 @@ impl<C: ControlApi> Api<C> {
         logs: Arc<dyn Logs>,
         sessions: Arc<dyn Sessions>,
         meter: Arc<dyn Meter>,
+        images: Arc<dyn ImageShelves>,
         offers: Guest,
     ) -> Self {
         Api {
@@ -86,6 +89,7 @@ impl<C: ControlApi> Api<C> {
             logs,
             sessions,
             meter,
+            images,
             offers,
             pages: Arc::default(),
             intake: Arc::default(),
@@ -134,6 +138,10 @@ impl<C: ControlApi> Api<C> {
                 let sent = self.intake.read(body).await?;
                 let review_of = body::parse(&media_type, &sent.bytes)?.object;
                 reviews::answer(control, &user, review, &review_of)
+            }
+            Target::Images => {
+                let method = &parts.method;
+                self.answer_images(&user, method, &options, body).await?
             }
             Target::Measured(resource) => {
                 let verb = objects::verb(&parts.method, &resource, &options)?;

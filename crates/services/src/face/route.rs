@@ -16,6 +16,8 @@ pub(crate) enum Target {
     Page(Page),
     /// Objects of a kind, or one of them, or a part of that one.
     Objects(Resource),
+    /// Images of nodes.
+    Images,
     /// What objects use, as it is measured: nodes or pods.
     Measured(Resource),
     /// A question that is asked by making an object that nobody keeps.
@@ -112,6 +114,7 @@ pub(crate) fn parse(path: &str) -> Result<Target, Failure> {
         ["openapi", "v3", "apis", group, version] => {
             Page::OpenApiV3((*group).to_owned(), (*version).to_owned())
         }
+        ["atoll", "v1", "images"] => return Ok(Target::Images),
         ["api", version, rest @ ..] => return objects("", version, rest),
         ["apis", group, version, rest @ ..] => return objects(group, version, rest),
         _ => return Err(nothing()),

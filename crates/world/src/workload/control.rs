@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -169,6 +170,22 @@ pub fn remove(dir: &Path) -> Result<(), WorkloadError> {
     removed
         .and_then(|()| fs::remove_dir_all(dir))
         .map_err(|source| WorkloadError::file("remove", dir, source))
+}
+
+/// The folders of the image that a workload was started with; none for a program of the machine,
+/// or if it has not been started.
+///
+/// # Errors
+/// `File`: it can't be told.
+pub fn layers(dir: &Path) -> Result<Vec<PathBuf>, WorkloadError> {
+    let failed = |source| WorkloadError::file("read the spec in", dir, source);
+    let bytes = match state::read_bytes(dir, state::SPEC) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let spec: Spec = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
+    Ok(spec.sandbox.map_or_else(Vec::new, |sandbox| sandbox.layers))
 }
 
 fn lock_patiently(dir: &Path) -> Result<Option<File>, WorkloadError> {

@@ -56,7 +56,7 @@ use std::{
 };
 
 pub use cgroup::{Cgroups, Controller, Interface, Tree};
-pub use control::{kill, look, remove, signal, start};
+pub use control::{kill, layers, look, remove, signal, start};
 pub use guard::LEASE_ENDED;
 pub use pty::Size;
 pub use shim::{ATTACHERS_MAX, EXECS_MAX, shim_main};

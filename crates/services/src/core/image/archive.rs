@@ -120,6 +120,12 @@ pub fn named(text: &str) -> Result<Reference, DocumentError> {
     text.parse().map_err(refused)
 }
 
+/// Whether a name says its tag or its digest.
+pub fn has_version(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    last.contains([':', '@'])
+}
+
 /// What was found in an archive: its files by their paths, and links between them.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
@@ -254,6 +260,18 @@ mod tests {
             "two tags"
         );
         assert!(told(json!({WHOLE_NAME: "A b"}), None).is_err());
+    }
+
+    #[test]
+    fn a_port_is_no_tag() {
+        for (name, has) in [
+            ("a", false),
+            ("h:1/a", false),
+            ("h:1/a:b", true),
+            ("a@sha", true),
+        ] {
+            assert_eq!(has_version(name), has, "{name}");
+        }
     }
 
     #[test]

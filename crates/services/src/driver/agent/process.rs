@@ -51,7 +51,7 @@ use crate::{
         status::{Failure, Reason},
         streams::{FromContainer, ToContainer, options::ExecOptions},
     },
-    driver::images::{Image, Images},
+    driver::images::{Image, Images, UsedImages},
 };
 
 /// How often it is looked whether a program has ended.
@@ -99,6 +99,13 @@ impl Process {
             resolver: around.resolver,
             network: Network::new(around.network),
         }))
+    }
+
+    /// The folders of images that containers were started with, which are there as long as their
+    /// pods are.
+    pub(crate) fn used_images(&self) -> UsedImages {
+        let inner = self.0.clone();
+        Arc::new(move || exits::used_images(&inner.places))
     }
 
     async fn blocking<T: Send + 'static>(

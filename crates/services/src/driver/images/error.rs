@@ -10,6 +10,21 @@ use crate::core::image::{
     layer::{EntryError, TooMuch},
 };
 
+impl ImageError {
+    /// The disk, or this user's share of it, is full.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = |error: &io::Error| {
+            let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+            kinds.contains(&error.kind())
+        };
+        match self {
+            ImageError::Disk(error) => error.is_full(),
+            ImageError::Layer(LayerError::System { source, .. }) => full(source),
+            _ => false,
+        }
+    }
+}
+
 /// Why something could not be done with an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {

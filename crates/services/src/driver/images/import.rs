@@ -36,7 +36,8 @@ const PIECE_BYTES: usize = 256 << 10;
 
 impl Images {
     /// Adds the images of a file, or of a folder that is an OCI image layout. `base` is what they
-    /// belong to where the file says only a tag, or nothing. Returns their names.
+    /// belong to where the file says only a tag, or nothing; a single image is called so whatever
+    /// the file says. Returns their names.
     ///
     /// # Errors
     /// It is no archive of images, or what is in it is not good; or an image has no name.
@@ -137,6 +138,7 @@ async fn add(inner: &Arc<Inner>, found: Found) -> Result<Vec<Reference>, ImageEr
     let kept = Kept {
         target: found.target,
         manifest: image.digest,
+        imported: true,
     };
     for name in &found.names {
         inner.name(name, kept).await?;
@@ -192,8 +194,30 @@ impl Intake<'_> {
         Ok(())
     }
 
-    /// The images that it says it has.
+    /// The images that it has, as they are to be called.
     fn images(&mut self, base: Option<&str>) -> Result<Vec<Found>, ImageError> {
+        let Some(base) = base else {
+            return self.said(None);
+        };
+        let wanted = archive::named(base)?;
+        let has_version = archive::has_version(base);
+        let mut found = self.said((!has_version).then_some(base))?;
+        match &mut found[..] {
+            [one] if has_version || !one.names.iter().any(|it| it.name() == wanted.name()) => {
+                one.names = vec![wanted];
+            }
+            many if has_version && many.len() > 1 => {
+                let many = many.len();
+                let why = format!("it has {many} images, and {base} can be the name of one only");
+                return Err(malformed(why));
+            }
+            _ => {}
+        }
+        Ok(found)
+    }
+
+    /// The images that it says it has.
+    fn said(&mut self, base: Option<&str>) -> Result<Vec<Found>, ImageError> {
         let saved = self.contents.find("manifest.json");
         let laid_out = match self.contents.find("index.json") {
             Ok(index) => archive::laid_out(&self.store.document(&index.digest)?, base)?,

@@ -25,6 +25,14 @@ pub(super) struct Kept {
     pub(super) target: Digest,
     /// The manifest for this machine: the target, or what it leads to.
     pub(super) manifest: Digest,
+    /// It is from a file: no registry has to have it.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(super) imported: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it so.
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Deserialize)]
@@ -99,6 +107,7 @@ mod tests {
         let kept = Kept {
             target: Digest::of(b"a"),
             manifest: Digest::of(b"b"),
+            imported: false,
         };
         let mut index = Index::default();
         index
@@ -111,6 +120,11 @@ mod tests {
     fn the_format_is_the_one_of_version_1() {
         assert_eq!(String::from_utf8(index().write()).unwrap(), WRITTEN);
         assert_eq!(Index::read(WRITTEN.as_bytes()).unwrap(), index());
+        let mut imported = index();
+        for kept in imported.images.values_mut() {
+            kept.imported = true;
+        }
+        assert_eq!(Index::read(&imported.write()).unwrap(), imported);
         let later = WRITTEN.replace("\"version\": 1", "\"version\": 2");
         let told = Index::read(later.as_bytes()).unwrap_err();
         assert!(matches!(told, ImageError::Version(2)), "{told}");

@@ -19,6 +19,7 @@ mod index;
 mod meter;
 mod pull;
 mod registry;
+mod shelf;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,12 @@ use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{RwLock, Semaphore, watch};
 
-pub use self::{collect::Freed, error::ImageError};
+pub(crate) use self::shelf::{Shelf, UsedImages};
+pub use self::{
+    collect::Freed,
+    error::ImageError,
+    shelf::{Listed, Piece, ShelfError},
+};
 use self::{
     index::Kept,
     registry::{Client, trust},

@@ -82,6 +82,7 @@ impl Inner {
         let kept = Kept {
             target,
             manifest: image.digest,
+            imported: false,
         };
         self.name(name, kept).await?;
         let (inner, name) = (self.clone(), name.clone());

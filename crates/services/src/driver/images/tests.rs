@@ -5,8 +5,9 @@ mod hostile;
 mod imports;
 mod pulls;
 mod server;
+mod shelf;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use atoll_world::tree;
 use tempfile::TempDir;

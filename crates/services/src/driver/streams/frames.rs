@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::core::streams::{ConnectionId, Forward, FromContainer, ToContainer};
 
 /// Something that goes through a pipe.
-pub(super) trait Frame: Sized + Send + 'static {
+pub(in crate::driver) trait Frame: Sized + Send + 'static {
     /// Writes it.
     fn write(self) -> Bytes;
 
@@ -15,7 +15,8 @@ pub(super) trait Frame: Sized + Send + 'static {
     fn read(frame: Bytes) -> Option<Self>;
 }
 
-fn frame(kind: u8, body: &[u8]) -> Bytes {
+/// A frame of a kind.
+pub(in crate::driver) fn frame(kind: u8, body: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(1 + body.len());
     frame.put_u8(kind);
     frame.put_slice(body);

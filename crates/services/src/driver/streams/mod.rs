@@ -7,12 +7,15 @@ mod frames;
 use std::sync::Arc;
 
 use atoll_base::id::NodeId;
-use atoll_world::{peers::Peers, task};
+use atoll_world::{
+    peers::{Peers, Service},
+    task,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use self::frames::Frame;
+pub(super) use self::frames::{Frame, frame};
 use super::{
     agent::runtime::Runtime,
     mirror::Mirror,
@@ -28,6 +31,8 @@ use crate::{
     },
 };
 
+/// Sessions, between nodes.
+const SERVICE: Service = Service(58);
 /// The version of what is asked.
 const VERSION: u8 = 1;
 
@@ -69,7 +74,7 @@ impl<R: Runtime> Everywhere<R> {
         node: NodeId,
     ) -> Self {
         let here = Here { runtime, mirror };
-        Pipes::serve(&peers, Arc::new(here.clone()));
+        Pipes::serve(&peers, SERVICE, Arc::new(here.clone()));
         Everywhere { here, peers, node }
     }
 
@@ -93,7 +98,7 @@ impl<R: Runtime> Everywhere<R> {
                 what,
             };
             let opening = serde_json::to_vec(&asked).expect("it is JSON");
-            Ok(read(pipes::open(peers, node, &opening).await?))
+            Ok(read(pipes::open(peers, SERVICE, node, &opening).await?))
         })
     }
 }
@@ -166,7 +171,7 @@ impl<R: Runtime> Opens for Here<R> {
 }
 
 /// Frames in place of what is said.
-fn written<H: Frame, S: Frame>(ends: Ends<H, S>) -> Frames {
+pub(super) fn written<H: Frame, S: Frame>(ends: Ends<H, S>) -> Frames {
     Ends {
         heard: before(ends.heard, H::read),
         said: behind(ends.said, |said: S| Some(said.write())),
@@ -174,7 +179,7 @@ fn written<H: Frame, S: Frame>(ends: Ends<H, S>) -> Frames {
 }
 
 /// What is said in place of frames.
-fn read<H: Frame, S: Frame>(frames: Frames) -> Ends<H, S> {
+pub(super) fn read<H: Frame, S: Frame>(frames: Frames) -> Ends<H, S> {
     Ends {
         heard: before(frames.heard, |heard: H| Some(heard.write())),
         said: behind(frames.said, S::read),

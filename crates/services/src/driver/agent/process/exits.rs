@@ -1,5 +1,7 @@
 //! How attempts ended, from what their shims have written.
 
+use std::{collections::BTreeSet, path::PathBuf};
+
 use atoll_world::{
     tree,
     workload::{self, State},
@@ -59,22 +61,25 @@ fn last_words(places: &Places, id: &AttemptId) -> String {
     }
 }
 
-/// What is there from before.
-pub(super) fn found(places: &Places) -> Vec<Found> {
-    let mut found = Vec::new();
-    for uid in places.pods() {
-        for container in places.containers(&uid) {
-            for number in places.numbers(&uid, &container) {
-                let id = AttemptId {
-                    uid: uid.clone(),
-                    container: container.clone(),
-                    number,
-                };
-                found.extend(found_one(places, id));
-            }
+/// The folders of images that attempts were started with.
+///
+/// # Errors
+/// Why it can't be told.
+pub(super) fn used_images(places: &Places) -> Result<BTreeSet<Vec<PathBuf>>, String> {
+    let mut used = BTreeSet::new();
+    for id in places.attempts() {
+        let layers = workload::layers(&places.attempt(&id)).map_err(|error| error.to_string())?;
+        if !layers.is_empty() {
+            used.insert(layers);
         }
     }
-    found
+    Ok(used)
+}
+
+/// What is there from before.
+pub(super) fn found(places: &Places) -> Vec<Found> {
+    let attempts = places.attempts().into_iter();
+    attempts.filter_map(|id| found_one(places, id)).collect()
 }
 
 fn found_one(places: &Places, id: AttemptId) -> Option<Found> {

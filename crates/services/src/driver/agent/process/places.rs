@@ -94,6 +94,24 @@ impl Places {
         latest
     }
 
+    /// All attempts that are there.
+    pub(super) fn attempts(&self) -> Vec<AttemptId> {
+        let mut attempts = Vec::new();
+        for uid in self.pods() {
+            for container in self.containers(&uid) {
+                for number in self.numbers(&uid, &container) {
+                    let (uid, container) = (uid.clone(), container.clone());
+                    attempts.push(AttemptId {
+                        uid,
+                        container,
+                        number,
+                    });
+                }
+            }
+        }
+        attempts
+    }
+
     /// Every pod that has a folder.
     pub(super) fn pods(&self) -> Vec<String> {
         names(&self.0)
