@@ -55,6 +55,24 @@ pub fn facts(folder: &Path) -> Facts {
     }
 }
 
+/// The file system that a folder is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// All of it, in bytes.
+    pub bytes: u64,
+    /// What can still be had by who is not its owner, in bytes.
+    pub free_bytes: u64,
+}
+
+/// How much room there is where a folder is; none if it can't be told.
+pub fn room(folder: &Path) -> Option<Room> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(Room {
+        bytes: disk.f_frsize.saturating_mul(disk.f_blocks),
+        free_bytes: disk.f_frsize.saturating_mul(disk.f_bavail),
+    })
+}
+
 /// What all of a machine uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

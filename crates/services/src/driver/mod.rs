@@ -166,8 +166,10 @@ pub fn start<C: ControlApi>(mut setup: Setup<C>) -> Services<C> {
                     resolver: resolver(&setup),
                     network: network(&setup),
                 };
+                let folder = pods.folder.clone();
                 let runtime = Process::new(pods.folder, lease, launcher, cgroups, around);
                 let shelf = Shelf::new(images, runtime.used_images());
+                shelf.keep_room(folder);
                 start_with(setup, Some((machine, runtime)), Some(shelf))
             }
             RuntimeSetup::Simulated(runtime) => {

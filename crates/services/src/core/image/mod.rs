@@ -13,6 +13,7 @@
 
 pub mod archive;
 pub mod challenge;
+pub mod collection;
 pub mod config;
 pub mod credentials;
 pub mod digest;

@@ -97,14 +97,16 @@ impl Images {
     }
 
     /// Drops what an import brought that is not needed. If somebody adds right now it is left to
-    /// [`Images::collect`].
+    /// the next collection.
     async fn tidy(&self, fresh: Vec<Digest>) {
-        if let Ok(_gate) = self.inner.gate.try_write() {
-            let tidy = move |store: &Store| collect::tidy(store, &fresh);
-            let tidied = self.inner.blocking(tidy).await;
-            if let Err(error) = tidied {
-                tracing::warn!(%error, "what an import left over can't be removed");
-            }
+        let Ok(_gate) = self.inner.gate.try_write() else {
+            return self.inner.litter.tell();
+        };
+        let held = self.inner.holds.all();
+        let tidy = move |store: &Store| collect::tidy(store, &held, &fresh);
+        let tidied = self.inner.blocking(tidy).await;
+        if let Err(error) = tidied {
+            tracing::warn!(%error, "what an import left over can't be removed");
         }
     }
 }

@@ -14,6 +14,7 @@
 mod collect;
 mod decode;
 mod error;
+mod hold;
 mod import;
 mod index;
 mod meter;
@@ -37,15 +38,16 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::{RwLock, Semaphore, watch};
 
 pub(crate) use self::shelf::{Shelf, UsedImages};
-pub use self::{
-    collect::Freed,
-    error::ImageError,
-    shelf::{Listed, Piece, ShelfError},
-};
 use self::{
+    collect::Litter,
+    hold::{Hold, Holds},
     index::Kept,
     registry::{Client, trust},
     store::Store,
+};
+pub use self::{
+    error::ImageError,
+    shelf::{Listed, Piece, ShelfError},
 };
 use crate::core::image::{
     Config, Digest, ImageFailure, Keyring, Login, Manifest, Platform, PullPolicy, Reference,
@@ -69,6 +71,8 @@ pub struct Image {
     /// The folders of its layers, the lowest first (overlayfs's `lowerdir` has them the other way
     /// round). Without privileges they are to be mounted with `userxattr`.
     pub layers: Vec<PathBuf>,
+    /// It is not removed as long as somebody who asked for it has it.
+    hold: Hold,
 }
 
 impl Image {
@@ -93,8 +97,12 @@ struct Inner {
     pulls: Semaphore,
     /// Layers are unpacked one after the other: it is the disk's work.
     unpacking: tokio::sync::Mutex<()>,
-    /// Held for reading by who adds to the store, for writing by who removes.
+    /// Held for reading by who adds to the store or is given something of it, for writing by who
+    /// removes, and never waited for so: whoever comes next would wait, too.
     gate: RwLock<()>,
+    holds: Holds,
+    /// There is something that nobody needs.
+    litter: Litter,
 }
 
 /// Two who may see different things don't share what is fetched.
@@ -124,6 +132,8 @@ impl Images {
             pulls: Semaphore::new(PULLS_MAX),
             unpacking: tokio::sync::Mutex::default(),
             gate: RwLock::default(),
+            holds: Holds::default(),
+            litter: Litter::default(),
         };
         Ok(Images {
             inner: Arc::new(inner),
@@ -166,7 +176,9 @@ impl Images {
             .map_err(|error| ImageFailure::invalid_name(image, &error))?;
         if policy != PullPolicy::Always {
             let (inner, wanted) = (self.inner.clone(), name.clone());
-            let found = task::blocking(move || inner.look(&wanted)).await;
+            let gate = self.inner.gate.read().await;
+            let found = task::blocking(move || inner.give(&wanted)).await;
+            drop(gate);
             let found = found.map_err(|error| ImageFailure::inspect(image, &error))?;
             match found {
                 Some(found) => return Ok(found),
@@ -188,8 +200,7 @@ impl Images {
         }
     }
 
-    /// Takes a name from its image; whether there was one. What nobody needs any more goes with
-    /// [`Images::collect`].
+    /// Takes a name from its image; whether there was one. What nobody needs any more goes soon.
     ///
     /// # Errors
     /// It can't be written.
@@ -204,19 +215,11 @@ impl Images {
             })?;
             Ok(had)
         };
-        self.inner.blocking(remove).await
-    }
-
-    /// Removes what no name leads to, and which is of none of the images that are `used`, named
-    /// by their manifests. Waits until nothing is being fetched.
-    ///
-    /// # Errors
-    /// Something can't be read or removed.
-    pub async fn collect(&self, used: &[Digest]) -> Result<Freed, ImageError> {
-        let used = used.to_vec();
-        let _gate = self.inner.gate.write().await;
-        let collect = move |store: &Store| collect::collect(store, &used);
-        self.inner.blocking(collect).await
+        let had = self.inner.blocking(remove).await?;
+        if had {
+            self.inner.litter.tell();
+        }
+        Ok(had)
     }
 }
 
@@ -261,7 +264,17 @@ impl Inner {
             manifest: kept.manifest,
             layers: self.store.stack(&config.diff_ids),
             config: Arc::new(config),
+            hold: Hold::default(),
         }))
+    }
+
+    /// The same, for who holds the gate and wants to run it.
+    fn give(&self, name: &Reference) -> Result<Option<Image>, ImageError> {
+        let mut found = self.look(name)?;
+        if let Some(image) = &mut found {
+            image.hold = self.holds.hold(image.manifest);
+        }
+        Ok(found)
     }
 
     /// Unpacks the layers of an image whose blobs are there, as far as it has not been done.

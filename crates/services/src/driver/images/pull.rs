@@ -86,7 +86,7 @@ impl Inner {
         };
         self.name(name, kept).await?;
         let (inner, name) = (self.clone(), name.clone());
-        let found = task::blocking(move || inner.look(&name)).await?;
+        let found = task::blocking(move || inner.give(&name)).await?;
         found.ok_or(ImageError::Missing(image.digest))
     }
 

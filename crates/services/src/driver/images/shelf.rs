@@ -136,6 +136,14 @@ impl Shelf {
         }
     }
 
+    pub(super) fn images(&self) -> &Images {
+        &self.images
+    }
+
+    pub(super) fn used_images(&self) -> UsedImages {
+        self.used.clone()
+    }
+
     async fn used(&self) -> Result<BTreeSet<Vec<PathBuf>>, ShelfError> {
         let used = self.used.clone();
         let used = task::blocking(move || used()).await;

@@ -1,6 +1,7 @@
 //! The store as a whole: what is imported and fetched, what is refused, what stays.
 
 mod build;
+mod collection;
 mod hostile;
 mod imports;
 mod pulls;
@@ -37,6 +38,13 @@ impl Place {
     /// How many things are in a folder of the store.
     fn count(&self, part: &str) -> usize {
         std::fs::read_dir(self.folder().join(part)).unwrap().count()
+    }
+
+    /// Removes what nobody needs, but for what is used.
+    fn collect(&self, used: &[Vec<PathBuf>]) -> collect::Freed {
+        let used = used.iter().cloned().collect();
+        let inner = &self.images.inner;
+        collect::collect(&inner.store, &inner.holds.all(), &used).unwrap()
     }
 
     /// A file of the topmost layer of an image that has it.
