@@ -13,6 +13,7 @@ mod eviction;
 mod execute;
 mod fence;
 mod heartbeat;
+mod image_status;
 pub mod images;
 mod lead;
 mod logs;
@@ -283,6 +284,9 @@ fn start_with<C: ControlApi, R: Runtime>(
     }
     .start();
     let sessions = streams::Everywhere::new(runtime.clone(), mirror.clone(), peers.clone(), node);
+    if let Some(shelf) = shelf.clone() {
+        image_status::follow(shelf, mirror.clone(), objects.clone(), node);
+    }
     let shelves = shelves::Everywhere::new(shelf, mirror.clone(), peers.clone(), node);
     let logs = Everywhere::new(runtime, mirror, peers.clone(), node);
     let offers = Offers::new(setup.control.clone(), peers, node, hatch);

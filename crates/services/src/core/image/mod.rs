@@ -22,6 +22,7 @@ pub mod layer;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod report;
 
 pub use config::Config;
 pub use credentials::{Keyring, Login};

@@ -328,6 +328,9 @@ async fn write<C: ControlApi>(
         let mut new = old.clone();
         let now = format_rfc3339(clock::wall_ms());
         new["status"] = machine.status(&old["status"], &now);
+        if let Some(images) = old["status"].get("images") {
+            new["status"]["images"] = images.clone();
+        }
         Ok(new)
     };
     let part = Some(Subresource::Status);

@@ -4,7 +4,7 @@
 //! started with, since a name may lead to something else by now.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read},
     path::PathBuf,
     sync::Arc,
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{ImageError, Images, store::Store};
-use crate::core::image::{Config, Digest};
+use crate::core::image::{Config, Digest, report::Known};
 
 /// How long nothing may come of an archive: others wait for the store meanwhile.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -116,6 +116,12 @@ impl Shelf {
         Ok(self.images.inner.blocking(list).await?)
     }
 
+    /// All images that have names, whether they are used or not.
+    pub(crate) async fn known(&self) -> Result<Vec<Known>, ImageError> {
+        let known = |store: &Store| Ok(known(store));
+        self.images.inner.blocking(known).await
+    }
+
     /// Takes a name away, and with the last one the image.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), ShelfError> {
         let missing = || ShelfError::NotFound(name.to_owned());
@@ -158,29 +164,40 @@ fn stack(store: &Store, manifest: &Digest) -> Option<Vec<PathBuf>> {
     Some(store.stack(&config.diff_ids))
 }
 
+fn known(store: &Store) -> Vec<Known> {
+    let index = store.index().images.clone();
+    let mut all: BTreeMap<Digest, Known> = BTreeMap::new();
+    for (name, kept) in index {
+        let known = all.entry(kept.target).or_insert_with(|| Known {
+            names: Vec::new(),
+            target: kept.target,
+            bytes: bytes(store, &kept.manifest),
+        });
+        known.names.push(name);
+    }
+    all.into_values().collect()
+}
+
 fn listed(store: &Store, used: &BTreeSet<Vec<PathBuf>>) -> Vec<Listed> {
     let index = store.index().images.clone();
-    let mut all: Vec<Listed> = Vec::new();
-    for (name, kept) in index {
-        let digest = kept.target.to_string();
-        if let Some(known) = all.iter_mut().find(|known| known.digest == digest) {
-            known.names.push(name);
-            known.imported |= kept.imported;
-            continue;
-        }
-        if all.len() == LISTED_MAX {
-            break;
-        }
-        let stack = stack(store, &kept.manifest);
-        all.push(Listed {
-            names: vec![name],
-            digest,
-            bytes: bytes(store, &kept.manifest),
+    let mut all = known(store);
+    all.sort_by(|a, b| a.names.cmp(&b.names));
+    let told = all.into_iter().take(LISTED_MAX).map(|known| {
+        let kept: Vec<_> = known
+            .names
+            .iter()
+            .filter_map(|name| index.get(name))
+            .collect();
+        let stack = kept.first().and_then(|kept| stack(store, &kept.manifest));
+        Listed {
+            digest: known.target.to_string(),
+            bytes: known.bytes,
             used: stack.is_some_and(|stack| used.contains(&stack)),
-            imported: kept.imported,
-        });
-    }
-    all
+            imported: kept.iter().any(|kept| kept.imported),
+            names: known.names,
+        }
+    });
+    told.collect()
 }
 
 /// What an image has as it was sent; nothing if it can't be told.
