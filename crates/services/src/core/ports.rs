@@ -32,11 +32,11 @@ fn declared(pod: &Value) -> Vec<(u64, Option<String>)> {
         .collect()
 }
 
-/// Whether a pod is bound to this Node and asks for ports of it.
-pub fn has_host_ports(pod: &Value, node: &str) -> bool {
+/// Whether a pod asks for ports of its node.
+pub fn has_host_ports(pod: &Value) -> bool {
     let mut ports =
         object::containers(pod).flat_map(|container| object::items(&container["ports"]));
-    pod["spec"]["nodeName"] == node && ports.any(|port| port["hostPort"].as_u64() > Some(0))
+    ports.any(|port| port["hostPort"].as_u64() > Some(0))
 }
 
 /// So many ports are found for a pod; one that declares more gets none.
@@ -174,14 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn host_ports_are_asked_of_the_pod_s_own_node() {
+    fn host_ports_are_asked_for() {
         let mut pod = pod();
-        pod["spec"]["nodeName"] = json!("a");
-        assert!(!has_host_ports(&pod, "a"));
+        assert!(!has_host_ports(&pod));
         pod["spec"]["containers"][1]["ports"][0]["hostPort"] = json!(80);
-        assert!(has_host_ports(&pod, "a") && !has_host_ports(&pod, "b"));
+        assert!(has_host_ports(&pod));
         pod["spec"]["containers"][1]["ports"][0]["hostPort"] = json!(0);
-        assert!(!has_host_ports(&pod, "a"));
+        assert!(!has_host_ports(&pod));
     }
 
     #[test]

@@ -267,7 +267,13 @@ fn start_with<C: ControlApi, R: Runtime>(
         agent::start(mirror.clone(), executor.clone(), heart(), nodes);
         runtime
     });
-    let traffic = traffic::follow(mirror.clone(), setup.name.clone());
+    let traffic = traffic::follow(
+        mirror.clone(),
+        (
+            setup.node,
+            agent::registration::names(&setup.name, setup.node),
+        ),
+    );
     if let Some(settings) = setup.dns {
         dns::start(mirror.clone(), settings);
     }

@@ -3,25 +3,29 @@
 
 use std::sync::Arc;
 
+use atoll_base::id::NodeId;
 use atoll_world::task;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::mirror::{Changed, Mirror};
+use super::{
+    agent::NODE_ID,
+    mirror::{Changed, Mirror},
+};
 use crate::{
     api::Traffic,
-    core::{controllers::world::View as _, kinds, ports},
+    core::{controllers::world::View as _, kinds, object, ports},
 };
 
-/// Begins to follow, for this Node.
-pub(super) fn follow(mirror: Mirror, node: String) -> watch::Receiver<Arc<Traffic>> {
+/// Begins to follow, for the node of that id, whose Node may be called by one of these names.
+pub(super) fn follow(mirror: Mirror, node: (NodeId, [String; 2])) -> watch::Receiver<Arc<Traffic>> {
     let (sender, receiver) = watch::channel(Arc::default());
     task::spawn(async move {
         let mut news = mirror.news();
         let mut seen = tell(&mirror, &node, &sender);
         while news.changed().await.is_ok() {
             let (changes, standing) = mirror.changes_since(seen);
-            let is_news = |changes: Vec<Changed>| changes.iter().any(|it| is_news(it, &node));
+            let is_news = |changes: Vec<Changed>| changes.iter().any(is_news);
             seen = match changes.is_none_or(is_news) {
                 true => tell(&mirror, &node, &sender),
                 false => standing.changes,
@@ -32,33 +36,41 @@ pub(super) fn follow(mirror: Mirror, node: String) -> watch::Receiver<Arc<Traffi
 }
 
 /// Whether a change is one of traffic. Of pods there are many, and few have host ports.
-fn is_news(changed: &Changed, node: &str) -> bool {
+fn is_news(changed: &Changed) -> bool {
     let whole = [
         &kinds::SERVICES,
         &kinds::ENDPOINT_SLICES,
         &kinds::INGRESSES,
         &kinds::SECRETS,
     ];
-    let has_ports = |pod: &Option<Arc<Value>>| {
-        pod.as_ref()
-            .is_some_and(|it| ports::has_host_ports(it, node))
-    };
+    let has_ports =
+        |pod: &Option<Arc<Value>>| pod.as_ref().is_some_and(|it| ports::has_host_ports(it));
     let is_pod = std::ptr::eq(changed.name.kind, &kinds::PODS);
     whole.contains(&changed.name.kind)
         || is_pod && (has_ports(&changed.old) || has_ports(&changed.new))
 }
 
 /// Tells what there is; how many changes there were then.
-fn tell(mirror: &Mirror, node: &str, sender: &watch::Sender<Arc<Traffic>>) -> u64 {
+fn tell(
+    mirror: &Mirror,
+    (id, names): &(NodeId, [String; 2]),
+    sender: &watch::Sender<Arc<Traffic>>,
+) -> u64 {
     let look = mirror.look();
-    let pods = look.on_node(node).into_iter();
+    let id = id.to_string();
+    let is_own = |name: &&String| {
+        let node = look.get(&kinds::NODES, "", name);
+        node.is_some_and(|node| object::label(&node, NODE_ID) == Some(&id))
+    };
+    let own = names.iter().filter(is_own);
+    let pods = own.flat_map(|name| look.on_node(name));
     let traffic = Traffic {
         services: look.list(&kinds::SERVICES, None),
         slices: look.list(&kinds::ENDPOINT_SLICES, None),
         ingresses: look.list(&kinds::INGRESSES, None),
         secrets: look.list(&kinds::SECRETS, None),
         pods: pods
-            .filter(|pod| ports::has_host_ports(pod, node))
+            .filter(|pod| ports::has_host_ports(pod))
             .filter_map(as_it_runs)
             .collect(),
     };
@@ -81,10 +93,10 @@ mod tests {
     use super::*;
     use crate::core::object::Name;
 
-    fn pod(node: &str, host_port: u16) -> Arc<Value> {
+    fn pod(host_port: u16) -> Arc<Value> {
         Arc::new(json!({
             "metadata": {"namespace": "default", "name": "p"},
-            "spec": {"nodeName": node, "containers": [
+            "spec": {"nodeName": "a", "containers": [
                 {"name": "c", "ports": [{"containerPort": 80, "hostPort": host_port}]}]},
         }))
     }
@@ -92,20 +104,19 @@ mod tests {
     fn news(old: Option<Arc<Value>>, new: Option<Arc<Value>>) -> bool {
         let some = old.as_ref().or(new.as_ref()).unwrap();
         let name = Name::of(&kinds::PODS, some);
-        is_news(&Changed { name, old, new }, "a")
+        is_news(&Changed { name, old, new })
     }
 
     #[test]
-    fn pods_count_where_they_have_host_ports_of_this_node() {
-        assert!(news(None, Some(pod("a", 80))));
-        assert!(news(Some(pod("a", 80)), None));
-        assert!(!news(Some(pod("a", 0)), Some(pod("a", 0))));
-        assert!(!news(Some(pod("b", 80)), Some(pod("b", 80))));
+    fn pods_count_where_they_have_host_ports() {
+        assert!(news(None, Some(pod(80))));
+        assert!(news(Some(pod(80)), None));
+        assert!(!news(Some(pod(0)), Some(pod(0))));
     }
 
     #[test]
     fn free_ports_are_led_to_as_they_were_found() {
-        let mut free = Value::clone(&pod("a", 80));
+        let mut free = Value::clone(&pod(80));
         free["metadata"]["annotations"] = json!({ports::FREE: "true"});
         assert_eq!(as_it_runs(Arc::new(free.clone())), None);
         free["metadata"]["annotations"][ports::REAL] = json!(r#"{"80":5000}"#);
@@ -115,6 +126,6 @@ mod tests {
             (&port["containerPort"], &port["hostPort"]),
             (&json!(5000), &json!(80))
         );
-        assert_eq!(as_it_runs(pod("a", 80)), Some(pod("a", 80)));
+        assert_eq!(as_it_runs(pod(80)), Some(pod(80)));
     }
 }

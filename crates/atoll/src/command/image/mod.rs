@@ -173,7 +173,7 @@ impl Way {
             ));
         }
         let access = match is_here {
-            true => kubeconfig::from_folder(folder, wanted.server, wanted.life())?,
+            true => kubeconfig::from_folder(&config.node.dir, wanted.server, wanted.life())?,
             false => kubeconfig::from_cluster(&wanted, global).await?,
         };
         Api::connect(&access).await

@@ -248,6 +248,12 @@ fn node_name(name: &str) -> Name {
     }
 }
 
+/// What a Node is called: as its node would like it to be, or, if another node has that name, with
+/// the node's id behind.
+pub(crate) fn names(wanted: &str, id: NodeId) -> [String; 2] {
+    [wanted.to_owned(), format!("{wanted}-{id}")]
+}
+
 /// Makes or finds this node's Node; this machine, with the name that it has.
 ///
 /// # Errors
@@ -256,8 +262,8 @@ pub(super) async fn register<C: ControlApi>(
     objects: &Objects<C>,
     machine: &Machine,
 ) -> Result<Machine, Failure> {
-    let with_id = format!("{}-{}", machine.name, machine.id);
-    for name in [&machine.name, &with_id] {
+    let names = names(&machine.name, machine.id);
+    for name in &names {
         let is_simulated = machine.is_simulated();
         let machine = Machine {
             host: if is_simulated { name } else { &machine.host }.clone(),
@@ -269,8 +275,8 @@ pub(super) async fn register<C: ControlApi>(
         }
     }
     let message = format!(
-        "the names {:?} and {with_id:?} are other nodes'",
-        machine.name
+        "the names {:?} and {:?} are other nodes'",
+        names[0], names[1]
     );
     Err(Failure::new(Reason::Conflict, message))
 }

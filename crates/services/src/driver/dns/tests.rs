@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use atoll_world::{clock, net};
+use atoll_world::{
+    clock,
+    net::{self, Datagrams, Listener},
+};
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query as Asked},
     rr::{Name, RData, Record, RecordType, rdata::A},
@@ -38,21 +41,32 @@ fn known(names: &Names) {
     *names.index.write() = Some(index);
 }
 
+/// A port that is free for both: that it is for one says nothing of the other.
+async fn listen() -> (Datagrams, Listener) {
+    const TRIES_MAX: usize = 100;
+    for _ in 0..TRIES_MAX {
+        let connections = net::listen("127.0.0.1:0").await.unwrap();
+        let address = connections.local_address().to_string();
+        if let Ok(datagrams) = net::listen_datagrams(&address).await {
+            return (datagrams, connections);
+        }
+    }
+    panic!("no port is free for TCP and UDP");
+}
+
 /// A server; where it is.
 async fn serve(names: &Arc<Names>) -> SocketAddr {
-    let datagrams = Arc::new(net::listen_datagrams("127.0.0.1:0").await.unwrap());
+    let (datagrams, connections) = listen().await;
     let address = datagrams.local_address();
-    let connections = net::listen(&address.to_string()).await.unwrap();
-    task::spawn(serve_datagrams(datagrams, names.clone()));
+    task::spawn(serve_datagrams(Arc::new(datagrams), names.clone()));
     task::spawn(serve_connections(connections, names.clone()));
     address
 }
 
 /// A resolver that knows one address for every name; of long replies it sends the beginning by UDP.
 async fn resolver(is_long: bool) -> SocketAddr {
-    let datagrams = net::listen_datagrams("127.0.0.1:0").await.unwrap();
+    let (datagrams, connections) = listen().await;
     let address = datagrams.local_address();
-    let connections = net::listen(&address.to_string()).await.unwrap();
     let reply = |question: &[u8], is_cut: bool| {
         let question = Message::from_vec(question).unwrap();
         let mut reply = question.clone().into_response();
