@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use self::kept::{NOW_MS, WRITER, held, in_json, kept, made, written};
 pub use self::{
     dns::dns_message,
-    image::{image_challenge, image_document, image_entry, image_reference, image_secret},
+    image::{
+        image_archive, image_challenge, image_document, image_entry, image_reference, image_secret,
+    },
     request::request,
     streams::{streams_channels, streams_spdy},
 };
@@ -391,6 +393,7 @@ mod tests {
         replay("image_reference", super::image_reference);
         replay("image_document", super::image_document);
         replay("image_challenge", super::image_challenge);
+        replay("image_archive", super::image_archive);
         replay("image_entry", super::image_entry);
         replay("image_secret", super::image_secret);
         replay("streams_spdy", super::streams_spdy);

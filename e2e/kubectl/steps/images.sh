@@ -24,6 +24,7 @@ images_of_files() {
         "$(field pod laid .status.containerStatuses[0].imageID)"
     gzip -c "$folder/saved.tar" | image import - --node n1 --name tour/piped:2 >/dev/null
     expect_part "from a pipe" tour/piped:2 "$(image list --output json)"
+    until_part "the Node tells which it has" "docker.io/tour/piped:2" field node n1 .status.images
     refused "what is used" "a container on this node" image remove tour/saved:1
     k delete pod saved laid --wait=false >/dev/null
     until_part "its pod is gone" "removed tour/saved:1 on n1" image remove tour/saved:1

@@ -1,6 +1,9 @@
 //! Images: their names, documents and layers, which come from strangers.
 
-use crate::core::image;
+use crate::{core::image, driver::images};
+
+/// An archive has at most so many bytes here: some can be unpacked to far more.
+const ARCHIVE_BYTES_MAX: u64 = 1 << 20;
 
 /// A name of an image. What was read is the same when it is read again, and what a registry is
 /// asked with it leads nowhere else.
@@ -46,6 +49,17 @@ pub fn image_document(bytes: &[u8]) {
     }
     let _ = image::archive::saved(bytes);
     let _ = image::archive::laid_out(bytes, Some("a"));
+}
+
+/// An archive as it is handed over, packed or not. What is found in it was in it, links that lead
+/// anywhere notwithstanding.
+pub fn image_archive(bytes: &[u8]) {
+    let contents = images::skim(bytes, ARCHIVE_BYTES_MAX);
+    for path in ["manifest.json", "index.json", "../../etc/passwd", ""] {
+        if let Ok(found) = contents.find(path) {
+            assert!(contents.count() > 0 && found.size <= ARCHIVE_BYTES_MAX);
+        }
+    }
 }
 
 /// A registry's challenge and a token service's answer: a token fits in a header field.

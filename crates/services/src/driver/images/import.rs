@@ -161,25 +161,10 @@ impl Intake<'_> {
     fn tar(&mut self, source: Box<dyn Read + Send>) -> Result<(), ImageError> {
         let plain = decode::plain(source).map_err(ImageError::Archive)?;
         let mut budget = Budget::new(IMAGE_BYTES_MAX);
-        meter::each(plain, &mut budget, |entry| {
-            let kind = entry.header().entry_type();
-            let path = text(&entry.path_bytes())?;
-            match kind {
-                EntryType::Regular if !path.ends_with('/') => self.file(&path, entry),
-                EntryType::Symlink | EntryType::Link => {
-                    let target = text(&entry.link_name_bytes().unwrap_or_default())?;
-                    self.check()?;
-                    match kind {
-                        // Its target is a path from the root.
-                        EntryType::Link => self.contents.link(&path, &format!("/{target}")),
-                        _ => self.contents.link(&path, &target),
-                    }
-                    Ok(())
-                }
-                _ => Ok(()),
-            }
-        })?;
-        Ok(())
+        let (store, fresh) = (self.store, &mut self.fresh);
+        each_file(plain, &mut budget, &mut self.contents, |content| {
+            keep(store, fresh, content)
+        })
     }
 
     /// Takes in an OCI image layout that is a folder.
@@ -262,34 +247,91 @@ impl Intake<'_> {
         Ok(Found { names, target })
     }
 
-    fn check(&self) -> Result<(), ImageError> {
-        match self.contents.count() < FILES_MAX {
-            true => Ok(()),
-            false => Err(malformed(format!("it has more than {FILES_MAX} files"))),
-        }
-    }
-
     /// Keeps a file as a blob.
     fn file(&mut self, path: &str, content: &mut dyn Read) -> Result<(), ImageError> {
-        self.check()?;
-        let mut writer = self.store.writer()?;
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            match content.read(&mut piece) {
-                Ok(0) => break,
-                Ok(read) => writer.write(&piece[..read])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(ImageError::Archive(error)),
-            }
-        }
-        let digest = writer.digest();
-        if !self.store.has_blob(&digest) {
-            self.fresh.push(digest);
-        }
-        let (digest, bytes) = self.store.keep(writer)?;
+        check(&self.contents)?;
+        let (digest, bytes) = keep(self.store, &mut self.fresh, content)?;
         self.contents.add(path, digest, bytes);
         Ok(())
     }
+}
+
+/// Reads a tar: its links, and its files, each of which is kept.
+fn each_file<'b>(
+    plain: Box<dyn Read + 'b>,
+    budget: &'b mut Budget,
+    contents: &mut Contents,
+    mut keep: impl FnMut(&mut dyn Read) -> Result<(Digest, u64), ImageError>,
+) -> Result<(), ImageError> {
+    meter::each(plain, budget, |entry| {
+        let kind = entry.header().entry_type();
+        let path = text(&entry.path_bytes())?;
+        match kind {
+            EntryType::Regular if !path.ends_with('/') => {
+                check(contents)?;
+                let (digest, bytes) = keep(entry)?;
+                contents.add(&path, digest, bytes);
+            }
+            EntryType::Symlink | EntryType::Link => {
+                let target = text(&entry.link_name_bytes().unwrap_or_default())?;
+                check(contents)?;
+                match kind {
+                    // Its target is a path from the root.
+                    EntryType::Link => contents.link(&path, &format!("/{target}")),
+                    _ => contents.link(&path, &target),
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// What is in an archive that is handed over, as far as it can be read; nothing is kept.
+pub(crate) fn skim(archive: &[u8], bytes_max: u64) -> Contents {
+    let mut contents = Contents::default();
+    let mut budget = Budget::new(bytes_max);
+    let digest = |content: &mut dyn Read| {
+        let mut all = Vec::new();
+        content.read_to_end(&mut all).map_err(ImageError::Archive)?;
+        Ok((Digest::of(&all), all.len() as u64))
+    };
+    if let Ok(plain) = decode::plain(archive) {
+        // Where it ends is where it can't be read any more.
+        let _ = each_file(plain, &mut budget, &mut contents, digest);
+    }
+    contents
+}
+
+fn check(contents: &Contents) -> Result<(), ImageError> {
+    match contents.count() < FILES_MAX {
+        true => Ok(()),
+        false => Err(malformed(format!("it has more than {FILES_MAX} files"))),
+    }
+}
+
+/// Keeps what is read as a blob; notes whether it was not there before.
+fn keep(
+    store: &Store,
+    fresh: &mut Vec<Digest>,
+    content: &mut dyn Read,
+) -> Result<(Digest, u64), ImageError> {
+    let mut writer = store.writer()?;
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match content.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => writer.write(&piece[..read])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ImageError::Archive(error)),
+        }
+    }
+    let digest = writer.digest();
+    if !store.has_blob(&digest) {
+        fresh.push(digest);
+    }
+    store.keep(writer)
 }
 
 fn text(path: &[u8]) -> Result<String, ImageError> {

@@ -37,6 +37,7 @@ use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{RwLock, Semaphore, watch};
 
+pub(crate) use self::import::skim;
 pub(crate) use self::shelf::{Shelf, UsedImages};
 use self::{
     collect::Litter,
