@@ -215,18 +215,15 @@ impl Rendered {
     }
 
     /// The object of a watch's event.
-    pub(super) fn event(&mut self, object: &Value) -> Value {
+    pub(super) fn event<'a>(&mut self, object: &'a Value) -> Cow<'a, Value> {
         match self.wanted.form {
             Form::Table => {
-                let mut table = self.table(&[object], &resource_version(object));
-                if self.has_told_columns {
-                    table["columnDefinitions"] = Value::Null;
-                }
+                let table = self.table(&[object], &resource_version(object));
                 self.has_told_columns = true;
-                table
+                Cow::Owned(table)
             }
-            Form::Partial => table::partial(&self.shown(object)),
-            _ => self.shown(object).into_owned(),
+            Form::Partial => Cow::Owned(table::partial(&self.shown(object))),
+            _ => self.shown(object),
         }
     }
 
@@ -251,7 +248,11 @@ impl Rendered {
     /// Cells are those of the kind, in whichever version it is asked for.
     fn table(&self, objects: &[&Value], meta: &Value) -> Value {
         let kind = versions::kept(self.version);
-        let mut table = table::table(kind, objects, clock::wall_ms(), self.include, meta);
+        let table = match self.has_told_columns {
+            true => table::more,
+            false => table::table,
+        };
+        let mut table = table(kind, objects, clock::wall_ms(), self.include, meta);
         if self.include == Include::Object {
             for row in table["rows"].as_array_mut().into_iter().flatten() {
                 versions::to_shown(self.version, &mut row["object"]);

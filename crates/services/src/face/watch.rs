@@ -20,6 +20,7 @@ use atoll_world::clock;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{identity::Right, render::Rendered, select::Selection};
@@ -107,7 +108,7 @@ async fn step<C: ControlApi>(
             return None;
         }
         if let Err(failure) = watch.advance().await {
-            watch.tell("ERROR", failure.to_json());
+            watch.tell("ERROR", &failure.to_json());
             watch.has_ended = true;
         }
     }
@@ -273,16 +274,31 @@ impl<C: ControlApi> Watch<C> {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
         let object = self.wanted.rendered.bookmark(metadata);
-        self.tell("BOOKMARK", object);
+        self.tell("BOOKMARK", &object);
     }
 
     fn tell_object(&mut self, what: &str, object: &Value) {
         let object = self.wanted.rendered.event(object);
-        self.tell(what, object);
+        self.tell(what, &object);
     }
 
-    fn tell(&mut self, what: &str, object: Value) {
-        let line = format!("{}\n", json!({"type": what, "object": object}));
-        self.ready.push_back(line.into());
+    fn tell(&mut self, what: &str, object: &Value) {
+        self.ready.push_back(line(what, object));
     }
+}
+
+/// An event, as it is sent.
+fn line(what: &str, object: &Value) -> Bytes {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        r#type: &'a str,
+        object: &'a Value,
+    }
+    let line = Line {
+        r#type: what,
+        object,
+    };
+    let mut line = serde_json::to_vec(&line).expect("JSON in memory can be written");
+    line.push(b'\n');
+    line.into()
 }

@@ -55,18 +55,15 @@ impl Include {
 
 /// An object's metadata alone, as `PartialObjectMetadata`.
 pub fn partial(object: &Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": object["metadata"],
-    })
+    Value::from_iter([
+        ("kind", "PartialObjectMetadata".into()),
+        ("apiVersion", "meta.k8s.io/v1".into()),
+        ("metadata", object["metadata"].clone()),
+    ])
 }
 
 /// The table of objects of a kind at a time. `list_meta` is the list's metadata, or what a single
 /// object's table has of it (`resourceVersion`).
-///
-/// In a watch, each event has a table of one row; there, after the first event, the columns may
-/// be left out (`columnDefinitions` null).
 pub fn table(
     kind: &Kind,
     objects: &[&Value],
@@ -74,8 +71,22 @@ pub fn table(
     include: Include,
     list_meta: &Value,
 ) -> Value {
+    let mut table = more(kind, objects, now_ms, include, list_meta);
+    let columns = printer(kind).columns.iter().map(Column::to_json);
+    table["columnDefinitions"] = columns.collect();
+    table
+}
+
+/// The same for who has been told the columns: in a watch, each event has a table of one row, and
+/// after the first event the columns are left out (`columnDefinitions` null).
+pub fn more(
+    kind: &Kind,
+    objects: &[&Value],
+    now_ms: u64,
+    include: Include,
+    list_meta: &Value,
+) -> Value {
     let printer = printer(kind);
-    let columns: Vec<Value> = printer.columns.iter().map(Column::to_json).collect();
     let row = |object: &&Value| {
         let cells = (printer.cells)(object, now_ms);
         debug_assert_eq!(
@@ -84,7 +95,10 @@ pub fn table(
             "cells of {}",
             kind.plural
         );
-        let mut row = json!({ "cells": cells, "object": include.of(object) });
+        let mut row = Value::from_iter([
+            ("cells", Value::Array(cells)),
+            ("object", include.of(object)),
+        ]);
         if kind.plural == "pods"
             && let Some(condition) = pods::row_condition(object)
         {
@@ -92,13 +106,13 @@ pub fn table(
         }
         row
     };
-    json!({
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": list_meta,
-        "columnDefinitions": columns,
-        "rows": objects.iter().map(row).collect::<Vec<Value>>(),
-    })
+    Value::from_iter([
+        ("kind", "Table".into()),
+        ("apiVersion", "meta.k8s.io/v1".into()),
+        ("metadata", list_meta.clone()),
+        ("columnDefinitions", Value::Null),
+        ("rows", objects.iter().map(row).collect()),
+    ])
 }
 
 /// How the objects of a kind are printed.
