@@ -67,7 +67,7 @@ pub(crate) struct Comparison {
 
 impl Comparison {
     /// The same, without some fields and all below them.
-    pub(crate) fn without(&self, ignored: &FieldSet) -> Comparison {
+    pub(crate) fn without(self, ignored: &FieldSet) -> Comparison {
         Comparison {
             removed: self.removed.without(ignored),
             modified: self.modified.without(ignored),

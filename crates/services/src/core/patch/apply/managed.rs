@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::field_set::FieldSet;
 use crate::core::object;
@@ -153,7 +153,7 @@ pub(crate) fn write(object: &mut Value, managed: &Managed) {
         .into_iter()
         .map(|(owner, owned)| entry(owner, owned))
         .collect();
-    object::meta_mut(object).insert("managedFields".to_owned(), json!(entries));
+    object::meta_mut(object).insert("managedFields".to_owned(), Value::Array(entries));
 }
 
 fn entry(owner: &Owner, owned: &Owned) -> Value {

@@ -308,14 +308,17 @@ impl<'a> Engine<'a> {
     ) {
         managed.retain(|_, owned| owned.api_version == api_version);
         let changes = self.compare(old, new);
-        let changed = changes.modified.union(&changes.added);
-        give_up(managed, &changed.union(&changes.removed));
-        let fields = changed.difference(&never_owned());
+        let mut fields = changes.modified;
+        fields.absorb(changes.added);
+        give_up(managed, &fields);
+        give_up(managed, &changes.removed);
+        fields.subtract(&never_owned());
         if fields.is_empty() {
             return;
         }
-        let before = managed.remove(&owner);
-        let fields = before.map_or(fields.clone(), |before| before.fields.union(&fields));
+        if let Some(before) = managed.remove(&owner) {
+            fields.absorb(before.fields);
+        }
         let time = self.writer.now.to_owned();
         managed.insert(
             owner,
@@ -331,7 +334,7 @@ impl<'a> Engine<'a> {
 /// Takes fields from all owners; who has none left is none.
 fn give_up(managed: &mut Managed, fields: &FieldSet) {
     for owned in managed.values_mut() {
-        owned.fields = owned.fields.difference(fields);
+        owned.fields.subtract(fields);
     }
     managed.retain(|_, owned| !owned.fields.is_empty());
 }
