@@ -131,7 +131,11 @@ ends() {
 }
 
 watch() {
+    local some of
     background watch get pods -l watched -w --output-watch-events
+    some=$pid
+    # Of one that shows all, nobody asks what was chosen before.
+    background watch-all get pods -w --output-watch-events
     k apply -f - >/dev/null <<'END'
 apiVersion: v1
 kind: Pod
@@ -139,12 +143,17 @@ metadata: {name: short, labels: {watched: "yes"}}
 spec:
   containers: [{name: c, command: [sh, -c, "trap 'exit 0' TERM; while true; do sleep 0.05; done"]}]
 END
-    until_written watch '^ADDED  *short  *'
-    until_written watch '^MODIFIED  *short  *1/1  *Running '
+    for of in watch watch-all; do
+        until_written "$of" '^ADDED  *short  *'
+        until_written "$of" '^MODIFIED  *short  *1/1  *Running '
+    done
     k delete pod short >/dev/null
-    until_written watch '^DELETED  *short  *'
-    expect_part "a pod that goes" "Terminating" "$(cat "$scratch/watch")"
-    kill "$pid"
+    for of in watch watch-all; do
+        until_written "$of" '^DELETED  *short  *'
+        expect_part "a pod that goes" "Terminating" "$(cat "$scratch/$of")"
+        expect "it comes once" 1 "$(grep -c '^ADDED  *short ' "$scratch/$of")"
+    done
+    kill "$some" "$pid"
     ok watch
 }
 

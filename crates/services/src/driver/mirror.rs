@@ -80,7 +80,7 @@ pub(crate) struct Changed {
 /// What was read or heard: an object, or that it is gone, and how much it is.
 struct Told {
     name: Name,
-    new: Option<Value>,
+    new: Option<Arc<Value>>,
     bytes: usize,
 }
 
@@ -152,7 +152,7 @@ impl Mirror {
         u64::from_str_radix(id, 16).ok().map(NodeId)
     }
 
-    fn apply(&self, revision: i64, events: impl Iterator<Item = Told>) {
+    fn apply(&self, revision: i64, events: Vec<Told>) {
         let mut state = self.0.state.write();
         for Told { name, new, bytes } in events {
             state.put(name, new, bytes);
@@ -176,7 +176,7 @@ impl Mirror {
                 name.name.clone(),
             ));
             let known = state.get(&name);
-            if known.map(|known| &**known) != new.as_ref() {
+            if known != new.as_ref() {
                 state.put(name, new, bytes);
             }
         }
@@ -203,10 +203,9 @@ impl State {
         self.objects[place_of(name.kind)].get(&key)
     }
 
-    fn put(&mut self, name: Name, new: Option<Value>, bytes: usize) {
+    fn put(&mut self, name: Name, new: Option<Arc<Value>>, bytes: usize) {
         let place = place_of(name.kind);
         let key = (name.namespace.clone(), name.name.clone());
-        let new = new.map(Arc::new);
         let old = match &new {
             Some(new) => self.objects[place].insert(key, new.clone()),
             None => self.objects[place].remove(&key),
@@ -318,7 +317,8 @@ async fn follow_once<C: ControlApi>(
             store.unlock().await?;
         }
         let objects = page.kvs.into_iter();
-        read.extend(objects.filter_map(|kv| object_in(store, kv)));
+        let object = |kv| Some(Arc::new(store.read(kv).ok()?.object));
+        read.extend(objects.filter_map(|kv| object_in(kv, object)));
         if !page.more {
             break;
         }
@@ -363,7 +363,7 @@ async fn follow_once<C: ControlApi>(
             let is_put = event.r#type() == EventType::Put;
             let kv = event.kv?;
             match is_put {
-                true => object_in(store, kv),
+                true => object_in(kv, |kv| store.read_change(kv).ok()),
                 false => store::name_in(&kv.key).map(|name| Told {
                     name,
                     new: None,
@@ -371,15 +371,17 @@ async fn follow_once<C: ControlApi>(
                 }),
             }
         });
+        // Before the lock is taken: to read them takes longer than to put them in their places.
+        let events = events.collect();
         mirror.apply(reached, events);
     }
 }
 
-fn object_in<C: ControlApi>(store: &Store<C>, kv: KeyValue) -> Option<Told> {
+/// One that can't be read was told of there.
+fn object_in(kv: KeyValue, read: impl Fn(KeyValue) -> Option<Arc<Value>>) -> Option<Told> {
     let name = store::name_in(&kv.key)?;
     let bytes = kv.value.len();
-    // One that can't be read was told of there.
-    let object = store.read(kv).ok()?.object;
+    let object = read(kv)?;
     debug_assert_eq!(object::name(&object), name.name);
     Some(Told {
         name,

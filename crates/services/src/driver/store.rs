@@ -6,6 +6,8 @@
 //! its `apiVersion`. Rights on objects are rights on these keys. Secrets are sealed as a whole
 //! ([`atoll_control::driver::vault`]): here alone they are opened.
 
+mod recent;
+
 use std::sync::Arc;
 
 use atoll_base::id::Revision;
@@ -30,6 +32,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use self::recent::Recent;
 use crate::core::{
     kinds::{self, Kind},
     object::{self, Name},
@@ -148,6 +151,7 @@ pub(crate) enum To {
 pub(crate) struct Store<C> {
     control: C,
     vault: Arc<Vault>,
+    recent: Arc<Recent>,
 }
 
 impl<C: ControlApi> Store<C> {
@@ -155,6 +159,7 @@ impl<C: ControlApi> Store<C> {
         Store {
             control,
             vault: Arc::default(),
+            recent: Arc::default(),
         }
     }
 
@@ -185,6 +190,29 @@ impl<C: ControlApi> Store<C> {
         };
         let found = self.control.range(system_identity(), request).await;
         Ok(found.map_err(|error| failure(&error))?.kvs.pop())
+    }
+
+    /// An object as it was before a revision that this node has heard of.
+    ///
+    /// # Errors
+    /// Those of the cluster; `Expired` if that is not kept any more; an object that can't be read.
+    pub(crate) async fn before(
+        &self,
+        key: Bytes,
+        revision: i64,
+    ) -> Result<Option<Arc<Value>>, Failure> {
+        let request = pb::RangeRequest {
+            key,
+            revision: revision - 1,
+            serializable: true,
+            ..pb::RangeRequest::default()
+        };
+        let found = self.control.range(system_identity(), request).await;
+        let found = found.map_err(|error| failure(&error))?.kvs.pop();
+        if self.is_shut(found.iter()) {
+            self.unlock().await.map_err(|error| failure(&error))?;
+        }
+        found.map(|kv| self.read_change(kv)).transpose()
     }
 
     /// Where the keyspace of objects stands: whatever was written before this call is at or before
@@ -341,6 +369,23 @@ impl<C: ControlApi> Store<C> {
                 Ok(())
             }
         }
+    }
+
+    /// What a change brought: [`Store::read`] for those who hear of it at the same time.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn read_change(&self, kv: KeyValue) -> Result<Arc<Value>, Failure> {
+        if is_sealed(&kv) {
+            // What can't be opened now may be a moment later.
+            return Ok(Arc::new(self.read(kv)?.object));
+        }
+        if let Some(object) = self.recent.get(&kv) {
+            return Ok(object);
+        }
+        let object = Arc::new(read(&kv)?.object);
+        self.recent.keep(&kv, &object);
+        Ok(object)
     }
 
     /// An object that is kept; if it [is shut](Store::is_shut), [`Store::unlock`] comes first.

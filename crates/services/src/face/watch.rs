@@ -6,14 +6,14 @@
 //! that does not read holds back its own stream only; what it misses it reads from storage, and
 //! if that is compacted it hears 410 and lists anew. One who has lost the right hears 403.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use atoll_control::{
     api::{ControlApi, Watches as _},
     driver::system_identity,
     proto::{
         etcdserverpb::{self as pb, watch_request::RequestUnion},
-        mvccpb::{Event, KeyValue, event::EventType},
+        mvccpb::{Event, event::EventType},
     },
 };
 use atoll_world::clock;
@@ -184,7 +184,8 @@ impl<C: ControlApi> Watch<C> {
             range_end: store::range_end(&prefix),
             key: prefix.into(),
             start_revision: self.revision.saturating_add(1),
-            prev_kv: true,
+            // Where all are shown, what was before a change does not matter.
+            prev_kv: !self.wanted.selection.is_everything(),
             ..pb::WatchCreateRequest::default()
         };
         let mut watches = self.store.control().watch(system_identity());
@@ -214,7 +215,7 @@ impl<C: ControlApi> Watch<C> {
             unlocked.map_err(|error| store::failure(&error))?;
         }
         for event in news.events {
-            self.hear_event(event)?;
+            self.hear_event(event).await?;
         }
         if let Some(header) = news.header
             && is_progress
@@ -225,42 +226,41 @@ impl<C: ControlApi> Watch<C> {
         Ok(())
     }
 
-    fn hear_event(&mut self, event: Event) -> Result<(), Failure> {
+    async fn hear_event(&mut self, event: Event) -> Result<(), Failure> {
         let is_put = event.r#type() == EventType::Put;
         let Some(kv) = event.kv else { return Ok(()) };
         let revision = kv.mod_revision;
         self.revision = self.revision.max(revision);
-        let chosen = |kv: KeyValue| -> Result<Option<Value>, Failure> {
-            let object = self.store.read(kv)?.object;
-            Ok(self.wanted.selection.chooses(&object).then_some(object))
+        let is_new = is_put && kv.create_revision == revision;
+        let is_everything = self.wanted.selection.is_everything();
+        if is_everything && is_put {
+            let what = if is_new { "ADDED" } else { "MODIFIED" };
+            let object = self.store.read_change(kv)?;
+            self.tell_object(what, &object);
+            return Ok(());
+        }
+        let before = match event.prev_kv {
+            Some(before) => Some(self.store.read_change(before)?),
+            None if is_everything => self.store.before(kv.key.clone(), revision).await?,
+            None => None,
         };
-        if event.prev_kv.is_none() && (!is_put || kv.create_revision != revision) {
+        if before.is_none() && !is_new {
             // It was compacted meanwhile, so nobody knows whether the client has seen it.
             return Err(Failure::new(
                 Reason::Expired,
                 "what was before this event is not kept any more",
             ));
         }
-        if let (true, true, true) = (
-            self.wanted.selection.is_everything(),
-            is_put,
-            event.prev_kv.is_some(),
-        ) {
-            // It was chosen before, whatever it was.
-            let object = self.store.read(kv)?.object;
-            self.tell_object("MODIFIED", &object);
-            return Ok(());
-        }
-        let before = event.prev_kv.map(chosen).transpose()?.flatten();
         let after = match is_put {
-            true => chosen(kv)?,
+            true => Some(self.store.read_change(kv)?),
             false => None,
         };
-        match (before, after) {
+        let chosen = |object: &Arc<Value>| self.wanted.selection.chooses(object);
+        match (before.filter(chosen), after.filter(chosen)) {
             (None, Some(object)) => self.tell_object("ADDED", &object),
             (Some(_), Some(object)) => self.tell_object("MODIFIED", &object),
             (Some(last), None) => {
-                let gone = store::with_revision(last, revision);
+                let gone = store::with_revision(Arc::unwrap_or_clone(last), revision);
                 self.tell_object("DELETED", &gone);
             }
             (None, None) => {}
