@@ -76,6 +76,30 @@ pub(crate) struct Objects<C> {
     pub(crate) settings: Arc<admission::Settings>,
 }
 
+/// A state of an object that others may have, too.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    object: Arc<Value>,
+    revision: i64,
+}
+
+impl Known {
+    /// Of an object with its resourceVersion; none if it has none.
+    pub(crate) fn of(object: Arc<Value>) -> Option<Known> {
+        let revision = object::meta(&object, "resourceVersion").parse().ok()?;
+        Some(Known { object, revision })
+    }
+}
+
+impl From<Stored> for Known {
+    fn from(stored: Stored) -> Known {
+        Known {
+            object: Arc::new(stored.object),
+            revision: stored.revision,
+        }
+    }
+}
+
 /// What became of an object that was to be deleted.
 #[derive(Debug)]
 pub(crate) enum Removed {
@@ -274,7 +298,7 @@ impl<C: ControlApi> Objects<C> {
     /// As for any.
     pub(crate) async fn update_known(
         &self,
-        mut known: Option<Stored>,
+        mut known: Option<Known>,
         name: &Name,
         subresource: Option<Subresource>,
         writer: &Writer,
@@ -283,7 +307,7 @@ impl<C: ControlApi> Objects<C> {
         for _ in 0..ATTEMPTS_MAX {
             let (old, is_known) = match known.take() {
                 Some(known) => (known, true),
-                None => (self.get(name).await?, false),
+                None => (Known::from(self.get(name).await?), false),
             };
             if old.object["type"] == store::SHUT {
                 // What it holds is not lost as long as nobody writes over it.
@@ -341,13 +365,16 @@ impl<C: ControlApi> Objects<C> {
     async fn replace(
         &self,
         name: &Name,
-        old: Stored,
+        old: Known,
         new: Value,
         writer: &Writer,
     ) -> Result<Option<Stored>, Failure> {
         let is_over = lifecycle::is_over(name.kind, &new);
         if !is_over && is_same(&old.object, &new) {
-            return Ok(Some(old));
+            return Ok(Some(Stored {
+                object: Arc::unwrap_or_clone(old.object),
+                revision: old.revision,
+            }));
         }
         let mut new = new;
         let beside = match is_over {

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use atoll_control::api::ControlApi;
 use atoll_world::{clock, task};
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::{
     core::{
@@ -19,8 +20,7 @@ use crate::{
     },
     driver::{
         mirror::Mirror,
-        objects::{Objects, Writer},
-        store::Stored,
+        objects::{Known, Objects, Writer},
     },
 };
 
@@ -28,8 +28,9 @@ use crate::{
 const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(5);
 
-/// What has only just begun to start may have started by then: one write instead of two.
-const SETTLE: Duration = Duration::from_millis(10);
+/// So long a pod that has only just begun to start may take to have started, which is told at
+/// once: one write instead of two.
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// Writes statuses. Clones are the same.
 pub(super) struct Statuses<C> {
@@ -43,15 +44,36 @@ pub(super) struct Statuses<C> {
 struct Waiting {
     /// Goes up when everything is given up. Who writes stops when it is not what it was.
     epoch: u64,
-    /// Of each pod that is being written; none: what is there is.
-    by_uid: BTreeMap<String, Option<Value>>,
+    /// Of each pod that is being written.
+    by_uid: BTreeMap<String, Next>,
+}
+
+/// What is to be written of a pod.
+#[derive(Default)]
+struct Next {
+    /// None: what is there is.
+    status: Option<Value>,
+    /// Rings when the pod is not about to start any more.
+    has_started: Arc<Notify>,
 }
 
 impl Waiting {
-    /// The epoch, if somebody has to begin to write this pod.
-    fn put(&mut self, uid: &str, status: Value) -> Option<u64> {
-        let was_there = self.by_uid.insert(uid.to_owned(), Some(status));
-        was_there.is_none().then_some(self.epoch)
+    /// The epoch, and who rings, if somebody has to begin to write this pod.
+    fn put(&mut self, uid: &str, status: Value) -> Option<(u64, Arc<Notify>)> {
+        if let Some(next) = self.by_uid.get_mut(uid) {
+            if !is_pending(&status) {
+                next.has_started.notify_one();
+            }
+            next.status = Some(status);
+            return None;
+        }
+        let next = Next {
+            status: Some(status),
+            ..Next::default()
+        };
+        let has_started = next.has_started.clone();
+        self.by_uid.insert(uid.to_owned(), next);
+        Some((self.epoch, has_started))
     }
 
     /// What is to be written next, for who began in an epoch; if nothing is, that one is done.
@@ -59,7 +81,7 @@ impl Waiting {
         if epoch != self.epoch {
             return None;
         }
-        let status = self.by_uid.get_mut(uid).and_then(Option::take);
+        let status = self.by_uid.get_mut(uid)?.status.take();
         if status.is_none() {
             self.by_uid.remove(uid);
         }
@@ -68,7 +90,8 @@ impl Waiting {
 
     /// Whether there is something later to write, or nothing is to be written any more.
     fn is_past(&self, epoch: u64, uid: &str) -> bool {
-        epoch != self.epoch || self.by_uid.get(uid).is_some_and(Option::is_some)
+        let has_next = |next: &Next| next.status.is_some();
+        epoch != self.epoch || self.by_uid.get(uid).is_some_and(has_next)
     }
 
     fn give_up(&mut self) {
@@ -88,8 +111,8 @@ impl<C: ControlApi> Statuses<C> {
 
     /// Writes a status, soon.
     pub(super) fn write(&self, pod: PodId, status: Value) {
-        let is_pending = status["phase"] == "Pending";
-        let Some(epoch) = self.waiting.lock().put(&pod.uid, status) else {
+        let is_pending = is_pending(&status);
+        let Some((epoch, has_started)) = self.waiting.lock().put(&pod.uid, status) else {
             // Whoever writes the one before writes this one, too.
             return;
         };
@@ -97,7 +120,7 @@ impl<C: ControlApi> Statuses<C> {
         let mut known = self.known(&pod);
         task::spawn(async move {
             if is_pending {
-                clock::sleep(SETTLE).await;
+                let _ = clock::timeout(SETTLE, has_started.notified()).await;
             }
             loop {
                 let Some(status) = waiting.lock().take(epoch, &pod.uid) else {
@@ -114,16 +137,14 @@ impl<C: ControlApi> Statuses<C> {
     }
 
     /// The pod as it probably is.
-    fn known(&self, pod: &PodId) -> Option<Stored> {
+    fn known(&self, pod: &PodId) -> Option<Known> {
         let found = self
             .mirror
             .look()
-            .get(&kinds::PODS, &pod.namespace, &pod.name)?;
-        let revision = object::meta(&found, "resourceVersion").parse().ok()?;
-        (object::uid(&found) == pod.uid).then(|| Stored {
-            object: (*found).clone(),
-            revision,
-        })
+            .get(&kinds::PODS, &pod.namespace, &pod.name);
+        found
+            .filter(|found| object::uid(found) == pod.uid)
+            .and_then(Known::of)
     }
 
     /// Deletes a pod for good, soon. It is asked for again if that fails.
@@ -152,8 +173,8 @@ async fn write_until_done<C: ControlApi>(
     epoch: u64,
     pod: &PodId,
     status: Value,
-    mut known: Option<Stored>,
-) -> Option<Stored> {
+    mut known: Option<Known>,
+) -> Option<Known> {
     let mut wait = *BACKOFF.start();
     loop {
         let change = |old: &Value| {
@@ -163,16 +184,18 @@ async fn write_until_done<C: ControlApi>(
             if waiting.lock().epoch != epoch {
                 return Err(Failure::new(Reason::NotFound, "it is not so any more"));
             }
-            let mut new = old.clone();
-            new["status"] = merged_status(old, &status);
-            Ok(new)
+            // A write of the status has all else from the old state.
+            Ok(Value::from_iter([
+                ("metadata", json!({"name": pod.name})),
+                ("status", merged_status(old, &status)),
+            ]))
         };
         let part = Some(Subresource::Status);
         let writer = Writer::own("agent");
         let name = name(pod);
         let written = objects.update_known(known.take(), &name, part, &writer, change);
         match written.await {
-            Ok(written) => return Some(written),
+            Ok(written) => return Some(written.into()),
             Err(failure) if is_over(&failure) => return None,
             Err(failure) => tracing::debug!(%pod, %failure, "a status is not written yet"),
         }
@@ -182,6 +205,10 @@ async fn write_until_done<C: ControlApi>(
             return None;
         }
     }
+}
+
+fn is_pending(status: &Value) -> bool {
+    status["phase"] == "Pending"
 }
 
 fn name(pod: &PodId) -> Name {
@@ -200,23 +227,33 @@ fn is_over(failure: &Failure) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use futures_util::FutureExt as _;
 
     use super::*;
 
     #[test]
     fn the_last_status_is_written_and_none_of_those_that_were_given_up() {
         let mut waiting = Waiting::default();
-        let first = waiting.put("u", json!(1)).unwrap();
-        assert_eq!(waiting.put("u", json!(2)), None, "somebody writes it");
+        let (first, _) = waiting.put("u", json!(1)).unwrap();
+        assert!(waiting.put("u", json!(2)).is_none(), "somebody writes it");
         assert_eq!(waiting.take(first, "u"), Some(json!(2)));
         assert!(!waiting.is_past(first, "u"));
         waiting.give_up();
         assert!(waiting.is_past(first, "u"), "it is tried no more");
-        let second = waiting.put("u", json!(3)).unwrap();
+        let (second, _) = waiting.put("u", json!(3)).unwrap();
         assert_eq!(waiting.take(first, "u"), None, "that is somebody else's");
         assert_eq!(waiting.take(second, "u"), Some(json!(3)));
         assert_eq!(waiting.take(second, "u"), None);
         assert!(waiting.put("u", json!(4)).is_some());
+    }
+    #[test]
+    fn what_has_started_is_not_waited_for_any_longer() {
+        let mut waiting = Waiting::default();
+        let rings = |bell: &Notify| bell.notified().now_or_never().is_some();
+        let (_, bell) = waiting.put("u", json!({"phase": "Pending"})).unwrap();
+        assert!(waiting.put("u", json!({"phase": "Pending"})).is_none());
+        assert!(!rings(&bell));
+        assert!(waiting.put("u", json!({"phase": "Running"})).is_none());
+        assert!(rings(&bell));
     }
 }
