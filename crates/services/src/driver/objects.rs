@@ -173,11 +173,18 @@ impl<C: ControlApi> Objects<C> {
         writer.note(kind, None, &mut object, "");
         let mut changes = Vec::new();
         // Tried again if an address that was chosen is taken meanwhile.
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
             let mut object = object.clone();
             changes.clear();
             if kind.is_namespaced {
-                changes.push(self.namespace_stands(namespace, &name).await?);
+                let known = match attempt {
+                    0 => self.namespace_is_known_to_stand(namespace).await?,
+                    _ => None,
+                };
+                changes.push(match known {
+                    Some(known) => known,
+                    None => self.namespace_stands(namespace, &name).await?,
+                });
             }
             let beside =
                 admission::created(&self.store, &self.settings, &name, &mut object).await?;
@@ -225,13 +232,25 @@ impl<C: ControlApi> Objects<C> {
         }
     }
 
+    /// That a namespace is there as this node knows it, if it is: where that is old, nothing is
+    /// written.
+    async fn namespace_is_known_to_stand(
+        &self,
+        namespace: &str,
+    ) -> Result<Option<Change>, Failure> {
+        let space = namespace_name(namespace);
+        let known = self.store.known_one(&space).await?;
+        let standing = known.filter(|known| !object::is_being_deleted(known));
+        Ok(standing.and_then(Known::of).map(|known| Change {
+            key: store::key(&space),
+            expected: Some(known.revision),
+            to: To::Same,
+        }))
+    }
+
     /// That a namespace is there when something in it is made.
     async fn namespace_stands(&self, namespace: &str, name: &Name) -> Result<Change, Failure> {
-        let space = Name {
-            kind: &kinds::NAMESPACES,
-            namespace: String::new(),
-            name: namespace.to_owned(),
-        };
+        let space = namespace_name(namespace);
         let found = match self.get(&space).await {
             // Nobody should have to wait until the leader has made it.
             Err(failure) if failure.reason == Reason::NotFound && is_needed(namespace) => {
@@ -558,6 +577,14 @@ pub(crate) fn check_name(name: &Name) -> Result<(), Failure> {
 
 /// What is there from the beginning.
 pub(crate) const NAMESPACES: [&str; 3] = ["default", "kube-public", "kube-system"];
+
+fn namespace_name(namespace: &str) -> Name {
+    Name {
+        kind: &kinds::NAMESPACES,
+        namespace: String::new(),
+        name: namespace.to_owned(),
+    }
+}
 
 fn is_needed(namespace: &str) -> bool {
     NAMESPACES.contains(&namespace)

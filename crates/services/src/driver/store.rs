@@ -270,6 +270,21 @@ impl<C: ControlApi> Store<C> {
         })
     }
 
+    /// An object as this node knows it: perhaps not the newest.
+    ///
+    /// # Errors
+    /// Those of the cluster; an object that can't be read.
+    pub(crate) async fn known_one(&self, name: &Name) -> Result<Option<Arc<Value>>, Failure> {
+        let request = pb::RangeRequest {
+            key: key(name),
+            serializable: true,
+            ..pb::RangeRequest::default()
+        };
+        let found = self.control.range(system_identity(), request).await;
+        let found = found.map_err(|error| failure(&error))?.kvs.pop();
+        found.map(|kv| self.read_change(kv)).transpose()
+    }
+
     /// All objects of a kind that has few, as this node knows them: perhaps not the newest.
     ///
     /// # Errors
