@@ -19,7 +19,7 @@ use super::{
     events,
     execute::{Done, Executor},
     meter::Usages,
-    mirror::{Changed, Mirror},
+    mirror::{Changed, Mirror, Standing},
     store,
 };
 use crate::core::{
@@ -92,7 +92,8 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, us
     let (done_sender, mut done) = mpsc::channel::<(Key, Option<u64>, Done)>(RUNNING_MAX);
     let mut news = mirror.news();
     let mut keys = Keys::new();
-    let mut seen = keys.touch_everything(&mirror);
+    let follower = mirror.follower();
+    follower.has_looked(keys.touch_everything(&mirror));
     let mut events_at = clock::now();
     let mut underway = BTreeMap::new();
     loop {
@@ -145,14 +146,10 @@ pub(super) async fn run<C: ControlApi>(mirror: Mirror, executor: Executor<C>, us
                 if changed.is_err() {
                     return;
                 }
-                let (changes, standing) = mirror.changes_since(seen);
-                seen = match changes {
-                    Some(changes) => {
-                        keys.touch(&mirror, &changes);
-                        standing.changes
-                    }
-                    None => keys.touch_everything(&mirror),
-                };
+                match follower.changes() {
+                    Some(changes) => keys.touch(&mirror, &changes),
+                    None => follower.has_looked(keys.touch_everything(&mirror)),
+                }
             }
             () = clock::sleep_until(next) => {
                 if clock::now() >= events_at {
@@ -209,8 +206,8 @@ impl Keys {
         }
     }
 
-    /// Everything counts as new; how many changes there were then.
-    fn touch_everything(&mut self, mirror: &Mirror) -> u64 {
+    /// Everything counts as new; where the mirror stood then.
+    fn touch_everything(&mut self, mirror: &Mirror) -> Standing {
         let look = mirror.look();
         for kind in kinds::KINDS {
             for object in look.list(kind, None) {
@@ -222,7 +219,7 @@ impl Keys {
                 self.touch_one(&look, &change);
             }
         }
-        look.standing().changes
+        look.standing()
     }
 
     fn touch(&mut self, mirror: &Mirror, changes: &[Changed]) {

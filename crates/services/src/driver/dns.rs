@@ -18,7 +18,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use self::upstream::Upstream;
-use super::mirror::Mirror;
+use super::mirror::{Mirror, Standing};
 use crate::core::{
     controllers::world::View as _,
     dns::{
@@ -158,11 +158,11 @@ async fn follow(mirror: Mirror, names: Arc<Names>) {
     if news.wait_for(|it| it.revision > 0).await.is_err() {
         return;
     }
-    let mut seen = read_all(&mirror, &names);
+    let follower = mirror.follower();
+    follower.has_looked(read_all(&mirror, &names));
     while news.changed().await.is_ok() {
-        let (changes, standing) = mirror.changes_since(seen);
-        seen = match changes {
-            None => read_all(&mirror, &names),
+        match follower.changes() {
+            None => follower.has_looked(read_all(&mirror, &names)),
             Some(mut changes) => {
                 changes.retain(|it| Index::is_about(it.name.kind));
                 if !changes.is_empty() {
@@ -172,19 +172,18 @@ async fn follow(mirror: Mirror, names: Arc<Names>) {
                         index.change(it.name.kind, it.old.as_deref(), it.new.as_deref());
                     }
                 }
-                standing.changes
             }
-        };
+        }
     }
 }
 
-/// Makes the index anew; how many changes there were then.
-fn read_all(mirror: &Mirror, names: &Names) -> u64 {
-    let (objects, seen) = {
+/// Makes the index anew; where the mirror stood then.
+fn read_all(mirror: &Mirror, names: &Names) -> Standing {
+    let (objects, standing) = {
         let look = mirror.look();
         let of = |kind| look.list(kind, None);
         let objects = [&kinds::SERVICES, &kinds::ENDPOINT_SLICES].map(|kind| (kind, of(kind)));
-        (objects, look.standing().changes)
+        (objects, look.standing())
     };
     let mut index = Index::default();
     for (kind, objects) in objects {
@@ -193,5 +192,5 @@ fn read_all(mirror: &Mirror, names: &Names) -> u64 {
         }
     }
     *names.index.write() = Some(index);
-    seen
+    standing
 }

@@ -1,15 +1,18 @@
 //! Every object in memory, as of one revision: what planners, the scheduler and the agent of this
 //! node look at. One watch of the control plane keeps it, whoever looks.
 //!
-//! What changed is kept for a while in order, so that each of those who look goes on from where
-//! it was; one that fell behind looks at everything anew.
+//! What changed is kept in order until all who follow have seen it, so that each goes on from where
+//! it was; one that fell far behind looks at everything anew.
 
 mod index;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
-    sync::Arc,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,7 +27,7 @@ use atoll_control::{
 };
 use atoll_world::{clock, task, watch};
 use bytes::Bytes;
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -58,6 +61,33 @@ struct Inner {
     news: watch::Sender<Standing>,
     /// Somebody wants to know how far it is although nothing changes.
     asked: Notify,
+    /// So many changes each of those who follow has seen.
+    followers: Mutex<Vec<Weak<AtomicU64>>>,
+}
+
+/// One who follows what changes in a mirror.
+pub(crate) struct Follower {
+    mirror: Mirror,
+    seen: Arc<AtomicU64>,
+}
+
+impl Follower {
+    /// Everything was looked at, as it stood then.
+    pub(crate) fn has_looked(&self, standing: Standing) {
+        self.seen.store(standing.changes, Ordering::Relaxed);
+    }
+
+    /// What changed since the last time, or the last look; none if that is too long ago: then
+    /// everything is to be looked at.
+    pub(crate) fn changes(&self) -> Option<Vec<Changed>> {
+        let state = self.mirror.0.state.read();
+        let behind = state.standing.changes - self.seen.load(Ordering::Relaxed);
+        let kept = state.changes.len();
+        let behind = usize::try_from(behind).ok().filter(|it| *it <= kept)?;
+        let changes = state.changes.range(kept - behind..).cloned().collect();
+        self.has_looked(state.standing);
+        Some(changes)
+    }
 }
 
 /// How far a mirror is.
@@ -101,17 +131,22 @@ struct State {
 impl Mirror {
     /// A mirror that keeps itself up to date as long as the node runs.
     pub(crate) fn start<C: ControlApi>(store: Store<C>) -> Mirror {
+        let mirror = Mirror::empty();
+        task::spawn(follow(mirror.clone(), store));
+        mirror
+    }
+
+    fn empty() -> Mirror {
         let state = State {
             objects: kinds::KINDS.iter().map(|_| Kept::new()).collect(),
             ..State::default()
         };
-        let mirror = Mirror(Arc::new(Inner {
+        Mirror(Arc::new(Inner {
             state: RwLock::new(state),
             news: watch::channel(Standing::default()).0,
             asked: Notify::new(),
-        }));
-        task::spawn(follow(mirror.clone(), store));
-        mirror
+            followers: Mutex::default(),
+        }))
     }
 
     /// A look at it. Nothing changes while it is held, so it must not be held for long.
@@ -132,17 +167,25 @@ impl Mirror {
         let _ = news.wait_for(|it| it.revision >= revision.max(1)).await;
     }
 
-    /// What changed since there were so many changes; none if that is too long ago.
-    pub(crate) fn changes_since(&self, seen: u64) -> (Option<Vec<Changed>>, Standing) {
-        let state = self.0.state.read();
-        let standing = state.standing;
-        let behind = standing.changes.saturating_sub(seen);
-        let kept = state.changes.len();
-        let changes = usize::try_from(behind)
-            .ok()
-            .filter(|behind| *behind <= kept)
-            .map(|behind| state.changes.range(kept - behind..).cloned().collect());
-        (changes, standing)
+    /// One who follows what changes, and looks at everything first.
+    pub(crate) fn follower(&self) -> Follower {
+        let seen = Arc::new(AtomicU64::new(0));
+        self.0.followers.lock().push(Arc::downgrade(&seen));
+        Follower {
+            mirror: self.clone(),
+            seen,
+        }
+    }
+
+    /// So many changes all have seen who follow.
+    fn seen_by_all(&self) -> u64 {
+        let mut all = u64::MAX;
+        self.0.followers.lock().retain(|follower| {
+            let seen = follower.upgrade().map(|it| it.load(Ordering::Relaxed));
+            all = all.min(seen.unwrap_or(u64::MAX));
+            seen.is_some()
+        });
+        all
     }
 
     /// Which node of the cluster a Node is; none if it is not there.
@@ -157,6 +200,7 @@ impl Mirror {
         for Told { name, new, bytes } in events {
             state.put(name, new, bytes);
         }
+        state.forget(self.seen_by_all());
         state.standing.revision = state.standing.revision.max(revision);
         self.0.news.send_replace(state.standing);
     }
@@ -220,9 +264,21 @@ impl State {
         self.bytes += bytes;
         self.standing.changes += 1;
         while self.changes.len() > CHANGES_MAX || self.bytes > CHANGES_BYTES_MAX {
-            self.changes.pop_front();
-            self.bytes -= self.change_bytes.pop_front().unwrap_or_default();
+            self.forget_one();
         }
+    }
+
+    /// Forgets changes, up to so many of all that there have been.
+    fn forget(&mut self, seen: u64) {
+        let unseen = self.standing.changes.saturating_sub(seen);
+        while self.changes.len() as u64 > unseen {
+            self.forget_one();
+        }
+    }
+
+    fn forget_one(&mut self) {
+        self.changes.pop_front();
+        self.bytes -= self.change_bytes.pop_front().unwrap_or_default();
     }
 }
 
@@ -388,4 +444,52 @@ fn object_in(kv: KeyValue, read: impl Fn(KeyValue) -> Option<Arc<Value>>) -> Opt
         new: Some(object),
         bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(name: &str, bytes: usize) -> Told {
+        let (kind, namespace) = (&kinds::PODS, "n".to_owned());
+        Told {
+            name: Name {
+                kind,
+                namespace,
+                name: name.to_owned(),
+            },
+            new: Some(Arc::new(Value::Null)),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn changes_are_kept_until_all_who_follow_have_seen_them() {
+        let mirror = Mirror::empty();
+        let kept = || mirror.look().0.changes.len();
+        let seen = |follower: &Follower| {
+            let changes = follower.changes()?.into_iter();
+            Some(changes.map(|it| it.name.name).collect::<Vec<String>>())
+        };
+        mirror.apply(1, vec![told("a", 1)]);
+        assert_eq!(kept(), 0, "nobody follows");
+        let (fast, slow) = (mirror.follower(), mirror.follower());
+        for follower in [&fast, &slow] {
+            assert!(seen(follower).is_none(), "it has to look first");
+            follower.has_looked(mirror.look().standing());
+        }
+        mirror.apply(2, vec![told("b", 1), told("c", 1)]);
+        assert_eq!(seen(&fast).unwrap(), ["b", "c"]);
+        mirror.apply(3, vec![told("d", 1)]);
+        assert_eq!(kept(), 3);
+        assert_eq!(seen(&fast).unwrap(), ["d"]);
+        assert_eq!(seen(&slow).unwrap(), ["b", "c", "d"]);
+        mirror.apply(4, vec![told("e", 1)]);
+        assert_eq!(kept(), 1);
+        drop(slow);
+        assert_eq!(seen(&fast).unwrap(), ["e"]);
+        mirror.apply(5, vec![told("f", CHANGES_BYTES_MAX + 1)]);
+        assert_eq!(kept(), 0);
+        assert!(seen(&fast).is_none(), "it is too far behind");
+    }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     execute::Executor,
-    mirror::Mirror,
+    mirror::{Mirror, Standing},
     offers::counter::Hatch,
     store::{self, Change, To},
 };
@@ -54,7 +54,8 @@ pub(super) async fn run<C: ControlApi>(
     let begun = clock::now();
     let now_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut news = mirror.news();
-    let mut seen = resync(&mut scheduler, &mirror);
+    let follower = mirror.follower();
+    follower.has_looked(resync(&mut scheduler, &mirror));
     loop {
         let decisions = scheduler.schedule(TURNS_MAX, now_ms());
         let is_busy = !decisions.is_empty();
@@ -81,25 +82,24 @@ pub(super) async fn run<C: ControlApi>(
                 () = clock::sleep(wait) => {}
             }
         }
-        let (changes, standing) = mirror.changes_since(seen);
-        has_changed = standing.changes != seen;
-        seen = match changes {
+        let changes = follower.changes();
+        has_changed = changes.as_ref().is_none_or(|changes| !changes.is_empty());
+        match changes {
             Some(changes) => {
                 for changed in &changes {
                     scheduler.changed(&changed.name, changed.new.as_ref());
                 }
-                standing.changes
             }
-            None => resync(&mut scheduler, &mirror),
-        };
+            None => follower.has_looked(resync(&mut scheduler, &mirror)),
+        }
     }
 }
 
-/// Looks at everything anew; how many changes there were then.
-fn resync(scheduler: &mut Scheduler, mirror: &Mirror) -> u64 {
+/// Looks at everything anew; where the mirror stood then.
+fn resync(scheduler: &mut Scheduler, mirror: &Mirror) -> Standing {
     let look = mirror.look();
     scheduler.resync(&look);
-    look.standing().changes
+    look.standing()
 }
 
 async fn carry_out<C: ControlApi>(

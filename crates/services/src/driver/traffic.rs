@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     agent::NODE_ID,
-    mirror::{Changed, Mirror},
+    mirror::{Changed, Mirror, Standing},
 };
 use crate::{
     api::Traffic,
@@ -22,14 +22,13 @@ pub(super) fn follow(mirror: Mirror, node: (NodeId, [String; 2])) -> watch::Rece
     let (sender, receiver) = watch::channel(Arc::default());
     task::spawn(async move {
         let mut news = mirror.news();
-        let mut seen = tell(&mirror, &node, &sender);
+        let follower = mirror.follower();
+        follower.has_looked(tell(&mirror, &node, &sender));
         while news.changed().await.is_ok() {
-            let (changes, standing) = mirror.changes_since(seen);
-            let is_news = |changes: Vec<Changed>| changes.iter().any(is_news);
-            seen = match changes.is_none_or(is_news) {
-                true => tell(&mirror, &node, &sender),
-                false => standing.changes,
-            };
+            let changes = follower.changes();
+            if changes.is_none_or(|changes| changes.iter().any(is_news)) {
+                follower.has_looked(tell(&mirror, &node, &sender));
+            }
         }
     });
     receiver
@@ -50,12 +49,12 @@ fn is_news(changed: &Changed) -> bool {
         || is_pod && (has_ports(&changed.old) || has_ports(&changed.new))
 }
 
-/// Tells what there is; how many changes there were then.
+/// Tells what there is; where the mirror stood then.
 fn tell(
     mirror: &Mirror,
     (id, names): &(NodeId, [String; 2]),
     sender: &watch::Sender<Arc<Traffic>>,
-) -> u64 {
+) -> Standing {
     let look = mirror.look();
     let id = id.to_string();
     let is_own = |name: &&String| {
@@ -75,7 +74,7 @@ fn tell(
             .collect(),
     };
     sender.send_replace(Arc::new(traffic));
-    look.standing().changes
+    look.standing()
 }
 
 /// A pod with the ports that it has; none as long as they are not known.

@@ -37,7 +37,7 @@ use super::{
     events::Events,
     execute::Executor,
     heartbeat::{Heart, Lease},
-    mirror::{Changed, Mirror},
+    mirror::{Changed, Follower, Mirror},
     store::Store,
 };
 use crate::core::{
@@ -157,7 +157,7 @@ async fn run<C: ControlApi, R: Runtime>(
         bound: BTreeMap::new(),
         lease: None,
         is_fenced: false,
-        seen: 0,
+        follower: mirror.follower(),
     };
     let mut news = mirror.news();
     loop {
@@ -232,8 +232,8 @@ struct Agent<C: ControlApi, R: Runtime> {
     /// The number of the lease that it runs under.
     lease: Option<u64>,
     is_fenced: bool,
-    /// So many changes of the mirror were looked at.
-    seen: u64,
+    /// What of the mirror was looked at.
+    follower: Follower,
 }
 
 impl<C: ControlApi, R: Runtime> Agent<C, R> {
@@ -293,7 +293,7 @@ impl<C: ControlApi, R: Runtime> Agent<C, R> {
                 (node, pods)
             })
             .collect();
-        self.seen = look.standing().changes;
+        self.follower.has_looked(look.standing());
         drop(look);
         self.bound.clear();
         for (node, pods) in all {
@@ -316,15 +316,13 @@ impl<C: ControlApi, R: Runtime> Agent<C, R> {
 
     /// What has changed in the mirror.
     fn look(&mut self, mirror: &Mirror) {
-        let (changes, standing) = mirror.changes_since(self.seen);
-        let Some(changes) = changes else {
+        let Some(changes) = self.follower.changes() else {
             // Without a lease nothing may begin. With the next one, everything is looked at.
             if self.lease.is_some() {
                 self.snapshot(mirror);
             }
             return;
         };
-        self.seen = standing.changes;
         for Changed { name, old, new } in changes {
             if name.kind != &kinds::PODS {
                 continue;
