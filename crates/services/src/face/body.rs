@@ -30,9 +30,11 @@ const DISCARDED_BYTES_MAX: usize = 32 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body is large that has more bytes.
 const LARGE_BYTES_MIN: usize = 64 << 10;
-/// So many large ones are read and worked on at a time: what is made of one of 3 MiB may take a
-/// hundred in memory.
-const LARGE_MAX: usize = 4;
+/// So many large ones are read at a time.
+const READING_MAX: usize = 16;
+/// So many large ones are worked on at a time: what is made of one of 3 MiB may take a hundred in
+/// memory.
+const LARGE_MAX: usize = 2;
 /// So many others are worked on at a time.
 const SMALL_MAX: usize = 256;
 /// Whose turn has not come by then is told to try again.
@@ -42,6 +44,7 @@ const WARNINGS_MAX: usize = 16;
 
 /// How many bodies are worked on at a time, whoever sends them.
 pub(crate) struct Intake {
+    reading: Arc<Semaphore>,
     large: Arc<Semaphore>,
     small: Arc<Semaphore>,
 }
@@ -49,6 +52,7 @@ pub(crate) struct Intake {
 impl Default for Intake {
     fn default() -> Self {
         Intake {
+            reading: Arc::new(Semaphore::new(READING_MAX)),
             large: Arc::new(Semaphore::new(LARGE_MAX)),
             small: Arc::new(Semaphore::new(SMALL_MAX)),
         }
@@ -62,7 +66,8 @@ pub(crate) struct Sent {
 }
 
 impl Intake {
-    /// Reads a body whole, and waits for its turn. Who sends slowly holds up large ones alone.
+    /// Reads a body whole, and waits for its turn. Who sends slowly holds up no other
+    /// one, as long as few do.
     ///
     /// # Errors
     /// It is too large, too slow, or broken off; too many others are worked on.
@@ -82,7 +87,7 @@ impl Intake {
     }
 
     async fn gather(&self, body: &mut Body) -> Result<Sent, Failure> {
-        let (mut bytes, mut turn) = (BytesMut::new(), None);
+        let (mut bytes, mut reading) = (BytesMut::new(), None);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 Failure::bad_request(format!("the body can't be read: {error}"))
@@ -95,13 +100,15 @@ impl Intake {
                 ));
             }
             bytes.extend_from_slice(&data);
-            if bytes.len() > LARGE_BYTES_MIN && turn.is_none() {
-                turn = Some(its_turn(&self.large).await?);
+            if bytes.len() > LARGE_BYTES_MIN && reading.is_none() {
+                reading = Some(its_turn(&self.reading).await?);
             }
         }
-        if !bytes.is_empty() && turn.is_none() {
-            turn = Some(its_turn(&self.small).await?);
-        }
+        let turn = match (bytes.is_empty(), reading) {
+            (true, _) => None,
+            (false, None) => Some(its_turn(&self.small).await?),
+            (false, Some(_)) => Some(its_turn(&self.large).await?),
+        };
         Ok(Sent {
             bytes: bytes.freeze(),
             _turn: turn,
