@@ -14,7 +14,8 @@ use atoll_world::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, client::conn::http1};
+pub use hyper::Method;
+use hyper::{Request, client::conn::http1, http::response::Parts};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
@@ -41,9 +42,22 @@ pub struct Answer {
     pub status: u16,
     /// The body.
     pub body: String,
+    /// What its headers warn of.
+    pub warnings: Vec<String>,
 }
 
 impl Answer {
+    fn of(head: &Parts, body: &[u8]) -> Answer {
+        let warnings = head.headers.get_all("warning").iter();
+        Answer {
+            status: head.status.as_u16(),
+            body: String::from_utf8_lossy(body).into_owned(),
+            warnings: warnings
+                .map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned())
+                .collect(),
+        }
+    }
+
     /// The body as JSON; null if it is none.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
@@ -66,6 +80,7 @@ pub struct Pod {
 }
 
 /// A client of one node.
+#[derive(Clone)]
 pub struct Api {
     address: String,
     roots: String,
@@ -210,25 +225,38 @@ impl Api {
         content_type: &str,
         body: Option<&Value>,
     ) -> Result<Answer, String> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.send(method, path, content_type, body.into()).await
+    }
+
+    /// Sends any bytes as the body of a request.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Answer, String> {
         let (stream, address) = (self.stream().await?, &self.address);
         let told = |error: hyper::Error| error.to_string();
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(told)?;
         let connection = tokio::spawn(connection);
-        let body = body.map(Value::to_string).unwrap_or_default();
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", address)
             .header("content-type", content_type)
-            .body(Full::new(Bytes::from(body)))
+            .body(Full::new(body))
             .unwrap();
         let answer = sender.send_request(request).await.map_err(told)?;
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.map_err(told)?.to_bytes();
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map_err(told)?.to_bytes();
         connection.abort();
-        let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(Answer { status, body })
+        Ok(Answer::of(&head, &body))
     }
 
     /// Waits until an object is as wanted.

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Request, body::Incoming, client::conn::http1};
+use hyper::{Method, Request, Response, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::task::AbortHandle;
@@ -38,24 +38,22 @@ impl Api {
 impl Session {
     /// Reads.
     pub async fn get(&mut self, path: &str) -> Answer {
-        let (status, body) = self.ask(Method::GET, path, "", Bytes::new()).await;
-        whole(status, body).await
+        whole(self.ask(Method::GET, path, "", Bytes::new()).await).await
     }
 
     /// Makes what is written as JSON.
     pub async fn post(&mut self, path: &str, object: String) -> Answer {
-        let (status, body) = self.ask(Method::POST, path, "", object.into()).await;
-        whole(status, body).await
+        whole(self.ask(Method::POST, path, "", object.into()).await).await
     }
 
     /// Watches, as rows of tables without the objects.
     pub async fn watch_rows(mut self, path: &str) -> Rows {
         let path = format!("{path}?watch=true&includeObject=None");
         let kind = "application/json;as=Table;v=v1;g=meta.k8s.io";
-        let (status, body) = self.ask(Method::GET, &path, kind, Bytes::new()).await;
-        assert_eq!(status, 200, "{path}");
+        let answer = self.ask(Method::GET, &path, kind, Bytes::new()).await;
+        assert_eq!(answer.status(), 200, "{path}");
         Rows {
-            body,
+            body: answer.into_body(),
             read: BytesMut::new(),
             columns: Vec::new(),
             _session: self,
@@ -68,7 +66,7 @@ impl Session {
         path: &str,
         accept: &str,
         body: Bytes,
-    ) -> (u16, Incoming) {
+    ) -> Response<Incoming> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -79,15 +77,13 @@ impl Session {
         }
         let request = request.body(Full::new(body)).unwrap();
         self.sender.ready().await.unwrap();
-        let answer = self.sender.send_request(request).await.unwrap();
-        (answer.status().as_u16(), answer.into_body())
+        self.sender.send_request(request).await.unwrap()
     }
 }
 
-async fn whole(status: u16, body: Incoming) -> Answer {
-    let body = body.collect().await.unwrap().to_bytes();
-    let body = String::from_utf8_lossy(&body).into_owned();
-    Answer { status, body }
+async fn whole(answer: Response<Incoming>) -> Answer {
+    let (head, body) = answer.into_parts();
+    Answer::of(&head, &body.collect().await.unwrap().to_bytes())
 }
 
 /// Rows of a table, as they change.
