@@ -168,6 +168,8 @@ async fn frameworks_start_programs_where_they_are_offered_room() {
     let found = api.get(&format!("{PODS}/job")).await.json();
     assert_eq!(found["metadata"]["uid"], made.uid);
     assert_eq!(found["spec"]["nodeName"], name);
+    let conditions = found["status"]["conditions"].as_array().unwrap();
+    assert!(conditions.iter().any(|it| it["type"] == "PodScheduled"));
     assert_eq!(found["metadata"]["labels"]["atoll.dev/framework"], "batch");
 
     // The first one wants no more for now, so another one is offered what is left.

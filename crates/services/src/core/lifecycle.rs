@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    binding,
     eviction::{self, Disruption},
     kinds::{self, Kind, Subresource},
     object,
@@ -83,6 +84,9 @@ pub fn create(
             Some(status) => object.insert("status".to_owned(), status),
             None => object.remove("status"),
         };
+    }
+    if kind == &kinds::PODS {
+        binding::tell(object, &now);
     }
     if kind == &kinds::JOBS {
         select_own_pods(object);
@@ -251,7 +255,8 @@ pub fn update(
         };
         return Ok(());
     }
-    if kind.has(Subresource::Status) {
+    // What a binding says of the status is the server's.
+    if kind.has(Subresource::Status) && subresource != Some(Subresource::Binding) {
         set(new, "status", old.get("status").cloned());
     }
     let kept = [
@@ -484,6 +489,10 @@ mod tests {
         assert_eq!(object::namespace(&pod), "default");
         assert_eq!(pod["metadata"]["creationTimestamp"], "2023-11-14T22:13:20Z");
         assert_eq!(pod["status"]["phase"], "Pending");
+        // It is made with a node.
+        let scheduled = &pod["status"]["conditions"][0];
+        assert_eq!(scheduled["type"], "PodScheduled");
+        assert_eq!(scheduled["lastTransitionTime"], "2023-11-14T22:13:20Z");
         assert_eq!(pod["apiVersion"], "v1");
         let mut stray = json!({"metadata": {"namespace": "other"}});
         assert!(create(&kinds::PODS, "default", &mut stray, birth()).is_err());

@@ -2,6 +2,7 @@
 //! state machine. No async, clock, I/O, chance or hash order.
 
 pub mod agent;
+pub mod binding;
 pub mod controllers;
 pub mod defaults;
 pub mod discovery;

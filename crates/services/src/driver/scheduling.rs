@@ -18,6 +18,7 @@ use super::{
     store::{self, Change, To},
 };
 use crate::core::{
+    binding,
     controllers::world::{Event, View as _},
     eviction::Disruption,
     kinds::{self, Subresource},
@@ -231,7 +232,7 @@ async fn bind<C: ControlApi>(
         let found = mirror
             .look()
             .get(&kinds::PODS, &pod.name.namespace, &pod.name.name);
-        let change = found.and_then(|found| binding(&found, pod, node, &now));
+        let change = found.and_then(|found| assignment(&found, pod, node, &now));
         match change {
             Some(change) => changes.push((pod, node, change)),
             None => outcome.push((pod.clone(), Written::No)),
@@ -257,32 +258,17 @@ async fn bind<C: ControlApi>(
 }
 
 /// The write that gives a pod its node; none if the pod is not the one that was decided about.
-fn binding(found: &Value, pod: &Target, node: &str, now: &str) -> Option<Change> {
+fn assignment(found: &Value, pod: &Target, node: &str, now: &str) -> Option<Change> {
     let is_same = object::uid(found) == pod.uid
         && object::meta(found, "resourceVersion") == pod.resource_version;
     let expected = pod.resource_version.parse().ok().filter(|_| is_same)?;
     let mut bound = found.clone();
-    object::child_mut(&mut bound, "spec").insert("nodeName".to_owned(), json!(node));
-    let scheduled = json!({
-        "type": "PodScheduled", "status": "True",
-        "lastProbeTime": null, "lastTransitionTime": now,
-    });
-    let status = object::child_mut(&mut bound, "status");
-    status.remove("nominatedNodeName");
-    set_condition(status, scheduled);
+    binding::bind(&mut bound, node, now);
     Some(Change {
         key: store::key(&pod.name),
         expected: Some(expected),
         to: To::Value(store::encode(&bound).ok()?),
     })
-}
-
-fn set_condition(status: &mut serde_json::Map<String, Value>, condition: Value) {
-    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    if let Some(conditions) = conditions.as_array_mut() {
-        conditions.retain(|it| it["type"] != condition["type"]);
-        conditions.push(condition);
-    }
 }
 
 /// Tells why a pod has no node.
@@ -304,7 +290,7 @@ async fn tell<C: ControlApi>(
             |had| had["lastTransitionTime"].clone(),
         );
         let status = object::child_mut(&mut new, "status");
-        set_condition(
+        binding::set_condition(
             status,
             json!({
                 "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
@@ -400,7 +386,7 @@ mod tests {
             uid: "u".to_owned(),
             resource_version: "7".to_owned(),
         };
-        let change = binding(&found, &pod, "a", "now").unwrap();
+        let change = assignment(&found, &pod, "a", "now").unwrap();
         assert_eq!(change.expected, Some(7));
         let To::Value(value) = change.to else {
             panic!("a pod that is bound stays");
@@ -413,6 +399,6 @@ mod tests {
             resource_version: "8".to_owned(),
             ..pod
         };
-        assert!(binding(&found, &later, "a", "now").is_none());
+        assert!(assignment(&found, &later, "a", "now").is_none());
     }
 }

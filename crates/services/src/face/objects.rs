@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use atoll_control::api::ControlApi;
-use atoll_world::random;
+use atoll_world::{clock, random};
 use axum::http::{HeaderMap, Method, StatusCode, header::USER_AGENT};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     core::{
+        binding,
         kinds::{Kind, Subresource},
         lifecycle::{Deletion, Propagation},
         names,
@@ -464,7 +465,7 @@ impl<C: ControlApi> Api<C> {
                 let meta = object::meta_mut(&mut bound);
                 meta.insert("resourceVersion".to_owned(), json!(version));
             }
-            object::child_mut(&mut bound, "spec").insert("nodeName".to_owned(), json!(node));
+            binding::bind(&mut bound, node, &format_rfc3339(clock::wall_ms()));
             Ok(bound)
         };
         let part = Some(Subresource::Binding);
