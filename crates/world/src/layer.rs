@@ -214,6 +214,9 @@ impl Layer {
         let mode = Mode::from_raw_mode(attributes.mode);
         let made = fs::mknodat(&parent, name, FileType::Fifo, mode, 0);
         made.map_err(failed("make", path))?;
+        // What this process's mask took.
+        let set = fs::chmodat(&parent, name, mode, AtFlags::empty());
+        set.map_err(failed("set the mode of", path))?;
         attributes.apply_to_name(&parent, name, path)
     }
 

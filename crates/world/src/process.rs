@@ -12,9 +12,13 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     process::{ExitStatus, Stdio},
+    sync::OnceLock,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::Mode,
+    process::{Pid, Signal, kill_process},
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{ChildStderr, ChildStdout},
@@ -24,6 +28,26 @@ use tokio::{
 /// A variable of this process's environment, if it is text.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// What this process keeps from others at what it makes, before [`keep_private`].
+static MASK_BEFORE: OnceLock<u32> = OnceLock::new();
+
+/// Keeps all files and folders that this process makes from now on to its user. What it starts
+/// does the same, unless it is told [`mask_before`].
+pub fn keep_private() {
+    let before = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    MASK_BEFORE.get_or_init(|| before.as_raw_mode());
+}
+
+/// The mask that this process was started with, if it keeps what it makes private.
+pub fn mask_before() -> Option<u32> {
+    MASK_BEFORE.get().copied()
+}
+
+/// Whether this process may be any user.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// Why a process could not be dealt with.

@@ -7,9 +7,9 @@
 )]
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Component, Path, PathBuf},
 };
 
@@ -49,13 +49,65 @@ pub enum Lies {
     Other,
 }
 
-/// Makes a folder, and those above it. One that is there stays as it is.
+/// Makes a folder, and those above it, with these rights whatever this process's mask is. One
+/// that is there stays as it is.
 ///
 /// # Errors
 /// What the operating system said.
 pub fn make_folder(path: &Path, mode: u32) -> Result<(), TreeError> {
-    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.map_err(TreeError::new("make", path))
+    if path.as_os_str().is_empty() || lies(path) == Lies::Folder {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_folder(above, mode)?;
+    }
+    match fs::create_dir(path) {
+        // Another one was quicker, and says what may be done with it.
+        Err(error)
+            if error.kind() == io::ErrorKind::AlreadyExists && lies(path) == Lies::Folder =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(TreeError::new("make", path)(error)),
+        Ok(()) => set_rights(path, mode),
+    }
+}
+
+/// Says what may be done with a folder or file, and by whom.
+///
+/// # Errors
+/// What the operating system said.
+pub fn set_rights(path: &Path, mode: u32) -> Result<(), TreeError> {
+    let set = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    set.map_err(TreeError::new("set the rights of", path))
+}
+
+/// What may be done with a folder or file, and by whom.
+///
+/// # Errors
+/// What the operating system said.
+pub fn rights(path: &Path) -> Result<u32, TreeError> {
+    let found = fs::metadata(path).map_err(TreeError::new("look at", path))?;
+    Ok(found.permissions().mode() & 0o777)
+}
+
+/// Takes all rights away from a folder or file but its user's own; whether others had any. Links
+/// are left alone, and so is what is not there.
+///
+/// # Errors
+/// What the operating system said.
+pub fn keep_private(path: &Path) -> Result<bool, TreeError> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(TreeError::new("look at", path)(error)),
+    };
+    let mode = found.permissions().mode();
+    if found.is_symlink() || mode & 0o077 == 0 {
+        return Ok(false);
+    }
+    set_rights(path, mode & 0o700)?;
+    Ok(true)
 }
 
 /// Makes a folder in which everybody may write who gets there: those do to whom it is handed. The
@@ -71,10 +123,7 @@ pub fn make_shared_folder(path: &Path) -> Result<(), TreeError> {
     if let Some(above) = path.parent() {
         make_folder(above, 0o700)?;
     }
-    make_folder(path, 0o777)?;
-    // Whatever this process's mask is.
-    let permissions = fs::Permissions::from_mode(0o777);
-    fs::set_permissions(path, permissions).map_err(TreeError::new("make", path))
+    make_folder(path, 0o777)
 }
 
 /// Writes a file, in place of what is there.
@@ -199,12 +248,23 @@ mod tests {
         let folder = scratch.path().join("a/b");
         make_folder(&folder, 0o700).unwrap();
         make_folder(&folder, 0o755).unwrap();
+        let rights = |path: &Path| rights(path).unwrap();
+        assert_eq!(
+            (rights(&folder), rights(folder.parent().unwrap())),
+            (0o700, 0o700)
+        );
+        let open = folder.join("open");
+        make_folder(&open, 0o777).unwrap();
+        assert_eq!(rights(&open), 0o777);
+        assert!(keep_private(&open).unwrap());
+        assert!(!keep_private(&open).unwrap());
+        assert_eq!(rights(&open), 0o700);
+        remove(&open).unwrap();
         let file = folder.join("f");
         write_file(&file, b"one", 0o640).unwrap();
         write_file(&file, b"another", 0o444).unwrap();
         assert_eq!(read_file(&file, 4).unwrap().as_deref(), Some(&b"anot"[..]));
-        let mode = fs::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o444);
+        assert_eq!(rights(&file), 0o444);
         assert_eq!(names(&folder).unwrap(), ["f"]);
         assert_eq!(read_file(&folder.join("g"), 4).unwrap(), None);
         assert_eq!((lies(&file), lies(&folder)), (Lies::File, Lies::Folder));

@@ -9,6 +9,7 @@ mod certificates;
 mod global;
 pub(crate) mod hot;
 mod join;
+mod privacy;
 pub(crate) mod record;
 mod serve;
 mod services;
@@ -41,7 +42,7 @@ use atoll_world::{
     net::{self, Listener, TlsAcceptor},
     peers::{Peers as _, tls::TlsPeers},
     pki::{self, Authority, Keyring},
-    random,
+    process, random,
     store::StoreOptions,
     task,
 };
@@ -72,7 +73,8 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Makes the directory if need be, and locks it.
+    /// Makes the directory if need be, and locks it. It is closed to other users, and so is what
+    /// this process makes from now on.
     ///
     /// # Errors
     /// Another process has it, or it cannot be made.
@@ -81,6 +83,11 @@ impl Directory {
         let failed = |error: disk::DiskError| {
             CliError::failed(error.to_string(), "Choose another folder with --dir.")
         };
+        // What is above it is nobody's.
+        if let Some(above) = path.parent() {
+            disk.create_dir_all(above).map_err(failed)?;
+        }
+        process::keep_private();
         disk.create_dir_all(path).map_err(failed)?;
         disk.create_dir_all(&path.join(PKI_DIR)).map_err(failed)?;
         let lock = disk.lock(&path.join(LOCK_FILE)).map_err(|error| {
@@ -93,6 +100,7 @@ impl Directory {
                 failed(error)
             }
         })?;
+        privacy::close(path);
         Ok(Directory {
             disk,
             path: path.to_path_buf(),

@@ -29,7 +29,7 @@ use atoll_world::{
 };
 use tokio::sync::watch;
 
-use super::{Acceptor, Directory, hot::Hot, limits, reached_at, record::Record, serve};
+use super::{Acceptor, Directory, hot::Hot, limits, privacy, reached_at, record::Record, serve};
 use crate::error::CliError;
 
 /// What this program is called with to be the parent of a container's program.
@@ -39,7 +39,7 @@ pub(crate) const API_FILE: &str = "kubernetes-api";
 /// Where what belongs to pods lies, below the node's folder.
 pub(crate) const PODS_DIR: &str = "pods";
 /// Where images lie, below the node's folder.
-const IMAGES_DIR: &str = "images";
+pub(super) const IMAGES_DIR: &str = "images";
 /// The file beside it that tells programs how long they may run.
 const LEASE_EXTENSION: &str = "lease";
 /// What a simulated node has.
@@ -157,10 +157,7 @@ fn pods(
     }
     let failed = |error: &dyn std::fmt::Display| CliError::failed(error.to_string(), "");
     let folder: PathBuf = directory.path.join(PODS_DIR);
-    directory
-        .disk
-        .create_dir_all(&folder)
-        .map_err(|error| failed(&error))?;
+    privacy::make_for_pods(&directory.path).map_err(|error| failed(&error))?;
     // Programs are started elsewhere, and what they can reach is told by whole paths.
     let folder = std::path::absolute(&folder).map_err(|error| failed(&error))?;
     let cgroups = Cgroups::detect(&format!("atoll-{}", record.node));

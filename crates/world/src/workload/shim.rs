@@ -20,6 +20,7 @@ mod service;
 use std::{fs, os::fd::OwnedFd, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use rustix::{
+    fs::Mode,
     io::Errno,
     process::{Pid, WaitOptions, WaitStatus},
 };
@@ -109,6 +110,10 @@ struct Started {
 fn prepare(dir: &Path, mark: u64, place: Place) -> Result<Started, Refusal> {
     let refuse = |message: String| Refusal::new(CODE_NOT_RUN, message);
     let spec = Spec::read(dir).map_err(refuse)?;
+    if spec.sandbox.is_some() {
+        // What a sandbox is made of is for all users in it, whatever the node's mask is.
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+    }
     let writer = Writer::open(spec.log_path(dir), spec.log_bytes_max, spec.log_files_max)
         .map_err(|error| refuse(format!("the log can't be opened: {error}")))?;
     let mut enforced = Enforced {

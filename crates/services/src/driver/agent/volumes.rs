@@ -36,12 +36,15 @@ pub(super) fn container<'a>(pod: &'a Value, name: &str) -> &'a Value {
 /// One can't be made.
 pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), PrepareFailure> {
     let uid = object::uid(pod);
+    let_pass(pod, &places.pod(uid)).map_err(|error| failed(error.to_string()))?;
     for volume in object::items(&pod["spec"]["volumes"]) {
         let name = volume["name"].as_str().unwrap_or_default();
         let made = match claim(places, pod, volume) {
-            Some(folder) => {
-                folder.and_then(|it| make_folder(pod, &it).map_err(|error| error.to_string()))
-            }
+            Some(folder) => folder.and_then(|it| {
+                let above = it.parent().map_or(Ok(()), |above| let_pass(pod, above));
+                let made = above.and_then(|()| make_folder(pod, &it));
+                made.map_err(|error| error.to_string())
+            }),
             None => make_one(places, pod, volume, name, lookup),
         };
         made.map_err(|why| {
@@ -59,12 +62,26 @@ pub(super) fn make(places: &Places, pod: &Value, lookup: &Lookup) -> Result<(), 
     Ok(())
 }
 
+/// Makes a folder that is nobody's but the node's user's; unless programs of the machine have to
+/// get through it as other users. Into a sandbox what is below is mounted.
+fn let_pass(pod: &Value, path: &Path) -> Result<(), TreeError> {
+    let says = |of: &Value| !of["securityContext"]["runAsUser"].is_null();
+    let is_other = |container: &Value| {
+        image::of_container(container).is_none() && (says(container) || says(&pod["spec"]))
+    };
+    tree::make_folder(path, 0o700)?;
+    match object::containers(pod).any(is_other) {
+        true => tree::set_rights(path, 0o711),
+        false => Ok(()),
+    }
+}
+
 /// A folder for a pod to write to. Users of images are others than the node's.
 fn make_folder(pod: &Value, path: &Path) -> Result<(), TreeError> {
     let has_image = |container| image::of_container(container).is_some();
     match object::containers(pod).any(has_image) {
         true => tree::make_shared_folder(path),
-        false => tree::make_folder(path, 0o777),
+        false => tree::make_folder(path, 0o755),
     }
 }
 
@@ -275,7 +292,7 @@ fn is_written_once(pod: &Value, name: &str) -> bool {
 fn link(places: &Places, uid: &str, pod: &Value, container: &Value) -> Result<(), String> {
     let work = places.work(uid, container["name"].as_str().unwrap_or_default());
     let told = |error: TreeError| error.to_string();
-    tree::make_folder(&work, 0o777).map_err(told)?;
+    tree::make_folder(&work, 0o755).map_err(told)?;
     for mount in object::items(&container["volumeMounts"]) {
         let name = mount["name"].as_str().unwrap_or_default();
         let Some(mut target) = place(places, uid, pod, name) else {
@@ -285,13 +302,13 @@ fn link(places: &Places, uid: &str, pod: &Value, container: &Value) -> Result<()
         if !sub_path.is_empty() {
             target = below(&target, sub_path)?;
             if tree::lies(&target) == Lies::Nothing {
-                tree::make_folder(&target, 0o777).map_err(told)?;
+                tree::make_folder(&target, 0o755).map_err(told)?;
             }
         }
         let at = mount["mountPath"].as_str().unwrap_or_default();
         let at = below(&work, at.trim_matches('/'))?;
         if let Some(parent) = at.parent() {
-            tree::make_folder(parent, 0o777).map_err(told)?;
+            tree::make_folder(parent, 0o755).map_err(told)?;
         }
         tree::link(&target, &at).map_err(told)?;
     }
@@ -397,6 +414,28 @@ mod tests {
             }
         }
         assert!(made(&node.join("pki/new"), "FileOrCreate").is_err());
+    }
+
+    #[test]
+    fn only_other_users_of_the_machine_get_through_the_folder_of_a_pod() {
+        let scratch = tempfile::tempdir().unwrap();
+        let places = Places::new(scratch.path().join("pods"));
+        let rights = |path: &Path| tree::rights(path).unwrap();
+        let made = |uid: &str, image: &str, context: Value| {
+            let pod = json!({"metadata": {"uid": uid, "namespace": uid,
+                "ownerReferences": [{"kind": "StatefulSet", "controller": true}]},
+            "spec": {
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}],
+                "containers": [{"name": "app", "image": image, "securityContext": context}],
+            }});
+            make(&places, &pod, &lookup).unwrap();
+            (rights(&places.pod(uid)), rights(&places.claims(uid)))
+        };
+        assert_eq!(made("u1", "", json!({})), (0o700, 0o700));
+        assert_eq!(made("u2", "web:1", json!({"runAsUser": 7})), (0o700, 0o700));
+        assert_eq!(made("u3", "host", json!({"runAsUser": 7})), (0o711, 0o711));
+        // What another one of the namespace writes to is still its own.
+        assert_eq!(rights(&places.claims("u1").join("data-db-0")), 0o755);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Programs in sandboxes. They need root, and are passed over without.
 
-use std::{os::unix::fs::symlink, path::Path, sync::mpsc};
+use std::{ffi::OsString, os::unix::fs::symlink, path::Path, sync::mpsc};
 
 use rustix::thread::UnshareFlags;
 
@@ -245,6 +245,30 @@ fn it_runs_as_whom_the_image_or_the_spec_says() {
         "{}",
         exited.message
     );
+}
+
+#[test]
+fn other_users_get_about_whatever_the_mask_of_the_node_is() {
+    if !can_make() {
+        return;
+    }
+    let place = Place::new();
+    let mut spec = sandboxed(&place, "cat /marked && echo x > /dev/shm/x && umask");
+    spec.user = Some(7);
+    let own = launcher();
+    let masked = ["-c", "umask 077; exec \"$@\"", "sh"].map(OsString::from);
+    let program = std::env::current_exe().unwrap();
+    let launcher = Launcher {
+        program: "/bin/sh".into(),
+        arguments: masked
+            .into_iter()
+            .chain([program.into()])
+            .chain(own.arguments)
+            .collect(),
+    };
+    start(&launcher, &place.dir, &spec).unwrap();
+    let exited = place.exited();
+    assert_eq!(place.log(), "of the image\n0022\n", "{}", exited.message);
 }
 
 #[test]

@@ -88,6 +88,8 @@ fn on_machine(
     tree::make_folder(&work, 0o755).map_err(|error| error.to_string())?;
     let mut spec = Spec::new(run.argv.clone(), cwd(&work, run.cwd.as_deref()));
     spec.env = environment(pod, &work, run);
+    // The node's own is narrower than what programs expect.
+    spec.umask = process::mask_before();
     spec.landlock = Some(LandlockSpec {
         denied: vec![places.node().to_path_buf()],
         foreign: foreign(pod, container),
