@@ -21,7 +21,7 @@ use atoll_world::{
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Shared, http::pool::Pool, stats::Stats};
+use super::{Shared, http::pool::Pool, stats::Stats, tls::Callings};
 use crate::api::EndpointStatus;
 use crate::core::{
     balance::{Balancer, Candidates, Latency, Member},
@@ -82,23 +82,17 @@ impl ClusterState {
     ///
     /// # Errors
     /// It can't be called as it should be.
-    pub(crate) fn next(
+    pub(super) fn next(
         name: &str,
         config: &Cluster,
         zone: Option<&str>,
         before: Option<&Arc<ClusterState>>,
         now_ms: u64,
+        callings: &mut Callings,
     ) -> Result<Self, PkiError> {
         let load = before.map(|it| it.load.clone());
         let before = before.filter(|it| it.config.tls == config.tls);
-        let calling = match (before, &config.tls) {
-            (Some(before), _) => before.calling.clone(),
-            (None, None) => None,
-            (None, Some(tls)) => {
-                let calling = Calling::new(&tls.trusted, tls.shown.as_ref())?;
-                Some(Arc::new(calling))
-            }
-        };
+        let calling = config.tls.as_ref().map(|tls| callings.of(tls));
         let known = before.map(|it| it.endpoints.as_slice()).unwrap_or_default();
         let mut known: BTreeMap<_, _> = known.iter().map(|it| (it.address, it.clone())).collect();
         let endpoints: Vec<_> = config
@@ -129,7 +123,7 @@ impl ClusterState {
             endpoints,
             is_near: is_near.unwrap_or_default(),
             load: load.unwrap_or_else(|| Arc::new(Load::new(config, now_ms))),
-            calling,
+            calling: calling.transpose()?,
             config: config.clone(),
         })
     }

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use atoll_world::{net::TlsAcceptor, pki::PkiError};
 
-use super::{limit::Limiter, state::ClusterState, tls};
+use super::{
+    limit::Limiter,
+    state::ClusterState,
+    tls::{self, Callings},
+};
 use crate::core::{
     config::{Config, Protocol, Route, RoutePolicy, Tls},
     route::Router,
@@ -57,9 +61,15 @@ impl Table {
     /// Its certificates can't be used.
     pub(crate) fn next(config: Arc<Config>, before: &Table, now_ms: u64) -> Result<Self, PkiError> {
         let zone = config.zone.as_deref();
+        let mut callings = Callings::default();
+        for known in before.clusters.values() {
+            if let (Some(tls), Some(calling)) = (&known.config.tls, &known.calling) {
+                callings.keep(tls, calling);
+            }
+        }
         let clusters = config.clusters.iter().map(|(name, cluster)| {
             let old = before.clusters.get(name);
-            let state = ClusterState::next(name, cluster, zone, old, now_ms)?;
+            let state = ClusterState::next(name, cluster, zone, old, now_ms, &mut callings)?;
             Ok((name.clone(), Arc::new(state)))
         });
         let clusters: BTreeMap<_, _> = clusters.collect::<Result<_, PkiError>>()?;

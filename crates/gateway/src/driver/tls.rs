@@ -1,16 +1,16 @@
-//! Certificates of listeners, by server name.
+//! Certificates of listeners, by server name, and set-ups to call endpoints with.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use atoll_world::{
     net::TlsAcceptor,
     pki::{
         PkiError,
-        tls::{self, ByName, ShownCertificate},
+        tls::{self, ByName, Calling, ShownCertificate, Trusted},
     },
 };
 
-use crate::core::config::{Fallback, Tls};
+use crate::core::config::{BackendTls, Fallback, Tls};
 
 /// What the certificate that nobody trusts is called.
 const SELF_SIGNED_NAME: &str = "no-certificate.atoll.invalid";
@@ -62,4 +62,42 @@ fn self_signed() -> Result<ShownCertificate, PkiError> {
     }
     let made = ShownCertificate::self_signed(SELF_SIGNED_NAME)?;
     Ok(MADE.get_or_init(|| made).clone())
+}
+
+/// Set-ups to call endpoints with: one for those who believe the same and show the same, so that
+/// the machine's authorities are there once, however many clusters believe them. Sessions
+/// are shared with it: their endpoints were held against the same authorities for the same name.
+#[derive(Debug, Default)]
+pub(super) struct Callings(Vec<(Trusted, Option<ShownCertificate>, Arc<Calling>)>);
+
+impl Callings {
+    /// One that there is already.
+    pub(super) fn keep(&mut self, tls: &BackendTls, calling: &Arc<Calling>) {
+        if self.find(tls).is_none() {
+            let (trusted, shown) = (tls.trusted.clone(), tls.shown.clone());
+            self.0.push((trusted, shown, calling.clone()));
+        }
+    }
+
+    /// The one for a cluster; made if there is none yet.
+    ///
+    /// # Errors
+    /// What is to be believed can't be used.
+    pub(super) fn of(&mut self, tls: &BackendTls) -> Result<Arc<Calling>, PkiError> {
+        if let Some(known) = self.find(tls) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(Calling::new(&tls.trusted, tls.shown.as_ref())?);
+        self.keep(tls, &made);
+        Ok(made)
+    }
+
+    fn find(&self, tls: &BackendTls) -> Option<&Arc<Calling>> {
+        let is_it = |trusted: &Trusted, shown: &Option<ShownCertificate>| {
+            *trusted == tls.trusted && *shown == tls.shown
+        };
+        let mut all = self.0.iter();
+        all.find(|(trusted, shown, _)| is_it(trusted, shown))
+            .map(|(.., calling)| calling)
+    }
 }

@@ -76,8 +76,9 @@ pub enum Backend {
     Http2,
 }
 
-/// How endpoints are called under TLS. Clusters share no connections and no sessions, so that
-/// nobody is believed because another one believed him.
+/// How endpoints are called under TLS. Clusters share no connections, and sessions only
+/// where they believe and show the same, so that nobody is believed because another one believed
+/// him.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendTls {
     /// Whom an endpoint has to prove to be; `None`: the address that it was called by.
