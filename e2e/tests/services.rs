@@ -11,7 +11,7 @@ use std::{
 };
 
 use atoll_e2e::{
-    cluster::Cluster,
+    cluster::{self, Cluster},
     command::{Entry, Server},
     kubernetes::{Api, Pod},
     node::Node,
@@ -434,6 +434,74 @@ async fn a_service_goes_on_answering_when_a_node_dies() {
     };
     apis[1].pods_until("web", WAIT, moved).await;
     heard_all(&names[1..]).await;
+}
+
+#[tokio::test]
+async fn node_ports_and_load_balancers_are_at_every_node() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut nodes = Vec::new();
+    for place in 1..=3 {
+        let name = format!("node-{place}");
+        let mut node = Node::new(Server::under_test(), scratch.path(), &name).unwrap();
+        // Addresses of their own, as machines have.
+        node.set_environment(&[
+            (
+                "ATOLL_LISTEN_HTTP",
+                &format!("127.0.1.{place}:{}", ports::free_port()),
+            ),
+            ("ATOLL_SERVICES_BALANCER_HOST", &format!("127.0.2.{place}")),
+        ]);
+        nodes.push(node);
+    }
+    nodes[0].start(&Entry::Found).await.unwrap();
+    let entry = cluster::join_entry(&nodes[0], 2).unwrap();
+    for node in &mut nodes[1..] {
+        node.spawn(&entry).unwrap();
+    }
+    for node in &mut nodes[1..] {
+        node.ready().await.unwrap();
+    }
+    let mut api = Api::of(&nodes[0]);
+    api.post(DEPLOYMENTS, &server(1)).await;
+    let balanced = ports::free_port();
+    let service = json!({
+        "metadata": {"name": "web"},
+        "spec": {"type": "LoadBalancer", "selector": {"app": "web"},
+            "ports": [{"port": balanced, "targetPort": "http"}]},
+    });
+    let path = "/api/v1/namespaces/default/services";
+    let made = api.post(path, &service).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let node_port = made.json()["spec"]["ports"][0]["nodePort"]
+        .as_u64()
+        .unwrap();
+    let pods = ready(&mut api, "web", 1).await;
+    let runs_at = places(&pods).into_iter().next().unwrap();
+    let ways = (1..=3).flat_map(|place| {
+        [
+            format!("127.0.1.{place}:{node_port}"),
+            format!("127.0.2.{place}:{balanced}"),
+        ]
+    });
+    let ways: Vec<_> = ways.collect();
+    for address in &ways {
+        let answer = common::until("an answer", async || asked(address, "web").await).await;
+        assert_eq!(answer, runs_at, "{address}");
+    }
+    // Who is balanced can be told from the Service.
+    let told = async |api: &mut Api| {
+        let status = &api.get(&format!("{path}/web")).await.json()["status"];
+        let addresses = status["loadBalancer"]["ingress"].as_array().cloned()?;
+        (!addresses.is_empty()).then_some(())
+    };
+    let mut other = Api::of(&nodes[1]);
+    common::until("its addresses", async || told(&mut other).await).await;
+    // What is no longer asked for is no longer there.
+    api.delete(&format!("{path}/web")).await;
+    for address in &ways {
+        let refused = async || TcpStream::connect(address).await.err().map(|_| ());
+        common::until("the listener's end", refused).await;
+    }
 }
 
 #[tokio::test]
