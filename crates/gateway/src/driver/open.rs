@@ -149,7 +149,9 @@ fn advice(why: Distrust) -> &'static str {
             "set ca / backend-tls-ca-secret to the certificate of who issued its certificate"
         }
         Distrust::Time => "renew its certificate, or set the clocks",
-        Distrust::Certificate => "have it show a certificate that can be used for a server",
+        Distrust::Certificate => {
+            "have it show a certificate for a server, and not an authority's own (CA:FALSE)"
+        }
         Distrust::Ours => {
             "it does not accept this node's certificate: set cert and key / \
              backend-tls-client-secret to one of an issuer that it trusts"
