@@ -335,7 +335,8 @@ impl Cluster {
 
 pub(super) fn set_ready(pod: &mut Value, is_ready: bool, now: &str) {
     let status = if is_ready { "True" } else { "False" };
-    if pod["status"]["conditions"][0]["status"] != status {
+    let is_it = |one: &Value| one["type"] == "Ready" && one["status"] == status;
+    if !object::items(&pod["status"]["conditions"]).any(is_it) {
         pod["status"]["conditions"] =
             json!([{"type": "Ready", "status": status, "lastTransitionTime": now}]);
     }
