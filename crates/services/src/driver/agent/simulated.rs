@@ -106,7 +106,8 @@ struct State {
 }
 
 struct Attempt {
-    pod: Arc<Value>,
+    /// For who hears of it; a pod is much to keep for nobody.
+    pod: Option<Arc<Value>>,
     started_ms: u64,
     stop: Duration,
     /// How it ended, once it has.
@@ -237,8 +238,8 @@ impl Attempt {
             }
             is_new
         });
-        if is_new {
-            simulated.tell(id, &self.pod, (false, false));
+        if let Some(pod) = self.pod.as_ref().filter(|_| is_new) {
+            simulated.tell(id, pod, (false, false));
         }
     }
 }
@@ -318,8 +319,9 @@ impl Runtime for Simulated {
                 let message = "it was ended before it had started".to_owned();
                 return Err((StartFailure::Create, message));
             }
+            let has_observer = self.0.habits.observer.is_some();
             let attempt = Attempt {
-                pod: pod.clone(),
+                pod: has_observer.then(|| pod.clone()),
                 started_ms,
                 stop: Duration::from_millis(number(&pod, STOP_MS).unwrap_or(0)),
                 end: watch::channel(None).0,
