@@ -46,8 +46,8 @@ images() {
         printf 'skip images: they need root and the tool images-deb\n'
         return
     fi
-    local port digest
-    port=$(free_port)
+    local port host_port digest
+    port=$(free_port) host_port=$(free_port)
     cat >"$scratch/registry.yaml" <<YAML
 version: 0.1
 storage: {filesystem: {rootdirectory: $scratch/registry}}
@@ -57,7 +57,8 @@ YAML
     started+=("$!")
     until_true "a registry" curl -sf -o "$scratch/v2" "http://127.0.0.1:$port/v2/"
     digest=$(python3 "$here/image.py" "$busybox" "127.0.0.1:$port" tour/box:1)
-    sed "s/REGISTRY/127.0.0.1:$port/" "$manifests/images.yaml" | k apply -f - >/dev/null
+    sed "s/REGISTRY/127.0.0.1:$port/; s/HOST_PORT/$host_port/" "$manifests/images.yaml" |
+        k apply -f - >/dev/null
     k wait --for=condition=Ready pod/box --timeout=30s >/dev/null
     expect "what the image says" "hello from web in /work, process 1" "$(k logs box)"
     expect_part "its digest" "127.0.0.1:$port/tour/box@$digest" \
@@ -76,7 +77,7 @@ YAML
         ".status.containerStatuses[0].state.waiting.reason"
     until_says "no name of an image" InvalidImageName field pod misnamed \
         ".status.containerStatuses[0].state.waiting.reason"
-    addresses
+    addresses "$host_port"
     k delete pod box other missing misnamed --wait=false >/dev/null
     until_says "it ends by the image's signal" "" k get pods -l app=images -o name
     k delete configmap images >/dev/null
@@ -88,7 +89,7 @@ YAML
 addresses() {
     local pods one other ip api forwarded
     k wait --for=condition=Available deployment/apart --timeout=30s >/dev/null
-    read -r one other < <(k get pods -l app=apart -o 'jsonpath={.items[*].metadata.name}')
+    read -r one other <<<"$(k get pods -l app=apart -o 'jsonpath={.items[*].metadata.name}')"
     ip=$(field pod "$other" .status.podIP)
     expect_like "an address of the network of pods" '^10\.244\.0\.[0-9]+$' "$ip"
     expect_part "the pod knows it" "$ip" "$(k exec "$other" -c box -- ip -4 addr show eth0)"
@@ -99,17 +100,18 @@ addresses() {
     expect_part "to a Service by its name: the other one" "$other" "$pods"
     api=$(k config view -o 'jsonpath={.clusters[0].cluster.server}')
     refused "what listens on the machine's own loopback" "refused" \
-        k exec "$one" -c box -- wget -qO- -T 5 "http://10.244.0.1:${api##*:}/healthz"
+        k exec "$one" -c box -- wget -qO- "http://10.244.0.1:${api##*:}/healthz"
     expect "between containers of a pod" "$one" \
         "$(k exec "$one" -c box -- wget -qO- http://127.0.0.1:8081/name)"
     refused "a pod's loopback from another one" "refused" \
-        k exec "$one" -c box -- wget -qO- -T 5 "http://$ip:8081/name"
+        k exec "$one" -c box -- wget -qO- "http://$ip:8081/name"
     forwarded=$(free_port)
     background forward port-forward "pod/$one" "$forwarded:8081"
     until_written forward "Forwarding from"
     expect "a forwarded port of its loopback" "$one" "$(curl -s "http://127.0.0.1:$forwarded/name")"
     kill "$pid"
-    k delete deployment/apart service/apart >/dev/null
-    until_says "pods with addresses end" "" k get pods -l app=apart -o name
+    until_says "a port of the machine" led curl -s "http://127.0.0.1:$1/name"
+    k delete deployment/apart service/apart pod/led >/dev/null
+    until_says "pods with addresses end" "" k get pods -l 'app in (apart,led)' -o name
     ok addresses
 }
