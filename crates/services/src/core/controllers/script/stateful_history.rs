@@ -359,11 +359,27 @@ impl History {
             (0..pods).rev().for_each(|pod| self.agent(pod));
             // Nodes that are gone are given up then.
             self.cluster.pass(61_000);
+            self.give_up();
             if before == self.cluster.now.revision && self.cluster.queue.is_empty() {
                 break;
             }
         }
         self.is_disturbed = !self.is_calm();
+    }
+
+    /// Pods of nodes that are gone have no agent; who looks after nodes deletes them.
+    fn give_up(&mut self) {
+        let at_once = Deletion {
+            grace_s: Some(0),
+            ..Deletion::default()
+        };
+        for pod in self.cluster.list(&PODS, None) {
+            let node = pod["spec"]["nodeName"].as_str();
+            if node.is_some_and(|node| self.cluster.get(&NODES, "", node).is_none()) {
+                let name = Name::of(&PODS, &pod);
+                self.cluster.delete(&name, &at_once).unwrap();
+            }
+        }
     }
 
     /// In the end all is as it is wanted, and stays so.

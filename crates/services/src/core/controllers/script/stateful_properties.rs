@@ -80,3 +80,22 @@ proptest! {
         history.finish();
     }
 }
+
+#[test]
+fn a_pod_that_has_to_be_where_it_was_outlives_its_node() {
+    let shape = Shape {
+        replicas: 2,
+        max_unavailable: 1,
+        min_ready_s: 0,
+        is_ordered: true,
+        has_claims: true,
+    };
+    let mut history = History::new(shape);
+    history.settle();
+    // The next pod is made for the node of the first one.
+    history.happen(&Happening::DeletePod(0));
+    history.settle();
+    history.happen(&Happening::Unready(0));
+    (0..2).for_each(|node| history.happen(&Happening::Node(node)));
+    history.finish();
+}
