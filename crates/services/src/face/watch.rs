@@ -5,6 +5,10 @@
 //! choose the object before or after it: one that is chosen no more is told as deleted. A client
 //! that does not read holds back its own stream only; what it misses it reads from storage, and
 //! if that is compacted it hears 410 and lists anew. One who has lost the right hears 403.
+//!
+//! Many objects may be written in one revision (bindings are). A client that was cut off between
+//! two of its events goes on from that revision, so events of a revision that has more than one
+//! come again for whoever goes on from there: rather twice than never.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -62,6 +66,9 @@ struct Watch<C: ControlApi> {
     watches: Option<C::Watches>,
     /// How far the client is told.
     revision: i64,
+    /// The revision from which the client goes on, of which it may have seen a part, until its
+    /// events were looked at.
+    resumed: Option<i64>,
     ready: VecDeque<Bytes>,
     until: clock::Instant,
     bookmark_at: clock::Instant,
@@ -84,6 +91,7 @@ pub(super) async fn begin<C: ControlApi>(
         initial: None,
         watches: None,
         revision: wanted.after.unwrap_or(0),
+        resumed: wanted.after.filter(|revision| *revision > 0),
         ready: VecDeque::new(),
         has_ended: false,
         store,
@@ -183,7 +191,7 @@ impl<C: ControlApi> Watch<C> {
         let create = pb::WatchCreateRequest {
             range_end: store::range_end(&prefix),
             key: prefix.into(),
-            start_revision: self.revision.saturating_add(1),
+            start_revision: self.resumed.unwrap_or(self.revision.saturating_add(1)),
             // Where all are shown, what was before a change does not matter.
             prev_kv: !self.wanted.selection.is_everything(),
             ..pb::WatchCreateRequest::default()
@@ -199,6 +207,11 @@ impl<C: ControlApi> Watch<C> {
     async fn hear(&mut self, news: pb::WatchResponse) -> Result<(), Failure> {
         if news.canceled {
             if news.compact_revision > 0 {
+                if self.resumed.take().is_some() {
+                    // What comes after it may be there all the same.
+                    self.watches = None;
+                    return Ok(());
+                }
                 let message = format!(
                     "too old resource version: {} ({})",
                     self.revision, news.compact_revision
@@ -214,7 +227,13 @@ impl<C: ControlApi> Watch<C> {
             let unlocked = self.store.unlock().await;
             unlocked.map_err(|error| store::failure(&error))?;
         }
-        for event in news.events {
+        let mut events = news.events;
+        if !events.is_empty()
+            && let Some(resumed) = self.resumed.take()
+        {
+            events = unseen(events, resumed);
+        }
+        for event in events {
             self.hear_event(event).await?;
         }
         if let Some(header) = news.header
@@ -287,6 +306,21 @@ impl<C: ControlApi> Watch<C> {
     }
 }
 
+/// The events that a client which goes on from a revision may not have seen. A revision's events
+/// come together.
+fn unseen(mut events: Vec<Event>, resumed: i64) -> Vec<Event> {
+    let is_of_it = |event: &Event| {
+        event
+            .kv
+            .as_ref()
+            .is_some_and(|kv| kv.mod_revision == resumed)
+    };
+    if events.iter().filter(|event| is_of_it(event)).count() == 1 {
+        events.retain(|event| !is_of_it(event));
+    }
+    events
+}
+
 /// An event, as it is sent.
 fn line(what: &str, object: &Value) -> Bytes {
     #[derive(Serialize)]
@@ -301,4 +335,32 @@ fn line(what: &str, object: &Value) -> Bytes {
     let mut line = serde_json::to_vec(&line).expect("JSON in memory can be written");
     line.push(b'\n');
     line.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use atoll_control::proto::mvccpb::KeyValue;
+
+    use super::*;
+
+    #[test]
+    fn a_revision_of_many_events_comes_again() {
+        let after = |resumed: i64, revisions: &[i64]| -> Vec<i64> {
+            let event = |mod_revision: &i64| Event {
+                kv: Some(KeyValue {
+                    mod_revision: *mod_revision,
+                    ..KeyValue::default()
+                }),
+                ..Event::default()
+            };
+            let events = revisions.iter().map(event).collect();
+            let unseen = unseen(events, resumed).into_iter();
+            unseen
+                .filter_map(|event| Some(event.kv?.mod_revision))
+                .collect()
+        };
+        assert_eq!(after(5, &[5, 6, 7]), [6, 7]);
+        assert_eq!(after(5, &[5, 5, 6]), [5, 5, 6]);
+        assert_eq!(after(5, &[6, 6]), [6, 6]);
+    }
 }
