@@ -162,6 +162,7 @@ if [[ $kind == atoll ]]; then
     server=$(realpath "$server")
     alone "kubectl 1.20" kubectl/tour.sh "$tools/kubectl-deb/usr/bin/kubectl" "$server"
     alone "kubectl 1.37" kubectl/tour.sh "$tools/kubectl-1.37/kubectl" "$server"
+    alone "Pods of two machines" kubectl/machines.sh "$tools/kubectl-1.37/kubectl" "$server"
     alone "Python, kubernetes" kubectl/python.sh "$tools/kubernetes-python/bin/python" "$server"
     alone "gunicorn's requests and h2spec" gateway/tour.sh "$server" "$tools/gunicorn-corpus" \
         "$tools/h2spec/h2spec"
