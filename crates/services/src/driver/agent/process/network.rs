@@ -50,7 +50,8 @@ pub(crate) struct NetworkSetup {
 /// The network of a node's pods.
 pub(super) struct Network {
     setup: NetworkSetup,
-    /// The address that was given last. Held while one is given.
+    /// The address that was given last. Held while a pod's network is made: two at once would
+    /// choose the same address, and make the same bridge.
     last: Mutex<Option<Ipv4Addr>>,
     /// What this machine can't do is told once.
     is_told: AtomicBool,
@@ -106,28 +107,12 @@ impl Network {
         uid: &str,
         range: Option<Ipv4Net>,
     ) -> Result<Ipv4Addr, String> {
+        let mut last = self.last.lock();
         let (range, network) = self.open(range)?;
-        let address = self.give(places, uid, range)?;
+        let address = give(places, uid, range, &mut last)?;
         find_again(&network, places, uid);
         let joined = network.join(&places.namespace(uid), uid, address);
         joined.map(|()| address).map_err(|error| error.to_string())
-    }
-
-    /// The address that a pod has, or a free one.
-    fn give(&self, places: &Places, uid: &str, range: Ipv4Net) -> Result<Ipv4Addr, String> {
-        let mut last = self.last.lock();
-        if let Some(has) = address(places, uid).filter(|address| range.contains(address)) {
-            return Ok(has);
-        }
-        let pods = places.pods();
-        let taken: BTreeSet<Ipv4Addr> =
-            pods.iter().filter_map(|uid| address(places, uid)).collect();
-        let free = core::choose(range, &taken, *last).ok_or_else(|| {
-            format!("all addresses of {range} are taken; delete pods of this node")
-        })?;
-        note(places, uid, free)?;
-        *last = Some(free);
-        Ok(free)
     }
 
     /// Takes a pod's network away, if it had one.
@@ -146,6 +131,7 @@ impl Network {
         ranges: &BTreeMap<Ipv4Net, Ipv4Addr>,
     ) -> Result<(), String> {
         let ranges: Vec<(Ipv4Net, Ipv4Addr)> = ranges.iter().map(|(to, via)| (*to, *via)).collect();
+        let _alone = self.last.lock();
         let (_, network) = self.open(own)?;
         let failed = network.route(&ranges).map_err(|it| it.to_string())?;
         match failed.first() {
@@ -153,6 +139,25 @@ impl Network {
             Some((range, error)) => Err(format!("{range}: {error}")),
         }
     }
+}
+
+/// The address that a pod has, or a free one, after the last one that was given.
+fn give(
+    places: &Places,
+    uid: &str,
+    range: Ipv4Net,
+    last: &mut Option<Ipv4Addr>,
+) -> Result<Ipv4Addr, String> {
+    if let Some(has) = address(places, uid).filter(|address| range.contains(address)) {
+        return Ok(has);
+    }
+    let pods = places.pods();
+    let taken: BTreeSet<Ipv4Addr> = pods.iter().filter_map(|uid| address(places, uid)).collect();
+    let free = core::choose(range, &taken, *last)
+        .ok_or_else(|| format!("all addresses of {range} are taken; delete pods of this node"))?;
+    note(places, uid, free)?;
+    *last = Some(free);
+    Ok(free)
 }
 
 /// Finds the network of a pod whose programs run already, also where a service manager has taken
@@ -241,8 +246,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let places = Places::new(folder.path().join("pods"));
         assert_eq!(address(&places, "u"), None);
-        let given = Ipv4Addr::new(10, 244, 1, 255);
+        let given = Ipv4Addr::new(10, 244, 1, 254);
         note(&places, "u", given).unwrap();
         assert_eq!(address(&places, "u"), Some(given));
+        let range = "10.244.1.0/24".parse().unwrap();
+        let mut last = None;
+        let mut give = |uid: &str| give(&places, uid, range, &mut last).unwrap();
+        assert_eq!(give("u"), given, "it keeps what it has");
+        let others = ["v", "w", "v"].map(&mut give);
+        assert_eq!(others.map(|it| it.octets()[3]), [2, 3, 2]);
     }
 }
