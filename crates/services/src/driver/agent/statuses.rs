@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(waiting.take(second, "u"), None);
         assert!(waiting.put("u", json!(4)).is_some());
     }
+
     #[test]
     fn what_has_started_is_not_waited_for_any_longer() {
         let mut waiting = Waiting::default();
