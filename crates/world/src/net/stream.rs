@@ -15,6 +15,10 @@ use tokio::{
 
 use crate::pki::{Facts, tls::PEER_ALPN};
 
+/// So few bytes in several pieces are copied into one: `writev` costs more than that beside
+/// `send`.
+const JOINED_BYTES_MAX: usize = 1024;
+
 /// A connection, with TLS or without.
 #[derive(Debug)]
 pub struct Stream {
@@ -82,6 +86,18 @@ impl Stream {
     }
 }
 
+/// Copies pieces one behind the other, if there is room for all; the sum of their bytes.
+fn join(pieces: &[io::IoSlice<'_>], joined: &mut [u8]) -> Option<usize> {
+    let mut end = 0;
+    for piece in pieces {
+        joined
+            .get_mut(end..end + piece.len())?
+            .copy_from_slice(piece);
+        end += piece.len();
+    }
+    Some(end)
+}
+
 macro_rules! delegate {
     ($self:ident, $io:ident => $call:expr) => {
         match &mut $self.get_mut().kind {
@@ -121,7 +137,18 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        delegate!(self, io => io.poll_write_vectored(cx, bufs))
+        let tcp = match &mut self.get_mut().kind {
+            Kind::Plain(tcp) => Pin::new(tcp),
+            Kind::Tls(tls) => return Pin::new(&mut **tls).poll_write_vectored(cx, bufs),
+        };
+        if let [one] = bufs {
+            return tcp.poll_write(cx, one);
+        }
+        let mut joined = [0; JOINED_BYTES_MAX];
+        match join(bufs, &mut joined) {
+            Some(bytes) => tcp.poll_write(cx, &joined[..bytes]),
+            None => tcp.poll_write_vectored(cx, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
