@@ -13,6 +13,7 @@ use self::{passwords::Passwords, stats::Stats, table::Table};
 use crate::api::SharedCounter;
 
 pub(crate) mod gateway;
+mod gather;
 mod guarded;
 mod health;
 mod http;

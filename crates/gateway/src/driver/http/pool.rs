@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::{Spawner, body::Outgoing, send::ConnectError};
 use crate::driver::{
     Shared, Start,
+    gather::Gather,
     idle::Idle,
     open::{Speaks, connect_to},
     state::{ClusterState, EndpointState},
@@ -108,7 +109,8 @@ impl Pool {
         self.idle.lock().len()
     }
 
-    fn open_shared(&self) -> Option<Http2> {
+    /// The connection of HTTP/2, if there is one.
+    pub(super) fn open_shared(&self) -> Option<Http2> {
         let shared = self.shared.lock();
         shared
             .as_ref()
@@ -147,7 +149,7 @@ pub(super) async fn connect_http1(
     Ok(sender)
 }
 
-/// The endpoint's connection of HTTP/2; opens it if there is none.
+/// Opens the endpoint's connection of HTTP/2, unless somebody else has just done it.
 ///
 /// # Errors
 /// The endpoint can't be reached, or the cluster has as many as it may have.
@@ -156,9 +158,6 @@ pub(super) async fn connect_http2(
     cluster: &ClusterState,
     shared: &Shared,
 ) -> Result<Http2, ConnectError> {
-    if let Some(sender) = endpoint.pool.open_shared() {
-        return Ok(sender);
-    }
     let limits = &cluster.config.limits;
     let waiting = cluster.load.pending.take(limits.pending_max);
     let _waiting = waiting.ok_or(ConnectError::Limited)?;
@@ -169,12 +168,13 @@ pub(super) async fn connect_http2(
     let permit = cluster.load.connections.take(limits.connections_max);
     let permit = permit.ok_or(ConnectError::Limited)?;
     let stream = connect_to(endpoint, cluster, Speaks::Http2, &[], shared).await?;
+    let idle = Idle::new(stream, silence_ms(cluster));
     let (sender, connection) = http2::Builder::new(Spawner)
         .timer(TokioTimer::new())
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-        .handshake(TokioIo::new(Idle::new(stream, silence_ms(cluster))))
+        .handshake(TokioIo::new(Gather::new(idle, true)))
         .await
         .map_err(ConnectError::Handshake)?;
     *endpoint.pool.shared.lock() = Some(sender.clone());
