@@ -82,7 +82,9 @@ impl Connection {
             return self.shared.stats.forbidden.add_one();
         }
         let stream = match &self.acceptor {
-            Some(acceptor) => match incoming.handshake(acceptor).await {
+            // In a box, like what a connection's task does for a moment only: it takes its room
+            // as long as the connection lasts.
+            Some(acceptor) => match Box::pin(incoming.handshake(acceptor)).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     self.shared.stats.handshake_failures.add_one();

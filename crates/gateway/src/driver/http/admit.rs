@@ -50,13 +50,13 @@ pub(super) async fn admit(
     }
     if let (Some(rate), Some(limiter)) = (&policy.rate, &target.limiter) {
         let key = rate_key(rate, client, head);
-        if !limiter.take(rate, key, &client.shared).await {
+        if !Box::pin(limiter.take(rate, key, &client.shared)).await {
             return Err(Refusal::Rate);
         }
     }
     let user = match &policy.auth {
         None => None,
-        Some(auth) => Some(identify(client, head, auth).await?),
+        Some(auth) => Some(Box::pin(identify(client, head, auth)).await?),
     };
     let length = head.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());

@@ -1,6 +1,10 @@
 //! One request to a cluster: an endpoint is picked and asked, and another one when that is
 //! safe. It is safe as long as nothing of the request went out; afterwards only if the method
 //! is idempotent (RFC 9110 section 9.2.2), there is no body, and no answer has begun.
+//!
+//! What few requests need (to connect, a second attempt beside the first) is in boxes: each
+//! request's future is as large as the largest thing that it may wait for, and is copied when
+//! its task is made.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,7 +17,7 @@ use hyper::{Method, Request, Response, body::Incoming, client::conn::TrySendErro
 use super::{
     body::{Fate, Outgoing, Watched},
     hedge::Attempts,
-    pool::{Http2, Lease, connect_http1, connect_http2},
+    pool::{Lease, connect_http1, connect_http2},
 };
 use crate::{
     core::{breaker::Permit, config::Backend},
@@ -134,7 +138,7 @@ impl Sending<'_> {
                 None => self.once(place, request, deadline).await.into(),
                 Some(second) => {
                     let hedged = self.hedged(place, [request, second], deadline, &tried);
-                    hedged.await
+                    Box::pin(hedged).await
                 }
             };
             tried.extend([ended.place].into_iter().chain(beside));
@@ -308,10 +312,13 @@ impl Sending<'_> {
             let is_kept = kept.is_some();
             let mut sender = match kept {
                 Some(sender) => sender,
-                None => match connect_http1(endpoint, self.cluster, self.shared).await {
-                    Ok(sender) => sender,
-                    Err(error) => return Err(Failure::NotSent(Box::new(request), error)),
-                },
+                None => {
+                    let connecting = connect_http1(endpoint, self.cluster, self.shared);
+                    match Box::pin(connecting).await {
+                        Ok(sender) => sender,
+                        Err(error) => return Err(Failure::NotSent(Box::new(request), error)),
+                    }
+                }
             };
             match sender.try_send_request(request).await {
                 Ok(response) => {
@@ -337,10 +344,15 @@ impl Sending<'_> {
     ) -> Result<(Response<Incoming>, Option<Lease>), Failure> {
         let mut is_kept = true;
         loop {
-            let connected = connect_http2(endpoint, self.cluster, self.shared).await;
-            let mut sender: Http2 = match connected {
-                Ok(sender) => sender,
-                Err(error) => return Err(Failure::NotSent(Box::new(request), error)),
+            let mut sender = match endpoint.pool.open_shared() {
+                Some(sender) => sender,
+                None => {
+                    let connecting = connect_http2(endpoint, self.cluster, self.shared);
+                    match Box::pin(connecting).await {
+                        Ok(sender) => sender,
+                        Err(error) => return Err(Failure::NotSent(Box::new(request), error)),
+                    }
+                }
             };
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, None)),
