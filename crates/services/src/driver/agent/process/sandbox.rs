@@ -93,7 +93,8 @@ pub(super) fn of(
     let mut sandbox = SandboxSpec::new(image.layers.clone(), folder);
     sandbox.host_name = host_name(pod);
     let address = match pod_network::has_own(pod) {
-        true => network::address(places, &id.uid),
+        // Without it the container would be in the machine's network.
+        true => Some(network::address(places, &id.uid).ok_or("the pod has no network yet")?),
         false => None,
     };
     sandbox.network = address.map(|_| places.namespace(&id.uid));
