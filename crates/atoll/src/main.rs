@@ -7,6 +7,7 @@ mod context;
 mod demo;
 mod error;
 mod init;
+mod kube;
 mod logging;
 mod node;
 mod output;

@@ -166,16 +166,12 @@ impl Progress {
 
     /// So many bytes of so many are done.
     pub(crate) fn show(&mut self, done: u64, total: u64) {
-        let percent = (done.saturating_mul(100)).checked_div(total).unwrap_or(100);
-        let (done, all) = (bytes_for_people(done), bytes_for_people(total));
-        self.say(&format!("{done} of {all} ({percent} %)"));
+        self.say(&share_for_people(done, total));
     }
 
     /// So many bytes of so many have been sent somewhere.
     pub(crate) fn show_to(&mut self, to: &str, done: u64, total: u64) {
-        let percent = (done.saturating_mul(100)).checked_div(total).unwrap_or(100);
-        let (done, all) = (bytes_for_people(done), bytes_for_people(total));
-        self.say(&format!("{to}: {done} of {all} ({percent} %)"));
+        self.say(&format!("{to}: {}", share_for_people(done, total)));
     }
 
     /// So far it is, in words.
@@ -192,6 +188,12 @@ impl Progress {
             let _ = writeln!(io::stderr());
         }
     }
+}
+
+fn share_for_people(done: u64, total: u64) -> String {
+    let percent = (done.saturating_mul(100)).checked_div(total).unwrap_or(100);
+    let (done, all) = (bytes_for_people(done), bytes_for_people(total));
+    format!("{done} of {all} ({percent} %)")
 }
 
 /// A number of bytes for people.

@@ -19,7 +19,7 @@ use super::{
     show::Screen,
     web,
 };
-use crate::{error::CliError, output::View};
+use crate::{error::CliError, kube::is_true, output::View};
 
 const NAME: &str = "demo-web";
 const PODS: &str = "/api/v1/namespaces/default/pods?labelSelector=app%3Ddemo-web";
@@ -186,14 +186,6 @@ async fn ready_nodes(api: &Api) -> Vec<String> {
 
 fn takes_pods(node: &Value) -> bool {
     is_true(node, "Ready") && node["spec"]["taints"].is_null()
-}
-
-fn is_true(object: &Value, condition: &str) -> bool {
-    let conditions = object["status"]["conditions"].as_array();
-    conditions.is_some_and(|all| {
-        let mut all = all.iter();
-        all.any(|it| it["type"] == condition && it["status"] == "True")
-    })
 }
 
 fn deployment(program: &str) -> Value {

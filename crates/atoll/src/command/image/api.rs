@@ -1,42 +1,26 @@
 //! The Kubernetes listener of a node, as far as images need it.
 
-use std::{sync::Arc, time::Duration};
-
 use atoll_services::driver::images::Listed;
-use atoll_world::{
-    net,
-    pki::{self, certificates_from_pem},
-    task,
-};
 use axum::{
-    body::{self, Body},
-    http::{Method, Request, StatusCode, Uri},
+    body::Body,
+    http::{Method, StatusCode},
 };
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::Deserialize;
 use serde_json::Value;
 use tonic::Status;
 
-use crate::{command::kubeconfig::Access, error::CliError, node::pki_failed};
+use crate::{
+    command::kubeconfig::Access,
+    error::CliError,
+    kube::{self, Kube},
+};
 
-/// How long a connection may take to come about.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How often a silent connection is asked whether it still stands, and how long that may take:
-/// unpacking a large image takes minutes in which nothing is said.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// The longest answer, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Labels of Nodes: which node of the cluster it is, and that it is none.
 const NODE_ID: &str = "atoll.dev/node-id";
 const SIMULATED: &str = "atoll.dev/simulated";
 
 /// A connection to the API of one node, which leads on to others.
-pub(super) struct Api {
-    sender: SendRequest<Body>,
-    server: Uri,
-}
+pub(super) struct Api(Kube);
 
 /// Why a node did not do what it was asked.
 #[derive(Debug)]
@@ -77,34 +61,7 @@ struct Images {
 impl Api {
     /// Connects.
     pub(super) async fn connect(access: &Access) -> Result<Api, CliError> {
-        let unreachable = |why: String| CliError::Unreachable {
-            tried: vec![(access.server.clone(), why)],
-        };
-        let server: Uri = access.server.parse().map_err(|_| {
-            let what = format!("{:?} is no URL", access.server);
-            CliError::usage(what, "Give it as https://HOST:PORT.")
-        })?;
-        let host = server.host().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let address = format!("{host}:{}", server.port_u16().unwrap_or(kubeconfig_port()));
-        let roots = certificates_from_pem("the root certificate", &access.roots_pem);
-        let roots = roots.map_err(pki_failed)?;
-        let tls = pki::tls::client_config(&roots, Some(&access.identity), &[b"h2"]);
-        let tls = Arc::clone(&tls.map_err(pki_failed)?);
-        let stream = net::connect_tls(&address, bare, tls, CONNECT_MAX).await;
-        let stream = stream.map_err(|error| unreachable(error.to_string()))?;
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
-        let shaken = builder.handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = shaken.map_err(|error| unreachable(error.to_string()))?;
-        task::spawn(async move {
-            // Whoever waits for an answer is told.
-            let _ = connection.await;
-        });
-        Ok(Api { sender, server })
+        Kube::connect(access).await.map(Api)
     }
 
     /// All Nodes but simulated ones, in order.
@@ -144,41 +101,12 @@ impl Api {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Body) -> Result<Value, Refusal> {
-        let broken = |why: String| CliError::OutcomeUnknown {
-            endpoint: self.server.to_string(),
-            why,
-        };
-        let authority = self.server.authority().map_or("", |it| it.as_str());
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("https://{authority}{path}"))
-            .body(body)
-            .map_err(|error| CliError::failed(error.to_string(), ""))?;
-        let answer = self.sender.clone().send_request(request).await;
-        let answer = answer.map_err(|error| broken(innermost(&error)))?;
-        let status = answer.status();
-        let bytes = body::to_bytes(Body::new(answer.into_body()), ANSWER_BYTES_MAX).await;
-        let bytes = bytes.map_err(|error| broken(error.to_string()))?;
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let (status, value) = self.0.ask(method, path, None, body).await?;
         match status.is_success() {
             true => Ok(value),
             false => Err(refusal(status, &value)),
         }
     }
-}
-
-/// Where the API is if nobody says otherwise.
-fn kubeconfig_port() -> u16 {
-    crate::command::kubeconfig::PORT
-}
-
-/// What lies below the error of a connection; it often is the archive that can't be read.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 fn refusal(status: StatusCode, told: &Value) -> Refusal {
@@ -217,33 +145,19 @@ fn node(node: &Value) -> Option<Node> {
     if labels[NODE_ID].is_null() || !labels[SIMULATED].is_null() {
         return None;
     }
-    let conditions = node["status"]["conditions"].as_array();
-    let is_ready = conditions.into_iter().flatten();
-    let mut is_ready = is_ready.filter(|it| it["type"] == "Ready");
     Some(Node {
         name: node["metadata"]["name"].as_str()?.to_owned(),
-        is_ready: is_ready.any(|it| it["status"] == "True"),
+        is_ready: kube::is_true(node, "Ready"),
     })
 }
 
 fn path(node: &str, name: Option<&str>) -> String {
-    let mut path = format!("/atoll/v1/images?node={}", quoted(node));
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("node", node);
     if let Some(name) = name {
-        path.push_str("&name=");
-        path.push_str(&quoted(name));
+        query.append_pair("name", name);
     }
-    path
-}
-
-/// A text as a part of a query (RFC 3986, section 2.1).
-fn quoted(text: &str) -> String {
-    let quote = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            char::from(byte).to_string()
-        }
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(quote).collect()
+    format!("/atoll/v1/images?{}", query.finish())
 }
 
 #[cfg(test)]
