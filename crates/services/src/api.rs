@@ -13,7 +13,6 @@ use crate::core::{
     streams::{Forward, FromContainer, ToContainer, options::ExecOptions},
     usage::{PodUsage, Usage},
 };
-use crate::driver::images::Piece;
 
 /// What somebody wants to read of what a container wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,6 +96,15 @@ pub trait Sessions: Send + Sync + 'static {
 
     /// Forwards connections to ports of a pod.
     fn forward(&self, pod: Running) -> Opening<Forward, Forward>;
+}
+
+/// A piece of an archive that is handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// What comes next.
+    Bytes(Bytes),
+    /// It is whole.
+    End,
 }
 
 /// What is asked of a node's images.

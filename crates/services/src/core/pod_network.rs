@@ -61,8 +61,7 @@ impl Default for PodNetwork {
 
 /// Whether a pod has an address of its own.
 pub fn has_own(pod: &Value) -> bool {
-    let has_image = |container| image::of_container(container).is_some();
-    pod["spec"]["hostNetwork"] != true && object::containers(pod).any(has_image)
+    pod["spec"]["hostNetwork"] != true && image::is_in(pod)
 }
 
 /// The range of a Node; none if it has none yet.
@@ -70,13 +69,8 @@ pub fn range(node: &Value) -> Option<Ipv4Net> {
     node["spec"]["podCIDR"].as_str()?.parse().ok()
 }
 
-/// The address of a node itself in its range: that of the others' way out.
-pub fn gateway(range: Ipv4Net) -> Option<Ipv4Addr> {
-    range.hosts().next()
-}
-
 /// A free address of a range: the next one after `last` that nobody has, so that an address is not
-/// another pod's soon after it was one's.
+/// another pod's soon after it was one's. The first one is the node's own.
 pub fn choose(
     range: Ipv4Net,
     taken: &BTreeSet<Ipv4Addr>,
@@ -90,18 +84,13 @@ pub fn choose(
 }
 
 /// Where the ranges of other machines' Nodes are reached: by the address of their machine. Nodes of
-/// this machine are reached without.
+/// the machine of this node's `own` are reached without.
 pub fn routes<'a>(
     nodes: impl IntoIterator<Item = &'a Value>,
-    own: &str,
+    own: &Value,
 ) -> BTreeMap<Ipv4Net, Ipv4Addr> {
-    let host = |node: &Value| object::label(node, "kubernetes.io/hostname").map(str::to_owned);
-    let nodes: Vec<&Value> = nodes.into_iter().collect();
-    let Some(here) = nodes.iter().find(|node| object::name(node) == own) else {
-        return BTreeMap::new();
-    };
-    let here = host(here);
-    let others = nodes.into_iter().filter(|node| host(node) != here);
+    let host = |node| object::label(node, "kubernetes.io/hostname");
+    let others = nodes.into_iter().filter(|node| host(node) != host(own));
     others
         .filter_map(|node| {
             let addresses = object::items(&node["status"]["addresses"]);
@@ -170,7 +159,6 @@ mod tests {
     fn addresses_go_round_before_they_come_again() {
         let range = net("10.1.2.0/29");
         let mut taken = BTreeSet::new();
-        assert_eq!(gateway(range), Some(address("10.1.2.1")));
         assert_eq!(choose(range, &taken, None), Some(address("10.1.2.2")));
         taken.insert(address("10.1.2.3"));
         let after = |taken: &_, last| choose(range, taken, Some(address(last)));
@@ -201,12 +189,8 @@ mod tests {
             node("e", "four", "10.244.4.0/24", "127.0.0.1"),
             node("f", "five", "10.244.5.0/24", "::1"),
         ];
-        let routes = routes(&nodes, "a");
+        let routes = routes(&nodes, &nodes[0]);
         let wanted = [(net("10.244.2.0/24"), address("192.168.0.2"))];
         assert_eq!(routes.into_iter().collect::<Vec<_>>(), wanted);
-        assert!(
-            super::routes(&nodes, "z").is_empty(),
-            "it is not known yet which machine this is"
-        );
     }
 }

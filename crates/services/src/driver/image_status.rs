@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
 use atoll_world::{clock, task};
 use serde_json::Value;
 
 use super::{
-    agent::{NODE_ID, registration::SIMULATED},
+    agent::registration::OwnNode,
     images::Shelf,
     mirror::Mirror,
     objects::{Objects, Writer},
 };
 use crate::core::{
-    controllers::world::View as _,
     image::report,
     kinds::{self, Subresource},
     object::{self, Name},
@@ -28,7 +26,7 @@ pub(super) fn follow<C: ControlApi>(
     shelf: Shelf,
     mirror: Mirror,
     objects: Objects<C>,
-    node: NodeId,
+    node: OwnNode,
 ) {
     task::spawn(async move {
         loop {
@@ -40,18 +38,18 @@ pub(super) fn follow<C: ControlApi>(
                     continue;
                 }
             };
-            tell(&images, &mirror, &objects, node).await;
+            tell(&images, &mirror, &objects, &node).await;
         }
     });
 }
 
-async fn tell<C: ControlApi>(images: &Value, mirror: &Mirror, objects: &Objects<C>, node: NodeId) {
-    let id = node.to_string();
-    let nodes = mirror.look().list(&kinds::NODES, None);
-    let is_own = |node: &Value| {
-        object::label(node, NODE_ID) == Some(&id) && object::label(node, SIMULATED).is_none()
-    };
-    let Some(own) = nodes.iter().find(|node| is_own(node)) else {
+async fn tell<C: ControlApi>(
+    images: &Value,
+    mirror: &Mirror,
+    objects: &Objects<C>,
+    node: &OwnNode,
+) {
+    let Some(own) = node.find(&mirror.look()) else {
         return;
     };
     let has_none = images.as_array().is_some_and(Vec::is_empty);
@@ -62,7 +60,7 @@ async fn tell<C: ControlApi>(images: &Value, mirror: &Mirror, objects: &Objects<
     let name = Name {
         kind: &kinds::NODES,
         namespace: String::new(),
-        name: object::name(own).to_owned(),
+        name: object::name(&own).to_owned(),
     };
     let change = |old: &Value| {
         let mut new = old.clone();

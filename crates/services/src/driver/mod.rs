@@ -45,6 +45,7 @@ use self::{
     agent::{
         Machine,
         process::{Around, NetworkSetup, Process, Resolver},
+        registration::OwnNode,
         runtime::Runtime,
     },
     events::Events,
@@ -267,13 +268,8 @@ fn start_with<C: ControlApi, R: Runtime>(
         agent::start(mirror.clone(), executor.clone(), heart(), nodes);
         runtime
     });
-    let traffic = traffic::follow(
-        mirror.clone(),
-        (
-            setup.node,
-            agent::registration::names(&setup.name, setup.node),
-        ),
-    );
+    let own = OwnNode::new(&setup.name, setup.node);
+    let traffic = traffic::follow(mirror.clone(), own.clone());
     if let Some(settings) = setup.dns {
         dns::start(mirror.clone(), settings);
     }
@@ -291,7 +287,7 @@ fn start_with<C: ControlApi, R: Runtime>(
     .start();
     let sessions = streams::Everywhere::new(runtime.clone(), mirror.clone(), peers.clone(), node);
     if let Some(shelf) = shelf.clone() {
-        image_status::follow(shelf, mirror.clone(), objects.clone(), node);
+        image_status::follow(shelf, mirror.clone(), objects.clone(), own);
     }
     let shelves = shelves::Everywhere::new(shelf, mirror.clone(), peers.clone(), node);
     let logs = Everywhere::new(runtime, mirror, peers.clone(), node);

@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 
 use super::{
     agent::registration::SIMULATED,
-    images::{ImageError, Piece, Shelf, ShelfError},
+    images::{ImageError, Shelf, ShelfError},
     mirror::Mirror,
     pipes::{self, Opens, Pipes},
     streams::{Frame, frame, read, written},
 };
 use crate::{
-    api::{Ends, ImageCall, ImageShelves, Opening},
+    api::{Ends, ImageCall, ImageShelves, Opening, Piece},
     core::{
         controllers::world::View as _,
         kinds, object,

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use atoll_base::id::NodeId;
 use atoll_world::task;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
-    agent::NODE_ID,
+    agent::registration::OwnNode,
     mirror::{Changed, Mirror, Standing},
 };
 use crate::{
@@ -17,8 +16,8 @@ use crate::{
     core::{controllers::world::View as _, kinds, object, ports},
 };
 
-/// Begins to follow, for the node of that id, whose Node may be called by one of these names.
-pub(super) fn follow(mirror: Mirror, node: (NodeId, [String; 2])) -> watch::Receiver<Arc<Traffic>> {
+/// Begins to follow, for the node of this Node.
+pub(super) fn follow(mirror: Mirror, node: OwnNode) -> watch::Receiver<Arc<Traffic>> {
     let (sender, receiver) = watch::channel(Arc::default());
     task::spawn(async move {
         let mut news = mirror.news();
@@ -50,19 +49,10 @@ fn is_news(changed: &Changed) -> bool {
 }
 
 /// Tells what there is; where the mirror stood then.
-fn tell(
-    mirror: &Mirror,
-    (id, names): &(NodeId, [String; 2]),
-    sender: &watch::Sender<Arc<Traffic>>,
-) -> Standing {
+fn tell(mirror: &Mirror, node: &OwnNode, sender: &watch::Sender<Arc<Traffic>>) -> Standing {
     let look = mirror.look();
-    let id = id.to_string();
-    let is_own = |name: &&String| {
-        let node = look.get(&kinds::NODES, "", name);
-        node.is_some_and(|node| object::label(&node, NODE_ID) == Some(&id))
-    };
-    let own = names.iter().filter(is_own);
-    let pods = own.flat_map(|name| look.on_node(name));
+    let own = node.find(&look);
+    let pods = own.iter().flat_map(|node| look.on_node(object::name(node)));
     let traffic = Traffic {
         services: look.list(&kinds::SERVICES, None),
         slices: look.list(&kinds::ENDPOINT_SLICES, None),

@@ -25,12 +25,11 @@ use super::{
     route::Resource,
 };
 use crate::{
-    api::{Ends, ImageCall},
+    api::{Ends, ImageCall, Piece},
     core::{
         kinds,
         status::{Failure, Reason},
     },
-    driver::images::Piece,
 };
 
 /// Bodies are handed on in pieces of so many bytes at most.

@@ -24,6 +24,8 @@ pub mod platform;
 pub mod reference;
 pub mod report;
 
+use super::object;
+
 pub use config::Config;
 pub use credentials::{Keyring, Login};
 pub use digest::{Digest, Hasher};
@@ -78,6 +80,11 @@ pub enum DocumentError {
 pub fn of_container(container: &serde_json::Value) -> Option<&str> {
     let image = container["image"].as_str().unwrap_or_default();
     (!matches!(image, "" | "host")).then_some(image)
+}
+
+/// Whether a container of a pod has an image.
+pub fn is_in(pod: &serde_json::Value) -> bool {
+    object::containers(pod).any(|container| of_container(container).is_some())
 }
 
 /// Reads JSON of a bounded length.

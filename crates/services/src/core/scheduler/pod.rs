@@ -13,13 +13,12 @@ use super::{
 use crate::core::{
     image, kinds,
     object::{self, Name},
+    ports,
     time::parse_rfc3339,
 };
 
 /// Whose pods these are.
 const SCHEDULER: &str = "default-scheduler";
-/// A pod that has it bears that others on its machine have its ports.
-const FREE_PORTS: &str = "atoll.dev/free-ports";
 /// Which framework a pod is a task of; it counts for the framework's share.
 pub const FRAMEWORK: &str = "atoll.dev/framework";
 /// All addresses of a machine.
@@ -206,7 +205,7 @@ fn has_ended(object: &Value) -> bool {
 fn ports(object: &Value) -> BTreeSet<Port> {
     let spec = &object["spec"];
     let list = |field: &str| spec[field].as_array().into_iter().flatten();
-    let bears_others = object::annotation(object, FREE_PORTS) == Some("true");
+    let bears_others = object::annotation(object, ports::FREE) == Some("true");
     let sidecars = list("initContainers").filter(|it| it["restartPolicy"] == "Always");
     let mut ports = BTreeSet::new();
     for container in list("containers").chain(sidecars) {
@@ -296,7 +295,7 @@ mod tests {
         // Who bears others' ports still has the host ports that it asks for.
         for (port, expected) in [(port, vec![]), (udp, vec!["10.0.0.1/UDP/53"])] {
             let mut free = pod("", port);
-            free["metadata"] = json!({"annotations": {FREE_PORTS: "true"}});
+            free["metadata"] = json!({"annotations": {ports::FREE: "true"}});
             assert_eq!(of(free), expected);
         }
     }

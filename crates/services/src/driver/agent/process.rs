@@ -340,16 +340,9 @@ impl Inner {
     }
 
     fn cleanup(&self, uid: &str) -> Result<(), String> {
-        for container in self.places.containers(uid) {
-            for number in self.places.numbers(uid, &container) {
-                let id = AttemptId {
-                    uid: uid.to_owned(),
-                    container: container.clone(),
-                    number,
-                };
-                let removed = workload::remove(&self.places.attempt(&id));
-                removed.map_err(|error| error.to_string())?;
-            }
+        for id in self.places.attempts_of(uid) {
+            let removed = workload::remove(&self.places.attempt(&id));
+            removed.map_err(|error| error.to_string())?;
         }
         self.network.leave(&self.places, uid)?;
         tree::remove(&self.places.pod(uid)).map_err(|error| error.to_string())

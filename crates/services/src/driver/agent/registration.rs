@@ -2,7 +2,7 @@
 //!
 //! Its name is the one it is called by, if no other node has that; else one with its id behind.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
@@ -23,7 +23,7 @@ use crate::{
         time::format_rfc3339,
     },
     driver::{
-        mirror::Mirror,
+        mirror::{Look, Mirror},
         objects::{Objects, Writer},
     },
 };
@@ -250,8 +250,34 @@ fn node_name(name: &str) -> Name {
 
 /// What a Node is called: as its node would like it to be, or, if another node has that name, with
 /// the node's id behind.
-pub(crate) fn names(wanted: &str, id: NodeId) -> [String; 2] {
+fn names(wanted: &str, id: NodeId) -> [String; 2] {
     [wanted.to_owned(), format!("{wanted}-{id}")]
+}
+
+/// How the Node of a node of the cluster is found again.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnNode {
+    id: String,
+    names: [String; 2],
+}
+
+impl OwnNode {
+    /// That of the node of that id, which would like to be called so.
+    pub(crate) fn new(wanted: &str, id: NodeId) -> OwnNode {
+        OwnNode {
+            id: id.to_string(),
+            names: names(wanted, id),
+        }
+    }
+
+    /// The Node; none if it is not there yet.
+    pub(crate) fn find(&self, look: &Look<'_>) -> Option<Arc<Value>> {
+        let mut nodes = self
+            .names
+            .iter()
+            .filter_map(|name| look.get(&kinds::NODES, "", name));
+        nodes.find(|node| object::label(node, NODE_ID) == Some(&self.id))
+    }
 }
 
 /// Makes or finds this node's Node; this machine, with the name that it has.

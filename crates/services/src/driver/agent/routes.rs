@@ -1,12 +1,13 @@
 //! How pods of other machines' nodes are reached: kept as Nodes come, go and move.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use atoll_world::clock;
+use ipnet::Ipv4Net;
 
 use super::runtime::Runtime;
 use crate::{
-    core::{controllers::world::View as _, kinds, object, pod_network},
+    core::{controllers::world::View as _, kinds, pod_network},
     driver::mirror::Mirror,
 };
 
@@ -24,11 +25,7 @@ pub(super) async fn keep<R: Runtime>(mirror: Mirror, name: String, runtime: R) {
     let mut kept_at = clock::now();
     let mut told = String::new();
     loop {
-        let nodes = mirror.look().list(&kinds::NODES, None);
-        let nodes = || nodes.iter().map(|node| &**node);
-        let own = nodes().find(|node| object::name(node) == name);
-        let own = own.and_then(pod_network::range);
-        let wanted = (own, pod_network::routes(nodes(), &name));
+        let wanted = wanted(&mirror, &name);
         let is_needed = !(wanted.1.is_empty() && kept.1.is_empty());
         let is_due = kept != wanted || kept_at.elapsed() >= CHECK_INTERVAL;
         if is_needed && is_due {
@@ -46,4 +43,18 @@ pub(super) async fn keep<R: Runtime>(mirror: Mirror, name: String, runtime: R) {
         }
         clock::sleep(INTERVAL).await;
     }
+}
+
+/// The node's own range, and those of other machines' nodes; nothing as long as it has no Node.
+fn wanted(mirror: &Mirror, name: &str) -> (Option<Ipv4Net>, BTreeMap<Ipv4Net, Ipv4Addr>) {
+    let (own, nodes) = {
+        let look = mirror.look();
+        let own = look.get(&kinds::NODES, "", name);
+        (own, look.list(&kinds::NODES, None))
+    };
+    let Some(own) = own else {
+        return (None, BTreeMap::new());
+    };
+    let nodes = nodes.iter().map(|node| &**node);
+    (pod_network::range(&own), pod_network::routes(nodes, &own))
 }

@@ -78,8 +78,7 @@ fn let_pass(pod: &Value, path: &Path) -> Result<(), TreeError> {
 
 /// A folder for a pod to write to. Users of images are others than the node's.
 fn make_folder(pod: &Value, path: &Path) -> Result<(), TreeError> {
-    let has_image = |container| image::of_container(container).is_some();
-    match object::containers(pod).any(has_image) {
+    match image::is_in(pod) {
         true => tree::make_shared_folder(path),
         false => tree::make_folder(path, 0o755),
     }

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use super::{ImageError, Images, Shelf, ShelfError, UsedImages, store::Store};
 use crate::core::image::{
-    Config, Digest,
+    Digest,
     collection::{Collection, DiskRoom, HIGH_PERCENT, Sight},
 };
 
@@ -171,7 +171,7 @@ fn sights(
     let manifests: BTreeSet<Digest> = kept.iter().map(|kept| kept.manifest).collect();
     let sight = |manifest: Digest| {
         let mut names = kept.iter().filter(|kept| kept.manifest == manifest);
-        let config = Config::read(&store.document(&store.manifest(&manifest)?.config.digest)?)?;
+        let config = store.config(&store.manifest(&manifest)?)?;
         Ok(Sight {
             manifest,
             is_used: held.contains(&manifest) || used.contains(&store.stack(&config.diff_ids)),
@@ -235,7 +235,7 @@ fn needed(store: &Store, held: &BTreeSet<Digest>) -> Result<Needed, ImageError> 
     manifests.extend(held);
     for digest in manifests {
         let manifest = store.manifest(&digest)?;
-        let config = Config::read(&store.document(&manifest.config.digest)?)?;
+        let config = store.config(&manifest)?;
         needed.blobs.extend([digest, manifest.config.digest]);
         needed.layers.extend(config.diff_ids);
     }

@@ -48,7 +48,7 @@ use self::{
 };
 pub use self::{
     error::ImageError,
-    shelf::{Listed, Piece, ShelfError},
+    shelf::{Listed, ShelfError},
 };
 use crate::core::image::{
     Config, Digest, ImageFailure, Keyring, Login, Manifest, Platform, PullPolicy, Reference,
@@ -255,7 +255,7 @@ impl Inner {
             return Ok(None);
         };
         let manifest = self.store.manifest(&kept.manifest)?;
-        let config = Config::read(&self.store.document(&manifest.config.digest)?)?;
+        let config = self.store.config(&manifest)?;
         if !config.diff_ids.iter().all(|it| self.store.has_layer(it)) {
             return Ok(None);
         }

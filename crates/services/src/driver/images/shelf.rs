@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{ImageError, Images, store::Store};
-use crate::core::image::{Config, Digest, report::Known};
+use crate::{
+    api::Piece,
+    core::image::{Digest, report::Known},
+};
 
 /// How long nothing may come of an archive: others wait for the store meanwhile.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -28,15 +31,6 @@ const LISTED_MAX: usize = 2_000;
 
 /// The folders of images that containers were started with, each image's as a list. It blocks.
 pub(crate) type UsedImages = Arc<dyn Fn() -> Result<BTreeSet<Vec<PathBuf>>, String> + Send + Sync>;
-
-/// A piece of an archive that is handed over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// What comes next.
-    Bytes(Bytes),
-    /// It is whole.
-    End,
-}
 
 /// An image, as it is told of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,8 +153,7 @@ impl Shelf {
 
 /// The folders of an image; none if it can't be told.
 fn stack(store: &Store, manifest: &Digest) -> Option<Vec<PathBuf>> {
-    let manifest = store.manifest(manifest).ok()?;
-    let config = Config::read(&store.document(&manifest.config.digest).ok()?).ok()?;
+    let config = store.config(&store.manifest(manifest).ok()?).ok()?;
     Some(store.stack(&config.diff_ids))
 }
 

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{ImageError, index::Index};
 use crate::core::image::{
-    DOCUMENT_BYTES_MAX, Descriptor, Digest, Document, DocumentError, Hasher, Manifest,
+    Config, DOCUMENT_BYTES_MAX, Descriptor, Digest, Document, DocumentError, Hasher, Manifest,
 };
 
 /// Only this node's user may reach into it: programs in layers may run as root.
@@ -180,6 +180,14 @@ impl Store {
             Document::Manifest(manifest) => Ok(manifest),
             Document::Index(_) => Err(ImageError::Missing(*digest)),
         }
+    }
+
+    /// The config that a manifest names.
+    ///
+    /// # Errors
+    /// It is not there, or can't be read.
+    pub(super) fn config(&self, manifest: &Manifest) -> Result<Config, ImageError> {
+        Ok(Config::read(&self.document(&manifest.config.digest)?)?)
     }
 
     /// Removes a blob. No error if it is not there.

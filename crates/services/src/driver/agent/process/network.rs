@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use super::places::Places;
 use crate::{
-    core::{agent::AttemptId, object, pod_network as core, ports},
+    core::{object, pod_network as core, ports},
     driver::agent::runtime::PrepareFailure,
 };
 
@@ -163,20 +163,11 @@ fn give(
 /// Finds the network of a pod whose programs run already, also where a service manager has taken
 /// the mounts of the node's last start away.
 fn find_again(network: &PodNetwork, places: &Places, uid: &str) {
-    for container in places.containers(uid) {
-        let Some(number) = places.numbers(uid, &container).pop() else {
-            continue;
-        };
-        let uid = uid.to_owned();
-        let id = AttemptId {
-            uid,
-            container,
-            number,
-        };
+    for id in places.latest_of(uid) {
         let Ok(State::Running(running)) = workload::look(&places.attempt(&id)) else {
             continue;
         };
-        match network.find_again(&places.namespace(&id.uid), running.pid) {
+        match network.find_again(&places.namespace(uid), running.pid) {
             Ok(true) => return,
             // A program of the machine, beside those of images.
             Ok(false) => {}

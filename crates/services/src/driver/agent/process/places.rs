@@ -78,38 +78,38 @@ impl Places {
 
     /// The last attempt of each container.
     pub(super) fn latest(&self) -> Vec<AttemptId> {
-        let mut latest = Vec::new();
-        for uid in self.pods() {
-            for container in self.containers(&uid) {
-                if let Some(number) = self.numbers(&uid, &container).pop() {
-                    let uid = uid.clone();
-                    latest.push(AttemptId {
-                        uid,
-                        container,
-                        number,
-                    });
-                }
-            }
-        }
-        latest
+        let pods = self.pods().into_iter();
+        pods.flat_map(|uid| self.latest_of(&uid)).collect()
     }
 
     /// All attempts that are there.
     pub(super) fn attempts(&self) -> Vec<AttemptId> {
-        let mut attempts = Vec::new();
-        for uid in self.pods() {
-            for container in self.containers(&uid) {
-                for number in self.numbers(&uid, &container) {
-                    let (uid, container) = (uid.clone(), container.clone());
-                    attempts.push(AttemptId {
-                        uid,
-                        container,
-                        number,
-                    });
-                }
-            }
-        }
-        attempts
+        let pods = self.pods().into_iter();
+        pods.flat_map(|uid| self.attempts_of(&uid)).collect()
+    }
+
+    /// The last attempt of each container of a pod.
+    pub(super) fn latest_of(&self, uid: &str) -> Vec<AttemptId> {
+        let containers = self.containers(uid).into_iter();
+        let latest = containers.filter_map(|name| self.attempts_in(uid, name).pop());
+        latest.collect()
+    }
+
+    /// All attempts of a pod.
+    pub(super) fn attempts_of(&self, uid: &str) -> Vec<AttemptId> {
+        let containers = self.containers(uid).into_iter();
+        let attempts = containers.flat_map(|name| self.attempts_in(uid, name));
+        attempts.collect()
+    }
+
+    fn attempts_in(&self, uid: &str, container: String) -> Vec<AttemptId> {
+        let numbers = self.numbers(uid, &container).into_iter();
+        let attempt = |number| AttemptId {
+            uid: uid.to_owned(),
+            container: container.clone(),
+            number,
+        };
+        numbers.map(attempt).collect()
     }
 
     /// Every pod that has a folder.

@@ -6,6 +6,7 @@ use super::{
     build::{Blobs, Tar, layer, named},
     *,
 };
+use crate::api::Piece;
 
 /// So many bytes are handed over at a time.
 const PIECE_BYTES: usize = 1_000;
