@@ -165,11 +165,11 @@ fn free(key: &str) -> Change {
 /// The keys that stand for what an object has.
 fn reserved(kind: &'static Kind, object: &Value) -> BTreeSet<String> {
     if kind == &kinds::NODES {
-        return ranges::reserved(object).into_iter().collect();
-    }
-    match kind == &kinds::SERVICES {
-        true => reserved_by_service(object),
-        false => BTreeSet::new(),
+        ranges::reserved(object).into_iter().collect()
+    } else if kind == &kinds::SERVICES {
+        reserved_by_service(object)
+    } else {
+        BTreeSet::new()
     }
 }
 
