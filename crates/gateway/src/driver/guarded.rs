@@ -14,14 +14,14 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use atoll_world::clock::{self, Sleep};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stats::Stats;
+use super::{gather::Gather, stats::Stats};
 use crate::core::{
     config::ListenerLimits,
     strict::{Inspector, Phase, Refusal, Upgrade},
@@ -99,6 +99,7 @@ pub(crate) struct Guarded<I> {
     timer: Pin<Box<Sleep>>,
     has_moved: bool,
     stall: Option<Pin<Box<Sleep>>>,
+    gather: Gather,
 }
 
 /// What the parser still gets to read.
@@ -135,6 +136,7 @@ impl<I> Guarded<I> {
             timer: Box::pin(clock::sleep(Duration::from_millis(limits.head_ms))),
             has_moved: false,
             stall: None,
+            gather: Gather::new(is_http2),
         }
     }
 
@@ -265,6 +267,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.gather.poll(context, bytes.len()));
         let written = Pin::new(&mut this.io).poll_write(context, bytes);
         this.sent(context, written)
     }
@@ -272,6 +275,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.io).poll_flush(context);
+        let flushed = this.gather.flushed(flushed);
         this.sent(context, flushed)
     }
 
@@ -287,6 +291,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        ready!(this.gather.poll(context, bytes));
         let written = Pin::new(&mut this.io).poll_write_vectored(context, slices);
         this.sent(context, written)
     }

@@ -7,12 +7,14 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use atoll_world::clock::{self, Sleep};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::gather::Gather;
 
 /// A connection with a limit to its silence.
 #[derive(Debug)]
@@ -21,17 +23,20 @@ pub(crate) struct Idle<I> {
     limit: Duration,
     timer: Pin<Box<Sleep>>,
     has_moved: bool,
+    gather: Gather,
 }
 
 impl<I> Idle<I> {
-    /// The connection, silent for not longer than about `limit_ms`.
-    pub(crate) fn new(io: I, limit_ms: u64) -> Self {
+    /// The connection, silent for not longer than about `limit_ms`. `is_shared`: it carries
+    /// several requests at a time.
+    pub(crate) fn new(io: I, limit_ms: u64, is_shared: bool) -> Self {
         let limit = Duration::from_millis(limit_ms);
         Idle {
             io,
             limit,
             timer: Box::pin(clock::sleep(limit)),
             has_moved: false,
+            gather: Gather::new(is_shared),
         }
     }
 
@@ -73,6 +78,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Idle<I> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.gather.poll(context, bytes.len()));
         let written = Pin::new(&mut this.io).poll_write(context, bytes);
         if written.is_pending() {
             return this.poll_silence(context).map(Err);
@@ -81,7 +87,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Idle<I> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(context)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(context);
+        this.gather.flushed(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -94,6 +102,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Idle<I> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        ready!(this.gather.poll(context, bytes));
         let written = Pin::new(&mut this.io).poll_write_vectored(context, slices);
         if written.is_pending() {
             return this.poll_silence(context).map(Err);

@@ -108,7 +108,7 @@ pub(crate) async fn serve(
         return Err(TcpError::Limited);
     };
     let (endpoint, _open) = connect(&cluster, ends, shared).await?;
-    let mut endpoint = Idle::new(endpoint, cluster.config.timeouts.idle_ms);
+    let mut endpoint = Idle::new(endpoint, cluster.config.timeouts.idle_ms, false);
     tokio::select! {
         copied = copy_bidirectional(&mut client, &mut endpoint) => {
             copied.map(|_| ()).map_err(TcpError::Broke)

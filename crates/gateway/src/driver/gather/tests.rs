@@ -1,13 +1,21 @@
-use std::future::poll_fn;
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
 
 use futures_util::{FutureExt, task::noop_waker};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::*;
+use crate::driver::idle::Idle;
+
+const SILENCE_MS: u64 = 60_000;
 
 /// Remembers each write.
-#[derive(Default)]
-struct Writes(Vec<Vec<u8>>);
+#[derive(Clone, Default)]
+struct Writes(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl AsyncRead for Writes {
     fn poll_read(
@@ -25,7 +33,7 @@ impl AsyncWrite for Writes {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().0.push(bytes.to_vec());
+        self.0.lock().unwrap().push(bytes.to_vec());
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -38,36 +46,37 @@ impl AsyncWrite for Writes {
     }
 }
 
-fn is_written(io: &mut Gather<Writes>, bytes: &[u8]) -> bool {
+fn is_written(io: &mut Idle<Writes>, bytes: &[u8]) -> bool {
     let waker = noop_waker();
     let mut context = Context::from_waker(&waker);
     Pin::new(io).poll_write(&mut context, bytes).is_ready()
 }
 
-#[test]
-fn a_shared_connection_waits_once_before_each_flush() {
-    let mut io = Gather::new(Writes::default(), true);
+#[tokio::test]
+async fn a_shared_connection_waits_once_before_each_flush() {
+    let writes = Writes::default();
+    let mut io = Idle::new(writes.clone(), SILENCE_MS, true);
     for _ in 0..2 {
         assert!(!is_written(&mut io, b"one"));
         assert!(is_written(&mut io, b"one and two"));
         assert!(is_written(&mut io, b"the rest of it"));
         io.flush().now_or_never().unwrap().unwrap();
     }
-    assert_eq!(io.io.0[0], b"one and two");
+    assert_eq!(writes.0.lock().unwrap()[0], b"one and two");
 }
 
-#[test]
-fn much_and_what_is_alone_goes_at_once() {
-    let mut shared = Gather::new(Writes::default(), true);
+#[tokio::test]
+async fn much_and_what_is_alone_goes_at_once() {
+    let mut shared = Idle::new(Writes::default(), SILENCE_MS, true);
     assert!(is_written(&mut shared, &[0; LARGE_BYTES]));
-    let mut own = Gather::new(Writes::default(), false);
+    let mut own = Idle::new(Writes::default(), SILENCE_MS, false);
     assert!(is_written(&mut own, b"one"));
 }
 
 #[tokio::test]
 async fn whoever_is_ready_comes_first() {
-    let order = std::sync::Mutex::new(Vec::new());
-    let mut io = Gather::new(Writes::default(), true);
+    let order = Mutex::new(Vec::new());
+    let mut io = Idle::new(Writes::default(), SILENCE_MS, true);
     let writing = async {
         io.write_all(b"all").await.unwrap();
         order.lock().unwrap().push("the connection");

@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use super::{Spawner, body::Outgoing, send::ConnectError};
 use crate::driver::{
     Shared, Start,
-    gather::Gather,
     idle::Idle,
     open::{Speaks, connect_to},
     state::{ClusterState, EndpointState},
@@ -137,7 +136,7 @@ pub(super) async fn connect_http1(
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(ANSWER_HEAD_BYTES_MAX)
         .max_headers(ANSWER_FIELDS_MAX)
-        .handshake(TokioIo::new(Idle::new(stream, silence_ms(cluster))))
+        .handshake(TokioIo::new(Idle::new(stream, silence_ms(cluster), false)))
         .await
         .map_err(ConnectError::Handshake)?;
     drop(task::spawn(async move {
@@ -168,13 +167,13 @@ pub(super) async fn connect_http2(
     let permit = cluster.load.connections.take(limits.connections_max);
     let permit = permit.ok_or(ConnectError::Limited)?;
     let stream = connect_to(endpoint, cluster, Speaks::Http2, &[], shared).await?;
-    let idle = Idle::new(stream, silence_ms(cluster));
+    let idle = Idle::new(stream, silence_ms(cluster), true);
     let (sender, connection) = http2::Builder::new(Spawner)
         .timer(TokioTimer::new())
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-        .handshake(TokioIo::new(Gather::new(idle, true)))
+        .handshake(TokioIo::new(idle))
         .await
         .map_err(ConnectError::Handshake)?;
     *endpoint.pool.shared.lock() = Some(sender.clone());

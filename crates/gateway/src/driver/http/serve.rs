@@ -16,7 +16,6 @@ use crate::{
     core::{config::ListenerLimits, fields},
     driver::{
         Shared, Stage,
-        gather::Gather,
         guarded::{Gate, Guarded},
         reached,
     },
@@ -90,8 +89,7 @@ pub(crate) async fn serve(
         async move { Ok::<_, Infallible>(forward::answer(&client, request).await) }
     });
     let is_http2 = stream.alpn() == Some(b"h2");
-    let guarded = Guarded::new(stream, gate, limits, stats, is_http2);
-    let io = TokioIo::new(Gather::new(guarded, is_http2));
+    let io = TokioIo::new(Guarded::new(stream, gate, limits, stats, is_http2));
     let mut drain = stages.clone();
     let mut serving = pin!(builder.serve_connection_with_upgrades(io, service));
     let served = tokio::select! {
