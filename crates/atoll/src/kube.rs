@@ -1,6 +1,6 @@
 //! A client of the Kubernetes API of one node, let in as `atoll kubeconfig` lets kubectl in.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use atoll_world::{
     net,
@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::Value;
 
 use crate::{
+    client::reason,
     command::kubeconfig::{self, Access},
     error::CliError,
     node::pki_failed,
@@ -58,7 +59,7 @@ impl Kube {
         let roots = certificates_from_pem("the root certificate", &access.roots_pem);
         let roots = roots.map_err(pki_failed)?;
         let tls = pki::tls::client_config(&roots, Some(&access.identity), &[b"h2"]);
-        let tls = Arc::clone(&tls.map_err(pki_failed)?);
+        let tls = tls.map_err(pki_failed)?;
         let stream = net::connect_tls(&address, bare, tls, CONNECT_MAX).await;
         let stream = stream.map_err(|error| unreachable(error.to_string()))?;
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -102,21 +103,13 @@ impl Kube {
             request.headers_mut().insert(CONTENT_TYPE, content_type);
         }
         let answer = self.sender.clone().send_request(request).await;
-        let answer = answer.map_err(|error| broken(innermost(&error)))?;
+        // It often is the body that can't be read.
+        let answer = answer.map_err(|error| broken(reason(&error)))?;
         let status = answer.status();
         let bytes = body::to_bytes(Body::new(answer.into_body()), ANSWER_BYTES_MAX).await;
         let bytes = bytes.map_err(|error| broken(error.to_string()))?;
         Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
     }
-}
-
-/// What lies below the error of a connection; it often is the body that can't be read.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 /// Whether a condition of an object is true.

@@ -142,7 +142,7 @@ pub(super) fn broken(status: &Status) -> bool {
 }
 
 /// The innermost cause, which is the one that tells something.
-pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -22,9 +22,9 @@ use atoll_control::proto::etcdserverpb as pb;
 use tokio::sync::{Mutex, OnceCell};
 use tonic::{Code, Response, Status, transport::Channel};
 
-use self::connection::{open, reason};
+use self::connection::open;
 pub(crate) use self::{
-    connection::Connection,
+    connection::{Connection, reason},
     options::{Login, Options},
 };
 use crate::{error::CliError, password::Secret};
