@@ -84,11 +84,14 @@ pub fn choose(
 }
 
 /// Where the ranges of other machines' Nodes are reached: by the address of their machine. Nodes of
-/// the machine of this node's `own` are reached without.
+/// the machine of this node's `own` are reached without; nothing is known as long as it has none.
 pub fn routes<'a>(
     nodes: impl IntoIterator<Item = &'a Value>,
-    own: &Value,
+    own: Option<&Value>,
 ) -> BTreeMap<Ipv4Net, Ipv4Addr> {
+    let Some(own) = own else {
+        return BTreeMap::new();
+    };
     let host = |node| object::label(node, "kubernetes.io/hostname");
     let others = nodes.into_iter().filter(|node| host(node) != host(own));
     others
@@ -189,8 +192,12 @@ mod tests {
             node("e", "four", "10.244.4.0/24", "127.0.0.1"),
             node("f", "five", "10.244.5.0/24", "::1"),
         ];
-        let routes = routes(&nodes, &nodes[0]);
+        let routes = routes(&nodes, Some(&nodes[0]));
         let wanted = [(net("10.244.2.0/24"), address("192.168.0.2"))];
         assert_eq!(routes.into_iter().collect::<Vec<_>>(), wanted);
+        assert!(
+            super::routes(&nodes, None).is_empty(),
+            "it is not known yet which machine this is"
+        );
     }
 }

@@ -45,16 +45,17 @@ pub(super) async fn keep<R: Runtime>(mirror: Mirror, name: String, runtime: R) {
     }
 }
 
-/// The node's own range, and those of other machines' nodes; nothing as long as it has no Node.
+/// The node's own range, and the ways to those of other machines' nodes.
 fn wanted(mirror: &Mirror, name: &str) -> (Option<Ipv4Net>, BTreeMap<Ipv4Net, Ipv4Addr>) {
     let (own, nodes) = {
         let look = mirror.look();
         let own = look.get(&kinds::NODES, "", name);
         (own, look.list(&kinds::NODES, None))
     };
-    let Some(own) = own else {
-        return (None, BTreeMap::new());
-    };
+    let own = own.as_deref();
     let nodes = nodes.iter().map(|node| &**node);
-    (pod_network::range(&own), pod_network::routes(nodes, &own))
+    (
+        own.and_then(pod_network::range),
+        pod_network::routes(nodes, own),
+    )
 }
