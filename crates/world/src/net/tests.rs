@@ -56,6 +56,23 @@ async fn plain_connections_carry_bytes() {
 }
 
 #[tokio::test]
+async fn pieces_arrive_one_behind_the_other_be_they_few_bytes_or_many() {
+    let listener = listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_address().to_string();
+    let (ours, theirs) = tokio::join!(connect(&address, LIMIT), listener.accept());
+    let (mut ours, mut theirs) = (ours.unwrap(), theirs.plain());
+    for body_bytes in [0, 1, 1_000, 1_019, 1_020, 2_000] {
+        let body: Vec<u8> = (0..body_bytes).map(|at| at as u8).collect();
+        let slices = [b"head" as &[u8], b"", &body].map(io::IoSlice::new);
+        let sent = ours.write_vectored(&slices).await.unwrap();
+        assert_eq!(sent, 4 + body_bytes);
+        let mut came = vec![0; sent];
+        theirs.read_exact(&mut came).await.unwrap();
+        assert_eq!(came, [b"head", &body[..]].concat());
+    }
+}
+
+#[tokio::test]
 async fn what_stands_in_front_of_tls_is_read_first() {
     let authority = Authority::create().unwrap();
     let names = ["127.0.0.1".to_owned()];
