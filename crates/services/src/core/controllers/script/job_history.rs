@@ -11,13 +11,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    cluster::{Cluster, job, set_exit},
+    cluster::{Cluster, Snapshot, job, set_exit},
     flights::Flights,
 };
 use crate::core::{
     controllers::{
         pods,
-        world::{Step, View},
+        world::{Plan, Step, View},
     },
     kinds::{JOBS, PODS},
     lifecycle::Deletion,
@@ -95,7 +95,7 @@ struct History {
     cluster: Cluster,
     flights: Flights,
     shape: Shape,
-    /// The uids that the status has ever named on their way into a number.
+    /// The uids that were ever [`listed`].
     named: BTreeMap<String, &'static str>,
     /// How pods ended that wait to be counted.
     ended: BTreeMap<String, Value>,
@@ -127,7 +127,9 @@ impl History {
     fn happen(&mut self, happening: &Happening) {
         match *happening {
             Happening::Plan(task, lag) => {
-                self.flights.plan(&mut self.cluster, task, lag);
+                if let Some((_, view, plan)) = self.flights.plan(&mut self.cluster, task, lag) {
+                    self.check_plan(&view, &plan);
+                }
             }
             Happening::Do(flight) => {
                 if let Some((_, step)) = self.flights.step(&mut self.cluster, flight) {
@@ -190,6 +192,25 @@ impl History {
         }
     }
 
+    /// No failure that is to be ignored is put down. A pod that still ran when its Job failed has
+    /// failed with it, whatever its end is by the time that the plan is carried out.
+    fn check_plan(&self, view: &Snapshot, plan: &Plan) {
+        let job = view.get(&JOBS, "default", "sum");
+        let before = job.as_deref().map(|job| listed(job, "failed"));
+        let before = before.unwrap_or_default();
+        for step in &plan.steps {
+            let Step::UpdateStatus { object, .. } = step else {
+                continue;
+            };
+            let after = listed(object, "failed");
+            for pod in view.list(&PODS, None) {
+                let uid = object::uid(&pod);
+                let is_new = after.contains(uid) && !before.contains(uid);
+                assert!(!is_new || !self.is_ignored(&pod), "not a failure: {pod}");
+            }
+        }
+    }
+
     /// What the planner did keeps the bounds.
     fn check(&mut self, step: &Step) {
         let Step::Create { kind, .. } = step else {
@@ -221,8 +242,7 @@ impl History {
         let job = self.job();
         let status = &job["status"];
         for field in ["succeeded", "failed"] {
-            let listed = object::items(&status["uncountedTerminatedPods"][field]);
-            let listed: BTreeSet<&str> = listed.filter_map(Value::as_str).collect();
+            let listed = listed(&job, field);
             for uid in &listed {
                 let before = self.named.insert((*uid).to_owned(), field);
                 assert!(
@@ -312,9 +332,7 @@ impl History {
                 ("Succeeded", Some(index)) if !self.named.contains_key(uid) => {
                     assert!(done.contains(index), "{index} is not noted: {status}");
                 }
-                (_, _) if self.is_ignored(pod) => {
-                    assert!(!self.named.contains_key(uid), "{uid} was to be ignored");
-                }
+                (_, _) if self.is_ignored(pod) => {}
                 _ => assert!(
                     self.named.contains_key(uid),
                     "{uid} is not counted: {status}"
@@ -327,6 +345,12 @@ impl History {
         let code = &pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"];
         *code == 7 && self.shape.replaces_ended_only && self.shape.action == Some("Ignore")
     }
+}
+
+/// The uids that the status names on their way into a number.
+fn listed<'a>(job: &'a Value, field: &str) -> BTreeSet<&'a str> {
+    let uids = object::items(&job["status"]["uncountedTerminatedPods"][field]);
+    uids.filter_map(Value::as_str).collect()
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
