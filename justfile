@@ -60,8 +60,9 @@ bench-scheduler *arguments:
     "${CARGO_TARGET_DIR:-target}/release/bench" scheduler \
         --atoll "${CARGO_TARGET_DIR:-target}/release/atoll" {{ arguments }}
 
-# What takes long: so many seeds of each simulation, mistakes made on purpose, then kills of a leader with gaps and losses told.
-soak seeds="10000" kills="200":
+# What takes long: random tests drawn anew so many times, so many seeds of each simulation, mistakes made on purpose, then kills of a leader with gaps and losses told.
+soak seeds="10000" kills="200" draws="100":
+    for draw in $(seq {{ draws }}); do cargo test --quiet --workspace --lib || exit 1; done
     cargo run --release --package atoll-sim -- --seeds {{ seeds }} --shrink
     cargo run --release --package atoll-sim -- --partition --seeds {{ seeds }} --shrink
     cargo run --release --package atoll-sim -- --partition --planted
