@@ -9,6 +9,7 @@
 //! between its turns.
 
 mod amounts;
+mod budgets;
 mod filter;
 mod hash;
 mod message;
@@ -45,6 +46,7 @@ pub use self::{
     snapshot::Snapshot,
 };
 use self::{
+    budgets::Budgets,
     nominations::Nominations,
     offers::Offers,
     pod::{Key, Pod},
@@ -114,6 +116,7 @@ pub struct Scheduler {
     snapshot: Snapshot,
     queue: Queue,
     nominations: Nominations,
+    budgets: Budgets,
     /// Pods that were given a node, by uid, until their objects say so; and how often they had
     /// been tried in vain.
     assumed: BTreeMap<String, u32>,
@@ -151,6 +154,10 @@ impl Scheduler {
                 self.news.room |= is_news;
                 self.news.company |= is_news;
             }
+            ("policy", "PodDisruptionBudget") => {
+                let object = new.map(|object| &**object);
+                self.budgets.changed(&name.namespace, &name.name, object);
+            }
             ("", "Pod") => {
                 let key = Key {
                     namespace: name.namespace.clone(),
@@ -167,7 +174,12 @@ impl Scheduler {
 
     /// Looks at everything anew: after the first look, or when changes were missed.
     pub fn resync(&mut self, view: &dyn View) {
-        for kind in [&kinds::NAMESPACES, &kinds::NODES, &kinds::PODS] {
+        for kind in [
+            &kinds::NAMESPACES,
+            &kinds::NODES,
+            &kinds::DISRUPTION_BUDGETS,
+            &kinds::PODS,
+        ] {
             let objects = view.list(kind, None);
             let name = |object: &Value| Name::of(kind, object);
             let there: BTreeSet<(String, String)> = objects
@@ -211,6 +223,7 @@ impl Scheduler {
                 .map(|name| apart(name))
                 .collect(),
             "Node" => self.snapshot.names().map(|(name, _)| apart(name)).collect(),
+            "PodDisruptionBudget" => self.budgets.keys().map(|key| both(&key)).collect(),
             _ => self
                 .snapshot
                 .keys()

@@ -189,7 +189,7 @@ impl Pod {
     }
 }
 
-fn labels_of(object: &Value) -> Option<&Map<String, Value>> {
+pub(super) fn labels_of(object: &Value) -> Option<&Map<String, Value>> {
     object["metadata"]["labels"].as_object()
 }
 

@@ -2,12 +2,12 @@
 //! Of each node that may help, the fewest and least important pods are found whose going makes
 //! room; of these nodes, the one that loses least is taken.
 //!
-//! Invariant: the snapshot is as it was before. Budgets of disruption are not looked at yet: they
-//! would come first in [`Loss`], and first among those that are spared in [`victims`].
+//! Invariant: the snapshot is as it was before.
 
 use std::{cmp::Reverse, sync::Arc};
 
 use super::{
+    budgets::Budgets,
     filter::{Change, Cycle, Refusal},
     hash,
     message::{NO_VICTIMS, NOT_HELPFUL, Reasons},
@@ -28,12 +28,21 @@ pub(super) struct Preemption {
     pub(super) victims: Vec<Arc<Pod>>,
 }
 
+/// Who goes from a node.
+struct Victims {
+    /// The most important first.
+    pods: Vec<Arc<Pod>>,
+    /// How many of them go against their budgets.
+    against_budgets: usize,
+}
+
 /// What going costs, compared in this order: less is better.
-type Loss = (i32, i64, usize, Reverse<u64>);
+type Loss = (usize, i32, i64, usize, Reverse<u64>);
 
 /// Finds it, or says why it does not help. `refusals` is of all nodes.
 pub(super) fn preempt(
     snapshot: &mut Snapshot,
+    budgets: &Budgets,
     cycle: &mut Cycle,
     refusals: &[(Slot, Refusal)],
 ) -> Result<Preemption, Reasons> {
@@ -53,15 +62,16 @@ pub(super) fn preempt(
     };
     let mut found: Vec<(Loss, Reverse<u64>, Preemption)> = Vec::new();
     for slot in slots[start..].iter().chain(&slots[..start]) {
-        match victims(snapshot, cycle, *slot) {
-            Ok(victims) if victims.is_empty() => {}
+        match victims(snapshot, budgets, cycle, *slot) {
+            Ok(victims) if victims.pods.is_empty() => {}
             Ok(victims) => {
                 let tie = hash::mix(pod_hash, snapshot.node(*slot).hash);
+                let loss = loss(&victims);
                 let preemption = Preemption {
                     slot: *slot,
-                    victims,
+                    victims: victims.pods,
                 };
-                found.push((loss(&preemption.victims), Reverse(tie), preemption));
+                found.push((loss, Reverse(tie), preemption));
             }
             Err(refusal) => refusal
                 .reasons
@@ -76,30 +86,41 @@ pub(super) fn preempt(
     best.map(|(.., preemption)| preemption).ok_or(reasons)
 }
 
-/// The highest priority among them, the sum of all, how many they are, and since when the oldest
-/// of the highest priority runs.
-fn loss(victims: &[Arc<Pod>]) -> Loss {
-    let highest = victims
+/// How many go against their budgets, the highest priority among them, the sum of all, how many
+/// they are, and since when the oldest of the highest priority runs.
+fn loss(victims: &Victims) -> Loss {
+    let Victims {
+        pods,
+        against_budgets,
+    } = victims;
+    let highest = pods
         .iter()
         .map(|pod| pod.priority)
         .max()
         .unwrap_or(i32::MIN);
     // Shifted, so that one more is never a gain.
-    let sum = victims
+    let sum = pods
         .iter()
         .map(|pod| i64::from(pod.priority) - i64::from(i32::MIN) + 1)
         .sum();
-    let of_highest = victims.iter().filter(|pod| pod.priority == highest);
+    let of_highest = pods.iter().filter(|pod| pod.priority == highest);
     let oldest_ms = of_highest.map(|pod| pod.started_ms).min().unwrap_or(0);
-    (highest, sum, victims.len(), Reverse(oldest_ms))
+    (
+        *against_budgets,
+        highest,
+        sum,
+        pods.len(),
+        Reverse(oldest_ms),
+    )
 }
 
 /// Who has to go from a node; the refusal if it does not help that all go that may.
 fn victims(
     snapshot: &mut Snapshot,
+    budgets: &Budgets,
     cycle: &mut Cycle,
     slot: Slot,
-) -> Result<Vec<Arc<Pod>>, Refusal> {
+) -> Result<Victims, Refusal> {
     let priority = cycle.pod.priority;
     let node = snapshot.node(slot);
     let lower = node.pods.iter().filter(|pod| pod.priority < priority);
@@ -118,18 +139,30 @@ fn victims(
         }
         return Err(refusal);
     }
+    // Those that a budget wants to keep are spared first.
+    let (kept, others) = budgets.part(lower);
     let mut victims = Vec::new();
-    for pod in lower {
-        comes(snapshot, cycle, &pod, slot);
-        if !cycle.passes(snapshot, slot) {
-            goes(snapshot, cycle, &pod, slot);
-            victims.push(pod);
+    let mut spare = |pods: Vec<Arc<Pod>>| {
+        let before = victims.len();
+        for pod in pods {
+            comes(snapshot, cycle, &pod, slot);
+            if !cycle.passes(snapshot, slot) {
+                goes(snapshot, cycle, &pod, slot);
+                victims.push(pod);
+            }
         }
-    }
+        victims.len() - before
+    };
+    let against_budgets = spare(kept);
+    spare(others);
     for pod in &victims {
         comes(snapshot, cycle, pod, slot);
     }
-    Ok(victims)
+    victims.sort_by_cached_key(importance);
+    Ok(Victims {
+        pods: victims,
+        against_budgets,
+    })
 }
 
 fn goes(snapshot: &mut Snapshot, cycle: &mut Cycle, pod: &Arc<Pod>, slot: Slot) {

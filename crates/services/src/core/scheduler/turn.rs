@@ -157,7 +157,7 @@ impl Scheduler {
         }
         let nodes = self.snapshot.node_count();
         let failed = match self.snapshot.has_lower(pod.priority) {
-            true => preempt::preempt(&mut self.snapshot, cycle, refusals),
+            true => preempt::preempt(&mut self.snapshot, &self.budgets, cycle, refusals),
             false => {
                 let mut reasons = Reasons::default();
                 for (_, refusal) in refusals {

@@ -100,6 +100,87 @@ fn as_few_and_as_unimportant_as_possible_go() {
     }
 }
 
+/// A budget of the pods with this name, of which so many may go.
+fn budget(app: &str, allowed: i64) -> Value {
+    json!({
+        "metadata": {"name": app, "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"app": app}}},
+        "status": {"disruptionsAllowed": allowed},
+    })
+}
+
+#[test]
+fn those_go_last_whom_a_budget_wants_to_keep() {
+    type Pods<'a> = &'a [(&'a str, i32, &'a str, &'a str)];
+    // Name, priority, CPU and budget of the pods of two nodes; who goes for one core, four cores.
+    let table: [(Pods<'_>, Pods<'_>, &str, &str); 5] = [
+        // Of one node the others go first, however important.
+        (
+            &[("x", 1, "2", "kept"), ("y", 2, "2", "")],
+            &[],
+            "y on n1",
+            "y x on n1",
+        ),
+        // Of several nodes the one where the fewest go against their budgets.
+        (
+            &[("x", 1, "4", "kept")],
+            &[("y", 2, "4", "")],
+            "y on n2",
+            "y on n2",
+        ),
+        (
+            &[("x", 1, "2", "kept"), ("y", 1, "2", "kept")],
+            &[("z", 2, "4", "kept")],
+            "y on n1",
+            "z on n2",
+        ),
+        // What a budget allows is for the most important.
+        (
+            &[
+                ("x", 3, "1", ""),
+                ("y", 2, "1", "one"),
+                ("z", 1, "2", "one"),
+            ],
+            &[],
+            "y on n1",
+            "x y z on n1",
+        ),
+        // One that nobody keeps any more goes as before.
+        (
+            &[("x", 1, "2", "gone"), ("y", 2, "2", "")],
+            &[],
+            "x on n1",
+            "y x on n1",
+        ),
+    ];
+    for (one, two, of_one, of_all) in table {
+        for (cpu, expected) in [("1", of_one), ("4", of_all)] {
+            let mut town = Town::of_nodes(&["n1", "n2"]);
+            if two.is_empty() {
+                town.gone("Node", "n2");
+            }
+            for (app, allowed) in [("kept", 0), ("one", 1), ("gone", 0)] {
+                town.set("PodDisruptionBudget", budget(app, allowed));
+            }
+            for (pods, node) in [(one, "n1"), (two, "n2")] {
+                for (name, priority, cpu, app) in pods {
+                    let pod = rated(name, *priority, cpu);
+                    town.placed(labelled(pod, json!({"app": app})), node);
+                }
+            }
+            // A new leader knows the same, and forgets what is gone.
+            town.objects.retain(|(_, _, name), _| name != "gone");
+            let mut scheduler = std::mem::take(&mut town.scheduler);
+            scheduler.resync(&town);
+            town.scheduler = scheduler;
+            town.pod(rated("a", 9, cpu));
+            let told = town.turn();
+            let expected = format!("a preempts {expected}");
+            assert!(told[0].starts_with(&expected), "{told:?}, not {expected}");
+        }
+    }
+}
+
 #[test]
 fn of_equals_those_go_that_run_for_the_shortest_time() {
     for (first, second, expected) in [("01", "02", "n2"), ("02", "01", "n1")] {

@@ -68,10 +68,25 @@ pub(super) fn merge(into: &mut Value, more: Value) {
 }
 
 fn kind(name: &str) -> &'static Kind {
-    [&kinds::NODES, &kinds::PODS, &kinds::NAMESPACES]
-        .into_iter()
+    let kinds = [
+        &kinds::NODES,
+        &kinds::PODS,
+        &kinds::NAMESPACES,
+        &kinds::DISRUPTION_BUDGETS,
+    ];
+    let mut kinds = kinds.into_iter();
+    kinds
         .find(|kind| kind.kind == name)
         .expect("a kind of these tests")
+}
+
+/// Where an object of a kind is, if it is not said.
+fn namespace_of(of: &str) -> &'static str {
+    if kind(of).is_namespaced {
+        "default"
+    } else {
+        ""
+    }
 }
 
 impl Town {
@@ -117,10 +132,9 @@ impl Town {
     }
 
     pub(super) fn gone(&mut self, of: &'static str, name: &str) {
-        let namespace = if of == "Pod" { "default" } else { "" };
         let name = Name {
             kind: kind(of),
-            namespace: namespace.to_owned(),
+            namespace: namespace_of(of).to_owned(),
             name: name.to_owned(),
         };
         self.scheduler.changed(&name, None);
@@ -128,8 +142,7 @@ impl Town {
     }
 
     pub(super) fn edit(&mut self, of: &'static str, name: &str, edit: impl FnOnce(&mut Value)) {
-        let namespace = if of == "Pod" { "default" } else { "" };
-        let object = &self.objects[&(of, namespace.to_owned(), name.to_owned())];
+        let object = &self.objects[&(of, namespace_of(of).to_owned(), name.to_owned())];
         let mut object = (**object).clone();
         edit(&mut object);
         self.set(of, object);
