@@ -1,11 +1,12 @@
 //! Objects in the control plane: each is the value of one key, as JSON, and its resourceVersion
 //! is that key's `mod_revision`. Nothing is written but by compare and swap.
 //!
-//! A key is `/atoll/objects/GROUP/RESOURCE/NAMESPACE/NAME`, with `core` for the core's group and
-//! no namespace where the kind has none. A value carries its version as every object does: in
-//! its `apiVersion`. Rights on objects are rights on these keys. Secrets are sealed as a whole
-//! ([`atoll_control::driver::vault`]): here alone they are opened.
+//! A value carries its version as every object does: in its `apiVersion`. Rights on objects are
+//! rights on their keys. Secrets are sealed as a whole ([`atoll_control::driver::vault`]): here
+//! alone they are opened.
 
+mod encoding;
+mod keys;
 mod recent;
 
 use std::sync::Arc;
@@ -29,78 +30,21 @@ use atoll_control::{
     },
 };
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use self::recent::Recent;
+pub(crate) use self::{
+    encoding::{encode, encode_marked, with_revision},
+    keys::{PREFIX, key, key_after, name_in, prefix, range_end},
+};
+use self::{
+    encoding::{read, unreadable},
+    recent::Recent,
+};
 use crate::core::{
     kinds::{self, Kind},
-    object::{self, Name},
+    object::Name,
     status::{Failure, Reason},
 };
-
-/// Where objects lie.
-pub(crate) const PREFIX: &str = "/atoll/objects/";
-
-/// How large an object may be as JSON, in bytes; what Kubernetes' etcd takes.
-pub(crate) const OBJECT_BYTES_MAX: usize = 1_500_000;
-
-/// How deep an object may be nested: less than what is read (serde_json: 127).
-const DEPTH_MAX: usize = 100;
-
-/// Where the objects of a kind lie, or those of a namespace.
-pub(crate) fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
-    let group = match kind.group {
-        "" => "core",
-        group => group,
-    };
-    let all = format!("{PREFIX}{group}/{}/", kind.plural);
-    match namespace {
-        Some(namespace) if kind.is_namespaced => format!("{all}{namespace}/"),
-        _ => all,
-    }
-}
-
-/// Where an object lies.
-pub(crate) fn key(name: &Name) -> Bytes {
-    let namespace = name.kind.is_namespaced.then_some(name.namespace.as_str());
-    format!("{}{}", prefix(name.kind, namespace), name.name).into()
-}
-
-/// The key right behind an object's.
-pub(crate) fn key_after(kind: &'static Kind, object: &Value) -> Bytes {
-    [&key(&Name::of(kind, object))[..], &[0]].concat().into()
-}
-
-/// The name in a key; none if the key is no object's, or of a kind that is not known here.
-pub(crate) fn name_in(key: &[u8]) -> Option<Name> {
-    let rest = std::str::from_utf8(key).ok()?.strip_prefix(PREFIX)?;
-    let mut parts = rest.split('/');
-    let (group, plural) = (parts.next()?, parts.next()?);
-    let group = if group == "core" { "" } else { group };
-    let found = |kind: &&&'static Kind| (kind.group, kind.plural) == (group, plural);
-    let kind = kinds::KINDS.iter().find(found).copied()?;
-    let namespace = match kind.is_namespaced {
-        true => parts.next()?,
-        false => "",
-    };
-    let name = parts.next()?;
-    parts.next().is_none().then(|| Name {
-        kind,
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    })
-}
-
-/// The end of the range of keys that begin so.
-pub(crate) fn range_end(prefix: &str) -> Bytes {
-    let mut end = prefix.as_bytes().to_vec();
-    if let Some(last) = end.last_mut() {
-        // Prefixes end in a slash, which is not the highest byte.
-        *last += 1;
-    }
-    end.into()
-}
 
 /// An object as it is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -456,114 +400,6 @@ fn shut(error: &VaultError) -> Failure {
     }
 }
 
-/// Whether something is nested deeper than so many levels.
-fn is_deeper(value: &Value, levels: usize) -> bool {
-    match (value, levels) {
-        (Value::Array(_) | Value::Object(_), 0) => true,
-        (Value::Array(items), _) => items.iter().any(|it| is_deeper(it, levels - 1)),
-        (Value::Object(fields), _) => fields.values().any(|it| is_deeper(it, levels - 1)),
-        _ => false,
-    }
-}
-
-/// What is kept of an object.
-///
-/// # Errors
-/// It is too large, or nested too deep to be read again.
-pub(crate) fn encode(object: &Value) -> Result<Bytes, Failure> {
-    encode_within(object, OBJECT_BYTES_MAX)
-}
-
-/// What is kept of an object on which the server has noted that it is being deleted: one that was
-/// taken must not become too large to go.
-///
-/// # Errors
-/// As for any.
-pub(crate) fn encode_marked(object: &Value) -> Result<Bytes, Failure> {
-    const MARK_BYTES_MAX: usize = 4 << 10;
-    encode_within(object, OBJECT_BYTES_MAX + MARK_BYTES_MAX)
-}
-
-/// An object without its resourceVersion, which is that of its key.
-struct Kept<'a>(&'a Value);
-
-impl Serialize for Kept<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(fields) = self.0.as_object() else {
-            return self.0.serialize(serializer);
-        };
-        serializer.collect_map(fields.iter().map(|(name, value)| {
-            let is_meta = name == "metadata";
-            (name, KeptField { value, is_meta })
-        }))
-    }
-}
-
-struct KeptField<'a> {
-    value: &'a Value,
-    is_meta: bool,
-}
-
-impl Serialize for KeptField<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.value.as_object().filter(|_| self.is_meta) {
-            Some(fields) => {
-                let stay = |(name, _): &(&String, &Value)| *name != "resourceVersion";
-                serializer.collect_map(fields.iter().filter(stay))
-            }
-            None => self.value.serialize(serializer),
-        }
-    }
-}
-
-fn encode_within(object: &Value, bytes_max: usize) -> Result<Bytes, Failure> {
-    if is_deeper(object, DEPTH_MAX) {
-        let message = format!("the object is nested deeper than {DEPTH_MAX} levels");
-        return Err(Failure::new(Reason::RequestEntityTooLarge, message));
-    }
-    let encoded = serde_json::to_string(&Kept(object));
-    let encoded = encoded.map_err(|error| Failure::internal(error.to_string()))?;
-    if encoded.len() > bytes_max {
-        return Err(Failure::new(
-            Reason::RequestEntityTooLarge,
-            format!(
-                "the object takes {} bytes as JSON, and may take {bytes_max}",
-                encoded.len()
-            ),
-        ));
-    }
-    Ok(encoded.into())
-}
-
-/// Tells an object of which revision it is.
-pub(crate) fn with_revision(mut object: Value, revision: i64) -> Value {
-    let version = json!(revision.to_string());
-    object::meta_mut(&mut object).insert("resourceVersion".to_owned(), version);
-    object
-}
-
-fn read(kv: &KeyValue) -> Result<Stored, Failure> {
-    let object: Value = match serde_json::from_slice(&kv.value) {
-        Ok(object @ Value::Object(_)) => object,
-        Ok(_) => return Err(unreadable(kv, "it is no object")),
-        Err(error) => return Err(unreadable(kv, &error.to_string())),
-    };
-    Ok(Stored {
-        object: with_revision(object, kv.mod_revision),
-        revision: kv.mod_revision,
-    })
-}
-
-fn unreadable(kv: &KeyValue, why: &str) -> Failure {
-    let key = String::from_utf8_lossy(&kv.key).into_owned();
-    tracing::error!(
-        key,
-        why,
-        "an object can't be read; was it written by a newer version?"
-    );
-    Failure::internal(format!("the object at {key} can't be read: {why}"))
-}
-
 /// What the control plane says, in the words of this API.
 pub(crate) fn failure(error: &Error) -> Failure {
     let reason = match error {
@@ -597,75 +433,4 @@ pub(crate) fn failure(error: &Error) -> Failure {
         _ => Reason::InternalError,
     };
     Failure::new(reason, error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_kept_can_be_read_again() {
-        let nested = |levels: usize| {
-            let mut value = json!({"metadata": {}});
-            for _ in 1..levels {
-                value = json!({"a": value});
-            }
-            value
-        };
-        let kept = encode(&nested(DEPTH_MAX - 1)).unwrap();
-        let kv = KeyValue {
-            value: kept,
-            ..KeyValue::default()
-        };
-        read(&kv).unwrap();
-        assert_eq!(encode(&nested(DEPTH_MAX + 1)).unwrap_err().code(), 413);
-    }
-
-    #[test]
-    fn an_object_is_kept_without_its_revision() {
-        let object = json!({
-            "apiVersion": "v1", "metadata": {"name": "a", "resourceVersion": "7"},
-            "spec": {"metadata": {"resourceVersion": "stays"}}, "status": null,
-        });
-        let mut kept: Value = serde_json::from_slice(&encode(&object).unwrap()).unwrap();
-        assert_eq!(kept["metadata"], json!({"name": "a"}));
-        object::meta_mut(&mut kept).insert("resourceVersion".to_owned(), json!("7"));
-        assert_eq!(kept, object);
-    }
-
-    #[test]
-    fn keys_and_names_belong_together() {
-        let names = [
-            (
-                &kinds::PODS,
-                "default",
-                "web-1",
-                "/atoll/objects/core/pods/default/web-1",
-            ),
-            (&kinds::NODES, "", "a", "/atoll/objects/core/nodes/a"),
-            (
-                &kinds::DEPLOYMENTS,
-                "shop",
-                "web",
-                "/atoll/objects/apps/deployments/shop/web",
-            ),
-        ];
-        for (kind, namespace, one, expected) in names {
-            let name = Name {
-                kind,
-                namespace: namespace.to_owned(),
-                name: one.to_owned(),
-            };
-            assert_eq!(key(&name), expected.as_bytes());
-            assert_eq!(name_in(expected.as_bytes()), Some(name));
-        }
-        for stranger in [
-            "/atoll/objects/core/pods/x",
-            "/atoll/x",
-            "/atoll/objects/a/b/c/d",
-            "",
-        ] {
-            assert_eq!(name_in(stranger.as_bytes()), None, "{stranger}");
-        }
-    }
 }
