@@ -22,6 +22,13 @@ fn what_a_leader_of_before_takes_for_silent_goes_on() {
     assert_eq!(report.violations, Vec::<String>::new());
 }
 
+/// Two nodes take themselves for the leader for a moment, and both make the pod that is missing.
+#[test]
+fn what_is_missing_is_made_once_though_two_lead() {
+    let report = services::run(700_003, None);
+    assert_eq!(report.violations, Vec::<String>::new());
+}
+
 /// `atoll-sim --services --planted` says at which seed.
 #[test]
 fn planted_mistakes_are_found() {

@@ -1,13 +1,13 @@
 //! Carries out plans: one step after the other, each a compare and swap, until the first that
 //! fails. Creations that follow one another go together, so that they share the disk's time.
 
+use atoll_base::id::NodeId;
 use atoll_control::api::ControlApi;
 use futures_util::future::join_all;
 
 use super::{
     events::Events,
     objects::{Objects, Removed, Writer},
-    store::Change,
 };
 use crate::core::{
     controllers::world::Step,
@@ -50,11 +50,21 @@ pub(crate) struct Executor<C> {
     pub(crate) objects: Objects<C>,
     pub(crate) events: Events<C>,
     pub(crate) writer: Writer,
-    /// What deletions compare besides, if somebody has to lead for them.
-    pub(crate) fence: Option<Change>,
 }
 
 impl<C: ControlApi> Executor<C> {
+    /// One that carries out what follows from leading: nothing once another node leads. What is
+    /// told of it is told in any case.
+    ///
+    /// # Errors
+    /// Those of the cluster.
+    pub(crate) async fn lead(&self, node: NodeId) -> Result<Self, Failure> {
+        let store = self.objects.store.lead(node).await?;
+        let mut leading = self.clone();
+        leading.objects.store = store;
+        Ok(leading)
+    }
+
     /// Carries out steps.
     pub(crate) async fn run(&self, steps: Vec<Step>) -> Done {
         let mut done = Done::default();
@@ -105,11 +115,7 @@ impl<C: ControlApi> Executor<C> {
                 Ok(made.revision)
             }
             Step::Delete { name, deletion } => {
-                let (objects, fence) = (&self.objects, self.fence.as_ref());
-                match objects
-                    .delete_behind(fence, &name, &deletion, writer)
-                    .await?
-                {
+                match self.objects.delete(&name, &deletion, writer).await? {
                     Removed::Gone(object) | Removed::Going(object) => Ok(revision(&object)),
                 }
             }

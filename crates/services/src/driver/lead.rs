@@ -1,11 +1,9 @@
 //! What one node does for the cluster: the one that leads the control plane runs the controllers,
 //! the scheduler, and the life of nodes.
 //!
-//! It begins from a mirror that has all that leaders before it wrote. One that leads no more does
-//! not know it at once, and may write for [`LOOK_INTERVAL`] more, and the step that is under way
-//! then: changes compare what they were planned from, deletions the uid, and whatever is made that
-//! nobody wants any more the next leader finds and takes away. What follows from a node's
-//! silence is written only behind a [`fence`].
+//! It begins from a mirror that has all that leaders before it wrote, and they write no more from
+//! then on, though one that leads no more may not know it for [`LOOK_INTERVAL`]: its writes are
+//! behind a [fence](super::store::Store::lead).
 
 use std::time::Duration;
 
@@ -17,14 +15,12 @@ use futures_util::{StreamExt as _, stream};
 use super::{
     controllers,
     execute::Executor,
-    fence,
     heartbeat::Heard,
     meter::{Meters, Usages},
     mirror::Mirror,
     objects::NAMESPACES,
     offers::counter::Hatch,
     scheduling,
-    store::Change,
 };
 use crate::core::{
     controllers::world::View as _,
@@ -94,9 +90,9 @@ impl<C: ControlApi> Lead<C> {
     }
 
     async fn lead(&self) -> Result<(), Failure> {
-        let objects = &self.executor.objects;
-        // Before anybody is heard: from here on, no leader before this one gives up a node.
-        let fence = fence::take(&objects.store, self.node).await?;
+        // First of all: from here on, no leader before this one writes, or gives up a node.
+        let executor = self.executor.lead(self.node).await?;
+        let objects = &executor.objects;
         let revision = objects.store.revision().await?;
         self.heard.begin();
         for name in NAMESPACES {
@@ -112,11 +108,11 @@ impl<C: ControlApi> Lead<C> {
         let usages = Usages::default();
         let whatever_changes = async {
             tokio::join!(
-                controllers::run(self.mirror.clone(), self.executor.clone(), usages.clone()),
+                controllers::run(self.mirror.clone(), executor.clone(), usages.clone()),
                 usages.follow(&self.mirror, &self.meter),
                 scheduling::run(
                     self.mirror.clone(),
-                    self.executor.clone(),
+                    executor.clone(),
                     self.scheduling,
                     &self.hatch,
                 ),
@@ -124,17 +120,13 @@ impl<C: ControlApi> Lead<C> {
         };
         tokio::select! {
             biased;
-            failure = self.look_after_nodes(fence) => Err(failure),
+            failure = self.look_after_nodes(&executor) => Err(failure),
             () = whatever_changes => Ok(()),
         }
     }
 
     /// Runs until another node has begun to lead.
-    async fn look_after_nodes(&self, fence: Change) -> Failure {
-        let executor = Executor {
-            fence: Some(fence.clone()),
-            ..self.executor.clone()
-        };
+    async fn look_after_nodes(&self, executor: &Executor<C>) -> Failure {
         let mut written = 0;
         loop {
             let begun = clock::now();
@@ -160,8 +152,7 @@ impl<C: ControlApi> Lead<C> {
                 written = written.max(done.revision);
                 if let Some(failure) = done.failure {
                     tracing::debug!(%failure, "nodes are looked at again");
-                    let store = &executor.objects.store;
-                    if let Err(broken) = fence::check(store, &fence).await
+                    if let Err(broken) = executor.objects.store.check_fence().await
                         && broken.reason == Reason::Conflict
                     {
                         return broken;

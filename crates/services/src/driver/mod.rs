@@ -11,7 +11,6 @@ pub mod dns;
 mod events;
 mod eviction;
 mod execute;
-mod fence;
 mod heartbeat;
 mod image_status;
 pub mod images;
@@ -244,7 +243,6 @@ fn start_with<C: ControlApi, R: Runtime>(
         events: Events::new(objects.clone(), &setup.name),
         objects: objects.clone(),
         writer: Writer::own("atoll"),
-        fence: None,
     };
     let heard = Heard::default();
     let hatch = Hatch::default();

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use self::creation::is_needed;
 pub(crate) use self::creation::{NAMESPACES, check_name};
 use super::{
-    admission, fence,
+    admission,
     store::{self, Change, Store, Stored, To},
 };
 use crate::core::{
@@ -267,20 +267,6 @@ impl<C: ControlApi> Objects<C> {
         deletion: &Deletion,
         writer: &Writer,
     ) -> Result<Removed, Failure> {
-        self.delete_behind(None, name, deletion, writer).await
-    }
-
-    /// The same, as long as a [`fence`] stands.
-    ///
-    /// # Errors
-    /// Also `Conflict` when it does not.
-    pub(crate) async fn delete_behind(
-        &self,
-        fence: Option<&Change>,
-        name: &Name,
-        deletion: &Deletion,
-        writer: &Writer,
-    ) -> Result<Removed, Failure> {
         check_deletion(name)?;
         for _ in 0..ATTEMPTS_MAX {
             let old = self.get(name).await?;
@@ -298,7 +284,6 @@ impl<C: ControlApi> Objects<C> {
                 to,
             }];
             changes.extend(beside);
-            changes.extend(fence.cloned());
             let written = match writer.is_dry_run {
                 true => Some(revision),
                 false => self.store.commit(&changes).await?,
@@ -310,9 +295,6 @@ impl<C: ControlApi> Objects<C> {
                     }
                     _ => Removed::Gone(store::with_revision(old.object, revision)),
                 });
-            }
-            if let Some(fence) = fence {
-                fence::check(&self.store, fence).await?;
             }
         }
         Err(modified(name))

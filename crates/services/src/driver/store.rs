@@ -6,6 +6,7 @@
 //! alone they are opened.
 
 mod encoding;
+mod fence;
 mod keys;
 mod recent;
 
@@ -96,6 +97,8 @@ pub(crate) struct Store<C> {
     control: C,
     vault: Arc<Vault>,
     recent: Arc<Recent>,
+    /// What each write compares besides, if somebody has to lead for it.
+    fence: Option<Arc<Change>>,
 }
 
 impl<C: ControlApi> Store<C> {
@@ -104,6 +107,7 @@ impl<C: ControlApi> Store<C> {
             control,
             vault: Arc::default(),
             recent: Arc::default(),
+            fence: None,
         }
     }
 
@@ -250,7 +254,8 @@ impl<C: ControlApi> Store<C> {
     /// Writes all of it if every key is as expected, or nothing; the revision of the write.
     ///
     /// # Errors
-    /// Those of the cluster. After `Timeout` nobody knows whether it is done.
+    /// Those of the cluster, and `Conflict` if this store's [fence](Store::lead) is broken. After
+    /// `Timeout` nobody knows whether it is done.
     pub(crate) async fn commit(&self, changes: &[Change]) -> Result<Option<i64>, Failure> {
         let sealed = prefix(&kinds::SECRETS, None);
         let is_secret = |change: &Change| change.key.starts_with(sealed.as_bytes());
@@ -292,20 +297,23 @@ impl<C: ControlApi> Store<C> {
                 request: Some(request),
             }))
         });
+        let compared = changes.iter().chain(self.fence.as_deref());
         let txn = pb::TxnRequest {
-            compare: changes.iter().filter_map(unchanged).collect(),
+            compare: compared.filter_map(unchanged).collect(),
             success: written.collect::<Result<_, _>>()?,
             failure: Vec::new(),
         };
         let applied = self.control.propose(system_identity(), Op::Txn(txn)).await;
         let applied = applied.map_err(|error| failure(&error))?;
-        match applied.reply {
-            Reply::Txn(response) => {
-                let Revision(revision) = applied.revision;
-                Ok(response.succeeded.then_some(revision))
-            }
-            other => unreachable!("a transaction is answered with {other:?}"),
+        let Reply::Txn(response) = applied.reply else {
+            unreachable!("a transaction is answered with {:?}", applied.reply)
+        };
+        if !response.succeeded {
+            self.check_fence().await?;
+            return Ok(None);
         }
+        let Revision(revision) = applied.revision;
+        Ok(Some(revision))
     }
 }
 
