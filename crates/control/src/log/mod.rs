@@ -375,9 +375,14 @@ fn follow(
             let (now, members) = {
                 let metrics = metrics.borrow_and_update();
                 let members = metrics.membership_config.membership().clone();
-                let leader = metrics.current_leader.map(NodeId);
+                // The vote is the one that is on disk, the leader that of the one in memory: they
+                // belong together only when they name the same node.
+                let vote = &metrics.vote;
+                let on_disk = vote.committed.then_some(vote.leader_id.voted_for);
+                let leader = metrics.current_leader.filter(|it| on_disk == Some(*it));
+                let leader = leader.map(NodeId);
                 let now = Leadership {
-                    term: metrics.vote.leader_id.term,
+                    term: vote.leader_id.term,
                     leader,
                     leads: metrics.state == ServerState::Leader && leader == Some(node),
                     learner: !metrics
