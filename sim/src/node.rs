@@ -115,6 +115,10 @@ struct Life {
 impl Node {
     /// A node with an empty disk that has not started.
     pub fn new(id: NodeId, founder: bool, seed: u64, around: Arc<Around>) -> Arc<Node> {
+        let disk = SimDisk::new(seed);
+        // Where words are torn, too, the journal may take what was never acknowledged for rot,
+        // and the node then waits for somebody to decide (docs/formats/journal.md).
+        disk.set_tear_bytes(8);
         Arc::new(Node {
             id,
             founder,
@@ -125,7 +129,7 @@ impl Node {
             clock_drift_ppm: AtomicI64::new(0),
             enlisted: AtomicBool::new(false),
             state: Mutex::new(State {
-                disk: SimDisk::new(seed),
+                disk,
                 image: None,
                 boot: 0,
                 life: None,

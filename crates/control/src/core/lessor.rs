@@ -20,7 +20,8 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 /// Deadlines of leases; empty unless this node leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lessor {
-    leading: bool,
+    /// In which term this node leads.
+    term: Option<u64>,
     timers: BTreeMap<i64, Timer>,
     /// When each lease is offered for revocation next.
     alarms: BTreeSet<(Duration, i64)>,
@@ -48,16 +49,17 @@ pub struct Renewed {
 }
 
 impl Lessor {
-    /// This node leads from `now` on.
-    pub fn promote(&mut self, now: Duration, extend: Duration, leases: &Leases) {
+    /// This node leads in a term, from `now` on.
+    pub fn promote(&mut self, term: u64, now: Duration, extend: Duration, leases: &Leases) {
         self.demote();
-        self.leading = true;
+        self.term = Some(term);
         for (id, lease) in leases.iter() {
             let timer = Timer {
                 remaining: (lease.remaining_s > 0).then(|| seconds(lease.remaining_s)),
                 ..Timer::new(lease.ttl_s)
             };
-            self.schedule(id, timer, now, extend);
+            let left = timer.remaining.unwrap_or(timer.ttl);
+            self.schedule(id, timer, left + extend, now);
         }
     }
 
@@ -66,15 +68,16 @@ impl Lessor {
         *self = Lessor::default();
     }
 
-    /// Whether this node leads.
-    pub fn is_leading(&self) -> bool {
-        self.leading
+    /// The term in which this node leads, if it does.
+    pub fn term(&self) -> Option<u64> {
+        self.term
     }
 
     /// A lease was granted.
     pub fn grant(&mut self, id: i64, ttl_s: i64, now: Duration) {
-        if self.leading {
-            self.schedule(id, Timer::new(ttl_s), now, Duration::ZERO);
+        if self.term.is_some() {
+            let timer = Timer::new(ttl_s);
+            self.schedule(id, timer, timer.ttl, now);
         }
     }
 
@@ -85,13 +88,10 @@ impl Lessor {
         if timer.deadline <= now {
             return None;
         }
+        // It says so until the checkpoint of 0 is committed.
         let clear_checkpoint = timer.remaining.is_some();
-        let timer = Timer {
-            remaining: None,
-            ..timer
-        };
         let checkpoint = timer.checkpoint;
-        self.schedule(id, timer, now, Duration::ZERO);
+        self.schedule(id, timer, timer.ttl, now);
         if !clear_checkpoint {
             self.move_checkpoint(id, checkpoint);
         }
@@ -179,10 +179,10 @@ impl Lessor {
             .map(|timer| timer.deadline.saturating_sub(now))
     }
 
-    fn schedule(&mut self, id: i64, timer: Timer, now: Duration, extend: Duration) {
+    fn schedule(&mut self, id: i64, timer: Timer, left: Duration, now: Duration) {
         self.revoke(id);
-        let deadline = now + timer.remaining.unwrap_or(timer.ttl) + extend;
-        let long = timer.remaining.unwrap_or(timer.ttl) > CHECKPOINT_INTERVAL;
+        let deadline = now + left;
+        let long = left > CHECKPOINT_INTERVAL;
         let timer = Timer {
             deadline,
             alarm: deadline,
@@ -238,7 +238,7 @@ mod tests {
 
     fn leading() -> Lessor {
         let mut lessor = Lessor::default();
-        lessor.promote(at(0), Duration::ZERO, &Leases::default());
+        lessor.promote(1, at(0), Duration::ZERO, &Leases::default());
         lessor
     }
 
@@ -280,18 +280,27 @@ mod tests {
         leases.grant(2, 1000, &mut effects).unwrap();
         leases.checkpoint(2, 400, &mut effects);
         let mut lessor = Lessor::default();
-        lessor.promote(at(0), at(1), &leases);
+        lessor.promote(1, at(0), at(1), &leases);
         assert_eq!(lessor.left(1, at(0)), Some(at(1001)));
         assert_eq!(lessor.left(2, at(0)), Some(at(401)));
         assert_eq!(lessor.due_checkpoints(at(300), 10), [(1, 701), (2, 101)]);
         lessor.checkpointed(1, 701, at(300));
-        assert_eq!(
-            lessor.renew(1, at(301)),
+        let renewed = |clear_checkpoint| {
+            let ttl_s = 1000;
             Some(Renewed {
-                ttl_s: 1000,
-                clear_checkpoint: true
+                ttl_s,
+                clear_checkpoint,
             })
+        };
+        assert_eq!(lessor.renew(1, at(301)), renewed(true));
+        assert_eq!(lessor.left(1, at(301)), Some(at(1000)));
+        assert_eq!(
+            lessor.renew(1, at(302)),
+            renewed(true),
+            "it says less still"
         );
+        lessor.checkpointed(1, 0, at(302));
+        assert_eq!(lessor.renew(1, at(302)), renewed(false));
         lessor.demote();
         assert_eq!(lessor.renew(1, at(302)), None);
         assert_eq!(lessor.next_deadline(), None);

@@ -150,9 +150,9 @@ fn is_raised(replica: &Replicated, node: NodeId) -> bool {
 pub(crate) async fn publish_members(log: Log, replica: Arc<Replicated>, proposer: Proposer) {
     let (mut leadership, mut membership) = (log.leadership(), log.membership());
     loop {
-        let leads = leadership.borrow_and_update().leads;
+        let now = *leadership.borrow_and_update();
         let wanted = rows_of(&membership.borrow_and_update());
-        let unfinished = leads && !bring_about(&replica, &proposer, wanted).await;
+        let unfinished = now.leads && !bring_about(&replica, &proposer, now.term, wanted).await;
         tokio::select! {
             biased;
             changed = leadership.changed() => if changed.is_err() { return },
@@ -186,6 +186,7 @@ pub(crate) fn rows_of(members: &Members) -> BTreeMap<Bytes, Bytes> {
 async fn bring_about(
     replica: &Replicated,
     proposer: &Proposer,
+    term: u64,
     wanted: BTreeMap<Bytes, Bytes>,
 ) -> bool {
     let request = pb::RangeRequest {
@@ -217,7 +218,7 @@ async fn bring_about(
             })
         });
     for op in puts.chain(deletes).collect::<Vec<_>>() {
-        if let Err(error) = proposer.propose(system_identity(), op).await {
+        if let Err(error) = proposer.propose_in(term, op).await {
             tracing::debug!(%error, "the members under {NODES_PREFIX} were not brought up to date");
             return false;
         }

@@ -3,6 +3,7 @@
 //! Which leases there are is replicated; when they end is known to the leader alone
 //! ([`Lessor`]). A renewal is answered only after a majority confirmed that this node still
 //! leads: a deposed leader must not promise a client what the new one may already have ended.
+//! And what a leader ends is ended in its term or not at all: the next one may have renewed it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,6 @@ use super::{
     propose::Proposer,
     replica::Replicated,
     services::LEASE,
-    system_identity,
 };
 use crate::{
     api::LeaseLeft,
@@ -120,12 +120,14 @@ impl LeaseKeeper {
                 }
                 continue;
             }
-            if !self.lessor.lock().is_leading() && !self.take_over().await {
+            // In another term others may have led meanwhile, unseen.
+            let is_taken_over = self.lessor.lock().term() == Some(now.term);
+            if !is_taken_over && !self.take_over(now.term).await {
                 // Not confirmed: leadership is about to change, or will be confirmed soon.
                 clock::sleep(RETRY_INTERVAL).await;
                 continue;
             }
-            self.end_expired().await;
+            self.end_expired(now.term).await;
             let next = self.lessor.lock().next_deadline();
             let wake = next.map(|next| self.epoch + next);
             tokio::select! {
@@ -138,7 +140,7 @@ impl LeaseKeeper {
     }
 
     /// Starts the clockwork, once everything that earlier leaders committed is applied here.
-    async fn take_over(&self) -> bool {
+    async fn take_over(&self, term: u64) -> bool {
         let Ok(index) = self.log.read_index().await else {
             return false;
         };
@@ -149,18 +151,18 @@ impl LeaseKeeper {
         self.replica.with(|machine| {
             self.lessor
                 .lock()
-                .promote(self.now(), self.extend, machine.leases());
+                .promote(term, self.now(), self.extend, machine.leases());
         });
         true
     }
 
-    async fn end_expired(&self) {
+    async fn end_expired(&self, term: u64) {
         loop {
             let expired = self.lessor.lock().expired(self.now(), EXPIRED_BATCH_MAX);
             let more = expired.len() == EXPIRED_BATCH_MAX;
             let revokes = expired.into_iter().map(|id| {
                 let op = Op::LeaseRevoke(etcd::LeaseRevokeRequest { id });
-                self.proposer.propose(system_identity(), op)
+                self.proposer.propose_in(term, op)
             });
             for revoked in futures_util::future::join_all(revokes).await {
                 // Offered again by the lessor; a lease that is gone meanwhile is no fault.
@@ -177,19 +179,22 @@ impl LeaseKeeper {
             .lock()
             .due_checkpoints(self.now(), CHECKPOINT_BATCH_MAX);
         if !due.is_empty() {
-            self.checkpoint(due).await;
+            self.checkpoint(term, due).await;
         }
     }
 
-    async fn checkpoint(&self, due: Vec<(i64, i64)>) {
+    /// Whether it is sure to be written.
+    async fn checkpoint(&self, term: u64, due: Vec<(i64, i64)>) -> bool {
         let checkpoints = due
             .into_iter()
             .map(|(id, remaining_ttl)| etcd::LeaseCheckpoint { id, remaining_ttl })
             .collect();
         let op = Op::LeaseCheckpoint(etcd::LeaseCheckpointRequest { checkpoints });
-        if let Err(error) = self.proposer.propose(system_identity(), op).await {
+        let written = self.proposer.propose_in(term, op).await;
+        if let Err(error) = &written {
             tracing::debug!(%error, "leases were not checkpointed");
         }
+        written.is_ok()
     }
 
     /// Renews a lease, wherever the leader is; answers its full time to live in seconds, 0 if
@@ -261,9 +266,12 @@ impl LeaseKeeper {
             return not_leader;
         };
         // The clockwork runs a moment after this node was elected.
-        if self.replica.wait_applied(index).await.is_err() || !self.lessor.lock().is_leading() {
+        if self.replica.wait_applied(index).await.is_err() {
             return not_leader;
         }
+        let Some(term) = self.lessor.lock().term() else {
+            return not_leader;
+        };
         let none = pb::LeaseResponse {
             result: lease_response::Result::NoSuchLease.into(),
             ..not_leader
@@ -279,8 +287,10 @@ impl LeaseKeeper {
                 return none;
             };
             self.changed.notify_one();
-            if renewed.clear_checkpoint {
-                self.checkpoint(vec![(request.lease, 0)]).await;
+            // Else the next leader would take the older one's word.
+            let clears = renewed.clear_checkpoint;
+            if clears && !self.checkpoint(term, vec![(request.lease, 0)]).await {
+                return not_leader;
             }
         }
         let left = self

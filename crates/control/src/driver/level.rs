@@ -11,7 +11,6 @@ use atoll_world::clock;
 use super::{
     propose::Proposer,
     replica::{Replicated, levels_of},
-    system_identity,
 };
 use crate::{
     core::level::highest_common,
@@ -26,14 +25,14 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) async fn raise(log: Log, replica: Arc<Replicated>, proposer: Proposer) {
     let (mut leadership, mut membership) = (log.leadership(), log.membership());
     loop {
-        let leads = leadership.borrow_and_update().leads;
+        let now = *leadership.borrow_and_update();
         let members = levels_of(&membership.borrow_and_update());
         let common = highest_common(members.into_values());
-        let target = common.filter(|level| leads && *level > replica.feature_level());
+        let target = common.filter(|level| now.leads && *level > replica.feature_level());
         let mut unfinished = false;
         if let Some(level) = target {
             let op = Op::RaiseFeatureLevel(RaiseFeatureLevel { level: level.0 });
-            match proposer.propose(system_identity(), op).await {
+            match proposer.propose_in(now.term, op).await {
                 Ok(_) => {
                     tracing::info!(%level, "every member serves it: the cluster is at this feature level")
                 }

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::{Notify, oneshot};
 
-use super::{replica::Replicated, services::PROPOSE};
+use super::{replica::Replicated, services::PROPOSE, system_identity};
 use crate::{
     api::Applied,
     core::{error::Error, guard::any_op, level::needed_by},
@@ -76,6 +76,8 @@ struct WaitersState {
 
 struct Waiter {
     command: Bytes,
+    /// Only this node may put it into the log, and has been asked to.
+    is_bound: bool,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -95,7 +97,12 @@ impl Waiters {
     }
 
     /// Numbers a command and lets it wait.
-    fn enter(&self, identity: Identity, op: Op) -> Result<(u64, oneshot::Receiver<Answer>), Error> {
+    fn enter(
+        &self,
+        identity: Identity,
+        op: Op,
+        is_bound: bool,
+    ) -> Result<(u64, oneshot::Receiver<Answer>), Error> {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.state.lock();
         if state.waiting.len() >= WAITING_MAX {
@@ -114,6 +121,7 @@ impl Waiters {
             sequence,
             Waiter {
                 command: command.encode_to_vec().into(),
+                is_bound,
                 answer,
             },
         );
@@ -129,6 +137,13 @@ impl Waiters {
             sequence,
             answered_below,
         }
+    }
+
+    /// A command that waits.
+    fn command(&self, sequence: u64) -> Option<Bytes> {
+        let state = self.state.lock();
+        let waiter = state.waiting.get(&sequence);
+        waiter.map(|waiter| waiter.command.clone())
     }
 
     /// Commands that have no answer yet.
@@ -186,7 +201,8 @@ impl Waiters {
         let mut bytes = 0;
         let mut first = None;
         let mut below = state.offered_below;
-        for (sequence, waiter) in state.waiting.range(below..) {
+        let unbound = |(_, waiter): &(&u64, &Waiter)| !waiter.is_bound;
+        for (sequence, waiter) in state.waiting.range(below..).filter(unbound) {
             let full = commands.len() == BATCH_COMMANDS_MAX
                 || bytes + waiter.command.len() > BATCH_BYTES_MAX;
             if full && !commands.is_empty() {
@@ -224,6 +240,7 @@ pub(crate) fn batch_of(commands: &[Bytes]) -> Bytes {
 #[derive(Clone)]
 pub(crate) struct Proposer {
     waiters: Arc<Waiters>,
+    log: Log,
     replica: Arc<Replicated>,
     timeout: Duration,
     /// This node's disk has no room for what clients want to add.
@@ -248,9 +265,10 @@ impl Proposer {
         replica: Arc<Replicated>,
         timeout: Duration,
     ) -> Self {
-        task::spawn(offer(waiters.clone(), log, peers));
+        task::spawn(offer(waiters.clone(), log.clone(), peers));
         Proposer {
             waiters,
+            log,
             replica,
             timeout,
             full: Arc::default(),
@@ -278,11 +296,36 @@ impl Proposer {
         if self.full.load(Ordering::Relaxed) && !is_system && adds(&op) {
             return Err(Error::NoSpace);
         }
-        let (sequence, answer) = self.waiters.enter(identity, op)?;
+        let (sequence, answer) = self.waiters.enter(identity, op, false)?;
         let _leave = Leave(&self.waiters, sequence);
         match clock::timeout(self.timeout, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Error::Stopped),
+            Err(_) => Err(Error::Timeout),
+        }
+    }
+
+    /// Proposes what follows from leading in a term: this node puts it into the log in that term,
+    /// or nobody ever does. What a leader has concluded must not be carried out by the next one,
+    /// which may have promised something else meanwhile.
+    ///
+    /// After an error nobody knows whether it is done, as with [`Proposer::propose`]; but if it
+    /// is, that comes before everything that the next leader does.
+    pub(crate) async fn propose_in(&self, term: u64, op: Op) -> Answer {
+        if self.replica.feature_level() < needed_by(&op) {
+            return Err(Error::NotCapable);
+        }
+        let (sequence, answer) = self.waiters.enter(system_identity(), op, true)?;
+        let _leave = Leave(&self.waiters, sequence);
+        let command = self.waiters.command(sequence).ok_or(Error::Stopped)?;
+        let applied = async {
+            let written = self.log.propose(batch_of(&[command]), Some(term)).await;
+            let written = written.map_err(|_| Error::Stopped)?;
+            written.await.map_err(|_| Error::NotLeader)?;
+            answer.await.map_err(|_| Error::Stopped)?
+        };
+        match clock::timeout(self.timeout, applied).await {
+            Ok(answer) => answer,
             Err(_) => Err(Error::Timeout),
         }
     }
@@ -341,7 +384,7 @@ fn hand_over(
     let Offer { first, commands } = offer;
     if leader == log.node() {
         return Box::pin(async move {
-            let taken = match log.propose(batch_of(&commands)).await {
+            let taken = match log.propose(batch_of(&commands), None).await {
                 Ok(applied) => applied.await.is_ok(),
                 Err(error) => {
                     tracing::warn!(%error, "a batch was not proposed");
@@ -401,7 +444,11 @@ mod tests {
         let answers: Vec<_> = (0..3)
             .map(|_| {
                 waiters
-                    .enter(Identity::default(), Op::AuthEnable(Default::default()))
+                    .enter(
+                        Identity::default(),
+                        Op::AuthEnable(Default::default()),
+                        false,
+                    )
                     .expect("room")
             })
             .collect();

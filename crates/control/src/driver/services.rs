@@ -56,7 +56,7 @@ pub(crate) fn serve(
         let log = propose.clone();
         async move {
             let batch = propose::batch_of(&request.commands);
-            let accepted = match log.propose(batch).await {
+            let accepted = match log.propose(batch, None).await {
                 Ok(applied) => applied.await.is_ok(),
                 Err(_) => false,
             };

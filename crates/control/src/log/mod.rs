@@ -205,15 +205,20 @@ impl Log {
         Ok(())
     }
 
-    /// Hands a batch to the log. The future answers once the batch is applied here, or once it
-    /// is known that this node cannot do it; it says nothing certain about the batch then.
+    /// Hands a batch to the log, if a term is given only in that one. The future answers once the
+    /// batch is applied here, or once it is known that this node cannot do it; it says nothing
+    /// certain about the batch then.
     pub(crate) async fn propose(
         &self,
         batch: Bytes,
+        term: Option<u64>,
     ) -> Result<impl Future<Output = Result<(), LogError>> + Send + use<>, LogError> {
         let (responder, answer) = ProgressResponder::complete_only();
-        self.raft
-            .client_write_ff(BatchBytes(batch), Some(responder))
+        let mut write = self.raft.write(BatchBytes(batch)).responder(responder);
+        if let Some(term) = term {
+            write = write.with_leader(term);
+        }
+        write
             .await
             .map_err(|fatal| LogError::Stopped(fatal.to_string()))?;
         Ok(async move {
