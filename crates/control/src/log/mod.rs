@@ -40,7 +40,7 @@ use self::{
     machine::{Machine, Replica},
     snapshot::SnapshotReceiver,
     storage::LogStore,
-    types::{BatchBytes, Members, Types},
+    types::{BatchBytes, Members, Types, Vote},
 };
 use crate::proto::raft as pb;
 
@@ -380,14 +380,9 @@ fn follow(
             let (now, members) = {
                 let metrics = metrics.borrow_and_update();
                 let members = metrics.membership_config.membership().clone();
-                // The vote is the one that is on disk, the leader that of the one in memory: they
-                // belong together only when they name the same node.
-                let vote = &metrics.vote;
-                let on_disk = vote.committed.then_some(vote.leader_id.voted_for);
-                let leader = metrics.current_leader.filter(|it| on_disk == Some(*it));
-                let leader = leader.map(NodeId);
+                let leader = leader_in(&metrics.vote, metrics.current_leader);
                 let now = Leadership {
-                    term: vote.leader_id.term,
+                    term: metrics.vote.leader_id.term,
                     leader,
                     leads: metrics.state == ServerState::Leader && leader == Some(node),
                     learner: !metrics
@@ -417,6 +412,13 @@ fn follow(
     (leadership, membership)
 }
 
+/// Who leads in a vote's term, if that is known. The library tells the vote that is on disk, and
+/// the leader of the one in memory, which may be a term further.
+fn leader_in(on_disk: &Vote, current: Option<u64>) -> Option<NodeId> {
+    let known = on_disk.committed.then_some(on_disk.leader_id.voted_for);
+    current.filter(|it| known == Some(*it)).map(NodeId)
+}
+
 fn raft_config(settings: &LogSettings) -> Config {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     // openraft holds back for a lease, as long as the longest timeout, before a drawn timeout
@@ -444,5 +446,35 @@ fn raft_config(settings: &LogSettings) -> Config {
         allow_log_reversion: Some(false),
         broadcast_submitted_on_append: Some(true),
         ..Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::impls::leader_id_std::LeaderId;
+
+    use super::*;
+
+    #[test]
+    fn a_leader_is_told_of_the_term_that_it_leads_in() {
+        let vote = |term, voted_for, committed| Vote {
+            leader_id: LeaderId { term, voted_for },
+            committed,
+        };
+        let table = [
+            (vote(8, 3, true), Some(3), Some(3)),
+            // The vote of the term after it is not on disk yet.
+            (vote(8, 3, true), Some(2), None),
+            (vote(9, 2, false), Some(2), None),
+            (vote(9, 2, true), Some(2), Some(2)),
+            (vote(9, 2, true), None, None),
+        ];
+        for (on_disk, current, leader) in table {
+            assert_eq!(
+                leader_in(&on_disk, current),
+                leader.map(NodeId),
+                "{on_disk}"
+            );
+        }
     }
 }
