@@ -20,7 +20,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message as _;
 
-use super::{propose::Proposer, replica::Replicated, services::LOGINS, system_identity};
+use super::{propose::Proposer, replica::Replicated, services::LOGINS};
 use crate::{
     core::{
         level::FeatureLevel,
@@ -124,16 +124,20 @@ impl Logins {
         let interval = ttl / REPORTS;
         // Beyond its time a use may be two reports old: one that is not sent yet, one under way.
         let idle = ttl + interval * 2;
+        let mut led_in = None;
         loop {
             clock::sleep(interval).await;
             let leadership = *self.log.leadership().borrow();
+            let leads_in = leadership.leads.then_some(leadership.term);
+            if std::mem::replace(&mut led_in, leads_in) != leads_in {
+                // What was used meanwhile others have heard.
+                self.seen.lock().0.clear();
+            }
             if let Some(leader) = leadership.leader {
                 self.report(leader).await;
             }
-            if leadership.leads {
-                self.end_idle(idle).await;
-            } else {
-                self.seen.lock().0.clear();
+            if let Some(term) = leads_in {
+                self.end_idle(term, idle).await;
             }
         }
     }
@@ -164,7 +168,7 @@ impl Logins {
         }
     }
 
-    async fn end_idle(&self, idle: Duration) {
+    async fn end_idle(&self, term: u64, idle: Duration) {
         let sessions = self
             .replica
             .with(|machine| machine.auth().sessions().collect());
@@ -176,7 +180,7 @@ impl Logins {
             let op = Op::SessionsEnd(SessionsEnd {
                 token_sha256: batch.iter().map(|it| Bytes::copy_from_slice(it)).collect(),
             });
-            if let Err(error) = self.proposer.propose(system_identity(), op).await {
+            if let Err(error) = self.proposer.propose_in(term, op).await {
                 tracing::debug!(%error, "unused logins were not ended; tried again soon");
                 return;
             }
