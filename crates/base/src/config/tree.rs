@@ -128,7 +128,7 @@ tree! {
         /// The least silence of the leader after which a node stands for election. At least three heartbeats.
         election_ms_min: u64 = "250", Kind::Integer { min: 15, max: 60_000 }, unit "ms";
         /// The most silence of the leader after which a node stands for election. Each node draws its own time between the two, so that they seldom stand at once.
-        election_ms_max: u64 = "400", Kind::Integer { min: 20, max: 120_000 }, unit "ms";
+        election_ms_max: u64 = "380", Kind::Integer { min: 20, max: 120_000 }, unit "ms";
         /// How long a request may take inside the cluster before it is given up. Longer than an election, so that requests live through one.
         request_timeout_ms: u64 = "5000", Kind::Integer { min: 100, max: 600_000 }, unit "ms";
         /// The highest feature level that this node offers to the cluster; 0 is all that this version serves. Holds new formats back while an upgrade is watched. A node never starts below the level that its cluster has reached.

@@ -91,7 +91,7 @@ impl Default for LogSettings {
         LogSettings {
             heartbeat: Duration::from_millis(50),
             election_min: Duration::from_millis(250),
-            election_max: Duration::from_millis(400),
+            election_max: Duration::from_millis(380),
             snapshot_entries: 10_000,
             kept_entries: 5_000,
         }
