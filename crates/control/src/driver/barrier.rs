@@ -130,7 +130,7 @@ impl Round {
 
     async fn ask(&self, leader: NodeId) -> Option<u64> {
         if leader == self.log.node() {
-            return self.log.read_index().await.ok();
+            return self.log.read_index().await.ok().map(|it| it.index);
         }
         let request = Bytes::from(pb::ReadIndexRequest {}.encode_to_vec());
         let answer = self.peers.call(leader, READ_INDEX, request).await;

@@ -141,10 +141,11 @@ impl LeaseKeeper {
 
     /// Starts the clockwork, once everything that earlier leaders committed is applied here.
     async fn take_over(&self, term: u64) -> bool {
-        let Ok(index) = self.log.read_index().await else {
+        let confirmed = self.log.read_index().await;
+        let Some(confirmed) = confirmed.ok().filter(|it| it.term == term) else {
             return false;
         };
-        if self.replica.wait_applied(index).await.is_err() {
+        if self.replica.wait_applied(confirmed.index).await.is_err() {
             return false;
         }
         // Under the replica's lock, so that no change falls between.
@@ -262,14 +263,14 @@ impl LeaseKeeper {
     /// Answers as the leader.
     pub(crate) async fn answer(&self, request: pb::LeaseRequest) -> pb::LeaseResponse {
         let not_leader = pb::LeaseResponse::default();
-        let Ok(index) = self.log.read_index().await else {
+        let Ok(confirmed) = self.log.read_index().await else {
             return not_leader;
         };
         // The clockwork runs a moment after this node was elected.
-        if self.replica.wait_applied(index).await.is_err() {
+        if self.replica.wait_applied(confirmed.index).await.is_err() {
             return not_leader;
         }
-        let Some(term) = self.lessor.lock().term() else {
+        let Some(term) = self.lessor.lock().term().filter(|it| *it == confirmed.term) else {
             return not_leader;
         };
         let none = pb::LeaseResponse {

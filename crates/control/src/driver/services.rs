@@ -68,9 +68,9 @@ pub(crate) fn serve(
         let log = confirm.clone();
         async move {
             Some(match log.read_index().await {
-                Ok(index) => pb::ReadIndexResponse {
+                Ok(confirmed) => pb::ReadIndexResponse {
                     confirmed: true,
-                    index,
+                    index: confirmed.index,
                 },
                 Err(_) => pb::ReadIndexResponse::default(),
             })

@@ -62,6 +62,15 @@ pub(crate) struct Leadership {
     pub(crate) learner: bool,
 }
 
+/// What a majority has confirmed of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadIndex {
+    /// In which term it leads.
+    pub(crate) term: u64,
+    /// Up to which entry everything may be committed by now.
+    pub(crate) index: u64,
+}
+
 /// How far the log is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
@@ -230,11 +239,15 @@ impl Log {
         })
     }
 
-    /// Confirms with a majority that this node leads, and answers the index up to which a
-    /// reader has to wait (ReadIndex, Raft dissertation section 6.4).
-    pub(crate) async fn read_index(&self) -> Result<u64, LogError> {
+    /// Confirms with a majority that this node leads, and answers in which term, and the index up
+    /// to which a reader has to wait (ReadIndex, Raft dissertation section 6.4).
+    pub(crate) async fn read_index(&self) -> Result<ReadIndex, LogError> {
         match self.raft.get_read_log_id(ReadPolicy::ReadIndex).await {
-            Ok((read, _applied)) => Ok(read.log_id().index),
+            // A leader's first entry is at or before it.
+            Ok((read, _applied)) => Ok(ReadIndex {
+                term: read.log_id().leader_id.term,
+                index: read.log_id().index,
+            }),
             Err(RaftError::Fatal(fatal)) => Err(LogError::Stopped(fatal.to_string())),
             Err(RaftError::APIError(_)) => Err(LogError::NotLeader),
         }
